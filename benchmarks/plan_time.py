@@ -1,0 +1,85 @@
+"""Time to plan 10,000 cells on one core: with an empty store, and with one that holds all of them complete.
+
+    python benchmarks/plan_time.py [--cells 10000]
+
+Prints the seconds from the grid file to the plan (validation, expansion, identities, reading the store).
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from sweep.manifest import RunRecord
+from sweep.plan import Plan
+from sweep.plan_grid import plan_grid
+from sweep.store import FILES, Store
+
+GRID = """\
+name: plan-time
+datasets:
+  a: {{source: synthetic, domain: objects}}
+  b: {{source: synthetic, domain: scenes}}
+pretrain:
+  - domain: [a, b, [a, b]]
+    images: [250, 500, 1000, 2000, 4000]
+    seed: [{seeds}]
+evaluate:
+  - domain: [a, b]
+    labels: [50, 100, 200, 400, 800, 1600, 3200]
+    seed: [0, 1, 2, 3, 4]
+"""
+PER_SEED = 3 * 5 * 2 * 7 * 5
+LEVELS = {"top1": 0.5, "top1_std_err": 0.01, "top5": 0.9, "balanced_accuracy": 0.5, "n_test": 1000}
+
+
+def write_grid(folder: Path, cells: int) -> Path:
+    """A grid of at least `cells` cells."""
+    path = folder / "grid.yaml"
+    path.write_text(GRID.format(seeds=", ".join(map(str, range(-(-cells // PER_SEED))))))
+    return path
+
+
+def fill(store: Store, plan: Plan) -> None:
+    """Commits every stage of a plan with empty files."""
+    for node in plan.nodes:
+        files = [store.path(node.stage, node.id) / name for name in FILES[node.stage]]
+        if node.stage == "probe":
+            files = [store.predictions(node.id)]
+        for file in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        outputs: dict[str, object] = {"levels": {"class": LEVELS, "group": LEVELS}, "C": 1.0}
+        if node.stage == "prepare":
+            outputs = {"fingerprint": f"data-{node.id}", "n_train": 4000, "n_test": 1000}
+            outputs["levels"] = ["class", "group"]
+        store.commit(node.stage, node.id, node.spec, node.upstream, outputs, RunRecord.since(time.time()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=int, default=10_000)
+    cells = parser.parse_args().cells
+    with tempfile.TemporaryDirectory() as name:
+        grid = write_grid(Path(name), cells)
+        store = Store(Path(name) / "store")
+
+        def timed(what: str) -> Plan:
+            started, cpu = time.perf_counter(), time.process_time()
+            _, plan = plan_grid(grid, (), store)
+            wall, cpu = time.perf_counter() - started, time.process_time() - cpu
+            print(
+                f"{what}: {len(plan.cells):,} cells, {len(plan.nodes):,} stages, {len(plan.to_run):,} to run:"
+                f" {wall:.2f} s ({cpu:.2f} s of CPU)"
+            )
+            return plan
+
+        fill(store, Plan(sweep="", cells=(), nodes=timed("empty store").prepares, cell_nodes={}))
+        fill(store, timed("datasets prepared"))
+        timed("everything complete")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Class names to indices, and the hierarchy they form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from data_ops.errors import DataError
+
+Names = tuple[tuple[str, ...], ...]  # the classes of each level, fine to coarse
+LabelTable = npt.NDArray[np.int64]  # (N, levels) class indices
+
+
+def class_names(rows: Sequence[tuple[str, ...]]) -> Names:
+    """The names of each level in index order: numbers by value, anything else as text."""
+    return tuple(_ordered(set(column)) for column in zip(*rows, strict=True))
+
+
+def check_names(levels: tuple[str, ...], names: Names) -> None:
+    """DataError where two classes of a level differ only by case."""
+    for level, classes in zip(levels, names, strict=True):
+        seen: dict[str, str] = {}
+        for name in classes:
+            other = seen.setdefault(name.casefold(), name)
+            if other != name:
+                raise DataError(
+                    f"{level}: classes {other!r} and {name!r} differ only by case; give them one name"
+                )
+
+
+def encode(rows: Sequence[tuple[str, ...]], names: Names) -> LabelTable:
+    """(N, levels) class indices of label rows."""
+    codes = [{name: code for code, name in enumerate(level)} for level in names]
+    table = [[code[name] for code, name in zip(codes, row, strict=True)] for row in rows]
+    return np.array(table, dtype=np.int64).reshape(len(rows), len(names))
+
+
+def parents(table: LabelTable, levels: tuple[str, ...], names: Names) -> tuple[tuple[int, ...], ...]:
+    """For each coarser level the parent index of each fine class. DataError where a fine class has two parents."""
+    found = []
+    for level in range(1, len(levels)):
+        pairs = np.unique(table[:, [0, level]], axis=0)
+        twice = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
+        if len(twice):
+            (fine, one), (_, two) = pairs[twice[0]], pairs[twice[0] + 1]
+            raise DataError(
+                f"{levels[0]} {names[0][fine]!r} has two parents in {levels[level]!r}, {names[level][one]!r} and "
+                f"{names[level][two]!r}: correct the labels, or name the levels from fine to coarse"
+            )
+        found.append(tuple(int(parent) for parent in pairs[:, 1]))
+    return tuple(found)
+
+
+def _ordered(names: set[str]) -> tuple[str, ...]:
+    numeric = all(name.removeprefix("-").isdecimal() for name in names)
+    return tuple(sorted(names, key=lambda name: (int(name), name) if numeric else (0, name)))

@@ -1,0 +1,69 @@
+"""Encoded image bytes to RGB pixels, and pixels to the working size: one decoder and one resampler for everything."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data_ops.errors import DataError
+
+RESIZE_RULE = (
+    "pillow-bilinear-antialias-centre-square-1"  # part of the fingerprint; change it when pixels change
+)
+MAX_PIXELS = 1 << 26  # 8192 x 8192: more is taken for a decompression bomb
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def decode_rgb(data: bytes, name: str) -> Pixels:
+    """(H, W, 3) uint8 of any still image Pillow reads: gray repeated, 16 bit scaled, alpha dropped, first frame.
+
+    EXIF rotation is not applied. DataError with `name` for what is empty, broken, cut short or too large to trust.
+    """
+    from PIL import Image
+
+    if not data:
+        raise DataError(f"{name}: empty image; replace or remove it")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(_too_large(name, f"{image.width} x {image.height}"))
+            return _to_rgb(image)
+    except DataError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(_too_large(name, "far too many")) from None
+    except Exception as error:  # broken files make Pillow's decoders raise nearly anything
+        raise DataError(f"{name}: not a readable image ({error}); replace or remove it") from error
+
+
+def resize(pixels: Pixels, size: int) -> Pixels:
+    """(size, size, 3): the centred square, shorter side to `size`, bilinear with antialiasing; same size unchanged."""
+    height, width = pixels.shape[:2]
+    if height == width == size:
+        return pixels
+    from PIL import Image
+
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    square = (left, top, left + side, top + side)
+    image = Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR, box=square)
+    return np.asarray(image)
+
+
+def _to_rgb(image: Any) -> Pixels:
+    if image.mode.startswith("I"):  # 16-bit gray; Pillow's own conversion would clip it to white
+        gray = np.asarray(image).astype(np.int64)
+        return np.repeat(np.clip(gray >> 8, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+    if "transparency" in image.info:  # a palette's transparent entries need this step on the way
+        image = image.convert("RGBA")
+    return np.asarray(image.convert("RGB"))
+
+
+def _too_large(name: str, pixels: str) -> str:
+    return (
+        f"{name}: {pixels} pixels, more than {MAX_PIXELS:,}: a decompression bomb or a scan; shrink it first"
+    )

@@ -1,0 +1,139 @@
+"""Batches of two views, rendered ahead of the training step in one background thread.
+
+The order of the images and every view are functions of (seed, epoch, step) alone: a run resumed at any step,
+or spread over any number of ranks, sees the same batches.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from data_ops.errors import DataError
+from data_ops.hashing import derive_seed, hash64
+from data_ops.view_backend import ViewBackend
+from data_ops.views import sample_params
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """This rank's part of one global step: two views of the same images, each float32 (n, 3, S, S)."""
+
+    step: int
+    epoch: int
+    view1: torch.Tensor
+    view2: torch.Tensor
+
+
+def epoch_permutation(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """The order of n images in one epoch: a full permutation, other epochs and seeds being independent."""
+    return np.argsort(hash64(derive_seed("order", seed), epoch, np.arange(n)), kind="stable")
+
+
+class ViewLoader:
+    """Feeds rank `rank` of `world` with its contiguous part of each global batch of `batch` images.
+
+    `images` uint8 (N, H, W, 3), may be a memory map; `keys` uint64 (N,), distinct, name the images to the
+    parameter sampler. An epoch is N // batch steps of distinct images; the rest sits this epoch out. Raises
+    DataError where an epoch would have no step or the ranks cannot share a batch evenly.
+    """
+
+    def __init__(
+        self,
+        images: npt.NDArray[np.uint8],
+        keys: npt.NDArray[np.uint64],
+        *,
+        batch: int,
+        seed: int,
+        views: ViewBackend,
+        rank: int = 0,
+        world: int = 1,
+        prefetch: int = 2,
+    ) -> None:
+        n = len(images)
+        if len(keys) != n:
+            raise DataError(f"loader: {n} images but {len(keys)} keys; give one key per image")
+        if not 0 <= rank < world:
+            raise DataError(f"loader: rank is {rank} of {world}; use 0 to {world - 1}")
+        if batch < 1 or batch % world:
+            raise DataError(f"loader: a batch of {batch} cannot be shared evenly by {world} workers")
+        if n < batch:
+            raise DataError(
+                f"loader: {n} images are fewer than one batch of {batch}; use a batch of at most {n}"
+            )
+        if prefetch < 1:
+            raise DataError(f"loader: prefetch is {prefetch}; use 1 or more")
+        self.steps_per_epoch = n // batch
+        self._images, self._keys, self._views = images, keys, views
+        self._batch, self._seed, self._prefetch = batch, seed, prefetch
+        share = batch // world
+        self._mine = slice(rank * share, (rank + 1) * share)
+
+    def batches(self, first_step: int, last_step: int) -> Iterator[ViewBatch]:
+        """Batches of the global steps first_step <= step < last_step, counted over all epochs.
+
+        Up to `prefetch` batches wait ready. An error of the thread is raised here at the step it concerns;
+        closing the iterator, or dropping it, ends the thread before it returns.
+        """
+        ready: queue.Queue[ViewBatch | BaseException | None] = queue.Queue(maxsize=self._prefetch)
+        stop = threading.Event()
+        thread = threading.Thread(
+            target=self._produce, args=(first_step, last_step, ready, stop), name="view-loader", daemon=True
+        )
+        thread.start()
+        try:
+            while (item := ready.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            while thread.is_alive():  # it may be waiting for room
+                _drain(ready)
+                thread.join(timeout=0.01)
+
+    def _produce(
+        self,
+        first_step: int,
+        last_step: int,
+        ready: queue.Queue[ViewBatch | BaseException | None],
+        stop: threading.Event,
+    ) -> None:
+        try:
+            order, ordered_epoch = np.empty(0, dtype=np.int64), -1
+            for step in range(first_step, last_step):
+                epoch, position = divmod(step, self.steps_per_epoch)
+                if epoch != ordered_epoch:
+                    order, ordered_epoch = epoch_permutation(len(self._keys), self._seed, epoch), epoch
+                batch = order[position * self._batch : (position + 1) * self._batch]
+                ready.put(self._render(step, epoch, batch[self._mine]))
+                if stop.is_set():
+                    return
+            ready.put(None)
+        except BaseException as error:  # handed over: the training loop must not wait for ever
+            ready.put(error)
+
+    def _render(self, step: int, epoch: int, index: npt.NDArray[np.int64]) -> ViewBatch:
+        images, keys = self._images[index], self._keys[index]
+        shape = (images.shape[1], images.shape[2])
+        view1, view2 = (
+            self._views.render(
+                images, sample_params(self._views.policy, self._seed, epoch, keys, view, shape=shape)
+            )
+            for view in (0, 1)
+        )
+        return ViewBatch(step, epoch, view1, view2)
+
+
+def _drain(ready: queue.Queue[ViewBatch | BaseException | None]) -> None:
+    while True:
+        try:
+            ready.get_nowait()
+        except queue.Empty:
+            return

@@ -1,0 +1,1 @@
+"""Self-supervised learning in plain PyTorch: encoders, losses, trainer, features, evaluation."""

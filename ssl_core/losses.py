@@ -1,0 +1,41 @@
+"""Contrastive losses."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssl_core.distributed import gather_with_gradient, rank, world_size
+
+
+def nt_xent(z1: Tensor, z2: Tensor, temperature: float, group: dist.ProcessGroup | None = None) -> Tensor:
+    """NT-Xent (Chen et al. 2020, eq. 1): mean cross entropy, in nats, of finding each view's partner among
+    all others.
+
+    `z1`, `z2` (n, d) are the projections of this worker's n images under two views; they are L2-normalised
+    here, and everything is computed in float32. The 2n local views are the anchors; their candidates are
+    the 2N - 1 other views of the global batch. So the mean over workers is the loss of the global batch;
+    and because the gather passes gradients summed over workers, the mean over workers of the parameter
+    gradients is its gradient. The mean runs over 2N anchors (the official code sums the two directions,
+    which is twice this).
+    """
+    with torch.autocast(z1.device.type, enabled=False):  # it would round the similarities to half precision
+        return _nt_xent(F.normalize(torch.cat([z1, z2]).float(), dim=1), temperature, group)
+
+
+def _nt_xent(local: Tensor, temperature: float, group: dist.ProcessGroup | None) -> Tensor:
+    n = len(local) // 2
+    everyone, offset = local, 0
+    if world_size(group) > 1:
+        by_rank = gather_with_gradient(local, group)  # (world, 2n, d), each rank's view 1 before its view 2
+        everyone = torch.cat([by_rank[:, :n].flatten(0, 1), by_rank[:, n:].flatten(0, 1)])
+        offset = rank(group) * n
+    total = len(everyone) // 2
+    first = torch.arange(offset, offset + n, device=local.device)
+    anchors = torch.cat([first, first + total])
+    partners = torch.cat([first + total, first])
+    logits = local @ everyone.T / temperature
+    logits.scatter_(1, anchors[:, None], -torch.inf)  # no view is its own candidate
+    return F.cross_entropy(logits, partners)

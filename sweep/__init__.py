@@ -1,0 +1,1 @@
+"""From a grid file to results: planning, store, execution on Ray, tracking."""

@@ -1,0 +1,85 @@
+"""The datasets of a grid as far as they can be known without decoding an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data_ops.errors import DataError
+from data_ops.sources import inspect
+from sweep.errors import Located
+from sweep.grid import Grid
+from sweep.identity import stage_id
+from sweep.manifest import Manifest
+from sweep.specs import UNPREPARED, PrepareSpec
+from sweep.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """A dataset by its name in the grid. Before it is prepared the counts are those of its source, the
+    fingerprint stands for the prepare stage, and `levels` are not known."""
+
+    name: str
+    prepare: PrepareSpec
+    prepare_id: str
+    fingerprint: str
+    n_train: int
+    n_test: int
+    levels: tuple[str, ...] = ()
+
+    @property
+    def prepared(self) -> bool:
+        return not self.fingerprint.startswith(UNPREPARED)
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return self.prepare.size
+
+
+def read_catalog(grid: Grid, store: Store | None) -> tuple[dict[str, DatasetInfo], list[Located]]:
+    """Every dataset of `grid` that can be read, and the problems of the others."""
+    catalog: dict[str, DatasetInfo] = {}
+    problems: list[Located] = []
+    for name, entry in grid.datasets.items():
+        source = entry.value.to_source()
+        try:
+            info = inspect(source)
+        except (DataError, OSError) as error:
+            keys = [key for key in ("train", "test", "domain") if (*entry.path, key) in grid.source.marks]
+            at = [key for key in keys if str(getattr(entry.value, key)) in str(error)] or keys
+            path = (*entry.path, at[0]) if at else entry.path
+            problems.append(grid.source.problem(path, f"datasets.{name}: {error}"))
+            continue
+        spec = PrepareSpec(source, entry.value.size, info.signature)
+        id = stage_id("prepare", spec)
+        manifest = store.manifest("prepare", id) if store else None
+        if manifest is not None:
+            catalog[name] = prepared_info(name, spec, id, manifest)
+        else:
+            catalog[name] = DatasetInfo(
+                name=name,
+                prepare=spec,
+                prepare_id=id,
+                fingerprint=UNPREPARED + id,
+                n_train=info.n_train,
+                n_test=info.n_test,
+            )
+    return catalog, problems
+
+
+def prepared_info(name: str, spec: PrepareSpec, id: str, manifest: Manifest) -> DatasetInfo:
+    """What the manifest of a finished prepare stage says of its dataset."""
+    outputs: Mapping[str, object] = manifest.outputs
+    levels = outputs["levels"]
+    assert isinstance(levels, list | tuple)
+    return DatasetInfo(
+        name=name,
+        prepare=spec,
+        prepare_id=id,
+        fingerprint=str(outputs["fingerprint"]),
+        n_train=int(str(outputs["n_train"])),
+        n_test=int(str(outputs["n_test"])),
+        levels=tuple(map(str, levels)),
+    )

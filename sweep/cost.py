@@ -1,0 +1,197 @@
+"""What a plan will take: seconds and bytes, each with its source.
+
+Measured rates come from finished trainings in the store on the same encoder, image size and device; without
+any, from arithmetic per image over a guessed speed of the device, marked "default guess".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+from ssl_core.config import PretrainConfig
+from sweep.plan import Node, Plan
+from sweep.specs import FeatureSpec, PretrainSpec, ProbeSpec
+from sweep.store import Store
+
+RateSource = Literal["measured", "default guess"]
+Shape = tuple[str, int, str]
+"""(encoder, image size in pixels, device)"""
+
+# Multiply-adds of one forward pass in billions at (small-image stem, 32 px) and (ImageNet stem, 224 px),
+# parameters in millions, feature width.
+_ENCODERS: Mapping[str, tuple[float, float, float, int]] = {
+    "resnet-demo": (0.0033, 0.16, 0.31, 128),
+    "resnet18": (0.56, 1.8, 11.2, 512),
+    "resnet50": (1.30, 4.1, 23.5, 2048),
+}
+# Billions of multiply-adds a second that a training reaches: one CPU core, one data-centre GPU.
+_SPEED = {"cpu": 30.0, "gpu": 20_000.0}
+_PASSES = 6  # two views; forward once, backward twice
+_PROBE_S = 0.3
+_PREPARE_IMAGES_PER_S = 2_000.0
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds per pretraining image (both views, one optimiser step's share) by shape."""
+
+    measured: Mapping[Shape, float]
+
+    @classmethod
+    def of(cls, store: Store) -> Rates:
+        """Rates of the finished trainings of a store: the median of each shape."""
+        seen: dict[Shape, list[float]] = {}
+        for manifest in store.manifests("pretrain"):
+            config = manifest.spec.get("config", {})
+            if config.get("method") == "random" or manifest.run.seconds <= 0:
+                continue
+            images = sum(part["images"] for part in manifest.spec["parts"])
+            work = _images_seen(config["epochs"], images, config["batch"])
+            shape = (config["encoder"], config["image_size"], manifest.run.device)
+            seen.setdefault(shape, []).append(manifest.run.seconds / work)
+        return cls({shape: median(values) for shape, values in seen.items()})
+
+    def per_image(self, config: PretrainConfig, device: str) -> tuple[float, RateSource]:
+        """Seconds per image and where the figure comes from."""
+        found = self.measured.get((config.encoder, config.image_size, device))
+        if found is not None:
+            return found, "measured"
+        return _PASSES * _multiply_adds(config.encoder, config.image_size) / _SPEED[device], "default guess"
+
+    def training(self, node: Node, device: str = "cpu") -> tuple[float, RateSource]:
+        """Seconds of one training."""
+        spec = node.spec
+        assert isinstance(spec, PretrainSpec)
+        images = sum(part.images for part in spec.parts)
+        rate, source = self.per_image(spec.config, device)
+        return rate * _images_seen(spec.config.epochs, images, spec.config.batch), source
+
+
+def training_seconds(node: Node, store: Store, device: str = "cpu") -> float:
+    """Seconds of one training. For many at once make `Rates.of(store)` once."""
+    return Rates.of(store).training(node, device)[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Totals over what is to run; `alone_s` is the training time if every cell trained its own encoder."""
+
+    training_s: float
+    other_s: float
+    alone_s: float
+    shared_s: float
+    measured: int
+    guessed: int
+    disk_bytes: int
+    device: str
+
+    def lines(self) -> Iterator[str]:
+        """Sentences for the end of `ssl-sweep plan`."""
+        source = f"rates: {self.measured} trainings measured, {self.guessed} default guess"
+        if self.measured + self.guessed:
+            yield f"compute: trainings {_hours(self.training_s)} on one {self.device} ({source})"
+        if self.other_s:
+            yield f"         preparing, features and probes {_hours(self.other_s)} (default guess)"
+        if self.shared_s and self.alone_s > self.shared_s:
+            factor = self.alone_s / self.shared_s
+            yield (
+                f"sharing: one training per cell would take {_hours(self.alone_s)};"
+                f" shared {_hours(self.shared_s)} ({factor:.1f}x less)"
+            )
+        if self.disk_bytes:
+            yield f"disk: {_bytes(self.disk_bytes)} more"
+
+
+def estimate(plan: Plan, store: Store, device: str = "cpu") -> Estimate:
+    """What the stages of `plan` that are to run will take on one device, and what sharing saves."""
+    rates = Rates.of(store)
+    training = {node.id: rates.training(node, device) for node in plan.pretrainings}
+    waiting = [node for node in plan.to_run if node.trains]
+    sources = [training[node.id][1] for node in waiting]
+    cells = [cell for cell in plan.cells if cell.pretraining.trained]
+    return Estimate(
+        training_s=sum(training[node.id][0] for node in waiting),
+        other_s=sum(_other_seconds(plan, rates, device)),
+        alone_s=sum(training[cell.pretraining.id][0] for cell in cells),
+        shared_s=sum(seconds for seconds, _ in training.values()),
+        measured=sources.count("measured"),
+        guessed=sources.count("default guess"),
+        disk_bytes=sum(_disk(plan)),
+        device=device,
+    )
+
+
+def _images_seen(epochs: int, images: int, batch: int) -> int:
+    return max(1, epochs * (images // batch) * batch)
+
+
+def _multiply_adds(encoder: str, size: int) -> float:
+    small, large, _, _ = _ENCODERS.get(encoder, _ENCODERS["resnet50"])
+    return small * (size / 32) ** 2 if size <= 64 else large * (size / 224) ** 2
+
+
+def _sizes(plan: Plan) -> dict[str, tuple[int, int, int]]:
+    """Fingerprint → (training images, test images, side in pixels)."""
+    sizes = {}
+    for cell in plan.cells:
+        for info in (*cell.pretraining.datasets, cell.evaluation):
+            sizes[info.fingerprint] = (info.n_train, info.n_test, info.size)
+    return sizes
+
+
+def _encoder_configs(plan: Plan) -> dict[str, PretrainConfig]:
+    return {n.id: n.spec.config for n in plan.nodes if isinstance(n.spec, PretrainSpec)}
+
+
+def _other_seconds(plan: Plan, rates: Rates, device: str) -> Iterable[float]:
+    sizes, configs = _sizes(plan), _encoder_configs(plan)
+    for node in plan.to_run:
+        match node.spec:
+            case FeatureSpec(encoder=encoder, fingerprint=fingerprint, split=split):
+                images = sizes[fingerprint][0 if split == "train" else 1]
+                yield images * rates.per_image(configs[encoder], device)[0] / _PASSES
+            case ProbeSpec():
+                yield _PROBE_S
+    prepares = {node.id for node in plan.prepares}
+    infos = {i.prepare_id: i for c in plan.cells for i in (*c.pretraining.datasets, c.evaluation)}
+    for id in prepares:
+        yield (infos[id].n_train + infos[id].n_test) / _PREPARE_IMAGES_PER_S
+
+
+def _disk(plan: Plan) -> Iterable[int]:
+    """Bytes of each stage that is to run: images as uint8, weights and features as float32."""
+    sizes, configs = _sizes(plan), _encoder_configs(plan)
+    tested = {cell.probe_id: cell.evaluation.n_test for cell in plan.cells}
+    infos = {i.prepare_id: i for c in plan.cells for i in (*c.pretraining.datasets, c.evaluation)}
+    for node in plan.to_run:
+        match node.spec:
+            case PretrainSpec(config=config):
+                parameters = _ENCODERS.get(config.encoder, _ENCODERS["resnet50"])[2] * 1e6
+                copies = 1 if config.method == "random" else 3  # the encoder; a checkpoint with its momentum
+                yield int(4 * parameters * copies)
+            case FeatureSpec(encoder=encoder, fingerprint=fingerprint, split=split):
+                width = _ENCODERS.get(configs[encoder].encoder, _ENCODERS["resnet50"])[3]
+                yield sizes[fingerprint][0 if split == "train" else 1] * (4 * width + 140)
+            case ProbeSpec():
+                yield tested[node.id] * 40 + 2_000
+            case _:
+                info = infos[node.id]
+                yield (info.n_train + info.n_test) * (3 * info.size**2 + 160)
+
+
+def _hours(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

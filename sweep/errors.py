@@ -1,0 +1,62 @@
+"""Errors a user can act on, each with the exit code of the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class SweepError(Exception):
+    """Something the user can mend. `exit_code` is the process's, `hint` says what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, order=True)
+class Located:
+    """One problem and where it is. Lines and columns count from 1; line 0 means the source has none."""
+
+    file: str
+    line: int
+    col: int
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.col}" if self.line else self.file
+        return f"{where}: {self.message}"
+
+
+class GridError(SweepError):
+    """Every problem found in a grid file, in file order."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Iterable[Located], *, hint: str | None = None) -> None:
+        self.problems = tuple(sorted(set(problems)))
+        super().__init__("\n".join(str(problem) for problem in self.problems), hint=hint)
+
+
+class InfeasibleError(SweepError):
+    """The sweep asks for more than the machine, the cluster or a limit allows."""
+
+    exit_code = 3
+
+
+class StoreError(SweepError):
+    """The store cannot be used: not writable, unsupported address, or holding something else than asked."""
+
+    exit_code = 2
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` for the nearest of `names`, else ` (one of: …)` for a short list, else ``."""
+    known = sorted(set(names))
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f" (did you mean {near[0]!r}?)"
+    return f" (one of: {', '.join(known)})" if 0 < len(known) <= 12 else ""

@@ -1,0 +1,110 @@
+"""The records of the store: what a finished stage was, how it ran, and how a failed one failed."""
+
+from __future__ import annotations
+
+import platform
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from sweep.specs import Stage
+
+
+def utc(seconds: float | None = None) -> str:
+    """ISO 8601 UTC of a Unix time, now by default."""
+    return datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC).isoformat(
+        timespec="milliseconds"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One real execution of a stage. Nothing in here is part of an identity.
+
+    `seconds` is the work itself; `device` is "cpu" or "gpu", `hardware` its name; `mode` is "workers" or
+    "in-process" for trainings; `backend` the view back end; `versions` the packages that made the result.
+    """
+
+    execution: str
+    started: str
+    ended: str
+    seconds: float
+    host: str = ""
+    device: str = "cpu"
+    hardware: str = ""
+    workers: int = 1
+    mode: str = ""
+    backend: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def since(cls, started: float, **facts: Any) -> Self:
+        """A record that ends now; `started` is a `time.time()`. Makes the execution's unique id."""
+        now = time.time()
+        facts.setdefault("host", platform.node())
+        return cls(
+            execution=uuid.uuid4().hex,
+            started=utc(started),
+            ended=utc(now),
+            seconds=round(now - started, 3),
+            **facts,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What the store keeps of a finished stage. `files` maps each file of the result, relative to the root
+    of the store, to its size in bytes; `outputs` is small JSON (a probe's metrics, a dataset's counts)."""
+
+    stage: Stage
+    id: str
+    version: int
+    spec: Mapping[str, Any]
+    upstream: tuple[str, ...]
+    outputs: Mapping[str, Any]
+    files: Mapping[str, int]
+    run: RunRecord
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Inverse of `dataclasses.asdict`; fields that a newer program added are passed over."""
+        known = {f.name for f in fields(cls)}
+        facts = {key: item for key, item in value.items() if key in known}
+        facts["upstream"] = tuple(facts["upstream"])
+        run_fields = {f.name for f in fields(RunRecord)}
+        facts["run"] = RunRecord(**{key: item for key, item in value["run"].items() if key in run_fields})
+        return cls(**facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """How a stage failed. `kind` is one word (data, diverged, out-of-memory, worker, …)."""
+
+    kind: str
+    message: str
+    log_tail: str = ""
+    attempt: int = 1
+    hardware: str = ""
+    time: str = ""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Inverse of `dataclasses.asdict`; fields that a newer program added are passed over."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{key: item for key, item in value.items() if key in known})
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One line of `executions.jsonl`: a stage that was carried to completion once."""
+
+    execution: str
+    stage: str
+    id: str
+    started: str
+    ended: str
+    seconds: float
+    host: str

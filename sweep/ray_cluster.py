@@ -1,0 +1,123 @@
+"""Connect to Ray: a private instance on this machine, or an existing cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep.errors import InfeasibleError, StoreError
+
+# Ray reads these when it is imported or when a process starts, so they are set first.
+# The polling interval is the time a finished training waits to be noticed; the watcher and the metrics
+# are processes that a training of a minute pays for and never uses.
+_ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
+# Stages pass files through the store, never objects through Ray, so the object store stays small.
+_OBJECT_STORE_BYTES = 256 * 1024**2
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the connected cluster has now."""
+
+    cpus: float
+    gpus: float
+    nodes: int
+    private: bool
+
+
+@contextmanager
+def connect(address: str | None) -> Iterator[Cluster]:
+    """Join the cluster at ``address`` (``auto``, ``host:port``), or start a private one; stop it after.
+
+    Raises:
+        InfeasibleError: no cluster answers at ``address``.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    private = address in (None, "local")
+    if private:
+        # The preemption watcher serves clouds that take nodes back; one machine has nobody to ask.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import ray
+
+        logging.getLogger("ray.tune").setLevel(logging.ERROR)
+        options = {"logging_level": logging.ERROR, "log_to_driver": False}
+        try:
+            if private:
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    **options,
+                )
+            else:
+                ray.init(address=address, **options)
+        except (ConnectionError, RuntimeError) as error:
+            raise InfeasibleError(
+                f"no Ray cluster answers at {address!r}: {error}",
+                hint="start one with `ray start --head`, or leave --address out to use this machine",
+            ) from error
+    try:
+        have = ray.cluster_resources()
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        yield Cluster(have.get("CPU", 0.0), have.get("GPU", 0.0), len(alive), private)
+    finally:
+        ray.shutdown()
+
+
+def require_shared_store(root: Path) -> None:
+    """Refuse a store that some node of the cluster cannot see.
+
+    A file is written here and looked for on every node: the one honest test of a shared path.
+
+    Raises:
+        StoreError: names the nodes on which the store is not there.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) < 2:
+        return
+    probe = root / f".probe-{uuid.uuid4().hex}"
+    probe.touch()
+
+    @ray.remote(num_cpus=0, max_retries=0)
+    def sees(path: str) -> bool:
+        return os.path.exists(path)
+
+    try:
+        blind = [
+            node["NodeManagerAddress"]
+            for node in nodes
+            if not ray.get(
+                sees.options(
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                ).remote(str(probe)),
+                timeout=60,
+            )
+        ]
+    finally:
+        probe.unlink()
+    if blind:
+        raise StoreError(
+            f"the store {root} is not visible on {len(blind)} of {len(nodes)} nodes: {', '.join(blind)}",
+            hint="put the store on a file system that every node mounts at the same path",
+        )

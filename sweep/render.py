@@ -1,0 +1,147 @@
+"""Tables and sentences for people; machines get --json, csv or parquet."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from sweep.cost import Estimate
+from sweep.doctor import Check
+from sweep.listener import duration
+from sweep.plan import Plan
+from sweep.specs import STAGES
+from sweep.status import Status
+from sweep.summary import summary
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sweep.run import RunResult
+
+_STAGE_ROWS_SHOWN = 40
+
+
+def print_plan(plan: Plan, estimate: Estimate, out: Console) -> None:
+    """Cells against unique stages, why each runs, and what it takes."""
+    unique = ", ".join(f"{sum(n.stage == stage for n in plan.nodes)} {stage}" for stage in STAGES)
+    out.print(f"[bold]{plan.sweep}[/bold]: {len(plan.cells):,} cells → {len(plan.nodes):,} stages ({unique})")
+    table = Table("stage", "complete", "to run", "why", box=None, pad_edge=False)
+    for stage in STAGES:
+        count = plan.counts[stage]
+        why = Counter(node.reason for node in plan.to_run if node.stage == stage)
+        table.add_row(
+            stage,
+            f"{count['complete']:,}",
+            f"{count['to_run']:,}",
+            ", ".join(f"{reason} ({n:,})" if len(why) > 1 else reason for reason, n in why.most_common()),
+        )
+    out.print(table)
+    waiting = [node for node in plan.to_run if node.stage in ("prepare", "pretrain")]
+    for node in waiting[:_STAGE_ROWS_SHOWN]:
+        out.print(f"  {node.id}  {node.stage:<8}  {node.reason:<14}  {node.label}")
+    if len(waiting) > _STAGE_ROWS_SHOWN:
+        out.print(f"  … and {len(waiting) - _STAGE_ROWS_SHOWN} more (--json lists all)")
+    for line in estimate.lines():
+        out.print(line)
+    if plan.prepares:
+        out.print("Datasets are not prepared yet: ids below them are provisional until they are.")
+
+
+def print_run(result: RunResult, out: Console, err: Console, again: Sequence[str]) -> None:
+    """The summary table on stdout; what happened and what to do next on stderr."""
+    print_summary(result.table, out)
+    done = Counter(node.stage for node in result.executed)
+    counts = ", ".join(f"{done[stage]} {stage}" for stage in STAGES if done[stage]) or "0 stages"
+    err.print(f"executed {counts} in {duration(result.seconds)}")
+    for node, why in result.failed[:20]:
+        err.print(f"[red]{node.stage} {node.id}[/red] {node.label}: {why}", soft_wrap=True)
+    if len(result.failed) > 20:
+        err.print(f"… and {len(result.failed) - 20} more failed or blocked stages")
+    if result.mirror_error:
+        err.print(f"[yellow]MLflow is behind[/yellow]: {result.mirror_error}", soft_wrap=True)
+        err.print(f"  next: {_shell(again, 'sync')}", soft_wrap=True)
+    if result.interrupted is not None:
+        err.print(f"interrupted; go on with: {_shell(again, 'run')}", soft_wrap=True)
+        return
+    if result.failed:
+        err.print(f"mend what failed, then: {_shell(again, 'run')}", soft_wrap=True)
+    store = [*again[again.index("--store") :]] if "--store" in again else []
+    err.print(f"next: {_shell(again, 'results')} --format csv", soft_wrap=True)
+    err.print(f"      {shlex.join(['ssl-sweep', 'ui', *store])}", soft_wrap=True)
+
+
+def _shell(again: Sequence[str], command: str) -> str:
+    return shlex.join([again[0], command, *again[2:]])
+
+
+def print_summary(table: pa.Table, out: Console) -> None:
+    """Mean top-1 at each domain's largest finished budget, a row per pretraining, a column per domain."""
+    rows = summary(table)
+    if not rows:
+        out.print("no finished cell yet")
+        return
+    domains = sorted({(row.eval_domain, row.n_labels) for row in rows})
+    shown = Table(
+        title="linear probe, top-1 % at the largest label budget, mean over seeds", title_justify="left"
+    )
+    for name in ("method", "pretrained on", "images", "corruption", "encoder"):
+        shown.add_column(name)
+    for name, n_labels in domains:
+        shown.add_column(f"{name}\n{n_labels:,} labels", justify="right")
+    best = {d: max(row.mean for row in rows if (row.eval_domain, row.n_labels) == d) for d in domains}
+    for key in dict.fromkeys(row.pretraining for row in rows):
+        cells = []
+        for domain in domains:
+            found = [r for r in rows if r.pretraining == key and (r.eval_domain, r.n_labels) == domain]
+            cells.append(
+                _percent(found[0].mean, found[0].std, found[0].mean == best[domain]) if found else "·"
+            )
+        shown.add_row(*(str(part) for part in key), *cells)
+    out.print(shown)
+
+
+def _percent(mean: float, std: float | None, best: bool) -> str:
+    text = f"{100 * mean:.1f}" + (f" ± {100 * std:.1f}" if std is not None else "")
+    return f"[bold]{text}[/bold]" if best else text
+
+
+def print_table(table: pa.Table, out: Console) -> None:
+    """Every row, with the columns that vary or that a reader needs; --format csv has all of them."""
+    rows = table.to_pylist()
+    keep = {"cell_id", "eval_domain", "labels", "level", "top1", "status"}
+    names = [n for n in table.column_names if n in keep or len({row[n] for row in rows}) > 1]
+    shown = Table(*names)
+    for row in rows:
+        shown.add_row(*("" if row[n] is None else _cell(row[n]) for n in names))
+    out.print(shown)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def print_status(status: Status, out: Console) -> None:
+    """Stages by state, then what failed and why."""
+    table = Table("stage", *status.states)
+    for stage in STAGES:
+        count = status.counts[stage]
+        if sum(count.values()):
+            table.add_row(stage, *(str(count[state]) if count[state] else "·" for state in status.states))
+    out.print(table)
+    for failure in status.failures:
+        out.print(
+            f"[red]{failure.stage} {failure.id}[/red] {failure.label}: {failure.message}", soft_wrap=True
+        )
+
+
+def print_check(check: Check, out: Console) -> None:
+    """One line of the doctor, and its hint."""
+    colour = {"ok": "green", "note": "yellow", "problem": "red"}[check.state]
+    out.print(f"[{colour}]{check.state:<8}[/{colour}] {check.name:<9} {check.detail}", soft_wrap=True)
+    if check.hint:
+        out.print(f"{'':18}hint: {check.hint}", soft_wrap=True)

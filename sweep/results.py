@@ -1,0 +1,173 @@
+"""The table of results: one row per cell and label level, from the store alone.
+
+Sorted by (cell_id, level), without times, so it is the same bytes as long as nothing ran. A cell that is not
+finished has its rows too, with a status instead of numbers: one per level once its dataset is prepared, else
+one row without a level. `level_index` counts levels from the finest, 0.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import IO, Any, Literal
+
+import pyarrow as pa
+
+from sweep.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS, Cell, Value
+from sweep.plan import Plan
+from sweep.status import CellStatus, cell_statuses
+from sweep.store import Store
+from sweep.summary import SummaryRow, summary
+
+Format = Literal["table", "csv", "json", "parquet"]
+
+__all__ = [
+    "AXES",
+    "METRICS",
+    "SCHEMA",
+    "Format",
+    "Row",
+    "SummaryRow",
+    "cell_rows",
+    "results",
+    "summary",
+    "write_results",
+]
+
+METRICS = ("top1", "top1_std_err", "top5", "balanced_accuracy")
+
+SCHEMA = pa.schema(
+    [
+        ("cell_id", pa.string()),
+        ("pretrain_id", pa.string()),
+        ("method", pa.string()),
+        ("pretrain_domain", pa.string()),
+        ("images", pa.int64()),
+        ("corruption", pa.string()),
+        ("encoder", pa.string()),
+        ("epochs", pa.int64()),
+        ("batch", pa.int64()),
+        ("subset_seed", pa.int64()),
+        ("pretrain_seed", pa.int64()),
+        ("eval_domain", pa.string()),
+        ("labels", pa.string()),
+        ("n_labels", pa.int64()),
+        ("draw", pa.string()),
+        ("protocol", pa.string()),
+        ("level", pa.string()),
+        ("probe_seed", pa.int64()),
+        *((name, pa.float64()) for name in METRICS),
+        ("n_test", pa.int64()),
+        ("status", pa.string()),
+        ("image_size", pa.int64()),
+        ("optimizer", pa.string()),
+        ("learning_rate", pa.float64()),
+        ("lr_scaling", pa.string()),
+        ("warmup_epochs", pa.float64()),
+        ("weight_decay", pa.float64()),
+        ("temperature", pa.float64()),
+        ("head_layers", pa.int64()),
+        ("head_dim", pa.int64()),
+        ("strength", pa.float64()),
+        ("blur", pa.bool_()),
+        ("view_mode", pa.string()),
+        ("precision", pa.string()),
+        ("level_index", pa.int64()),
+    ]
+)
+AXES = tuple(
+    name
+    for name in SCHEMA.names
+    if name in {*PRETRAIN_COLUMNS, *EVALUATE_COLUMNS, *SETTING_COLUMNS} and name != "pretrain_id"
+)
+"""The columns that say what a cell is."""
+
+Row = dict[str, Any]
+
+
+def results(plan: Plan, store: Store) -> pa.Table:
+    """One row per cell and level."""
+    statuses = cell_statuses(plan, store)
+    rows = [row for cell in plan.cells for row in _rows(cell, store, statuses[cell.id])]
+    rows.sort(key=lambda row: (row["cell_id"], row["level"] or ""))
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def cell_rows(plan: Plan, store: Store, skip: frozenset[str] = frozenset()) -> Iterator[list[Row]]:
+    """The rows of each cell that is finished by now, finest level first; `skip` are ids of cells."""
+    for cell in plan.cells:
+        if cell.id not in skip:
+            rows = list(_rows(cell, store, "complete"))
+            if rows[0]["status"] == "complete":
+                yield rows
+
+
+def _rows(cell: Cell, store: Store, status: CellStatus) -> Iterator[Row]:
+    axes: dict[str, Value] = {"cell_id": cell.id}
+    axes |= {name: column(cell.pretraining) for name, column in PRETRAIN_COLUMNS.items()}
+    axes |= {name: column(cell) for name, column in EVALUATE_COLUMNS.items()}
+    axes |= {name: column(cell.pretraining) for name, column in SETTING_COLUMNS.items()}
+    manifest = store.complete("probe", cell.probe_id) if status == "complete" else None
+    if manifest is None:
+        gone: CellStatus = "missing" if status == "complete" else status
+        for index, level in enumerate(cell.evaluation.levels):
+            yield {**axes, "level": level, "level_index": index, "status": gone}
+        if not cell.evaluation.levels:
+            yield {**axes, "level": None, "status": gone}
+        return
+    for index, level in enumerate(cell.evaluation.levels):
+        found = manifest.outputs["levels"][level]
+        facts = {"level": level, "level_index": index, "n_test": found["n_test"], "status": "complete"}
+        yield {**axes, **facts, **{name: _number(found[name]) for name in METRICS}}
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+# Writing ----------------------------------------------------------------------------------------------
+
+
+def write_results(table: pa.Table, format: Format | str, stream: IO[bytes]) -> None:
+    """Writes bytes: `table` is aligned text, `json` a list of objects; floats in full precision but there."""
+    match format:
+        case "parquet":
+            import pyarrow.parquet as pq
+
+            buffer = io.BytesIO()  # Parquet seeks; a pipe does not
+            pq.write_table(table, buffer)
+            stream.write(buffer.getvalue())
+        case "csv":
+            import csv
+
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow(table.column_names)
+            writer.writerows([_field(value) for value in row.values()] for row in table.to_pylist())
+            stream.write(text.getvalue().encode())
+        case "json":
+            rows = ",\n ".join(json.dumps(row, ensure_ascii=False) for row in table.to_pylist())
+            stream.write(f"[{rows}]\n".encode())
+        case "table":
+            stream.write(_aligned(table).encode())
+        case _:
+            raise ValueError(f"no format {format!r}; use table, csv, json or parquet")
+
+
+def _field(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else value  # csv writes a float by repr: shortest text that reads back equal
+
+
+def _aligned(table: pa.Table) -> str:
+    def text(value: object) -> str:
+        return f"{value:.4f}" if isinstance(value, float) else str(_field(value))
+
+    lines = [table.column_names, *([text(value) for value in row.values()] for row in table.to_pylist())]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = (
+        "  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)) for line in lines
+    )
+    return "\n".join(line.rstrip() for line in padded) + "\n"

@@ -1,0 +1,66 @@
+"""How a sweep is executed here and now. Nothing in this module enters an identity."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sweep.errors import StoreError
+
+if TYPE_CHECKING:
+    from sweep.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan:
+    """Resources of one training: its workers, what each holds, and which of Train's two modes runs it."""
+
+    workers: int = 1
+    cpus: float = 1.0
+    gpus: float = 0.0
+    in_process: bool = True
+    placement: str = "PACK"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """What every process of a run needs to know; small and picklable.
+
+    Attributes:
+        store: the store's URI; processes open it themselves.
+        datasets: data fingerprint → id of the ``prepare`` stage that holds those images.
+        stop_file: while this file exists, trainings checkpoint and stop.
+        backend: ``auto``, ``torch`` or ``dali``, the augmentation back end.
+        checkpoint_every_s: seconds between checkpoints of a training.
+        private: the Ray instance is this run's own.
+    """
+
+    store: str
+    stop_file: Path
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    backend: Literal["auto", "torch", "dali"] = "auto"
+    checkpoint_every_s: float = 30.0
+    private: bool = True
+
+    def open_store(self) -> Store:
+        """The store, which must exist already: a worker never creates one in the wrong place."""
+        from sweep.store import Store
+
+        store = Store(self.store)
+        if not store.root.is_dir():
+            raise StoreError(
+                f"the store {self.store} is not visible on {platform.node()}",
+                hint="put the store on a file system that every node mounts at the same path",
+            )
+        return store
+
+    def stop_requested(self) -> bool:
+        return self.stop_file.exists()
+
+    @property
+    def train_dir(self) -> Path:
+        """Where Ray Train keeps the checkpoints of its worker groups."""
+        return self.open_store().root / "train"

@@ -1,0 +1,76 @@
+"""What each stage computes, as data: only what changes its result, nothing about where or how fast it runs.
+
+A stage's identity is made from its spec (see `identity.py`). Raise the stage's number in `VERSIONS` when
+its code changes the numbers it gives for an unchanged spec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from data_ops.sources import Source
+from ssl_core.config import PretrainConfig, ProbeConfig
+
+Stage = Literal["prepare", "pretrain", "features", "probe"]
+
+STAGES: tuple[Stage, ...] = ("prepare", "pretrain", "features", "probe")
+VERSIONS: Mapping[Stage, int] = MappingProxyType({"prepare": 1, "pretrain": 1, "features": 1, "probe": 1})
+
+UNPREPARED = "unprepared:"
+"""Prefix of a fingerprint that is not known yet; the id of the prepare stage follows."""
+
+
+@dataclass(frozen=True)
+class PrepareSpec:
+    """Decode, resize and index one dataset. `size` in pixels; `signature` changes when its files do."""
+
+    source: Source
+    size: int
+    signature: str
+
+
+@dataclass(frozen=True)
+class PoolPart:
+    """`images` training images of one dataset: the first of the permutation of `subset_seed`."""
+
+    fingerprint: str
+    images: int
+    subset_seed: int = 0
+
+
+@dataclass(frozen=True)
+class PretrainSpec:
+    """One encoder. For `method="random"` the one part is the evaluation domain, which gives the
+    batch-norm statistics. Parts are in the order of their fingerprints."""
+
+    config: PretrainConfig
+    parts: tuple[PoolPart, ...]
+    corruption: str = "none"
+    corruption_seed: int = 0
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Features of one split of one dataset under the encoder of a pretrain stage."""
+
+    encoder: str
+    fingerprint: str
+    split: Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class ProbeSpec:
+    """One evaluation: `n_labels` training images drawn by `draw` and `seed`, tested on all test images."""
+
+    train_features: str
+    test_features: str
+    n_labels: int
+    draw: Literal["uniform", "stratified"]
+    seed: int
+    config: ProbeConfig
+
+
+Spec = PrepareSpec | PretrainSpec | FeatureSpec | ProbeSpec

@@ -1,0 +1,282 @@
+"""What each stage does, in any process: read its inputs from the store, work, commit. No Ray here.
+
+A stage writes its files into its own folder and commits the manifest last; until then nobody looks at
+them, and a stage that was killed is simply done again over what it left.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data_ops.corruptions import corrupt, parse_corruption
+from data_ops.dataset import PreparedDataset
+from data_ops.prepare import prepare
+from data_ops.subsets import label_budget, subset
+from sweep.backend import Outcome
+from sweep.files import whole
+from sweep.manifest import Failure
+from sweep.nodes import Node
+from sweep.provenance import hardware, run_record
+from sweep.runtime import Runtime, TrainPlan
+from sweep.specs import FeatureSpec, PrepareSpec, PretrainSpec, ProbeSpec
+from sweep.store import Store
+
+if TYPE_CHECKING:
+    from ssl_core.reporter import Reporter
+    from ssl_core.trainer import TrainingImages
+
+
+class StageInterrupted(Exception):
+    """The stage stopped because it was asked to; it goes on from its checkpoint in the next run."""
+
+
+def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> list[Outcome]:
+    """Do stages of one kind that share their input, one after the other, each committed as it ends.
+
+    A stage that fails leaves ``error.json`` and the others go on.
+    """
+    if nodes[0].stage in ("pretrain", "features"):  # the others start sooner without torch
+        import torch
+
+        torch.set_num_threads(threads)
+    store = runtime.open_store()
+    outcomes: list[Outcome] = []
+    inputs: dict[str, Any] = {}
+    for node in nodes:
+        if runtime.stop_requested():
+            outcomes.append(Outcome(node.id, "interrupted"))
+            continue
+        try:
+            if not store.complete(node.stage, node.id):
+                _perform(node, runtime, store, inputs)
+            outcomes.append(Outcome(node.id, "complete"))
+        except Exception as error:
+            record_failure(runtime, node, error)
+            outcomes.append(Outcome(node.id, "failed", _first_line(error)))
+    return outcomes
+
+
+def _perform(node: Node, runtime: Runtime, store: Store, inputs: dict[str, Any]) -> None:
+    match node.spec:
+        case PrepareSpec():
+            _prepare(node, node.spec, store)
+        case PretrainSpec():
+            _initialise(node, node.spec, runtime, store)
+        case FeatureSpec():
+            _extract(node, node.spec, runtime, store)
+        case ProbeSpec():
+            _probe(node, node.spec, runtime, store, inputs)
+
+
+def _prepare(node: Node, spec: PrepareSpec, store: Store) -> None:
+    started = time.time()
+    manifest = prepare(spec.source, spec.size, store.path("prepare", node.id) / "data")
+    outputs = asdict(manifest)
+    store.commit("prepare", node.id, spec, node.upstream, outputs, run_record(started))
+
+
+def open_dataset(runtime: Runtime, store: Store, fingerprint: str) -> PreparedDataset:
+    """The prepared images of a fingerprint."""
+    return PreparedDataset(store.path("prepare", runtime.datasets[fingerprint]) / "data")
+
+
+def training_images(spec: PretrainSpec, runtime: Runtime, store: Store) -> TrainingImages:
+    """The pool of a pretraining, decoded and corrupted, in memory and in the order of the image keys.
+
+    The order makes the training independent of how the pool was written down.
+    """
+    from ssl_core.trainer import TrainingImages
+
+    images, keys = [], []
+    for part in spec.parts:
+        data = open_dataset(runtime, store, part.fingerprint)
+        positions = np.sort(subset(data.keys("train"), part.images, part.subset_seed))
+        images.append(data.images("train")[positions])
+        keys.append(data.keys("train")[positions])
+    pool, pool_keys = np.concatenate(images), np.concatenate(keys)
+    order = np.argsort(pool_keys, kind="stable")
+    pool, pool_keys = pool[order], pool_keys[order]
+    corruption = parse_corruption(spec.corruption)
+    return TrainingImages(corrupt(pool, pool_keys, corruption, spec.corruption_seed), pool_keys)
+
+
+def run_training(runtime: Runtime, node: Node, plan: TrainPlan, reporter: Reporter) -> None:
+    """Train one encoder and commit it (rank 0); every worker of the group calls this.
+
+    Raises:
+        StageInterrupted: stopped on request, after a checkpoint.
+    """
+    import torch
+
+    from ssl_core.distributed import rank
+    from ssl_core.trainer import Interrupted, pretrain
+
+    spec = node.spec
+    assert isinstance(spec, PretrainSpec)
+    store = runtime.open_store()
+    folder = store.path("pretrain", node.id)
+    started = time.time()
+    device = "cuda" if plan.gpus and torch.cuda.is_available() else "cpu"
+    try:
+        summary = pretrain(
+            spec.config,
+            training_images(spec, runtime, store),
+            folder,
+            reporter,
+            backend=runtime.backend,
+            device=device,
+            checkpoint_every_s=runtime.checkpoint_every_s,
+            threads=max(1, round(plan.cpus)),
+        )
+    except Interrupted as error:
+        raise StageInterrupted from error
+    if rank() == 0:
+        record = run_record(
+            started,
+            gpu=device == "cuda",
+            workers=plan.workers,
+            mode="in-process" if plan.in_process else "workers",
+            backend=summary.backend,
+        )
+        store.commit("pretrain", node.id, spec, node.upstream, asdict(summary), record)
+        for leftover in ("checkpoint", "checkpoint-next"):  # the optimiser's state has no reader any more
+            shutil.rmtree(folder / leftover, ignore_errors=True)
+
+
+def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) -> None:
+    """The floor: a randomly initialised encoder that saw only the images' batch statistics."""
+    from ssl_core.checkpoint import export_encoder
+    from ssl_core.random_encoder import random_encoder
+
+    started = time.time()
+    images = training_images(spec, runtime, store).images
+    export_encoder(random_encoder(spec.config, images), spec.config, store.path("pretrain", node.id))
+    store.commit("pretrain", node.id, spec, node.upstream, {}, run_record(started))
+
+
+def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> None:
+    import torch
+
+    from ssl_core.checkpoint import load_encoder
+    from ssl_core.features import extract_features
+
+    started = time.time()
+    data = open_dataset(runtime, store, spec.fingerprint)
+    folder = store.path("features", node.id)
+    encoder = load_encoder(store.path("pretrain", spec.encoder))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with whole(folder / "x.npy") as partial:
+        shape = extract_features(encoder, data.images(spec.split), partial, device=device)
+    with whole(folder / "ids.npy") as partial, partial.open("wb") as file:
+        np.save(file, data.ids(spec.split))
+    store.commit(
+        "features",
+        node.id,
+        spec,
+        node.upstream,
+        {"shape": list(shape)},
+        run_record(started, gpu=device == "cuda"),
+    )
+
+
+def _probe(node: Node, spec: ProbeSpec, runtime: Runtime, store: Store, inputs: dict[str, Any]) -> None:
+    from ssl_core.evaluation.linear import fit_linear_probe
+    from ssl_core.evaluation.metrics import map_up, score
+
+    started = time.time()
+    x_train, x_test, data = _probe_inputs(spec, runtime, store, inputs)
+    y_train, y_test = data.labels("train"), data.labels("test")
+    manifest = data.manifest
+    finest = manifest.levels[0]
+    n_classes = manifest.n_classes()
+    drawn = label_budget(data.keys("train"), y_train, spec.n_labels, spec.seed, draw=spec.draw)
+    fit = fit_linear_probe(
+        x_train[np.sort(drawn)],
+        y_train[np.sort(drawn)],
+        x_test,
+        n_classes=n_classes,
+        seed=spec.seed,
+        config=spec.config,
+    )
+    levels = {finest: asdict(score(y_test, fit.top5, n_classes))}
+    for level, parents in zip(manifest.levels[1:], manifest.parents, strict=True):
+        ranked = map_up(fit.top5, np.asarray(parents))
+        levels[level] = asdict(score(data.labels("test", level), ranked, manifest.n_classes(level)))
+    _write_predictions(store.predictions(node.id), data.ids("test"), y_test, fit.top5)
+    outputs = {"levels": levels, "C": fit.C, "converged": fit.converged, "n_iter": fit.n_iter}
+    outputs |= {"missing_classes": list(fit.missing_classes)}
+    store.commit("probe", node.id, spec, node.upstream, outputs, run_record(started))
+
+
+def _probe_inputs(
+    spec: ProbeSpec, runtime: Runtime, store: Store, inputs: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, PreparedDataset]:
+    """Features are loaded once for a batch of probes; ``inputs`` holds those of the batch's last one."""
+    key = f"{spec.train_features}/{spec.test_features}"
+    if key not in inputs:
+        inputs.clear()
+        arrays = []
+        for feature_id in (spec.train_features, spec.test_features):
+            arrays.append(np.load(store.path("features", feature_id) / "x.npy", mmap_mode="r"))
+        manifest = store.complete("features", spec.test_features)
+        assert manifest is not None
+        data = open_dataset(runtime, store, manifest.spec["fingerprint"])
+        inputs[key] = (*arrays, data)
+    found: tuple[np.ndarray, np.ndarray, PreparedDataset] = inputs[key]
+    return found
+
+
+def _write_predictions(path: Path, ids: np.ndarray, y: np.ndarray, top5: np.ndarray) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table(
+        {
+            "image_id": pa.array([str(i) for i in ids]),
+            "y": pa.array(y, pa.int32()),
+            "top5": pa.FixedSizeListArray.from_arrays(
+                pa.array(np.ascontiguousarray(top5, np.int32).ravel()), top5.shape[1]
+            ),
+        }
+    )
+    with whole(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+
+
+def record_failure(runtime: Runtime, node: Node, error: BaseException) -> None:
+    """Leave ``error.json`` beside the stage: what failed, with the end of the traceback."""
+    store = runtime.open_store()
+    before = store.failure(node.stage, node.id)
+    tail = "".join(traceback.format_exception(error))[-4000:]
+    attempt = before.attempt + 1 if before else 1
+    failure = Failure(
+        kind=_failure_kind(error),
+        message=_first_line(error),
+        log_tail=tail,
+        attempt=attempt,
+        hardware=hardware(),
+    )
+    store.fail(node.stage, node.id, failure)
+
+
+def _failure_kind(error: BaseException) -> str:
+    from data_ops.errors import DataError
+
+    if isinstance(error, DataError):
+        return "data"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "oom"
+    return "worker_error"
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{text.splitlines()[0]}" if text else type(error).__name__

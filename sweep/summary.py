@@ -1,0 +1,92 @@
+"""The short table at the end of a run: what each pretraining is worth in each domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SHOWN = ("method", "pretrain_domain", "images", "corruption", "encoder")
+_SETTINGS = (
+    "epochs",
+    "batch",
+    "image_size",
+    "optimizer",
+    "learning_rate",
+    "lr_scaling",
+    "warmup_epochs",
+    "weight_decay",
+    "temperature",
+    "head_layers",
+    "head_dim",
+    "strength",
+    "blur",
+    "view_mode",
+    "precision",
+)
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """Mean top-1 of one kind of pretraining in one domain, at the domain's largest finished budget.
+
+    `pretraining` is (method, domain, images, corruption, encoder), the last with the settings that the sweep
+    varies. Probe seeds are averaged first; `n` counts encoders (pretraining and subset seeds) and `std` is
+    over them, None for one.
+    """
+
+    pretraining: tuple[str, ...]
+    eval_domain: str
+    n_labels: int
+    mean: float
+    std: float | None
+    n: int
+
+
+def summary(table: pa.Table) -> list[SummaryRow]:
+    """One row per pretraining and domain, finest level, uniform draw where there is one; sorted."""
+    rows = [r for r in table.to_pylist() if r["status"] == "complete" and r["level_index"] == 0]
+    varied = [name for name in _SETTINGS if len({r[name] for r in rows if r["method"] != "random"}) > 1]
+    groups: dict[tuple[Any, ...], dict[tuple[Any, ...], list[float]]] = {}
+    for row in _largest_budgets(rows):
+        key = (_sortable(row), _pretraining(row, varied), row["eval_domain"], row["n_labels"])
+        encoder = (row["pretrain_seed"], row["subset_seed"])
+        groups.setdefault(key, {}).setdefault(encoder, []).append(row["top1"])
+    found = []
+    for (_, pretraining, domain, n_labels), by_seed in sorted(groups.items(), key=lambda item: item[0]):
+        means = [fmean(values) for values in by_seed.values()]
+        std = stdev(means) if len(means) > 1 else None
+        found.append(SummaryRow(pretraining, domain, n_labels, fmean(means), std, len(means)))
+    return found
+
+
+def _largest_budgets(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """The rows at each domain's largest budget, each probe once, of one kind of draw."""
+    largest: dict[str, int] = {}
+    for row in rows:
+        largest[row["eval_domain"]] = max(largest.get(row["eval_domain"], 0), row["n_labels"])
+    chosen = [row for row in rows if row["n_labels"] == largest[row["eval_domain"]]]
+    draws = {row["eval_domain"]: set[str]() for row in chosen}
+    for row in chosen:
+        draws[row["eval_domain"]].add(row["draw"])
+    probes: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in chosen:
+        if row["draw"] == max(draws[row["eval_domain"]]):  # "uniform" sorts after "stratified"
+            # 500 and 10% can be one budget: two rows, one probe
+            probes.setdefault((row["pretrain_id"], row["eval_domain"], row["probe_seed"]), row)
+    return probes.values()
+
+
+def _pretraining(row: Mapping[str, Any], varied: list[str]) -> tuple[str, ...]:
+    shown = ["" if row[name] is None else str(row[name]) for name in _SHOWN]
+    settings = [f"{name} {row[name]}" for name in varied if row[name] is not None]
+    return (*shown[:-1], " ".join([shown[-1], *settings]))
+
+
+def _sortable(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Random encoders first, then by method, domain and number of images."""
+    return (row["method"] != "random", row["method"], row["pretrain_domain"], row["images"] or 0)

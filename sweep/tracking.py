@@ -1,0 +1,147 @@
+"""The MLflow side of the mirror: one experiment per sweep, one flat run per training and per cell.
+
+The only module that imports MLflow. Runs are found again by the tag ``ssl_sweep.id``, so logging twice
+gives one run; MLflow is never asked what is done.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ID_TAG = "ssl_sweep.id"
+_PAGE = 1000
+# MLflow's limits for one log_batch request.
+_PARAMS_AT_ONCE, _METRICS_AT_ONCE = 100, 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class MirrorRun:
+    """One MLflow run to be.
+
+    Attributes:
+        id: the id of the stage or cell; unique within an experiment.
+        metrics: (name, value, step) triples.
+        ended_ms: Unix milliseconds; also the metrics' time, so that logging again changes nothing.
+        artifacts: files to attach.
+    """
+
+    id: str
+    name: str
+    started_ms: int
+    ended_ms: int
+    params: Mapping[str, str]
+    metrics: tuple[tuple[str, float, int], ...]
+    tags: Mapping[str, str]
+    artifacts: tuple[Path, ...] = field(default=())
+
+
+def local_uri(folder: Path) -> str:
+    """The default tracking address: SQLite in the store."""
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+class Tracker:
+    """An experiment on a tracking server (or in SQLite), opened for idempotent logging."""
+
+    def __init__(self, uri: str, experiment: str, artifacts: Path | None) -> None:
+        """``artifacts``: where a new experiment keeps its files; None leaves that to the server."""
+        self._client = _client(uri)
+        self._experiment = _experiment(self._client, experiment, artifacts)
+        self._finished, self._half_written = self._look()
+
+    def existing(self) -> frozenset[str]:
+        """Ids of every finished run of this experiment."""
+        return frozenset(self._finished)
+
+    def _look(self) -> tuple[set[str], dict[str, str]]:
+        """Ids of finished runs, and id → run id of those that a kill left half written."""
+        finished: set[str] = set()
+        half_written: dict[str, str] = {}
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment], max_results=_PAGE, page_token=token)
+            for run in page:
+                if (id := run.data.tags.get(ID_TAG)) is None:
+                    continue
+                if run.info.status == "FINISHED":
+                    finished.add(id)
+                else:
+                    half_written[id] = run.info.run_id
+            token = page.token
+            if not token:
+                return finished, half_written
+
+    def log(self, runs: Iterable[MirrorRun]) -> int:
+        """Write the runs that are not there yet; the number written."""
+        written = 0
+        for run in runs:
+            if run.id not in self._finished:
+                self._write(run)
+                self._finished.add(run.id)
+                written += 1
+        return written
+
+    def _write(self, run: MirrorRun) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        run_id = self._half_written.get(run.id) or self._new(run)
+        metrics = [Metric(name, value, run.ended_ms, step) for name, value, step in run.metrics]
+        params = [Param(key, value) for key, value in run.params.items()]
+        tags = [RunTag(key, value) for key, value in run.tags.items()]
+        self._client.log_batch(run_id, metrics[:_METRICS_AT_ONCE], params[:_PARAMS_AT_ONCE], tags)
+        for start in range(_METRICS_AT_ONCE, len(metrics), _METRICS_AT_ONCE):
+            self._client.log_batch(run_id, metrics[start : start + _METRICS_AT_ONCE])
+        for path in run.artifacts:
+            self._client.log_artifact(run_id, str(path))
+        self._client.set_terminated(run_id, "FINISHED", run.ended_ms)
+
+    def _new(self, run: MirrorRun) -> str:
+        tags = {ID_TAG: run.id}
+        created = self._client.create_run(self._experiment, run.started_ms, tags, run.name)
+        return str(created.info.run_id)
+
+
+def require_answer(uri: str) -> None:
+    """Ask the server for one experiment; MLflow's own exception when it does not answer."""
+    _client(uri).search_experiments(max_results=1)
+
+
+def _client(uri: str) -> MlflowClient:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # A server that is down must cost seconds: what is not mirrored now is mirrored by `sync`.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=uri)
+
+
+def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifacts.as_uri() if artifacts else None))
+        except MlflowException:  # another writer made it in the meantime
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)

@@ -1,0 +1,85 @@
+"""Two processes with different data equal one process on the joined batch: loss, gradients, batch norm."""
+
+from __future__ import annotations
+
+import joined_batch_worker as worker
+import pytest
+import torch
+
+IMAGES = 12
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, run_workers):
+    """(what one process gives on the joined batch, what each of two gives on its half)."""
+    folder = tmp_path_factory.mktemp("joined")
+    g = torch.Generator().manual_seed(0)
+    scale = torch.linspace(0.3, 3.0, IMAGES)  # the halves differ in mean and spread
+    images = torch.randn(IMAGES, 3, 32, 32, generator=g) * scale.view(-1, 1, 1, 1) + scale.view(-1, 1, 1, 1)
+    joined = {
+        "view1": images,
+        "view2": images.flip(3) + 0.5 * torch.randn(images.shape, generator=g),
+        "maps": torch.randn(2, IMAGES, 5, 3, 4, generator=g) * scale.view(1, -1, 1, 1, 1) + 30,
+        "maps_target": torch.randn(2, IMAGES, 5, 3, 4, generator=g),
+        "vectors": torch.randn(2, IMAGES, 7, generator=g) * scale.view(1, -1, 1),
+        "vectors_target": torch.randn(2, IMAGES, 7, generator=g),
+    }
+    torch.save(joined, folder / "joined.pt")
+    one = {
+        "simclr": worker.simclr_step((joined["view1"], joined["view2"]), 1),
+        "maps": worker.batch_norm(joined["maps"], joined["maps_target"], 1),
+        "vectors": worker.batch_norm(joined["vectors"], joined["vectors_target"], 1),
+    }
+    run_workers("joined_batch_worker.py", folder)
+    two = [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    return one, two
+
+
+def test_loss_of_two_processes_is_that_of_the_joined_batch(results):
+    one, two = results
+    for half in two:
+        torch.testing.assert_close(half["simclr"]["loss"], one["simclr"]["loss"], rtol=1e-5, atol=1e-5)
+
+
+def test_parameter_gradients_of_two_processes_are_those_of_the_joined_batch(results):
+    one, two = results
+    expected = one["simclr"]["gradients"]
+    assert all(float(gradient.norm()) > 1e-4 for gradient in expected.values()), (
+        "a zero gradient proves nothing"
+    )
+    for half in two:
+        for name, gradient in half["simclr"]["gradients"].items():
+            torch.testing.assert_close(
+                gradient, expected[name], rtol=1e-5, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+            )
+
+
+def test_running_statistics_of_the_model_are_global(results):
+    one, two = results
+    assert one["simclr"]["state"].keys() == two[0]["simclr"]["state"].keys()
+    for half in two:
+        for name, value in half["simclr"]["state"].items():
+            torch.testing.assert_close(value, one["simclr"]["state"][name], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["maps", "vectors"])
+@pytest.mark.parametrize("what", ["outputs", "input_gradients"])
+def test_global_batch_norm_per_image(results, case, what):
+    one, two = results
+    joined = torch.cat([half[case][what] for half in two], dim=1)
+    torch.testing.assert_close(joined, one[case][what], rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("case", ["maps", "vectors"])
+def test_global_batch_norm_gradients_and_statistics(results, case):
+    one, two = results
+    for half in two:
+        torch.testing.assert_close(half[case]["gradients"], one[case]["gradients"], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(half[case]["state"], one[case]["state"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["maps", "vectors"])
+def test_global_batch_norm_in_eval_mode_is_plain(results, case):
+    one, two = results
+    joined = torch.cat([half[case]["eval"] for half in two])
+    torch.testing.assert_close(joined, one[case]["eval"], rtol=1e-4, atol=1e-5)

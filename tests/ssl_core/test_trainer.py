@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_case import blobs, small_config, train
+
+from data_ops.errors import DataError
+from ssl_core.checkpoint import load_checkpoint, load_encoder
+from ssl_core.config import default_config
+from ssl_core.reporter import LocalReporter
+from ssl_core.trainer import DivergedError, Interrupted, TrainingImages, pretrain
+
+TIMINGS = ("images_per_s", "seconds")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "encoder.safetensors")
+
+
+def records(folder: Path) -> list[dict[str, float]]:
+    path = folder / "epochs.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [{k: v for k, v in line.items() if k not in TIMINGS} for line in lines]
+
+
+def assert_same_training(found: Path, expected: Path) -> None:
+    assert records(found) == records(expected)
+    ours, theirs = weights(found), weights(expected)
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
+
+
+class StopsAt(LocalReporter):
+    """Asks to stop once it was asked `asked` times."""
+
+    def __init__(self, workdir: Path, asked: int) -> None:
+        super().__init__(workdir)
+        self._left = asked
+
+    def stop_requested(self) -> bool:
+        self._left -= 1
+        return self._left <= 0
+
+
+@pytest.fixture
+def look_every_step(monkeypatch):
+    monkeypatch.setattr("ssl_core.trainer._LOOK_EVERY_S", 0.0)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> Path:
+    """4 epochs of 3 steps without a stop."""
+    folder = tmp_path_factory.mktemp("straight")
+    before = torch.get_num_threads()
+    train(folder, small_config())
+    assert torch.get_num_threads() == before
+    return folder
+
+
+def test_loss_starts_at_the_log_of_the_candidates_and_falls(tmp_path):
+    config = small_config(epochs=30, temperature=0.5, optimizer="sgd", learning_rate=3.0)
+    summary = train(tmp_path, config)
+    losses = [epoch.loss for epoch in summary.epochs]
+    assert losses[0] == pytest.approx(np.log(2 * 16 - 1), abs=0.5)
+    assert losses[-1] < losses[0] - 0.3
+    assert summary.loss == losses[-1] and summary.steps == 90 and summary.backend == "torch-exact"
+    assert [epoch.epoch for epoch in summary.epochs] == list(range(30))
+    assert summary.images_per_s > 0 and all(e.grad_norm > 0 and 0 < e.feature_std < 2 for e in summary.epochs)
+    assert summary.epochs[-1].learning_rate < summary.epochs[3].learning_rate
+
+
+def test_epoch_records_and_encoder_are_written(straight):
+    logged = [json.loads(line) for line in (straight / "epochs.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in logged] == [0, 1, 2, 3]
+    card = json.loads((straight / "encoder.json").read_text())
+    assert card["training"]["images"] == 56 and card["training"]["loss"] == logged[-1]["loss"]
+    assert not load_encoder(straight).training
+    assert not (straight / "checkpoint-next").exists()
+
+
+def test_same_seed_same_numbers_and_another_seed_others(straight, tmp_path):
+    torch.manual_seed(77)
+    np.random.seed(77)  # the global generators must not matter
+    train(tmp_path / "same", small_config())
+    assert_same_training(tmp_path / "same", straight)
+    train(tmp_path / "other", small_config(seed=1))
+    assert records(tmp_path / "other") != records(straight)
+
+
+def test_the_callers_generator_is_left_alone(tmp_path):
+    state = torch.random.get_rng_state()
+    train(tmp_path, small_config(epochs=1))
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lars"])
+@pytest.mark.parametrize("asked", [2, 3, 6])
+def test_resume_is_exact_also_within_an_epoch(straight, tmp_path, look_every_step, optimizer, asked):
+    config = small_config(optimizer=optimizer)
+    expected = straight
+    if config != small_config():
+        expected = tmp_path / "expected"
+        train(expected, config)
+    with pytest.raises(Interrupted):
+        train(tmp_path / "run", config, reporter=StopsAt(tmp_path / "run", asked))
+    step = load_checkpoint(tmp_path / "run" / "checkpoint").progress.step
+    assert step == asked and not (tmp_path / "run" / "encoder.json").exists()
+    train(tmp_path / "run", config)
+    assert_same_training(tmp_path / "run", expected)
+
+
+def test_resuming_again_and_again_is_exact(straight, tmp_path, look_every_step):
+    for _ in range(11):
+        with pytest.raises(Interrupted):
+            train(tmp_path, small_config(), reporter=StopsAt(tmp_path, 1))
+    train(tmp_path, small_config())
+    assert_same_training(tmp_path, straight)
+
+
+def test_a_finished_training_is_only_exported_again(straight, tmp_path, look_every_step):
+    first = train(tmp_path, small_config(), checkpoint_every_s=0.0)
+    (tmp_path / "encoder.json").unlink()
+    again = train(tmp_path, small_config())
+    assert again == first
+    assert_same_training(tmp_path, straight)
+
+
+def test_checkpoints_follow_the_clock(tmp_path, look_every_step):
+    class Counts(LocalReporter):
+        steps: ClassVar[list[int]] = []
+
+        def save(self, directory: Path, step: int) -> None:
+            self.steps.append(step)
+            super().save(directory, step)
+
+    train(tmp_path, small_config(epochs=2), reporter=Counts(tmp_path), checkpoint_every_s=0.0)
+    assert Counts.steps == [1, 2, 3, 4, 5, 6]
+    Counts.steps.clear()
+    train(
+        tmp_path / "never",
+        small_config(epochs=2),
+        reporter=Counts(tmp_path / "never"),
+        checkpoint_every_s=1e6,
+    )
+    assert Counts.steps == []
+
+
+@pytest.mark.parametrize("change", [{"seed": 3}, {"learning_rate": 0.01}])
+def test_the_checkpoint_of_another_training_is_refused(tmp_path, look_every_step, change):
+    with pytest.raises(Interrupted):
+        train(tmp_path, small_config(), reporter=StopsAt(tmp_path, 2))
+    with pytest.raises(ValueError, match=f"checkpoint of another training \\(other {next(iter(change))}\\)"):
+        train(tmp_path, small_config(**change))
+    with pytest.raises(ValueError, match=r"another training \(other data\)"):
+        train(tmp_path, small_config(), images=57)
+
+
+def test_a_loss_that_is_not_finite_fails_at_once(tmp_path):
+    config = small_config(learning_rate=1e38, warmup_epochs=0)
+    with pytest.raises(DivergedError, match=r"step \d+ .*learning rate .*lower learning_rate"):
+        train(tmp_path, config)
+    assert not (tmp_path / "encoder.json").exists()
+
+
+def test_input_that_does_not_fit(tmp_path):
+    with pytest.raises(DataError, match="10 images are fewer than one batch of 16"):
+        train(tmp_path, small_config(), images=10)
+    with pytest.raises(ValueError, match=r"\(56, 16, 16, 3\), the training needs uint8 \(N, 32, 32, 3\)"):
+        train(tmp_path, default_config("resnet-demo", 32, epochs=1, batch=16))
+    with pytest.raises(ValueError, match="'random' is not trained"):
+        train(tmp_path, small_config(method="random"))
+
+
+def test_the_order_of_the_augmentation_follows_the_keys(tmp_path, straight):
+    """Other keys, other views; so the keys are really used."""
+    data = blobs(56)
+    pretrain(
+        small_config(),
+        TrainingImages(data.images, data.keys + np.uint64(1)),
+        tmp_path,
+        LocalReporter(tmp_path),
+        threads=1,
+    )
+    assert records(tmp_path) != records(straight)
+
+
+def test_bfloat16_trains(tmp_path):
+    summary = train(tmp_path, small_config(precision="bfloat16"))
+    assert np.isfinite(summary.loss)
+    assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in weights(tmp_path).values())
+
+
+def test_kill_9_then_resume_gives_the_same_encoder(tmp_path, start_script):
+    epochs, folder = 60, tmp_path / "killed"
+    process = start_script("training_case.py", folder, epochs)
+    deadline = time.monotonic() + 100
+    checkpoint = folder / "checkpoint" / "checkpoint.pt"
+    try:
+        while not (checkpoint.exists() and len(records(folder)) >= 3):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        output = process.communicate()[0]
+    assert process.returncode == -signal.SIGKILL, output
+    assert not (folder / "encoder.json").exists()
+    assert 0 < load_checkpoint(folder / "checkpoint").progress.step < epochs * 3
+    train(folder, small_config(epochs=epochs))
+    train(tmp_path / "straight", small_config(epochs=epochs))
+    assert_same_training(folder, tmp_path / "straight")
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory, run_workers) -> Path:
+    folder = tmp_path_factory.mktemp("two")
+    run_workers("two_worker_training.py", folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_two_workers_of_half_the_batch_give_the_loss_curve_of_one(two_workers, tmp_path):
+    """20 steps, each an epoch of its own, so that the records hold every step's loss."""
+    train(tmp_path, small_config(epochs=20), images=16)
+    one, two = (
+        [record["loss"] for record in records(folder)] for folder in (tmp_path, two_workers / "curve")
+    )
+    assert len(one) == 20
+    np.testing.assert_allclose(two, one, atol=1e-4, rtol=0)
+    assert max(one) - min(one) > 0.1
+
+
+@pytest.mark.slow
+def test_two_workers_resume_exactly(two_workers):
+    ours, theirs = weights(two_workers / "resumed"), weights(two_workers / "straight")
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    straight, resumed = (records(two_workers / name) for name in ("straight", "resumed"))
+    for expected, found in zip(straight, resumed, strict=True):
+        assert found == pytest.approx(expected, rel=1e-12)

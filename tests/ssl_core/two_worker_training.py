@@ -1,0 +1,44 @@
+"""One of several gloo processes of the same trainings; rank 0 leaves their files. Not a test itself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch.distributed as dist
+from training_case import small_config, train
+
+from ssl_core.reporter import LocalReporter
+from ssl_core.trainer import Interrupted
+
+
+class StopsAfter(LocalReporter):
+    """Asks to stop when it is asked for the `asked`-th time; only rank 0's word counts."""
+
+    def __init__(self, workdir: Path, rank: int, asked: int) -> None:
+        super().__init__(workdir, rank)
+        self._left = asked
+
+    def stop_requested(self) -> bool:
+        self._left -= 1
+        return self._left <= 0
+
+
+def main(folder: Path, rank: int, world: int) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
+    one_step_epochs = small_config(epochs=20)
+    train(folder / "curve", one_step_epochs, images=16, reporter=LocalReporter(folder / "curve", rank))
+
+    config = small_config(epochs=3)
+    train(folder / "straight", config, reporter=LocalReporter(folder / "straight", rank))
+    try:
+        train(folder / "resumed", config, reporter=StopsAfter(folder / "resumed", rank, asked=2))
+    except Interrupted:
+        train(folder / "resumed", config, reporter=LocalReporter(folder / "resumed", rank))
+    else:
+        raise AssertionError("the training was not interrupted")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,121 @@
+"""Grids of a few lines and stores whose stages are finished without any work."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweep.manifest import RunRecord
+from sweep.nodes import Node
+from sweep.plan import Plan
+from sweep.plan_grid import plan_grid
+from sweep.store import FILES, Store
+
+GRID = """\
+name: demo
+datasets:
+  objects: {source: synthetic, domain: objects, train: 1000, test: 200}
+  scenes: {source: synthetic, domain: scenes, train: 800, test: 200}
+pretrain:
+  - domain: [objects, scenes, [objects, scenes]]
+    images: [400, 600]
+    epochs: 2
+    batch: 64
+  - method: random
+    seed: [0, 1]
+evaluate:
+  - domain: [objects, scenes]
+    labels: [50, 10%, all]
+    seed: [0, 1]
+"""
+LEVELS = ("class", "group")
+
+
+class Sweeps:
+    """Plans of grid texts against one store, and stages finished by decree."""
+
+    grid = GRID
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store(folder / "store")
+
+    def write(self, text: str = GRID, name: str = "grid.yaml") -> Path:
+        path = self.folder / name
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    def plan(self, text: str = GRID, *overrides: str) -> Plan:
+        return plan_grid(self.write(text), overrides, self.store)[1]
+
+    def prepared(self, text: str = GRID, *overrides: str) -> Plan:
+        """The plan once every dataset is prepared."""
+        self.finish(self.plan(text, *overrides).prepares)
+        return self.plan(text, *overrides)
+
+    def finish(self, nodes: Iterable[Node], **metrics: float) -> None:
+        for node in nodes:
+            self.commit(node, outputs(node, **metrics))
+
+    def commit(self, node: Node, outputs: dict[str, Any], fill: bytes = b"result") -> bool:
+        for file in self.files(node):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(fill)
+        run = RunRecord.since(time.time() - 2, hardware="a processor")
+        return self.store.commit(node.stage, node.id, node.spec, node.upstream, outputs, run)
+
+    @staticmethod
+    def outputs(node: Node, **facts: Any) -> dict[str, Any]:
+        return {**outputs(node), **facts}
+
+    def files(self, node: Node) -> list[Path]:
+        if node.stage == "probe":
+            return [self.store.predictions(node.id)]
+        return [self.store.path(node.stage, node.id) / name for name in FILES[node.stage]]
+
+
+def outputs(node: Node, **metrics: float) -> dict[str, Any]:
+    """What a finished stage says, with made-up numbers."""
+    if node.stage == "prepare":
+        train, test = (1000, 200) if node.datasets[0] == "objects" else (800, 200)
+        name = "+".join(node.datasets)
+        return {
+            "fingerprint": f"data of {name}",
+            "n_train": train,
+            "n_test": test,
+            "levels": LEVELS,
+        }
+    if node.stage == "probe":
+        found = {
+            "top1": 0.5,
+            "top1_std_err": 0.01,
+            "top5": 0.9,
+            "balanced_accuracy": 0.25,
+            "n_test": 200,
+            **metrics,
+        }
+        return {"levels": {level: found for level in LEVELS}, "C": 1.0, "converged": True}
+    return {}
+
+
+@pytest.fixture
+def sweeps(tmp_path: Path) -> Sweeps:
+    return Sweeps(tmp_path)
+
+
+@pytest.fixture
+def problems(sweeps: Sweeps) -> Callable[..., list[str]]:
+    """The problems of a grid text as printed, without the folder of the file."""
+    from sweep.errors import GridError
+
+    def found(text: str | None, *overrides: str) -> list[str]:
+        with pytest.raises(GridError) as error:
+            sweeps.plan(GRID if text is None else text, *overrides)
+        return [str(problem).removeprefix(f"{sweeps.folder}/") for problem in error.value.problems]
+
+    return found

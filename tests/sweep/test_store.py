@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweep.errors import StoreError
+from sweep.manifest import Failure, RunRecord
+from sweep.specs import FeatureSpec
+from sweep.store import Store
+
+SPEC = FeatureSpec("encoder001", "fingerprint", "train")
+ID = "0123456789"
+
+
+def write(store: Store, id: str = ID, content: bytes = b"features") -> None:
+    store.path("features", id).mkdir(parents=True, exist_ok=True)
+    for name in ("x.npy", "ids.npy"):
+        partial = store.path("features", id) / f"{name}.{os.getpid()}"
+        partial.write_bytes(content)
+        partial.replace(store.path("features", id) / name)
+
+
+def commit(store: Store, id: str = ID) -> bool:
+    run = RunRecord.since(time.time() - 1, device="gpu", mode="workers")
+    return store.commit("features", id, SPEC, ("encoder001",), {"shape": [2, 3]}, run)
+
+
+def test_a_stage_is_finished_by_its_manifest_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    write(store)
+    assert store.complete("features", ID) is None
+    assert commit(store) is True
+    manifest = store.complete("features", ID)
+    assert manifest is not None
+    assert manifest.spec == {
+        "kind": "FeatureSpec",
+        "encoder": "encoder001",
+        "fingerprint": "fingerprint",
+        "split": "train",
+    }
+    assert (manifest.version, manifest.upstream, manifest.outputs) == (1, ("encoder001",), {"shape": [2, 3]})
+    assert (manifest.run.device, manifest.run.mode) == ("gpu", "workers")
+    assert manifest.run.seconds == pytest.approx(1, abs=0.5)
+    (line,) = store.executions()
+    assert (line.stage, line.id, line.execution) == ("features", ID, manifest.run.execution)
+    assert sorted(p.name for p in store.path("features", ID).iterdir()) == [
+        "ids.npy",
+        "manifest.json",
+        "x.npy",
+    ]
+
+
+def test_a_stage_without_its_files_cannot_be_committed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(StoreError, match=r"x\.npy was not written"):
+        commit(store)
+    assert store.complete("features", ID) is None
+
+
+def test_the_second_commit_loses(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write(store)
+    assert [commit(store), commit(store)] == [True, False]
+    assert len(store.executions()) == 1
+
+
+@pytest.mark.parametrize("damage", ["lost", "short", "manifest"])
+def test_damage_is_seen_and_the_stage_can_be_done_again(tmp_path: Path, damage: str) -> None:
+    store = Store(tmp_path)
+    write(store)
+    commit(store)
+    folder = store.path("features", ID)
+    if damage == "lost":
+        (folder / "x.npy").unlink()
+    elif damage == "short":
+        (folder / "x.npy").write_bytes(b"fea")
+    else:
+        (folder / "manifest.json").write_text((folder / "manifest.json").read_text()[:40])
+    assert store.complete("features", ID) is None
+    write(store, content=b"other features")
+    assert commit(store) is True
+    assert store.complete("features", ID) is not None
+    assert len(store.executions()) == 2
+
+
+def _race(root: str, number: int, start: Any, won: Any) -> None:
+    store = Store(root)
+    start.wait()
+    for i in range(20):
+        write(store, f"stage{i:05d}")
+        won.put(commit(store, f"stage{i:05d}"))
+
+
+@pytest.mark.slow
+def test_of_many_writers_one_wins(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    start, won = context.Event(), context.Queue()
+    writers = [context.Process(target=_race, args=(str(tmp_path), n, start, won)) for n in range(4)]
+    for writer in writers:
+        writer.start()
+    start.set()
+    wins = sum(won.get(timeout=60) for _ in range(80))
+    for writer in writers:
+        writer.join(30)
+    store = Store(tmp_path)
+    assert wins == 20
+    lines = (tmp_path / "executions.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["id"] for line in lines) == [f"stage{i:05d}" for i in range(20)]
+    assert {e.execution for e in store.executions()} == {m.run.execution for m in store.manifests("features")}
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_line_lost_by_a_kill_is_added_once(tmp_path: Path) -> None:
+    script = textwrap.dedent(f"""
+        import os, signal, time
+        from sweep.manifest import RunRecord
+        from sweep.specs import FeatureSpec
+        from sweep.store import Store
+        Store._append = lambda self, manifest: os.kill(os.getpid(), signal.SIGKILL)
+        store = Store({str(tmp_path)!r})
+        store.path("features", {ID!r}).mkdir(parents=True)
+        for name in ("x.npy", "ids.npy"):
+            (store.path("features", {ID!r}) / name).write_bytes(b"x")
+        spec = FeatureSpec("e", "f", "test")
+        store.commit("features", {ID!r}, spec, (), {{}}, RunRecord.since(time.time()))
+    """)
+    done = subprocess.run([sys.executable, "-c", script], check=False)
+    assert done.returncode == -9
+    store = Store(tmp_path)
+    assert store.complete("features", ID) is not None
+    assert store.executions() == []
+    assert store.reconcile() == 1
+    assert store.reconcile() == 0
+    assert [e.id for e in store.executions()] == [ID]
+
+
+def test_a_torn_line_hides_no_other(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write(store)
+    commit(store)
+    journal = tmp_path / "executions.jsonl"
+    journal.write_text(journal.read_text() + '{"execution": "abc", "sta')
+    write(store, "second")
+    commit(store, "second")
+    assert [e.id for e in store.executions()] == [ID, "second"]
+
+
+def test_leftovers_of_the_dead_are_removed_and_of_the_living_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = store.path("features", ID)
+    folder.mkdir(parents=True)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    host = os.uname().nodename
+    (folder / f".manifest.{host}.{dead.pid}.abc.tmp").touch()
+    (folder / f".manifest.{host}.{os.getppid()}.abc.tmp").touch()
+    store.reconcile()
+    assert [path.name for path in folder.iterdir()] == [f".manifest.{host}.{os.getppid()}.abc.tmp"]
+
+
+def test_failures_are_kept_until_the_stage_is_finished(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.failure("features", ID) is None
+    store.fail("features", ID, Failure(kind="data", message="image 7 is damaged", attempt=2))
+    failure = store.failure("features", ID)
+    assert failure is not None
+    assert (failure.kind, failure.message, failure.attempt) == ("data", "image 7 is damaged", 2)
+    assert failure.time.endswith("+00:00")
+    write(store)
+    commit(store)
+    assert store.failure("features", ID) is None
+    store.clear_failure("features", ID)
+
+
+def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Store("a/../b").root == tmp_path / "b"
+    assert Store(f"file://{tmp_path}/with%20space").root == tmp_path / "with space"
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(StoreError, match="s3:// addresses are not supported yet"):
+        Store("s3://bucket/store")
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="not a folder"):
+        Store("file")
+
+
+def test_a_store_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    Store(tmp_path / "new" / "store").check_writable()
+    assert list((tmp_path / "new" / "store").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be written: Not a directory") as error:
+        Store(tmp_path / "file" / "store").check_writable()
+    assert error.value.exit_code == 2
+
+
+def test_a_manifest_of_a_newer_program_is_understood(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write(store)
+    commit(store)
+    path = store.path("features", ID) / "manifest.json"
+    value = json.loads(path.read_text())
+    path.write_text(json.dumps({**value, "lease": "x", "run": {**value["run"], "energy": 5}}))
+    assert store.complete("features", ID) is not None
