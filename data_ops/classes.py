@@ -38,7 +38,7 @@ def encode(rows: Sequence[tuple[str, ...]], names: Names) -> LabelTable:
 
 
 def parents(table: LabelTable, levels: tuple[str, ...], names: Names) -> tuple[tuple[int, ...], ...]:
-    """For each coarser level the parent index of each fine class. DataError where a fine class has two parents."""
+    """For each coarser level the parent of each fine class. DataError where a fine class has two parents."""
     found = []
     for level in range(1, len(levels)):
         pairs = np.unique(table[:, [0, level]], axis=0)
@@ -46,8 +46,8 @@ def parents(table: LabelTable, levels: tuple[str, ...], names: Names) -> tuple[t
         if len(twice):
             (fine, one), (_, two) = pairs[twice[0]], pairs[twice[0] + 1]
             raise DataError(
-                f"{levels[0]} {names[0][fine]!r} has two parents in {levels[level]!r}, {names[level][one]!r} and "
-                f"{names[level][two]!r}: correct the labels, or name the levels from fine to coarse"
+                f"{levels[0]} {names[0][fine]!r} has two parents in {levels[level]!r}, {names[level][one]!r} "
+                f"and {names[level][two]!r}: correct the labels, or name the levels from fine to coarse"
             )
         found.append(tuple(int(parent) for parent in pairs[:, 1]))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Corruptions of pretraining images (Cole et al. 2022, §3.4), fixed once per image before any augmentation."""
+"""Corruptions of pretraining images (Cole et al. 2022), fixed once per image before any augmentation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEFAULTS = {"none": 0.0, "jpeg": 10.0, "salt-and-pepper": 0.01}
 
 @dataclasses.dataclass(frozen=True)
 class Corruption:
-    """`severity`: the factor of downsample, the quality of jpeg (1 to 100), the share of salt-and-pepper pixels."""
+    """`severity`: downsample's factor, jpeg's quality (1 to 100), salt-and-pepper's pixel share."""
 
     name: str
     severity: float
@@ -54,7 +54,7 @@ def parse_corruption(text: str) -> Corruption:
 
 
 def corrupt(images: Images, keys: Keys, corruption: Corruption, seed: int) -> Images:
-    """Corrupted copies of (n, S, S, 3) images. Each is a pure function of its pixels, key, corruption and seed.
+    """Corrupted copies of (n, S, S, 3) images. Each depends on its pixels, key, corruption and seed alone.
 
     DataError where a downsampling factor leaves less than one pixel.
     """
@@ -101,7 +101,7 @@ def _jpeg(images: Images, quality: int) -> Images:
 
 
 def _salt_and_pepper(images: Images, keys: Keys, share: float, seed: int) -> Images:
-    """Each pixel turns white or black, with probability `share` / 2 each; a larger share keeps the smaller one's."""
+    """A pixel turns white or black with probability `share` / 2 each; a larger share contains the smaller."""
     n, height, width = images.shape[:3]
     result = images.copy()
     for start in range(0, n, 256):  # bounds the memory that the random numbers take

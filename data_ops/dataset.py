@@ -1,4 +1,4 @@
-"""A prepared dataset on disk: the manifest and read access. Written by `data_ops.prepare`, read by everybody else."""
+"""A prepared dataset on disk: its manifest and read access. `data_ops.prepare` writes it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ MANIFEST = "dataset.json"  # written last: a folder without it is not a dataset
 class DatasetManifest:
     """What a prepared dataset is. `levels`, `class_names` and `parents` run from fine to coarse.
 
-    `class_names[i]` names the classes of `levels[i]`; `parents[i - 1][f]` is the class index at level i of fine
-    class f. `fingerprint` changes with any image, any label, the size or the resize rule, and with nothing else.
+    `class_names[i]` names the classes of `levels[i]`; `parents[i - 1][f]` is the class index at level i of
+    fine class f. `fingerprint` changes with any image, label, class name, the size or the resize rule, and
+    with nothing else.
     """
 
     fingerprint: str
@@ -63,7 +64,7 @@ def level_index(levels: tuple[str, ...], level: str | None) -> int:
 
 
 class PreparedDataset:
-    """Read access to one prepared folder. Row r of images, ids, keys and labels is the same image; rows go by id."""
+    """Read access to a prepared folder. Row r of images, ids, keys and labels is one image; rows go by id."""
 
     def __init__(self, directory: str | Path) -> None:
         """DataError where the folder holds no finished dataset."""
@@ -80,7 +81,7 @@ class PreparedDataset:
         return images
 
     def ids(self, split: Split) -> npt.NDArray[np.str_]:
-        """(N,) ids: 32 hex digits of the decoded pixels' hash; exact copies within a split end in -1, -2, …"""
+        """(N,) ids: 32 hex digits, the decoded pixels' hash; exact copies in a split end in -1, -2, …"""
         return np.load(self._file(split, "_ids"), allow_pickle=False).astype(np.str_)
 
     def keys(self, split: Split) -> npt.NDArray[np.uint64]:

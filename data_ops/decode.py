@@ -1,4 +1,4 @@
-"""Encoded image bytes to RGB pixels, and pixels to the working size: one decoder and one resampler for everything."""
+"""Encoded bytes to RGB pixels, and pixels to the working size: one decoder, one resampler for everything."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def decode_rgb(data: bytes, name: str) -> Pixels:
-    """(H, W, 3) uint8 of any still image Pillow reads: gray repeated, 16 bit scaled, alpha dropped, first frame.
+    """(H, W, 3) uint8 of what Pillow reads: gray repeated, 16 bit scaled, alpha dropped, first frame.
 
-    EXIF rotation is not applied. DataError with `name` for what is empty, broken, cut short or too large to trust.
+    EXIF rotation is not applied. DataError with `name` for what is empty, broken, cut short or too large.
     """
     from PIL import Image
 
@@ -41,7 +41,7 @@ def decode_rgb(data: bytes, name: str) -> Pixels:
 
 
 def resize(pixels: Pixels, size: int) -> Pixels:
-    """(size, size, 3): the centred square, shorter side to `size`, bilinear with antialiasing; same size unchanged."""
+    """(size, size, 3): the centred square, antialiased bilinear; an image of that size is left as it is."""
     height, width = pixels.shape[:2]
     if height == width == size:
         return pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from data_ops.decode import decode_rgb
 from data_ops.errors import DataError
 from data_ops.sources import Pixels, RawImage
 
-SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
+SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 
 
 def files(root: str) -> list[tuple[Path, str]]:
@@ -39,7 +40,7 @@ def files(root: str) -> list[tuple[Path, str]]:
 def iterate(root: str) -> Iterator[RawImage]:
     """The images of a folder, read one by one."""
     for path, class_name in files(root):
-        yield RawImage(str(path), lambda path=path: _read(path), (class_name,))
+        yield RawImage(str(path), functools.partial(_read, path), (class_name,))
 
 
 def _is_image(path: Path, folder: Path) -> bool:

@@ -32,7 +32,7 @@ def files(where: str) -> list[Path]:
 
 
 def count_rows(paths: list[Path], image: str, levels: tuple[str, ...]) -> int:
-    """Rows in all files, from their footers. DataError for no rows or columns that are missing or of a wrong type."""
+    """Rows in all files, from their footers. DataError for no rows, or missing or wrongly typed columns."""
     if not levels:
         raise DataError("levels is empty; name at least one label column")
     total = 0

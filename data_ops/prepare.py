@@ -1,8 +1,8 @@
 """From a source to a prepared folder: decode, resize, name every image by its pixels, sort, write.
 
-The result depends on the images and labels alone: not on file names, order or format, nor on who prepares how often or
-is killed at what moment. Everything is built in a folder of its own inside the target and moved in place file by file,
-`dataset.json` last.
+The result depends on the images and labels alone: not on file names, order or format, nor on who prepares how
+often or is killed at what moment. Everything is built in a hidden folder inside the target and moved in place
+file by file, `dataset.json` last.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from data_ops.sources import (
     Source,
     SourceInfo,
     held_out_fraction,
+    held_out_size,
     inspect,
     iterate,
     levels_of,
-    test_size,
 )
 from data_ops.workspace import publish, workspace
 
@@ -46,8 +46,9 @@ def prepare(
 ) -> DatasetManifest:
     """Write `source` at size x size pixels into `out_dir`; byte-identical however often it is done.
 
-    `on_progress(done, total)` is called about every 512 images. Any number of processes may prepare one folder at once,
-    and a killed one leaves only a hidden folder that the next one removes. DataError names a bad image or label.
+    `on_progress(done, total)` is called about every 512 images; `threads` decode. Any number of processes
+    may prepare one folder at once, and a killed one leaves only a hidden folder that the next one removes.
+    DataError names a bad image or label.
     """
     info = inspect(source)
     if size < 1:
@@ -121,7 +122,7 @@ def _decode(raw: RawImage, size: int) -> tuple[npt.NDArray[np.uint8], str]:
     pixels = raw.decode()
     height, width = pixels.shape[:2]
     digest = hashlib.blake2b(f"{height}x{width}:".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(pixels.tobytes())
     return resize(pixels, size), digest.hexdigest()
 
 
@@ -132,10 +133,10 @@ def _batched(items: Iterable[RawImage], n: int) -> Iterator[list[RawImage]]:
 
 
 def _hold_out(digests: npt.NDArray[np.bytes_], fraction: float, seed: int) -> tuple[Positions, Positions]:
-    """(train, test) rows: distinct images in the order of a seeded hash fill the test split; copies stay together."""
+    """(train, test) rows: a seeded hash of the image orders who is held out; copies stay together."""
     distinct, group, copies = np.unique(digests, return_inverse=True, return_counts=True)
     order = np.lexsort((distinct, hash64(seed, _key(distinct))))
-    room = test_size(len(digests), fraction)
+    room = held_out_size(len(digests), fraction)
     held_out = np.zeros(len(distinct), dtype=bool)
     for candidate in order:
         if copies[candidate] <= room:

@@ -1,12 +1,14 @@
 """Where images and labels come from. A source is plain data; `inspect` sizes it up and `iterate` reads it.
 
-With `test_fraction` the split is not known before the images are decoded (it is drawn by image id, so that it does not
-depend on file order or format): then `iterate(source, "train")` gives every image and `data_ops.prepare` splits them.
+With `test_fraction` the split is not known before the images are decoded (it is drawn by image id, so that
+it does not depend on file order or format): then `iterate(source, "train")` gives every image, and
+`data_ops.prepare` splits.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -45,9 +47,9 @@ class DigitsSource:
 
 @dataclasses.dataclass(frozen=True)
 class ParquetSource:
-    """Encoded images in Parquet, as on the HF Hub. `train` and `test` are a file, a folder of *.parquet or a glob.
+    """Encoded images in Parquet, as on the HF Hub. `train`, `test`: a file, a folder of *.parquet or a glob.
 
-    `image` is a struct {bytes, path} or a binary column; `levels` are int or string columns from fine to coarse.
+    `image` is a struct {bytes, path} or a binary column; `levels` are int or string columns, fine to coarse.
     """
 
     train: str
@@ -82,7 +84,7 @@ class SourceInfo:
 
 @dataclasses.dataclass(frozen=True)
 class RawImage:
-    """One image not decoded yet. `name` says where it is; `decode` gives (H, W, 3) uint8 RGB or raises DataError."""
+    """An image not decoded yet. `name` tells where; `decode` gives (H, W, 3) uint8 or raises DataError."""
 
     name: str
     decode: Callable[[], Pixels]
@@ -146,7 +148,7 @@ def inspect(source: Source) -> SourceInfo:
 
 
 def iterate(source: Source, split: Split) -> Iterator[RawImage]:
-    """The images of a split in the source's own order; where `test_fraction` is set "train" means all of them."""
+    """The images of a split in the source's order; where `test_fraction` is set, "train" means all."""
     _check_split(source)
     match source:
         case SyntheticSource():
@@ -175,7 +177,9 @@ def _iterate_synthetic(source: SyntheticSource, split: Split) -> Iterator[RawIma
         images = synthetic.render(source.domain, indices, source.seed, source.size)
         classes = synthetic.labels(source.domain, indices)
         for index, image, label in zip(indices, images, classes, strict=True):
-            yield RawImage(f"{source.domain}[{index}]", lambda image=image: image, domain.lineage[label])
+            yield RawImage(
+                f"{source.domain}[{index}]", functools.partial(_same, image), domain.lineage[label]
+            )
 
 
 def _iterate_digits() -> Iterator[RawImage]:
@@ -185,10 +189,16 @@ def _iterate_digits() -> Iterator[RawImage]:
     gray = np.minimum(digits.images * 16, 255).astype(np.uint8)  # 0..16 to 0..255
     for i, (image, digit) in enumerate(zip(gray, digits.target, strict=True)):
         rgb = np.repeat(image[:, :, None], 3, axis=2)
-        yield RawImage(f"digits[{i}]", lambda rgb=rgb: rgb, (str(digit), "odd" if digit % 2 else "even"))
+        yield RawImage(
+            f"digits[{i}]", functools.partial(_same, rgb), (str(digit), "odd" if digit % 2 else "even")
+        )
 
 
-def test_size(n: int, fraction: float) -> int:
+def _same(pixels: Pixels) -> Pixels:
+    return pixels
+
+
+def held_out_size(n: int, fraction: float) -> int:
     """How many of n images `test_fraction` holds out; at least one on either side."""
     return min(max(round(n * fraction), 1), n - 1)
 
@@ -209,7 +219,7 @@ def _split_info(source: Source, n_train: int, n_test: int, signature: str) -> So
         return SourceInfo(n_train, n_test, signature)
     if n_train < 2:
         raise DataError(f"test_fraction needs at least two images; {source} has {n_train}")
-    held_out = test_size(n_train, fraction)
+    held_out = held_out_size(n_train, fraction)
     return SourceInfo(n_train - held_out, held_out, signature)
 
 

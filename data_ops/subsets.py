@@ -1,8 +1,9 @@
-"""Nested subsets and label budgets: prefixes of one seeded permutation of image keys (Cole et al. 2022, §3.2).
+"""Nested subsets and label budgets: prefixes of a seeded permutation of image keys.
 
-The permutation sorts images by a hash of (seed, image key), so a draw depends neither on row order nor on the machine,
-and every smaller draw lies inside every larger one of the same seed. A subset and a label budget of equal seed are
-unrelated draws: otherwise the labelled images of a small budget would all be pretraining images.
+The permutation sorts images by a hash of (seed, image key), so a draw depends neither on row order nor on
+the machine, and every smaller draw lies inside every larger one of the same seed. A subset and a label
+budget of equal seed are unrelated draws: otherwise the labelled images of a small budget would all be
+pretraining images.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def label_budget(
 ) -> Positions:
     """(n,) positions of the n images whose labels may be used. DataError unless 1 <= n <= len(keys).
 
-    uniform: as the study draws, so that rare classes can be missed. stratified: classes in turn, one image each per
-    round; a class that has run out is passed over, so the balance is capped by class size.
+    uniform: as the study draws, so that rare classes can be missed. stratified: classes in turn, one image
+    each per round; a class that has run out is passed over, so the balance is capped by class size.
     """
     _check_size(n, len(keys), "label budget")
     if len(labels) != len(keys):

@@ -1,7 +1,7 @@
 """Drawing tools of the procedural domains: batches of small antialiased fields from exact arithmetic.
 
-Only + - * / sqrt, rounding, comparisons and table look-ups touch pixels: IEEE 754 defines their last bit, whereas
-that of sin or exp differs between processors, and one flipped grey level would change an image's id.
+Only + - * / sqrt, rounding, comparisons and table look-ups touch pixels: IEEE 754 defines their last bit,
+whereas that of sin or exp differs between processors, and one flipped grey level would change an image's id.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Domain:
 
 
 class Canvas:
-    """A batch of n images of one class: coordinates (x right, y down, -1 to 1) and each image's random numbers."""
+    """A batch of n images of one class: coordinates (x right, y down, -1 to 1) and random numbers of each."""
 
     def __init__(self, seed: int, indices: npt.NDArray[np.int64], size: int) -> None:
         axis = ((np.arange(size) + 0.5) * (2 / size) - 1).astype(np.float32)
@@ -56,9 +56,10 @@ class Canvas:
         return 2 * (self.draw(0, 2) >= 1).astype(np.float32) - 1
 
     def frame(self, radius: tuple[float, float], shift: float, tilt: float) -> tuple[Field, Field, Field]:
-        """An object's own coordinates (u, v) and the width of a pixel in them: shifted, scaled, tilted, mirrored.
+        """An object's coordinates (u, v) and the width of a pixel in them: moved, scaled, tilted, mirrored.
 
-        The unit circle of (u, v) has a radius within `radius` on the canvas; `tilt` is tan of half the largest angle.
+        The unit circle of (u, v) has a radius within `radius` on the canvas; `tilt` is tan of half the
+        largest angle.
         """
         scale = np.reciprocal(self.draw(*radius))
         x = (self.x - self.draw(-shift, shift)) * scale
@@ -68,7 +69,8 @@ class Canvas:
 
     def haze(self, period: float, waves: int = 3) -> Field:
         """(n, S, S) smooth random field, -1 to 1: the mean of waves of one length in random directions."""
-        one, total = np.ones((1, 1, 1), np.float32), np.zeros((1, 1, 1), np.float32)
+        one = np.ones((1, 1, 1), np.float32)
+        total: Field = 0 * one
         for _ in range(waves):
             a, b = turn(one / period, 0 * one, self.draw(-1, 1))
             total = total + wave(self.x * a + self.y * (b * self.sign()) + self.draw(0, 1))

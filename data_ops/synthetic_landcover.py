@@ -58,7 +58,7 @@ def _ground(name: str, c: Canvas, x: Field, y: Field, pixel: Field) -> Field:
 
 def paint(canvas: Canvas, fine: int) -> Field:
     x, y, pixel = canvas.frame(radius=(0.8, 1.2), shift=0.3, tilt=0.4)
-    return _ground(list(_USES)[fine], canvas, x, y, pixel) + 0.06 * canvas.haze(period=0.7)
+    return _ground(list(_USES)[fine], canvas, x, y, pixel) + 0.03 * canvas.haze(period=0.7)
 
 
 DOMAIN = Domain(

@@ -45,7 +45,7 @@ def paint(canvas: Canvas, fine: int) -> Field:
     body = inside(_shape(shape, u, v), pixel)
     phase_u, phase_v = canvas.draw(0, 1), canvas.draw(0, 1)
     texture = 0.25 + 0.75 * _fill(fill, u + phase_u, v + phase_v)
-    haze = 0.12 * canvas.haze(period=1.2)
+    haze = 0.06 * canvas.haze(period=1.2)
     return haze + body * (texture - haze)
 
 

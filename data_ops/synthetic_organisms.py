@@ -58,7 +58,7 @@ def paint(canvas: Canvas, fine: int) -> Field:
         case _:
             spots = wave(u * 1.9 + canvas.draw(0, 1)) + wave(v * 1.9 + canvas.draw(0, 1))
             shade = np.clip(0.8 - 1.5 * np.clip(spots - 0.5, 0, 1), 0.1, 1)
-    water = 0.1 * canvas.haze(period=1.0)
+    water = 0.05 * canvas.haze(period=1.0)
     return water + cover * (shade - water)
 
 

@@ -95,7 +95,7 @@ def paint(canvas: Canvas, fine: int) -> Field:
     name, kind = list(_KINDS.items())[fine]
     x, y, pixel = canvas.frame(radius=(0.7, 1.4), shift=0.35, tilt=0.05)
     draw = {"natural": _natural, "urban": _urban, "indoor": _indoor}[kind]
-    return draw(name, canvas, x * canvas.draw(0.75, 1.33), y, pixel) + 0.08 * canvas.haze(period=0.6)
+    return draw(name, canvas, x * canvas.draw(0.75, 1.33), y, pixel) + 0.04 * canvas.haze(period=0.6)
 
 
 DOMAIN = Domain(

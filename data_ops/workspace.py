@@ -1,4 +1,4 @@
-"""Write a folder so that it appears whole: build inside a locked hidden folder, then move in place, one file last."""
+"""Write a folder so that it appears whole: build in a locked hidden folder, move in place, one file last."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PREFIX = ".writing-"
 
 @contextmanager
 def workspace(out_dir: Path) -> Iterator[Path]:
-    """A folder inside `out_dir` to build in, removed at the end. What killed processes left behind is removed first."""
+    """A folder inside `out_dir` to build in, removed at the end; left-overs of killed processes go first."""
     for left in out_dir.glob(f"{_PREFIX}*"):
         with _lock(left) as free:
             if free:
@@ -35,7 +35,8 @@ def workspace(out_dir: Path) -> Iterator[Path]:
 def publish(work: Path, out_dir: Path, last: str) -> None:
     """Move the *.npy files of `work` to `out_dir`, then the file `last`, which makes them valid.
 
-    Nothing is moved where the same `last` stands already: another process was faster. Another one is withdrawn first.
+    Nothing moves where the same `last` stands already: another process was faster. A different one is
+    withdrawn.
     """
     target = out_dir / last
     if target.exists():

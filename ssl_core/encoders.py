@@ -44,8 +44,7 @@ class StandardResNet(ResNet, Encoder):
 
 
 class DemoResNet(Encoder):
-    """A narrow ResNet for one CPU core at 32 px: stride-2 stem, one basic block per stage. See
-    docs/measurements.md."""
+    """A narrow ResNet for one CPU core at 32 px: stride-2 stem, one basic block per stage."""
 
     def __init__(self, *, zero_init_residual: bool) -> None:
         super().__init__()

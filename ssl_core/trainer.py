@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import shutil
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -31,6 +32,8 @@ from ssl_core.reporter import EpochRecord, Reporter
 from ssl_core.simclr import SimCLR
 
 _LOOK_EVERY_S = 0.5  # how often rank 0 looks at the clock and asks whether to stop
+
+_CHECKPOINT_NEXT = "checkpoint-next"  # where rank 0 writes before the reporter takes over
 
 
 class Interrupted(Exception):
@@ -106,13 +109,13 @@ def pretrain(
                 rank=rank(),
                 world=world_size(),
             )
-            training = _Training(config, loader, torch.device(device), _identity(config, data))
+            training = Training(config, loader, torch.device(device), training_identity(config, data))
             training.resume(reporter)
             training.run(reporter, out_dir, checkpoint_every_s)
             return training.finish(out_dir, views.name)
 
 
-class _Training:
+class Training:
     """Model, optimiser and progress of one worker."""
 
     def __init__(
@@ -128,10 +131,17 @@ class _Training:
         self.progress = Progress()
 
     def resume(self, reporter: Reporter) -> None:
+        """From the reporter's checkpoint, where there is one; all workers or none."""
         latest = reporter.latest()
-        if latest is None:
+        checkpoint = load_checkpoint(latest) if latest is not None else None
+        step = checkpoint.progress.step if checkpoint is not None else 0
+        if step != self._mean_over_workers(step):
+            raise RuntimeError(
+                f"worker {rank()} found a checkpoint of step {step} and others one of another step; "
+                "give all workers a reporter on storage that they share"
+            )
+        if checkpoint is None:
             return
-        checkpoint = load_checkpoint(latest)
         if checkpoint.identity != self.identity:
             changed = [k for k, v in self.identity.items() if checkpoint.identity.get(k) != v]
             raise ValueError(
@@ -157,7 +167,7 @@ class _Training:
         batches = self.loader.batches(self.progress.step, self.total_steps)
         with closing(cast(Generator[ViewBatch], batches)):
             for batch in batches:
-                loss, features, rate = self._step(replica, batch)
+                loss, features, rate = self.step(replica, batch)
                 now = time.perf_counter()
                 self.progress = dataclasses.replace(
                     self.progress,
@@ -173,7 +183,8 @@ class _Training:
                     if watch.stop:
                         raise Interrupted(f"stopped after step {self.progress.step} of {self.total_steps}")
 
-    def _step(self, replica: nn.Module, batch: ViewBatch) -> tuple[float, Tensor, float]:
+    def step(self, replica: nn.Module, batch: ViewBatch) -> tuple[float, Tensor, float]:
+        """One update; gives this worker's loss, its features and the learning rate. DivergedError."""
         rate = learning_rate_at(
             batch.step,
             total_steps=self.total_steps,
@@ -182,6 +193,7 @@ class _Training:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        self._seed_step(batch.step)
         view1, view2 = (
             view.to(self.device, non_blocking=True, memory_format=torch.channels_last)
             for view in (batch.view1, batch.view2)
@@ -199,6 +211,13 @@ class _Training:
         loss.backward()
         self.optimizer.step()
         return value, features.detach(), rate
+
+    def _seed_step(self, step: int) -> None:
+        """Dropout and the like draw from (seed, step, worker), so a resume needs no generator's state."""
+        seed = derive_seed("step", self.config.seed, step, rank())
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _end_epoch(self, reporter: Reporter, epoch: int, features: Tensor, rate: float) -> None:
         grad_norm = float(
@@ -225,7 +244,7 @@ class _Training:
 
     def _keep(self, reporter: Reporter, out_dir: Path) -> None:
         loss_sum = self._mean_over_workers(self.progress.loss_sum)
-        directory = out_dir / "checkpoint-next"
+        directory = out_dir / _CHECKPOINT_NEXT
         if rank() == 0:
             checkpoint = Checkpoint(
                 identity=self.identity,
@@ -235,6 +254,8 @@ class _Training:
             )
             save_checkpoint(checkpoint, directory)
         reporter.save(directory, self.progress.step)
+        if world_size() > 1:
+            dist.barrier()  # nobody goes on, or starts again, before the checkpoint is there
 
     def _mean_over_workers(self, value: float) -> float:
         if world_size() == 1:
@@ -244,7 +265,7 @@ class _Training:
         return float(total) / world_size()
 
     def finish(self, out_dir: Path, backend: str) -> TrainSummary:
-        """Export on rank 0; the summary is the same on every worker."""
+        """Export on rank 0."""
         epochs = self.progress.epochs
         seconds = sum(record.seconds for record in epochs)
         summary = TrainSummary(
@@ -258,6 +279,7 @@ class _Training:
         if rank() == 0:
             facts = {"loss": summary.loss, "steps": summary.steps, **self.identity["data"]}
             export_encoder(self.model.encoder, self.config, out_dir, facts)
+            shutil.rmtree(out_dir / _CHECKPOINT_NEXT, ignore_errors=True)
         return summary
 
 
@@ -309,7 +331,7 @@ def _check(config: PretrainConfig, data: TrainingImages) -> None:
         )
 
 
-def _identity(config: PretrainConfig, data: TrainingImages) -> dict[str, Any]:
+def training_identity(config: PretrainConfig, data: TrainingImages) -> dict[str, Any]:
     """What a checkpoint belongs to: JSON values."""
     keys = hashlib.sha256(data.keys.tobytes()).hexdigest()[:16]
     fields = {

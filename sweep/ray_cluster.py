@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -21,13 +22,14 @@ _ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
 # Stages pass files through the store, never objects through Ray, so the object store stays small.
 _OBJECT_STORE_BYTES = 256 * 1024**2
+_KNOCK_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ def connect(address: str | None) -> Iterator[Cluster]:
     if private:
         # The preemption watcher serves clouds that take nodes back; one machine has nobody to ask.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    if address is not None and not private:
+        _require_answer(address)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray
@@ -70,16 +74,31 @@ def connect(address: str | None) -> Iterator[Cluster]:
             else:
                 ray.init(address=address, **options)
         except (ConnectionError, RuntimeError) as error:
-            raise InfeasibleError(
-                f"no Ray cluster answers at {address!r}: {error}",
-                hint="start one with `ray start --head`, or leave --address out to use this machine",
-            ) from error
+            raise _no_cluster(address, error) from error
     try:
         have = ray.cluster_resources()
         alive = [node for node in ray.nodes() if node["Alive"]]
         yield Cluster(have.get("CPU", 0.0), have.get("GPU", 0.0), len(alive), private)
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Knock at HOST:PORT for a few seconds: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():  # "auto": Ray looks for a cluster on this machine
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str | None, error: Exception) -> InfeasibleError:
+    return InfeasibleError(
+        f"no Ray cluster answers at {address!r}: {error}",
+        hint="start one with `ray start --head`, or leave --address out to use this machine",
+    )
 
 
 def require_shared_store(root: Path) -> None:

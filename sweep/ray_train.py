@@ -58,7 +58,13 @@ def run_tune(nodes: Sequence[Node], runtime: Runtime, plans: dict[str, TrainPlan
 
 def _trial(
     config: dict[str, Any], nodes: dict[str, Node], runtime: Runtime, plans: dict[str, TrainPlan]
-) -> None:
+) -> dict[str, str]:
+    """One trial. The result is for Tune alone, which prints about trials that have none."""
+    _train(nodes[config["training"]], runtime, plans[config["training"]])
+    return {"training": config["training"]}
+
+
+def _train(node: Node, runtime: Runtime, need: TrainPlan) -> None:
     """The driver of one training: it only builds a TorchTrainer and waits for it."""
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -74,7 +80,6 @@ def _trial(
                 if type(callback).__name__ not in unused
             ]
 
-    node, need = nodes[config["training"]], plans[config["training"]]
     if runtime.stop_requested():
         return
     loop_config = {"node": node, "runtime": runtime, "plan": need}

@@ -23,7 +23,7 @@ from ssl_core.config import ProbeConfig
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 
-FIXED_C = 0.1
+FIXED_C = 1.0
 """The strength where the budget is too small to choose one: see `choose_c`."""
 _TOP = 5
 _ROWS = 8192  # of the test features looked at together, so that a memory map stays one

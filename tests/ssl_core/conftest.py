@@ -40,16 +40,16 @@ def start_script() -> Callable[..., subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="session")
-def run_workers(start_script) -> Callable[..., None]:
-    def run(script: str, folder: Path, world: int = 2) -> None:
-        """Run `script folder rank world` for every rank; all have to succeed."""
-        workers = [start_script(script, folder, rank, world) for rank in range(world)]
-        try:
-            outputs = [worker.communicate(timeout=120)[0] for worker in workers]
-        finally:
-            for worker in workers:
-                worker.kill()
-        for worker, output in zip(workers, outputs, strict=True):
-            assert worker.returncode == 0, output
-
-    return run
+def two_workers(start_script, tmp_path_factory) -> Path:
+    """The folder that two gloo processes of two_workers.py left; both have to succeed."""
+    folder = tmp_path_factory.mktemp("two_workers")
+    workers = [start_script("two_workers.py", folder, rank, 2) for rank in range(2)]
+    try:
+        outputs = [worker.communicate(timeout=240)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+    for worker, output in zip(workers, outputs, strict=True):
+        assert worker.returncode == 0, output
+    return folder

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import joined_batch_worker as worker
 import pytest
 import torch
-
-IMAGES = 12
+from joined_batch import all_cases, joined_batches
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory, run_workers):
+def results(two_workers):
     """(what one process gives on the joined batch, what each of two gives on its half)."""
-    folder = tmp_path_factory.mktemp("joined")
-    g = torch.Generator().manual_seed(0)
-    scale = torch.linspace(0.3, 3.0, IMAGES)  # the halves differ in mean and spread
-    images = torch.randn(IMAGES, 3, 32, 32, generator=g) * scale.view(-1, 1, 1, 1) + scale.view(-1, 1, 1, 1)
-    joined = {
-        "view1": images,
-        "view2": images.flip(3) + 0.5 * torch.randn(images.shape, generator=g),
-        "maps": torch.randn(2, IMAGES, 5, 3, 4, generator=g) * scale.view(1, -1, 1, 1, 1) + 30,
-        "maps_target": torch.randn(2, IMAGES, 5, 3, 4, generator=g),
-        "vectors": torch.randn(2, IMAGES, 7, generator=g) * scale.view(1, -1, 1),
-        "vectors_target": torch.randn(2, IMAGES, 7, generator=g),
-    }
-    torch.save(joined, folder / "joined.pt")
-    one = {
-        "simclr": worker.simclr_step((joined["view1"], joined["view2"]), 1),
-        "maps": worker.batch_norm(joined["maps"], joined["maps_target"], 1),
-        "vectors": worker.batch_norm(joined["vectors"], joined["vectors_target"], 1),
-    }
-    run_workers("joined_batch_worker.py", folder)
-    two = [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
-    return one, two
+    two = [torch.load(two_workers / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    return all_cases(joined_batches(12)), two
 
 
+@pytest.mark.slow
 def test_loss_of_two_processes_is_that_of_the_joined_batch(results):
     one, two = results
     for half in two:

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_case import blobs, small_config, train
+from training_case import SIZE, blobs, calm_config, small_config, train
 
 from data_ops.errors import DataError
+from data_ops.views import ViewPolicy
+from ssl_core import simclr
 from ssl_core.checkpoint import load_checkpoint, load_encoder
 from ssl_core.config import default_config
 from ssl_core.reporter import LocalReporter
@@ -67,13 +69,14 @@ def straight(tmp_path_factory) -> Path:
 
 
 def test_loss_starts_at_the_log_of_the_candidates_and_falls(tmp_path):
-    config = small_config(epochs=30, temperature=0.5, optimizer="sgd", learning_rate=3.0)
+    easy = ViewPolicy(size=SIZE, scale=(0.5, 1.0), jitter=0, grayscale=0, blur=0)
+    config = small_config(epochs=20, views=easy, temperature=0.5, optimizer="lars", learning_rate=32.0)
     summary = train(tmp_path, config)
     losses = [epoch.loss for epoch in summary.epochs]
-    assert losses[0] == pytest.approx(np.log(2 * 16 - 1), abs=0.5)
+    assert losses[0] == pytest.approx(np.log(2 * 16 - 1), abs=0.6)
     assert losses[-1] < losses[0] - 0.3
-    assert summary.loss == losses[-1] and summary.steps == 90 and summary.backend == "torch-exact"
-    assert [epoch.epoch for epoch in summary.epochs] == list(range(30))
+    assert summary.loss == losses[-1] and summary.steps == 60 and summary.backend == "torch-exact"
+    assert [epoch.epoch for epoch in summary.epochs] == list(range(20))
     assert summary.images_per_s > 0 and all(e.grad_norm > 0 and 0 < e.feature_std < 2 for e in summary.epochs)
     assert summary.epochs[-1].learning_rate < summary.epochs[3].learning_rate
 
@@ -124,6 +127,20 @@ def test_resuming_again_and_again_is_exact(straight, tmp_path, look_every_step):
             train(tmp_path, small_config(), reporter=StopsAt(tmp_path, 1))
     train(tmp_path, small_config())
     assert_same_training(tmp_path, straight)
+
+
+def test_random_layers_resume_exactly(tmp_path, look_every_step, monkeypatch):
+    """Dropout draws the same numbers whether a step comes in one go or after a resume."""
+    plain = simclr.projection_head
+    monkeypatch.setattr(
+        simclr, "projection_head", lambda *a: torch.nn.Sequential(torch.nn.Dropout(0.5), plain(*a))
+    )
+    train(tmp_path / "straight", small_config())
+    with pytest.raises(Interrupted):
+        train(tmp_path / "run", small_config(), reporter=StopsAt(tmp_path / "run", 5))
+    torch.manual_seed(99)
+    train(tmp_path / "run", small_config())
+    assert_same_training(tmp_path / "run", tmp_path / "straight")
 
 
 def test_a_finished_training_is_only_exported_again(straight, tmp_path, look_every_step):
@@ -199,6 +216,7 @@ def test_bfloat16_trains(tmp_path):
     assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in weights(tmp_path).values())
 
 
+@pytest.mark.slow
 def test_kill_9_then_resume_gives_the_same_encoder(tmp_path, start_script):
     epochs, folder = 60, tmp_path / "killed"
     process = start_script("training_case.py", folder, epochs)
@@ -219,17 +237,9 @@ def test_kill_9_then_resume_gives_the_same_encoder(tmp_path, start_script):
     assert_same_training(folder, tmp_path / "straight")
 
 
-@pytest.fixture(scope="module")
-def two_workers(tmp_path_factory, run_workers) -> Path:
-    folder = tmp_path_factory.mktemp("two")
-    run_workers("two_worker_training.py", folder)
-    return folder
-
-
 @pytest.mark.slow
 def test_two_workers_of_half_the_batch_give_the_loss_curve_of_one(two_workers, tmp_path):
-    """20 steps, each an epoch of its own, so that the records hold every step's loss."""
-    train(tmp_path, small_config(epochs=20), images=16)
+    train(tmp_path, calm_config(), images=32)
     one, two = (
         [record["loss"] for record in records(folder)] for folder in (tmp_path, two_workers / "curve")
     )

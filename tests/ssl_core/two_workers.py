@@ -1,12 +1,14 @@
-"""One of several gloo processes of the same trainings; rank 0 leaves their files. Not a test itself."""
+"""One of several gloo processes: its part of the joined batches, then some trainings. Not a test itself."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
-from training_case import small_config, train
+from joined_batch import all_cases, joined_batches
+from training_case import calm_config, small_config, train
 
 from ssl_core.reporter import LocalReporter
 from ssl_core.trainer import Interrupted
@@ -26,8 +28,9 @@ class StopsAfter(LocalReporter):
 
 def main(folder: Path, rank: int, world: int) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
-    one_step_epochs = small_config(epochs=20)
-    train(folder / "curve", one_step_epochs, images=16, reporter=LocalReporter(folder / "curve", rank))
+    torch.save(all_cases(joined_batches(12), rank, world), folder / f"rank{rank}.pt")
+
+    train(folder / "curve", calm_config(), images=32, reporter=LocalReporter(folder / "curve", rank))
 
     config = small_config(epochs=3)
     train(folder / "straight", config, reporter=LocalReporter(folder / "straight", rank))

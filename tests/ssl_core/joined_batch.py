@@ -1,10 +1,6 @@
-"""One of several gloo processes: its part of the batches in joined.pt, results to rank<r>.pt. Not a test
-itself."""
+"""What one process gives on the whole of some batches, and each of several on its part. Not a test itself."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -20,9 +16,7 @@ def simclr_step(views: tuple[torch.Tensor, torch.Tensor], world: int) -> dict[st
     """Loss and parameter gradients of one SimCLR step, after the mean over workers."""
     with torch_seed(3):
         model = SimCLR(default_config("resnet-demo", 32))
-        for (
-            parameter
-        ) in model.parameters():  # away from the zero gains, so that every parameter has a gradient
+        for parameter in model.parameters():  # away from zero gains: every parameter then has a gradient
             parameter.data += 0.05 * torch.randn_like(parameter)
     convert_batchnorm(model, world, torch.device("cpu"))
     model.train()
@@ -63,21 +57,29 @@ def batch_norm(x: torch.Tensor, target: torch.Tensor, world: int) -> dict[str, o
     }
 
 
-def main(folder: Path, rank: int, world: int) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
-    joined = torch.load(folder / "joined.pt", weights_only=True)
+def all_cases(joined: dict[str, torch.Tensor], rank: int = 0, world: int = 1) -> dict[str, dict[str, object]]:
+    """Results on part `rank` of `world` of the joined batches."""
 
-    def mine(x: torch.Tensor, dim: int) -> torch.Tensor:
-        return x.chunk(world, dim=dim)[rank]
+    def mine(name: str, dim: int) -> torch.Tensor:
+        return joined[name].chunk(world, dim=dim)[rank]
 
-    results = {
-        "simclr": simclr_step((mine(joined["view1"], 0), mine(joined["view2"], 0)), world),
-        "maps": batch_norm(mine(joined["maps"], 1), mine(joined["maps_target"], 1), world),
-        "vectors": batch_norm(mine(joined["vectors"], 1), mine(joined["vectors_target"], 1), world),
+    return {
+        "simclr": simclr_step((mine("view1", 0), mine("view2", 0)), world),
+        "maps": batch_norm(mine("maps", 1), mine("maps_target", 1), world),
+        "vectors": batch_norm(mine("vectors", 1), mine("vectors_target", 1), world),
     }
-    torch.save(results, folder / f"rank{rank}.pt")
-    dist.destroy_process_group()
 
 
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+def joined_batches(images: int) -> dict[str, torch.Tensor]:
+    """Batches whose halves differ in mean and spread."""
+    g = torch.Generator().manual_seed(0)
+    scale = torch.linspace(0.3, 3.0, images)
+    pictures = torch.randn(images, 3, 32, 32, generator=g) * scale.view(-1, 1, 1, 1) + scale.view(-1, 1, 1, 1)
+    return {
+        "view1": pictures,
+        "view2": pictures.flip(3) + 0.5 * torch.randn(pictures.shape, generator=g),
+        "maps": torch.randn(2, images, 5, 3, 4, generator=g) * scale.view(1, -1, 1, 1, 1) + 30,
+        "maps_target": torch.randn(2, images, 5, 3, 4, generator=g),
+        "vectors": torch.randn(2, images, 7, generator=g) * scale.view(1, -1, 1),
+        "vectors_target": torch.randn(2, images, 7, generator=g),
+    }
