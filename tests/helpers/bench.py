@@ -1,4 +1,4 @@
-"""A folder with a grid and a store, and the console script run in it: real processes, real Ray, real MLflow."""
+"""A folder with a grid and a store, and the console script run in it: real Ray, real MLflow."""
 
 from __future__ import annotations
 

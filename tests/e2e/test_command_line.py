@@ -1,0 +1,22 @@
+"""What holds of cli.py itself: it is small, and no heavy library is its business."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import cli
+
+
+def test_the_command_line_only_declares_and_renders() -> None:
+    text = Path(cli.__file__).read_text()
+    assert len(text.splitlines()) <= 300
+    tree = ast.walk(ast.parse(text))
+    names = [
+        name.name if isinstance(node, ast.Import) else str(node.module)
+        for node in tree
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in node.names
+    ]
+    roots = {name.split(".")[0] for name in names}
+    assert roots.isdisjoint({"ray", "mlflow", "nvidia", "torch", "ssl_core", "data_ops"})
