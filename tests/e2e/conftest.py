@@ -19,7 +19,7 @@ def bench(tmp_path: Path) -> Bench:
     return made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """The tiny sweep, run once and undisturbed; tests read it and must not add to its store."""
     made = Bench(tmp_path_factory.mktemp("finished"))

@@ -22,6 +22,7 @@ datasets:
   scenes: {source: synthetic, domain: scenes, train: 256, test: 64}
 pretrain:
   - {domain: [objects, [objects, scenes]], images: 128, epochs: 2, batch: 32}
+  - {domain: objects, images: 128, epochs: 2, batch: 32, seed: 1}
   - {method: random, seed: 0}
 evaluate:
   - {domain: [objects, scenes], labels: [32, all], seed: [0, 1]}
