@@ -22,20 +22,6 @@ import pyarrow.parquet as pq
 FLOOR = "#555555"
 
 
-def finest(rows: list[dict[str, object]]) -> list[dict[str, object]]:
-    """The rows of each domain's finest level: levels nest, so it is the hardest of a cell's levels."""
-    hardest: dict[str, str] = {}
-    by_cell: dict[object, list[dict[str, object]]] = defaultdict(list)
-    for row in rows:
-        by_cell[row["cell_id"]].append(row)
-    totals: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for row in rows:
-        totals[str(row["eval_domain"])][str(row["level"])] += float(str(row["top1"]))
-    for domain, levels in totals.items():
-        hardest[domain] = min(levels, key=lambda level: levels[level])
-    return [row for row in rows if row["level"] == hardest[str(row["eval_domain"])]]
-
-
 def name(row: dict[str, object]) -> str:
     """What tells this pretraining from the others."""
     if row["method"] == "random":
@@ -48,8 +34,11 @@ def name(row: dict[str, object]) -> str:
 @click.argument("results", type=click.Path(exists=True, path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 def main(results: Path, output: Path) -> None:
-    rows = [r for r in pq.read_table(results).to_pylist() if r["status"] == "complete"]
-    rows = finest(rows)
+    rows = [
+        row
+        for row in pq.read_table(results).to_pylist()
+        if row["status"] == "complete" and row["level_index"] == 0
+    ]
     domains = sorted({str(row["eval_domain"]) for row in rows})
     names = sorted({name(row) for row in rows}, key=lambda text: (text == "random encoder", text))
     colours = dict(zip(names, plt.get_cmap("tab10").colors, strict=False)) | {"random encoder": FLOOR}

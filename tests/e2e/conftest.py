@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,14 +22,3 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     made.write()
     made.run()
     return made
-
-
-@pytest.fixture
-def started(bench: Bench) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes to be ended whatever the test does."""
-    processes: list[subprocess.Popen[str]] = []
-    yield processes
-    for process in processes:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from bench import TINY, Bench
@@ -91,3 +92,8 @@ def test_help_imports_nothing_heavy() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_the_schema_in_the_docs_is_the_program_s(bench: Bench) -> None:
+    kept = Path(__file__).parents[2] / "docs" / "grid.schema.json"
+    assert bench.call("schema").stdout == kept.read_text(), "run: ssl-sweep schema > docs/grid.schema.json"

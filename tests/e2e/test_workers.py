@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from bench import Bench
+from bench import Bench, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -66,3 +70,50 @@ def test_one_worker_on_each_of_two_nodes(one_worker: Bench, bench: Bench) -> Non
         cluster.shutdown()
     assert mode(bench) == ("workers", 2)
     assert losses(bench) == pytest.approx(losses(one_worker), abs=1e-4)
+
+
+def test_a_store_that_one_node_cannot_see_is_refused(bench: Bench) -> None:
+    """The second node lives in a mount namespace where the store's folder is another, empty one."""
+    from ray.cluster_utils import Cluster
+
+    hidden = bench.folder / "hidden"
+    hidden.mkdir()
+    if subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", hidden]).returncode:
+        pytest.skip("this user may not make a mount namespace")
+    bench.write(GRID)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    ray = Path(sys.executable).parent / "ray"
+    start = f"exec {ray} start --address {cluster.address} --num-cpus 1 --block"
+    node = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs none {hidden} && {start}"],
+        env=os.environ | {"RAY_raylet_start_wait_time_s": "120"},  # a busy machine starts slowly
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: alive_nodes(cluster.address) == 2, 150, "the second node")
+        result = bench.call(
+            "run", "grid.yaml", "--store", "hidden/store", "--address", cluster.address, expect=2
+        )
+    finally:
+        os.killpg(node.pid, signal.SIGKILL)
+        node.wait()
+        cluster.shutdown()
+    assert "not visible on 1 of 2 nodes" in result.stderr
+    assert not list(hidden.glob("store/pretrain/*"))
+
+
+def alive_nodes(address: str) -> int:
+    """Nodes of a cluster, counted without joining it."""
+    from ray._private.state import GlobalState
+    from ray._raylet import GcsClientOptions
+
+    state = GlobalState()
+    state._initialize_global_state(
+        GcsClientOptions.create(address, None, allow_cluster_id_nil=True, fetch_cluster_id_if_nil=False)
+    )
+    try:
+        return sum(node["Alive"] for node in state.node_table())
+    finally:
+        state.disconnect()
