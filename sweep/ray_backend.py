@@ -15,8 +15,9 @@ from sweep.ray_train import CPU_SHARE, run_tune
 from sweep.runtime import Runtime, TrainPlan
 from sweep.stages import perform_light
 
-# Light stages hold what the trainings leave of a CPU; how many are in flight is bounded by light_slots.
-_LIGHT_CPUS = 1.0 - CPU_SHARE
+# Light stages hold less than the trainings leave of a CPU: a trial's driver needs a little too, and without
+# it the next training would wait for a probe to end. How many are in flight is bounded by light_slots.
+_LIGHT_CPUS = (1.0 - CPU_SHARE) / 2
 # A light task whose worker process dies (out of memory, a lost node) is started again this many times.
 _LIGHT_RETRIES = 2
 
