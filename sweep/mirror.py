@@ -130,8 +130,10 @@ class Mirror:
     def start(self) -> None:
         self._thread.start()
 
-    def close(self, timeout: float) -> str:
+    def finish(self, timeout: float) -> str:
         """Write what is left, wait at most ``timeout`` seconds; the error, or '' when all is mirrored."""
+        if self._thread.ident is None:
+            self._thread.start()
         self._over.set()
         self._thread.join(timeout)
         if self._thread.is_alive():

@@ -35,6 +35,8 @@ from sweep.store import Store
 IN_PROCESS_BELOW_S = 60.0
 # The mirror may still write this long after the last stage.
 _MIRROR_GRACE_S = 120.0
+# … and this long when a person waits for the prompt; the next run writes what is left.
+_STOP_GRACE_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,84 +86,94 @@ def run(
     store.check_writable()
     store.reconcile()
     grid, plan = plan_grid(grid_path, overrides, store)
+    signals: list[int] = []
     progresses: list[Progress] = []
-    interrupted: list[int] = []
     if plan.to_run:
         require_feasible(grid.compute, address)
         for node in plan.to_run:
             store.clear_failure(node.stage, node.id)  # this run is the new attempt
-        stop_file = store.root / f".stop-{uuid.uuid4().hex}"
-        with _stop_on_signal(stop_file, interrupted, listener):
-            plan, progresses = _execute(
-                grid_path, overrides, plan, store, grid.compute, address, stop_file, tracking_uri, listener
-            )
-    listener.close()
-    mirror = Mirror(plan, store, tracking_uri)
-    mirror.start()
+        sweep = _Sweep(grid_path, overrides, store, grid.compute, tracking_uri, listener)
+        try:
+            with _stop_on_signal(sweep.stop_file, signals, listener):
+                plan = sweep.execute(plan, address)
+        finally:
+            listener.close()
+        progresses = sweep.progresses
+        mirror_error = sweep.mirror_error
+    else:
+        mirror_error = Mirror(plan, store, tracking_uri).finish(_MIRROR_GRACE_S)
     _, plan = plan_grid(grid_path, overrides, store)
-    table = results(plan, store)
-    mirror_error = mirror.close(_MIRROR_GRACE_S)
     return RunResult(
         plan=plan,
-        table=table,
+        table=results(plan, store),
         executed=tuple(p.nodes[id] for p in progresses for id in p.executed),
-        failed=_failures(progresses),
-        interrupted=interrupted[0] if interrupted else None,
+        failed=_failures(progresses, plan),
+        interrupted=signals[0] if signals else None,
         mirror_error=mirror_error,
         seconds=time.monotonic() - started,
     )
 
 
-def _execute(
-    grid_path: Path,
-    overrides: Sequence[str],
-    plan: Plan,
-    store: Store,
-    compute: Compute,
-    address: str | None,
-    stop_file: Path,
-    tracking_uri: str | None,
-    listener: Listener,
-) -> tuple[Plan, list[Progress]]:
-    """Prepare the datasets, plan again with their fingerprints known, then everything else."""
-    listener.say(f"starting Ray{f' at {address}' if address else ''}")
-    with connect(address) as cluster:
-        require_shared_store(store.root)
-        runtime = Runtime(
-            store=str(store.root),
-            stop_file=stop_file,
-            backend=compute.backend,
-            checkpoint_every_s=compute.checkpoint_every_s,
-            private=cluster.private,
-        )
+class _Sweep:
+    """One execution: what it was asked, and what became of it."""
 
-        rates = Rates.of(store)
+    def __init__(
+        self,
+        grid_path: Path,
+        overrides: Sequence[str],
+        store: Store,
+        compute: Compute,
+        tracking_uri: str | None,
+        listener: Listener,
+    ) -> None:
+        self._grid, self._overrides, self._store = grid_path, overrides, store
+        self._compute, self._tracking_uri, self._listener = compute, tracking_uri, listener
+        self.stop_file = store.root / f".stop-{uuid.uuid4().hex}"
+        self.progresses: list[Progress] = []
+        self.mirror_error = ""
 
-        def carry_out(nodes: Sequence[Node], runtime: Runtime) -> Progress:
-            plans = {n.id: train_plan(n, compute, rates, cluster) for n in nodes if n.trains}
-            backend = RayBackend(runtime, cluster, plans)
-            try:
-                return execute(
-                    nodes,
-                    backend,
-                    stop=runtime.stop_requested,
-                    changed=listener.changed,
-                    tick=listener.tick,
-                )
-            finally:
-                backend.close()
+    def execute(self, plan: Plan, address: str | None) -> Plan:
+        """Prepare the datasets, plan again with their fingerprints known, then do everything else."""
+        self._listener.say(f"starting Ray{f' at {address}' if address else ''}")
+        with connect(address) as cluster:
+            require_room(self._compute, cluster)
+            require_shared_store(self._store.root)
+            runtime = Runtime(
+                store=str(self._store.root),
+                stop_file=self.stop_file,
+                backend=self._compute.backend,
+                checkpoint_every_s=self._compute.checkpoint_every_s,
+                private=cluster.private,
+            )
+            if plan.prepares:
+                self._carry_out(plan.prepares, runtime, cluster)
+                _, plan = plan_grid(self._grid, self._overrides, self._store)
+            # What is provisional now needs a dataset that could not be prepared.
+            ready = [node for node in plan.nodes if node.stage != "prepare" and not node.provisional]
+            self._listener.planned(ready, self._store.root)
+            mirror = Mirror(plan, self._store, self._tracking_uri)
+            mirror.start()
+            runtime = replace(runtime, datasets=datasets_of(plan, self._store))
+            self._carry_out(ready, runtime, cluster)
+            grace = _STOP_GRACE_S if runtime.stop_requested() else _MIRROR_GRACE_S
+            self.mirror_error = mirror.finish(grace)
+        return plan
 
-        progresses = []
-        if plan.prepares:
-            progresses.append(carry_out(plan.prepares, runtime))
-            _, plan = plan_grid(grid_path, overrides, store)
-        ready = [node for node in plan.nodes if node.stage != "prepare"]
-        listener.planned(ready, store.root)
-        mirror = Mirror(plan, store, tracking_uri)
-        mirror.start()
-        progresses.append(carry_out(ready, replace(runtime, datasets=datasets_of(plan, store))))
-        mirror.close(_MIRROR_GRACE_S)
-    return plan, progresses
+    def _carry_out(self, nodes: Sequence[Node], runtime: Runtime, cluster: Cluster) -> None:
+        rates = Rates.of(self._store)
+        plans = {node.id: train_plan(node, self._compute, rates, cluster) for node in nodes if node.trains}
+        backend = RayBackend(runtime, cluster, plans)
+        try:
+            progress = execute(
+                nodes,
+                backend,
+                stop=runtime.stop_requested,
+                changed=self._listener.changed,
+                tick=self._listener.tick,
+            )
+        finally:
+            backend.close()
+        self.progresses.append(progress)
 
 
 def datasets_of(plan: Plan, store: Store) -> dict[str, str]:
@@ -223,6 +235,26 @@ def require_feasible(compute: Compute, address: str | None) -> None:
         )
 
 
+def require_room(compute: Compute, cluster: Cluster) -> None:
+    """Refuse what the connected cluster does not hold: Train would wait for it without an end.
+
+    Raises:
+        InfeasibleError: names the need and what there is.
+    """
+    need = compute.workers * (compute.cpus_per_worker or 1)
+    if need > cluster.cpus:
+        raise InfeasibleError(
+            f"a training needs {need} CPUs; the cluster of {cluster.nodes} nodes has {cluster.cpus:.0f}",
+            hint="lower compute.workers or compute.cpus_per_worker, or add nodes",
+        )
+    gpus = compute.workers * (compute.gpus_per_worker or 1.0)
+    if compute.device == "gpu" and gpus > cluster.gpus:
+        raise InfeasibleError(
+            f"a training needs {gpus:g} GPUs; the cluster of {cluster.nodes} nodes has {cluster.gpus:g}",
+            hint="set compute.device to auto or cpu, or add nodes with GPUs",
+        )
+
+
 def gpu_visible() -> bool:
     """Whether the NVIDIA driver shows a GPU; asked without importing torch."""
     return os.environ.get("CUDA_VISIBLE_DEVICES", "all") not in ("", "-1") and any(
@@ -230,12 +262,15 @@ def gpu_visible() -> bool:
     )
 
 
-def _failures(progresses: Sequence[Progress]) -> tuple[tuple[Node, str], ...]:
-    return tuple(
+def _failures(progresses: Sequence[Progress], plan: Plan) -> tuple[tuple[Node, str], ...]:
+    found = [
         (node, progress.messages.get(node.id, node.reason))
         for progress in progresses
         for node in progress.having("failed", "blocked")
-    )
+    ]
+    if found:
+        found += [(node, "its dataset could not be prepared") for node in plan.nodes if node.provisional]
+    return tuple(found)
 
 
 @contextmanager
