@@ -133,7 +133,7 @@ def results(grid: Path, overrides: tuple[str, ...], store_uri: str, form: str, o
     from sweep.plan_grid import plan_grid
     from sweep.render import print_table
     from sweep.results import results as results_of
-    from sweep.results import write_results
+    from sweep.results import save_results, write_results
     from sweep.store import Store
 
     store = Store(store_uri)
@@ -144,8 +144,7 @@ def results(grid: Path, overrides: tuple[str, ...], store_uri: str, form: str, o
     elif output is None:
         write_results(table, form, sys.stdout.buffer)
     else:
-        with output.open("wb") as file:
-            write_results(table, form, file)
+        save_results(table, form, output)
 
 
 @cli.command()
@@ -200,10 +199,9 @@ def doctor(store_uri: str, tracking_uri: str | None, address: str | None) -> Non
 
 def _console(stderr: bool = False) -> Console:
     """Plain where the output is no terminal or NO_COLOR is set (rich looks at both)."""
-    from rich.console import Console
+    from sweep.render import console_on
 
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else 200, highlight=False)
+    return console_on(sys.stderr if stderr else sys.stdout)
 
 
 def _again(command: str, grid: Path, overrides: tuple[str, ...], store_uri: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from sweep.errors import SweepError
+from sweep.errors import SweepError, first_line
 from sweep.mirror import tracking_uri
 from sweep.provenance import processor
 from sweep.run import gpu_visible
@@ -47,7 +47,7 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
     except SweepError as error:
         return Check(name, "problem", str(error), error.hint or "")
     except Exception as error:  # whatever a server or driver throws is a finding here, not a crash
-        return Check(name, "problem", f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+        return Check(name, "problem", f"{type(error).__name__}: {first_line(error)}")
 
 
 def _packages() -> Check:

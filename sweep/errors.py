@@ -60,3 +60,9 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
     if near:
         return f" (did you mean {near[0]!r}?)"
     return f" (one of: {', '.join(known)})" if 0 < len(known) <= 12 else ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its kind where it has none."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

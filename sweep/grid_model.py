@@ -244,7 +244,8 @@ class Compute(Model):
         default="auto", description="auto takes GPUs where there are any."
     )
     cpus_per_worker: Count | None = Field(
-        default=None, description="CPU cores a worker; default: shared evenly."
+        default=None,
+        description="CPU cores a worker; default 1, on GPUs an even part of the cores, at most 8.",
     )
     gpus_per_worker: Positive | None = Field(
         default=None, description="GPUs a worker; default 1 on device gpu."

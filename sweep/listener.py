@@ -12,6 +12,7 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from sweep.execute import Progress
@@ -103,7 +104,7 @@ def duration(seconds: float) -> str:
 
 
 class LineListener:
-    """One line per change of a training or a dataset, and of anything that fails; for logs and pipes."""
+    """One line per change of a stage; for logs and pipes."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -112,8 +113,6 @@ class LineListener:
         """Nothing before the first change."""
 
     def changed(self, node: Node, status: str, message: str) -> None:
-        if node.stage in ("features", "probe") and status not in ("failed", "blocked"):
-            return
         self.say(f"{node.stage} {node.id} {status}: {node.label}" + (f": {message}" if message else ""))
 
     def tick(self, progress: Progress) -> None:
@@ -132,7 +131,6 @@ class LiveListener:
     def __init__(self, console: Console) -> None:
         self._console, self._meter = console, PaceMeter({})
         self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._live.start()
         self._drawn = 0.0
 
     def planned(self, nodes: Iterable[Node], root: Path) -> None:
@@ -141,16 +139,19 @@ class LiveListener:
 
     def changed(self, node: Node, status: str, message: str) -> None:
         if status == "failed":
-            self._console.print(f"[red]failed[/red] {node.stage} {node.id} {node.label}: {message}")
+            self._console.print(
+                f"[red]failed[/red] {node.stage} {node.id} {escape(f'{node.label}: {message}')}"
+            )
 
     def tick(self, progress: Progress) -> None:
         now = time.monotonic()
         if now - self._drawn >= _REFRESH_S:
             self._drawn = now
+            self._live.start()  # not before there is something to show: an error would leave it open
             self._live.update(progress_table(progress, self._meter.read(progress)), refresh=True)
 
     def say(self, text: str) -> None:
-        self._console.print(text)
+        self._console.print(escape(text))
 
     def close(self) -> None:
         self._live.stop()

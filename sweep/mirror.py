@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sweep.errors import StoreError, SweepError
+from sweep.errors import StoreError, SweepError, first_line
 from sweep.nodes import Node
 from sweep.plan import Plan
 from sweep.results import AXES, METRICS, Row, cell_rows
@@ -59,7 +59,8 @@ def training_run(node: Node, store: Store) -> MirrorRun | None:
     assert isinstance(node.spec, PretrainSpec)
     folder = store.path("pretrain", node.id)
     metrics = []
-    for line in (folder / "epochs.jsonl").read_text().splitlines():
+    logged = folder / "epochs.jsonl"
+    for line in logged.read_text().splitlines() if logged.exists() else ():
         record = json.loads(line)
         epoch = int(record.pop("epoch"))
         metrics += [(name, float(value), epoch) for name, value in record.items() if value is not None]
@@ -154,7 +155,7 @@ class Mirror:
                 tracker.log(pending(self._plan, self._store, frozenset(self._noted())))
                 self._note(self._noted() | set(tracker.existing()))
         except Exception as error:  # a mirror may fail in any way its server does
-            self._error = _first_line(error)
+            self._error = first_line(error)
 
     def _wanted(self) -> Iterable[str]:
         """Ids that the store can answer now."""
@@ -197,6 +198,10 @@ def sync_grid(grid: Path, overrides: Sequence[str], store_uri: str, uri: str | N
     from sweep.plan_grid import plan_grid
 
     store = Store(store_uri)
+    if not store.root.is_dir():
+        raise StoreError(
+            f"there is no store at {store_uri}", hint="name it with --store, or run the grid first"
+        )
     _, plan = plan_grid(grid, overrides, store)
     try:
         tracker = open_tracker(store, uri, plan.sweep)
@@ -205,7 +210,7 @@ def sync_grid(grid: Path, overrides: Sequence[str], store_uri: str, uri: str | N
         raise
     except Exception as error:  # MLflow raises its own, its database's and its HTTP client's errors
         raise TrackerError(
-            f"the tracker at {tracking_uri(store, uri)} failed: {_first_line(error)}",
+            f"the tracker at {tracking_uri(store, uri)} failed: {first_line(error)}",
             hint="check that the server runs and the address is right; results are safe in the store",
         ) from error
 
@@ -225,11 +230,6 @@ def ui_command(store_uri: str, uri: str | None, host: str, port: int) -> list[st
         )
     serve = ["-m", "mlflow", "ui", "--backend-store-uri", address, "--host", host, "--port", str(port)]
     return [sys.executable, *serve]
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else repr(error)
 
 
 def _text(value: object) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sweep.backend import Outcome
+from sweep.errors import first_line
 from sweep.manifest import Failure
 from sweep.nodes import Node
 from sweep.ray_cluster import Cluster
@@ -18,6 +19,8 @@ from sweep.stages import perform_light
 # Light stages hold less than the trainings leave of a CPU: a trial's driver needs a little too, and without
 # it the next training would wait for a probe to end. How many are in flight is bounded by light_slots.
 _LIGHT_CPUS = (1.0 - CPU_SHARE) / 2
+# Features on a GPU take a part of one, so that not all of them land on the first.
+_LIGHT_GPUS = 0.25
 # A light task whose worker process dies (out of memory, a lost node) is started again this many times.
 _LIGHT_RETRIES = 2
 
@@ -31,6 +34,7 @@ class RayBackend:
         self._runtime, self._cluster, self._plans = runtime, cluster, dict(plans)
         self._store = runtime.open_store()
         self._light = ray.remote(num_cpus=_LIGHT_CPUS, max_retries=_LIGHT_RETRIES)(perform_light)
+        self._on_gpu = self._light.options(num_gpus=_LIGHT_GPUS)
         self._tasks: dict[Any, tuple[Node, ...]] = {}
         self._trainings: dict[str, Node] = {}
         self._tune: threading.Thread | None = None
@@ -51,7 +55,8 @@ class RayBackend:
         self._tune.start()
 
     def submit(self, nodes: Sequence[Node]) -> None:
-        reference = self._light.remote(tuple(nodes), self._runtime)
+        light = self._on_gpu if self._runtime.gpu and nodes[0].stage == "features" else self._light
+        reference = light.remote(tuple(nodes), self._runtime)
         self._tasks[reference] = tuple(nodes)
 
     def poll(self, timeout: float) -> list[Outcome]:
@@ -74,9 +79,11 @@ class RayBackend:
         try:
             outcomes: list[Outcome] = ray.get(reference)
             return outcomes
+        except ray.exceptions.RayTaskError as error:
+            return [self._settle(node, first_line(error.cause)) for node in nodes]
         except ray.exceptions.RayError as error:
             # The process died under the task: what it committed counts, the rest failed with it.
-            text = f"the worker process died: {str(error).strip().splitlines()[0]}"
+            text = f"the worker process died: {first_line(error)}"
             return [self._settle(node, text) for node in nodes]
 
     def _ended_trainings(self) -> list[Outcome]:

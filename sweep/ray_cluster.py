@@ -73,7 +73,7 @@ def connect(address: str | None) -> Iterator[Cluster]:
                 )
             else:
                 ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError) as error:
+        except (ConnectionError, RuntimeError, ValueError) as error:
             raise _no_cluster(address, error) from error
     try:
         have = ray.cluster_resources()

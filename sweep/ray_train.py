@@ -137,13 +137,16 @@ def _worker_loop(config: dict[str, Any]) -> None:
 
     node, runtime = config["node"], config["runtime"]
     store = runtime.open_store()
-    if store.complete("pretrain", node.id):
-        return
+    if store.complete("pretrain", node.id) or store.failure("pretrain", node.id):
+        return  # an error of its own would come again; only a lost worker is worth another attempt
     reporter = _TrainReporter(_Stoppable(LocalReporter(store.path("pretrain", node.id)), runtime))
     try:
         run_training(runtime, node, config["plan"], reporter)
     except StageInterrupted:
         return
+    except Exception as error:
+        record_failure(runtime, node, error)
+        raise  # the other workers wait for this one: Train must end the group
 
 
 class _Stoppable:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sweep.cost import Estimate
@@ -24,6 +25,18 @@ if TYPE_CHECKING:
     from sweep.run import RunResult
 
 _STAGE_ROWS_SHOWN = 40
+
+
+class _Console(Console):
+    """A console that leaves a closed pipe to the command line, which exits as other programs do."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def console_on(stream: IO[str]) -> Console:
+    """Plain and wide where the output is no terminal."""
+    return _Console(file=stream, width=None if stream.isatty() else 240, highlight=False)
 
 
 def print_plan(plan: Plan, estimate: Estimate, out: Console) -> None:
@@ -43,7 +56,7 @@ def print_plan(plan: Plan, estimate: Estimate, out: Console) -> None:
     out.print(table)
     waiting = [node for node in plan.to_run if node.stage in ("prepare", "pretrain")]
     for node in waiting[:_STAGE_ROWS_SHOWN]:
-        out.print(f"  {node.id}  {node.stage:<8}  {node.reason:<14}  {node.label}")
+        out.print(f"  {node.id}  {node.stage:<8}  {node.reason:<14}  {escape(node.label)}")
     if len(waiting) > _STAGE_ROWS_SHOWN:
         out.print(f"  … and {len(waiting) - _STAGE_ROWS_SHOWN} more (--json lists all)")
     for line in estimate.lines():
@@ -59,11 +72,11 @@ def print_run(result: RunResult, out: Console, err: Console, again: Sequence[str
     counts = ", ".join(f"{done[stage]} {stage}" for stage in STAGES if done[stage]) or "0 stages"
     err.print(f"executed {counts} in {duration(result.seconds)}")
     for node, why in result.failed[:20]:
-        err.print(f"[red]{node.stage} {node.id}[/red] {node.label}: {why}", soft_wrap=True)
+        err.print(f"[red]{node.stage} {node.id}[/red] {escape(node.label)}: {escape(why)}", soft_wrap=True)
     if len(result.failed) > 20:
         err.print(f"… and {len(result.failed) - 20} more failed or blocked stages")
     if result.mirror_error:
-        err.print(f"[yellow]MLflow is behind[/yellow]: {result.mirror_error}", soft_wrap=True)
+        err.print(f"[yellow]MLflow is behind[/yellow]: {escape(result.mirror_error)}", soft_wrap=True)
         err.print(f"  next: {_shell(again, 'sync')}", soft_wrap=True)
     if result.interrupted is not None:
         err.print(f"interrupted; go on with: {_shell(again, 'run')}", soft_wrap=True)
@@ -110,14 +123,20 @@ def _percent(mean: float, std: float | None, best: bool) -> str:
     return f"[bold]{text}[/bold]" if best else text
 
 
+_COLUMNS = ("method", "pretrain_domain", "images", "corruption", "eval_domain", "labels", "level", "top1")
+_ALSO_IF_VARIED = ("encoder", "epochs", "subset_seed", "pretrain_seed", "draw", "probe_seed", "status")
+
+
 def print_table(table: pa.Table, out: Console) -> None:
-    """Every row, with the columns that vary or that a reader needs; --format csv has all of them."""
+    """Every row with the columns a reader needs and the seeds that vary; --format csv has all columns."""
     rows = table.to_pylist()
-    keep = {"cell_id", "eval_domain", "labels", "level", "top1", "status"}
-    names = [n for n in table.column_names if n in keep or len({row[n] for row in rows}) > 1]
-    shown = Table(*names)
+    names = [name for name in _COLUMNS if name in table.column_names]
+    names += [n for n in _ALSO_IF_VARIED if len({row[n] for row in rows if row[n] is not None}) > 1]
+    shown = Table(box=None, pad_edge=False)
+    for name in names:
+        shown.add_column(name, no_wrap=True)
     for row in rows:
-        shown.add_row(*("" if row[n] is None else _cell(row[n]) for n in names))
+        shown.add_row(*("" if row[n] is None else escape(_cell(row[n])) for n in names))
     out.print(shown)
 
 
@@ -135,13 +154,14 @@ def print_status(status: Status, out: Console) -> None:
     out.print(table)
     for failure in status.failures:
         out.print(
-            f"[red]{failure.stage} {failure.id}[/red] {failure.label}: {failure.message}", soft_wrap=True
+            f"[red]{failure.stage} {failure.id}[/red] {escape(failure.label)}: {escape(failure.message)}",
+            soft_wrap=True,
         )
 
 
 def print_check(check: Check, out: Console) -> None:
     """One line of the doctor, and its hint."""
     colour = {"ok": "green", "note": "yellow", "problem": "red"}[check.state]
-    out.print(f"[{colour}]{check.state:<8}[/{colour}] {check.name:<9} {check.detail}", soft_wrap=True)
+    out.print(f"[{colour}]{check.state:<8}[/{colour}] {check.name:<9} {escape(check.detail)}", soft_wrap=True)
     if check.hint:
-        out.print(f"{'':18}hint: {check.hint}", soft_wrap=True)
+        out.print(f"{'':18}hint: {escape(check.hint)}", soft_wrap=True)

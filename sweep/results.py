@@ -10,11 +10,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any, Literal
 
 import pyarrow as pa
 
 from sweep.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS, Cell, Value
+from sweep.errors import StoreError
+from sweep.files import whole
 from sweep.plan import Plan
 from sweep.status import CellStatus, cell_statuses
 from sweep.store import Store
@@ -153,6 +156,19 @@ def write_results(table: pa.Table, format: Format | str, stream: IO[bytes]) -> N
             stream.write(_aligned(table).encode())
         case _:
             raise ValueError(f"no format {format!r}; use table, csv, json or parquet")
+
+
+def save_results(table: pa.Table, format: Format | str, path: Path) -> None:
+    """Writes a file, whole or not at all.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    try:
+        with whole(path) as partial, partial.open("wb") as stream:
+            write_results(table, format, stream)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _field(value: object) -> object:

@@ -28,6 +28,7 @@ from sweep.ray_backend import RayBackend
 from sweep.ray_cluster import Cluster, connect, require_shared_store
 from sweep.results import results
 from sweep.runtime import Runtime, TrainPlan
+from sweep.specs import PretrainSpec
 from sweep.store import Store
 
 # A training planned under this many seconds runs in Train's in-process mode: starting a worker group
@@ -89,9 +90,7 @@ def run(
     signals: list[int] = []
     progresses: list[Progress] = []
     if plan.to_run:
-        require_feasible(grid.compute, address)
-        for node in plan.to_run:
-            store.clear_failure(node.stage, node.id)  # this run is the new attempt
+        require_feasible(plan, grid.compute, address)
         sweep = _Sweep(grid_path, overrides, store, grid.compute, tracking_uri, listener)
         try:
             with _stop_on_signal(sweep.stop_file, signals, listener):
@@ -144,10 +143,13 @@ class _Sweep:
                 backend=self._compute.backend,
                 checkpoint_every_s=self._compute.checkpoint_every_s,
                 private=cluster.private,
+                gpu=uses_gpu(self._compute, cluster),
             )
+            self._forget_failures(plan)
             if plan.prepares:
                 self._carry_out(plan.prepares, runtime, cluster)
                 _, plan = plan_grid(self._grid, self._overrides, self._store)
+                self._forget_failures(plan, prepared=True)
             # What is provisional now needs a dataset that could not be prepared.
             ready = [node for node in plan.nodes if node.stage != "prepare" and not node.provisional]
             self._listener.planned(ready, self._store.root)
@@ -156,23 +158,29 @@ class _Sweep:
             runtime = replace(runtime, datasets=datasets_of(plan, self._store))
             self._carry_out(ready, runtime, cluster)
             grace = _STOP_GRACE_S if runtime.stop_requested() else _MIRROR_GRACE_S
-            self.mirror_error = mirror.finish(grace)
+        self.mirror_error = mirror.finish(grace)  # the cluster need not wait for the tracker
         return plan
+
+    def _forget_failures(self, plan: Plan, prepared: bool = False) -> None:
+        """This run is the new attempt: an old ``error.json`` must not be taken for one of its own."""
+        for node in plan.to_run:
+            if not (prepared and node.stage == "prepare"):
+                self._store.clear_failure(node.stage, node.id)
 
     def _carry_out(self, nodes: Sequence[Node], runtime: Runtime, cluster: Cluster) -> None:
         rates = Rates.of(self._store)
-        plans = {node.id: train_plan(node, self._compute, rates, cluster) for node in nodes if node.trains}
+        plans = {
+            node.id: train_plan(node, self._compute, rates, cluster, runtime) for node in nodes if node.trains
+        }
         backend = RayBackend(runtime, cluster, plans)
-        try:
-            progress = execute(
-                nodes,
-                backend,
-                stop=runtime.stop_requested,
-                changed=self._listener.changed,
-                tick=self._listener.tick,
-            )
-        finally:
-            backend.close()
+        progress = execute(
+            nodes,
+            backend,
+            stop=runtime.stop_requested,
+            changed=self._listener.changed,
+            tick=self._listener.tick,
+        )
+        backend.close()
         self.progresses.append(progress)
 
 
@@ -182,16 +190,26 @@ def datasets_of(plan: Plan, store: Store) -> dict[str, str]:
     return {str(m.outputs["fingerprint"]): m.id for m in manifests if m is not None}
 
 
-def train_plan(node: Node, compute: Compute, rates: Rates, cluster: Cluster) -> TrainPlan:
+def uses_gpu(compute: Compute, cluster: Cluster) -> bool:
+    """Whether the sweep's networks run on GPUs."""
+    return compute.device == "gpu" or (compute.device == "auto" and cluster.gpus > 0)
+
+
+def train_plan(node: Node, compute: Compute, rates: Rates, cluster: Cluster, runtime: Runtime) -> TrainPlan:
     """The resources of one training and the mode that runs it.
 
-    Nothing here depends on what else is to run: the number of threads can move the last bits of a sum,
-    and a resumed sweep must give the numbers of an undisturbed one.
+    The resources do not depend on what else is to run: the number of threads can move the last bits of a
+    sum, and a resumed sweep must give the numbers of an undisturbed one. A training that Train's workers
+    began goes on with them, since Train has its checkpoint.
     """
-    on_gpu = compute.device == "gpu" or (compute.device == "auto" and cluster.gpus > 0)
+    on_gpu = uses_gpu(compute, cluster)
     seconds, _ = rates.training(node, "gpu" if on_gpu else "cpu")
     if compute.mode == "auto":
-        in_process = compute.workers == 1 and seconds < IN_PROCESS_BELOW_S
+        in_process = (
+            compute.workers == 1
+            and seconds < IN_PROCESS_BELOW_S
+            and not (runtime.train_dir / node.id).exists()
+        )
     else:
         in_process = compute.mode == "in-process"
     return TrainPlan(
@@ -207,7 +225,7 @@ def _cpus_per_gpu(cluster: Cluster) -> int:
     return max(1, min(8, int(cluster.cpus // max(1.0, cluster.gpus))))
 
 
-def require_feasible(compute: Compute, address: str | None) -> None:
+def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
     """Refuse, before anything starts, what this machine can never hold; a cluster is asked once joined.
 
     Raises:
@@ -218,6 +236,14 @@ def require_feasible(compute: Compute, address: str | None) -> None:
             f"compute.mode is in-process and compute.workers is {compute.workers}: that mode has one worker",
             hint="set compute.mode to auto or workers",
         )
+    for node in plan.to_run:
+        if isinstance(node.spec, PretrainSpec) and node.trains:
+            batch = node.spec.config.batch
+            if batch % compute.workers or batch // compute.workers < 2:
+                raise InfeasibleError(
+                    f"a batch of {batch} cannot be shared by compute.workers = {compute.workers}",
+                    hint="choose a batch that is a multiple of the workers, two images or more for each",
+                )
     if address not in (None, "local"):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

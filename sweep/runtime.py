@@ -36,6 +36,7 @@ class Runtime:
         backend: ``auto``, ``torch`` or ``dali``, the augmentation back end.
         checkpoint_every_s: seconds between checkpoints of a training.
         private: the Ray instance is this run's own.
+        gpu: networks run on GPUs.
     """
 
     store: str
@@ -44,6 +45,7 @@ class Runtime:
     backend: Literal["auto", "torch", "dali"] = "auto"
     checkpoint_every_s: float = 30.0
     private: bool = True
+    gpu: bool = False
 
     def open_store(self) -> Store:
         """The store, which must exist already: a worker never creates one in the wrong place."""

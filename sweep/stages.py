@@ -21,6 +21,7 @@ from data_ops.dataset import PreparedDataset
 from data_ops.prepare import prepare
 from data_ops.subsets import label_budget, subset
 from sweep.backend import Outcome
+from sweep.errors import first_line
 from sweep.files import whole
 from sweep.manifest import Failure
 from sweep.nodes import Node
@@ -60,7 +61,7 @@ def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> 
             outcomes.append(Outcome(node.id, "complete"))
         except Exception as error:
             record_failure(runtime, node, error)
-            outcomes.append(Outcome(node.id, "failed", _first_line(error)))
+            outcomes.append(Outcome(node.id, "failed", first_line(error)))
     return outcomes
 
 
@@ -114,7 +115,6 @@ def run_training(runtime: Runtime, node: Node, plan: TrainPlan, reporter: Report
     Raises:
         StageInterrupted: stopped on request, after a checkpoint.
     """
-    import torch
 
     from ssl_core.distributed import rank
     from ssl_core.trainer import Interrupted, pretrain
@@ -124,7 +124,7 @@ def run_training(runtime: Runtime, node: Node, plan: TrainPlan, reporter: Report
     store = runtime.open_store()
     folder = store.path("pretrain", node.id)
     started = time.time()
-    device = "cuda" if plan.gpus and torch.cuda.is_available() else "cpu"
+    device = _device(runtime)
     try:
         summary = pretrain(
             spec.config,
@@ -151,6 +151,15 @@ def run_training(runtime: Runtime, node: Node, plan: TrainPlan, reporter: Report
             shutil.rmtree(folder / leftover, ignore_errors=True)
 
 
+def _device(runtime: Runtime) -> str:
+    """``cuda`` or ``cpu``; a GPU that was reserved and cannot be used is an error, not a slow training."""
+    import torch
+
+    if runtime.gpu and not torch.cuda.is_available():
+        raise RuntimeError("a GPU was reserved and torch cannot use it; run `ssl-sweep doctor` on that node")
+    return "cuda" if runtime.gpu else "cpu"
+
+
 def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) -> None:
     """The floor: a randomly initialised encoder that saw only the images' batch statistics."""
     from ssl_core.checkpoint import export_encoder
@@ -163,7 +172,6 @@ def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) 
 
 
 def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> None:
-    import torch
 
     from ssl_core.checkpoint import load_encoder
     from ssl_core.features import extract_features
@@ -172,7 +180,7 @@ def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> N
     data = open_dataset(runtime, store, spec.fingerprint)
     folder = store.path("features", node.id)
     encoder = load_encoder(store.path("pretrain", spec.encoder))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = _device(runtime)
     with whole(folder / "x.npy") as partial:
         shape = extract_features(encoder, data.images(spec.split), partial, device=device)
     with whole(folder / "ids.npy") as partial, partial.open("wb") as file:
@@ -259,7 +267,7 @@ def record_failure(runtime: Runtime, node: Node, error: BaseException) -> None:
     attempt = before.attempt + 1 if before else 1
     failure = Failure(
         kind=_failure_kind(error),
-        message=_first_line(error),
+        message=first_line(error),
         log_tail=tail,
         attempt=attempt,
         hardware=hardware(),
@@ -275,8 +283,3 @@ def _failure_kind(error: BaseException) -> str:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "oom"
     return "worker_error"
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return f"{text.splitlines()[0]}" if text else type(error).__name__

@@ -34,7 +34,14 @@ from sweep.specs import STAGES, VERSIONS, Spec, Stage
 DEFAULT_STORE = "ssl-sweep-store"
 
 FILES: Mapping[Stage, tuple[str, ...]] = {
-    "prepare": ("data/dataset.json", "data/train.npy"),
+    "prepare": (
+        "data/dataset.json",
+        *(
+            f"data/{split}{part}.npy"
+            for split in ("train", "test")
+            for part in ("", "_ids", "_keys", "_labels")
+        ),
+    ),
     "pretrain": ("encoder.safetensors", "encoder.json"),
     "features": ("x.npy", "ids.npy"),
     "probe": (),

@@ -42,9 +42,9 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(finished: Bench, benc
     slow = "pretrain.0.epochs=2000"
     process = bench.start("run", "grid.yaml", slow, "--store", bench.store)
     folder = bench.folder / bench.store / "pretrain"
-    wait_for(lambda: list(folder.glob("*/epochs.jsonl")), 90, "a first epoch")
+    wait_for(lambda: list(folder.glob("*/epochs.jsonl")), 240, "a first epoch")
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "go on with: ssl-sweep run grid.yaml pretrain.0.epochs=2000" in err
     assert list(folder.glob("*/checkpoint*")), "no checkpoint was left"
@@ -80,8 +80,8 @@ def test_a_corrupt_image_fails_its_dataset_and_the_rest_goes_on(bench: Bench) ->
     status, domain = rows[0].index("status"), rows[0].index("eval_domain")
     assert {row[status] for row in rows[1:] if row[domain] == "objects"} == {"complete"}
     assert {row[status] for row in rows[1:] if row[domain] == "pets"}.isdisjoint({"complete"})
-    errors = list((bench.folder / bench.store).glob("prepare/*/error.json"))
-    assert len(errors) == 1
+    errors = list((bench.folder / bench.store).glob("*/*/error.json"))
+    assert [path.parent.parent.name for path in errors] == ["prepare"], "a dependant was started"
     failure = json.loads(errors[0].read_text())
     assert failure["kind"] == "data"
     assert "3.png" in failure["message"]
