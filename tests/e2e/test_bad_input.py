@@ -65,8 +65,14 @@ def test_a_gpu_asked_for_and_absent(bench: Bench) -> None:
 
 
 def test_more_workers_than_the_machine_has(bench: Bench) -> None:
-    result = bench.call("run", "grid.yaml", "compute.workers=5000", "--store", bench.store, expect=3)
-    assert "5000 workers" in result.stderr
+    many = ["compute.workers=16", "compute.cpus_per_worker=1000"]
+    result = bench.call("run", "grid.yaml", *many, "--store", bench.store, expect=3)
+    assert "16 workers x 1000 CPUs" in result.stderr
+
+
+def test_a_batch_that_the_workers_cannot_share(bench: Bench) -> None:
+    result = bench.call("run", "grid.yaml", "compute.workers=5", "--store", bench.store, expect=3)
+    assert "a batch of 32 cannot be shared by compute.workers = 5" in result.stderr
 
 
 def test_no_cluster_at_the_address(bench: Bench) -> None:
