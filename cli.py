@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-DEFAULT_STORE = "ssl-sweep-store"
+DEFAULT_STORE = "ssl-sweep-store"  # as in sweep.store, which is not imported for --help
 
 store_option = click.option(
     "--store", "store_uri", default=DEFAULT_STORE, show_default=True, help="Where results are kept."

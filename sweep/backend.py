@@ -11,7 +11,7 @@ from sweep.nodes import Node
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one stage ended. ``status`` is ``complete``, ``failed`` or ``interrupted``."""
+    """What became of one stage: it is ``running``, or ended ``complete``, ``failed`` or ``interrupted``."""
 
     node_id: str
     status: str
@@ -25,13 +25,13 @@ class Backend(Protocol):
     """
 
     def train(self, nodes: Sequence[Node]) -> None:
-        """Start every given training; as many at a time as the resources allow, in the given order."""
+        """Take every given training; run as many at a time as the resources allow, in the given order."""
 
     def submit(self, nodes: Sequence[Node]) -> None:
         """Start one piece of light work: stages of one kind that share their input."""
 
     def poll(self, timeout: float) -> list[Outcome]:
-        """Wait at most ``timeout`` seconds and return what ended since the last call."""
+        """Wait at most ``timeout`` seconds and return what ended, or began, since the last call."""
 
     @property
     def light_slots(self) -> int:

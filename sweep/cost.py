@@ -51,7 +51,9 @@ class Rates:
             images = sum(part["images"] for part in manifest.spec["parts"])
             work = _images_seen(config["epochs"], images, config["batch"])
             shape = (config["encoder"], config["image_size"], manifest.run.device)
-            seen.setdefault(shape, []).append(manifest.run.seconds / work)
+            # What it took over all its legs, if it was resumed, and on all its workers.
+            seconds = float(str(manifest.outputs.get("seconds") or manifest.run.seconds))
+            seen.setdefault(shape, []).append(seconds * manifest.run.workers / work)
         return cls({shape: median(values) for shape, values in seen.items()})
 
     def per_image(self, config: PretrainConfig, device: str) -> tuple[float, RateSource]:
@@ -68,11 +70,6 @@ class Rates:
         images = sum(part.images for part in spec.parts)
         rate, source = self.per_image(spec.config, device)
         return rate * _images_seen(spec.config.epochs, images, spec.config.batch), source
-
-
-def training_seconds(node: Node, store: Store, device: str = "cpu") -> float:
-    """Seconds of one training. For many at once make `Rates.of(store)` once."""
-    return Rates.of(store).training(node, device)[0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,11 +84,10 @@ def execute(
             _block(node, progress, note)
 
     trainings = [node for node in nodes if node.trains and progress.ready(node)]
+    running: set[str] = set()  # in the back end's hands; its queued trainings are shown as waiting
     if trainings and not stop():
         backend.train(trainings)
-        for node in trainings:
-            note(node, "running")
-    running = {node.id for node in progress.having("running")}
+        running = {node.id for node in trainings}
     light: list[set[str]] = []  # the light work in flight: the stages of each piece not ended yet
     news = True  # something ended, so something may be ready: the graph is not walked for nothing
     while news or running:
@@ -104,10 +103,10 @@ def execute(
         outcomes = backend.poll(_POLL_S)
         for outcome in outcomes:
             settle(outcome)
-        ended = {outcome.node_id for outcome in outcomes}
+        ended = {outcome.node_id for outcome in outcomes if outcome.status != "running"}
         running -= ended
         light = [left for piece in light if (left := piece - ended)]
-        news = bool(outcomes)
+        news = bool(ended)
         tick(progress)
     if stop():
         for node in progress.having("waiting"):

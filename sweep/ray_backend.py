@@ -36,18 +36,20 @@ class RayBackend:
         self._light = ray.remote(num_cpus=_LIGHT_CPUS, max_retries=_LIGHT_RETRIES)(perform_light)
         self._on_gpu = self._light.options(num_gpus=_LIGHT_GPUS)
         self._tasks: dict[Any, tuple[Node, ...]] = {}
-        self._trainings: dict[str, Node] = {}
+        self._trainings: dict[str, Node] = {}  # not ended yet, in the order in which Tune starts them
+        self._at_once = 0
+        self._started: set[str] = set()
         self._tune: threading.Thread | None = None
         self._tune_error: BaseException | None = None
 
     def train(self, nodes: Sequence[Node]) -> None:
         """Start Tune in a thread of its own: ``fit`` blocks, and the loop above has features to start."""
         self._trainings = {node.id: node for node in nodes}
-        at_once = concurrent_trainings(self._cluster, [self._plans[node.id] for node in nodes])
+        self._at_once = concurrent_trainings(self._cluster, [self._plans[node.id] for node in nodes])
 
         def fit() -> None:
             try:
-                run_tune(nodes, self._runtime, self._plans, at_once)
+                run_tune(nodes, self._runtime, self._plans, self._at_once)
             except BaseException as error:
                 self._tune_error = error
 
@@ -102,6 +104,9 @@ class RayBackend:
                 outcomes.append(self._settle(node, reason))
         for outcome in outcomes:
             del self._trainings[outcome.node_id]
+        started = list(self._trainings)[: self._at_once]
+        outcomes += [Outcome(id, "running") for id in started if id not in self._started]
+        self._started.update(started)
         return outcomes
 
     def _settle(self, node: Node, message: str) -> Outcome:

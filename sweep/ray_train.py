@@ -99,7 +99,6 @@ def _train(node: Node, runtime: Runtime, need: TrainPlan) -> None:
             num_workers=need.workers,
             use_gpu=bool(need.gpus),
             resources_per_worker=share,
-            placement_strategy=need.placement,
         ),
         run_config=RunConfig(
             name=node.id,

@@ -22,7 +22,6 @@ class TrainPlan:
     cpus: float = 1.0
     gpus: float = 0.0
     in_process: bool = True
-    placement: str = "PACK"
 
 
 @dataclass(frozen=True, kw_only=True)

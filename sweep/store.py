@@ -54,6 +54,8 @@ class Store:
 
     def __init__(self, uri: str | Path = DEFAULT_STORE) -> None:
         text = str(uri)
+        if not text.strip():
+            raise StoreError("the store has an empty name", hint="give --store a folder")
         scheme = urlsplit(text).scheme if "://" in text else ""
         if scheme not in ("", "file"):
             raise StoreError(

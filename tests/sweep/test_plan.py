@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sweep.cost import Rates, estimate, training_seconds
+from sweep.cost import Rates, estimate
 from sweep.errors import StoreError
 from sweep.manifest import Failure
 from sweep.nodes import Node
@@ -265,7 +265,7 @@ def test_cost_is_measured_where_something_was_and_a_guess_elsewhere(sweeps: Any)
     sweeps.commit(first, {})
     manifest = sweeps.store.complete("pretrain", first.id)
     assert isinstance(first.spec, PretrainSpec)
-    assert training_seconds(first, sweeps.store) == pytest.approx(manifest.run.seconds)
+    assert Rates.of(sweeps.store).training(first)[0] == pytest.approx(manifest.run.seconds)
     seconds, source = Rates.of(sweeps.store).training(plan.pretrainings[1])
     images = [sum(p.images for p in node.spec.parts) // 64 * 64 for node in plan.pretrainings[:2]]
     assert (seconds, source) == (pytest.approx(manifest.run.seconds * images[1] / images[0]), "measured")

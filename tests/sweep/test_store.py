@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -92,31 +90,49 @@ def test_damage_is_seen_and_the_stage_can_be_done_again(tmp_path: Path, damage: 
     assert len(store.executions()) == 2
 
 
-def _race(root: str, number: int, start: Any, won: Any) -> None:
-    store = Store(root)
-    start.wait()
-    for i in range(20):
-        write(store, f"stage{i:05d}")
-        won.put(commit(store, f"stage{i:05d}"))
+RACE = """
+import sys, time
+from pathlib import Path
+from sweep.manifest import RunRecord
+from sweep.specs import FeatureSpec
+from sweep.store import Store
+
+root, number = Path(sys.argv[1]), sys.argv[2]
+store = Store(root / "store")
+(root / f"ready{number}").touch()
+while not (root / "start").exists():
+    time.sleep(0.001)
+wins = 0
+for i in range(20):
+    id = f"stage{i:05d}"
+    store.path("features", id).mkdir(parents=True, exist_ok=True)
+    for name in ("x.npy", "ids.npy"):
+        partial = store.path("features", id) / f"{name}.{number}"
+        partial.write_bytes(b"features")
+        partial.replace(store.path("features", id) / name)
+    run = RunRecord.since(time.time() - 1, device="cpu", mode="workers")
+    wins += store.commit("features", id, FeatureSpec("encoder001", "fingerprint", "train"), (), {}, run)
+print(wins)
+"""
 
 
-@pytest.mark.slow
 def test_of_many_writers_one_wins(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    start, won = context.Event(), context.Queue()
-    writers = [context.Process(target=_race, args=(str(tmp_path), n, start, won)) for n in range(4)]
-    for writer in writers:
-        writer.start()
-    start.set()
-    wins = sum(won.get(timeout=60) for _ in range(80))
-    for writer in writers:
-        writer.join(30)
-    store = Store(tmp_path)
-    assert wins == 20
-    lines = (tmp_path / "executions.jsonl").read_text().splitlines()
+    writers = [
+        subprocess.Popen([sys.executable, "-c", RACE, str(tmp_path), str(n)], stdout=subprocess.PIPE)
+        for n in range(4)
+    ]
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("ready*"))) < len(writers) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (tmp_path / "start").touch()
+    assert sum(int(writer.communicate(timeout=60)[0]) for writer in writers) == 20
+    assert [writer.returncode for writer in writers] == [0, 0, 0, 0]
+    root = tmp_path / "store"
+    store = Store(root)
+    lines = (root / "executions.jsonl").read_text().splitlines()
     assert sorted(json.loads(line)["id"] for line in lines) == [f"stage{i:05d}" for i in range(20)]
     assert {e.execution for e in store.executions()} == {m.run.execution for m in store.manifests("features")}
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(root.rglob("*.tmp"))
 
 
 def test_a_line_lost_by_a_kill_is_added_once(tmp_path: Path) -> None:
