@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -15,22 +15,17 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 DEFAULT_STORE = "ssl-sweep-store"  # as in sweep.store, which is not imported for --help
+FORMATS = ("table", "csv", "json", "parquet")
 
+grid_argument = click.argument("grid", type=click.Path(path_type=Path))
+name_argument = click.argument("name")
+overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 store_option = click.option(
     "--store", "store_uri", default=DEFAULT_STORE, show_default=True, help="Where results are kept."
 )
-tracking_option = click.option(
-    "--tracking-uri", default=None, help="MLflow server; default: SQLite inside the store."
-)
-address_option = click.option(
-    "--address", default=None, help="Ray cluster to join (auto, HOST:PORT); default: this machine alone."
-)
-
-
-def grid_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``GRID [KEY=VALUE]...``"""
-    command = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")(command)
-    return click.argument("grid", type=click.Path(path_type=Path), metavar="GRID")(command)
+tracking_option = click.option("--tracking-uri", help="MLflow server; default: SQLite inside the store.")
+address_option = click.option("--address", help="Ray cluster (auto, HOST:PORT); default: this machine alone.")
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,13 +33,15 @@ def grid_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
 def cli() -> None:
     """Does self-supervised pretraining pay on your images?
 
-    Write a grid file, then: ssl-sweep plan GRID (what it takes), ssl-sweep run GRID (do what is missing;
-    the same command resumes), ssl-sweep results GRID (the table), ssl-sweep ui (compare in MLflow).
+    Write a grid file, then: ssl-sweep data check GRID (are the images sound?), ssl-sweep plan GRID (what it
+    takes), ssl-sweep run GRID (do what is missing; the same command resumes), ssl-sweep results GRID (the
+    table), ssl-sweep ui (compare in MLflow).
     """
 
 
 @cli.command()
-@grid_arguments
+@grid_argument
+@overrides_argument
 @store_option
 @tracking_option
 @address_option
@@ -53,7 +50,7 @@ def run(
 ) -> None:
     """Train, extract and probe whatever the store lacks; safe to repeat, resumes after a kill."""
     from sweep.listener import listener_for
-    from sweep.render import print_run
+    from sweep.render import again, print_run
     from sweep.run import run as run_sweep
 
     result = run_sweep(
@@ -64,31 +61,28 @@ def run(
         address=address,
         listener=listener_for(_console(stderr=True)),
     )
-    print_run(result, _console(), _console(stderr=True), _again("run", grid, overrides, store_uri))
+    print_run(result, _console(), _console(stderr=True), again("run", grid, overrides, store_uri))
     sys.exit(result.exit_code)
 
 
 @cli.command()
-@grid_arguments
+@grid_argument
+@overrides_argument
 @store_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 def plan(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool) -> None:
     """Show what a run would do and what it would take; starts nothing."""
     from sweep.cost import estimate
-    from sweep.plan_grid import plan_grid
+    from sweep.plan_grid import plan_in
     from sweep.render import print_plan
-    from sweep.store import Store
 
-    store = Store(store_uri)
-    _, planned = plan_grid(grid, overrides, store)
-    if as_json:
-        click.echo(json.dumps(planned.to_json(), indent=1))
-    else:
-        print_plan(planned, estimate(planned, store), _console())
+    planned, store = plan_in(grid, overrides, store_uri)
+    _show(planned, lambda found, out: print_plan(found, estimate(found, store), out), as_json)
 
 
 @cli.command()
-@grid_arguments
+@grid_argument
+@overrides_argument
 def validate(grid: Path, overrides: tuple[str, ...]) -> None:
     """Check a grid file and the sizes of its datasets; prints every problem with its line."""
     from sweep.plan_grid import validate_grid
@@ -97,58 +91,39 @@ def validate(grid: Path, overrides: tuple[str, ...]) -> None:
 
 
 @cli.command()
-@grid_arguments
+@grid_argument
+@overrides_argument
 @store_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool) -> None:
     """Stages by state and what failed, read from the store."""
-    from sweep.plan_grid import plan_grid
+    from sweep.plan_grid import plan_in
     from sweep.render import print_status
     from sweep.status import status as status_of
-    from sweep.store import Store
 
-    store = Store(store_uri)
-    _, planned = plan_grid(grid, overrides, store)
-    found = status_of(planned, store)
-    if as_json:
-        click.echo(json.dumps(found.to_json(), indent=1))
-    else:
-        print_status(found, _console())
+    planned, store = plan_in(grid, overrides, store_uri)
+    _show(status_of(planned, store), print_status, as_json)
 
 
 @cli.command()
-@grid_arguments
+@grid_argument
+@overrides_argument
 @store_option
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "csv", "json", "parquet"]),
-    default="table",
-    show_default=True,
-    help="How to write it.",
-)
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="File instead of stdout.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File instead of stdout.")
 def results(grid: Path, overrides: tuple[str, ...], store_uri: str, form: str, output: Path | None) -> None:
     """One row per cell and label level; cells that are not done yet have a status instead of numbers."""
-    from sweep.plan_grid import plan_grid
-    from sweep.render import print_table
+    from sweep.plan_grid import plan_in
+    from sweep.render import show_results
     from sweep.results import results as results_of
-    from sweep.results import save_results, write_results
-    from sweep.store import Store
 
-    store = Store(store_uri)
-    _, planned = plan_grid(grid, overrides, store)
-    table = results_of(planned, store)
-    if form == "table" and output is None:
-        print_table(table, _console())
-    elif output is None:
-        write_results(table, form, sys.stdout.buffer)
-    else:
-        save_results(table, form, output)
+    planned, store = plan_in(grid, overrides, store_uri)
+    show_results(results_of(planned, store), form, output, _console())
 
 
 @cli.command()
-@grid_arguments
+@grid_argument
+@overrides_argument
 @store_option
 @tracking_option
 def sync(grid: Path, overrides: tuple[str, ...], store_uri: str, tracking_uri: str | None) -> None:
@@ -188,13 +163,105 @@ def schema() -> None:
 def doctor(store_uri: str, tracking_uri: str | None, address: str | None) -> None:
     """Check packages, GPU, DALI, store, tracking server and Ray."""
     from sweep.doctor import diagnose
-    from sweep.render import print_check
+    from sweep.render import print_checks
 
-    console, problems = _console(), 0
-    for check in diagnose(store_uri, tracking_uri, address):
-        print_check(check, console)
-        problems += check.state == "problem"
-    sys.exit(1 if problems else 0)
+    sys.exit(print_checks(diagnose(store_uri, tracking_uri, address), _console()))
+
+
+@cli.group()
+def data() -> None:
+    """Look at the datasets of a grid, check them, prepare them."""
+
+
+@data.command("list")
+@click.argument("grid", type=click.Path(path_type=Path), required=False)
+@overrides_argument
+@store_option
+@json_option
+def data_list(grid: Path | None, overrides: tuple[str, ...], store_uri: str, as_json: bool) -> None:
+    """Datasets of a grid; without one, the kinds of sources and the embedded domains."""
+    from sweep.data_commands import list_datasets, list_sources
+    from sweep.render_data import print_found
+
+    _show(list_datasets(grid, overrides, store_uri) if grid else list_sources(), print_found, as_json)
+
+
+@data.command("inspect")
+@grid_argument
+@name_argument
+@overrides_argument
+@store_option
+@json_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write a PNG of some images.")
+def data_inspect(
+    grid: Path, name: str, overrides: tuple[str, ...], store_uri: str, as_json: bool, output: Path | None
+) -> None:
+    """Counts, classes, sizes and exact copies of one dataset."""
+    from sweep.data_inspect import inspect_dataset
+    from sweep.render_data import print_found, progress_on
+
+    with progress_on(_console(stderr=True)) as told:
+        found = inspect_dataset(grid, overrides, store_uri, name, output, told)
+    _show(found, print_found, as_json)
+
+
+@data.command("prepare")
+@grid_argument
+@click.argument("names", nargs=-1, metavar="[NAME | KEY=VALUE]...")
+@store_option
+@json_option
+def data_prepare(grid: Path, names: tuple[str, ...], store_uri: str, as_json: bool) -> None:
+    """Write the store's copy of the named datasets, or of all, as `run` would; it then finds them done."""
+    from sweep.data_commands import prepare_datasets
+    from sweep.render_data import print_found, progress_on
+
+    with progress_on(_console(stderr=True)) as told:
+        found = prepare_datasets(grid, names, store_uri, told)
+    _show(found, print_found, as_json)
+
+
+@data.command("check")
+@grid_argument
+@overrides_argument
+@json_option
+@click.option("--few", default=10, show_default=True, help="Report classes with fewer training images.")
+def data_check(grid: Path, overrides: tuple[str, ...], as_json: bool, few: int) -> None:
+    """Decode every image; list bad ones, copies, leaks and odd classes. Exits with 1 on a problem."""
+    from sweep.data_check import check_datasets
+    from sweep.render_data import print_found, progress_on
+
+    with progress_on(_console(stderr=True)) as told:
+        found = check_datasets(grid, overrides, told, few)
+    _show(found, print_found, as_json)
+
+
+@data.command("subset")
+@grid_argument
+@name_argument
+@overrides_argument
+@store_option
+@click.option("--images", required=True, help="How many: 500, 50k, 10%, all.")
+@click.option("--seed", default=0, show_default=True, help="The grid's subset_seed.")
+@click.option(
+    "-o", "--output", type=click.File("w", atomic=True), default="-", help="File instead of stdout."
+)
+def data_subset(
+    grid: Path, name: str, overrides: tuple[str, ...], store_uri: str, images: str, seed: int, output: IO[str]
+) -> None:
+    """Ids of the images of a pretraining subset; a smaller one is the first lines of a larger one."""
+    from sweep.data_commands import export_subset
+
+    ids = export_subset(grid, overrides, store_uri, name, images, seed)
+    output.writelines(f"{id}\n" for id in ids)
+
+
+def _show(found: Any, printer: Callable[[Any, Console], None], as_json: bool) -> None:
+    """On stdout, for a person or a program; the exit code is what was found."""
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        printer(found, _console())
+    sys.exit(getattr(found, "exit_code", 0))
 
 
 def _console(stderr: bool = False) -> Console:
@@ -204,12 +271,6 @@ def _console(stderr: bool = False) -> Console:
     return console_on(sys.stderr if stderr else sys.stdout)
 
 
-def _again(command: str, grid: Path, overrides: tuple[str, ...], store_uri: str) -> list[str]:
-    """The arguments that name this sweep again, for hints."""
-    store = [] if store_uri == DEFAULT_STORE else ["--store", store_uri]
-    return ["ssl-sweep", command, str(grid), *overrides, *store]
-
-
 def main() -> None:
     """The console script: an error a person can mend is a message and an exit code, never a traceback."""
     from sweep.errors import SweepError
@@ -217,9 +278,7 @@ def main() -> None:
     try:
         cli(standalone_mode=False)
     except SweepError as error:
-        click.echo(f"error: {error}" if "\n" not in str(error) else str(error), err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+        click.echo(error.report(), err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)

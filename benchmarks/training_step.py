@@ -70,7 +70,8 @@ def main() -> None:
             first = round_number * per_block
             real += timed(training, loader.batches(first, first + per_block))
             views_once = next(iter(loader.batches(first, first + 1)))
-            kept = ViewBatch(first, 0, views_once.view1.to(device), views_once.view2.to(device))
+            on_device = tuple(view.to(device) for view in views_once.views)
+            kept = ViewBatch(first, 0, on_device, views_once.index)
             resident += timed(training, [kept] * per_block)
         pipeline = cpu_seconds_of_pipeline(images[: args.batch], keys[: args.batch], views)
 

@@ -10,12 +10,16 @@ import numpy.typing as npt
 from data_ops.errors import DataError
 
 Names = tuple[tuple[str, ...], ...]  # the classes of each level, fine to coarse
-LabelTable = npt.NDArray[np.int64]  # (N, levels) class indices
+Rows = Sequence[tuple[str | None, ...]]  # the labels of each image; None at every level: unlabelled
+LabelTable = npt.NDArray[np.int64]  # (N, levels) class indices, -1 without a label
+UNLABELED = -1
 
 
-def class_names(rows: Sequence[tuple[str, ...]]) -> Names:
+def class_names(rows: Rows, n_levels: int) -> Names:
     """The names of each level in index order: numbers by value, anything else as text."""
-    return tuple(_ordered(set(column)) for column in zip(*rows, strict=True))
+    columns: list[set[str | None]] = [set(column) for column in zip(*rows, strict=True)]
+    found = [_ordered({name for name in column if name is not None}) for column in columns]
+    return tuple(found) if found else ((),) * n_levels
 
 
 def check_names(levels: tuple[str, ...], names: Names) -> None:
@@ -30,9 +34,9 @@ def check_names(levels: tuple[str, ...], names: Names) -> None:
                 )
 
 
-def encode(rows: Sequence[tuple[str, ...]], names: Names) -> LabelTable:
+def encode(rows: Rows, names: Names) -> LabelTable:
     """(N, levels) class indices of label rows."""
-    codes = [{name: code for code, name in enumerate(level)} for level in names]
+    codes = [{None: UNLABELED, **{name: code for code, name in enumerate(level)}} for level in names]
     table = [[code[name] for code, name in zip(codes, row, strict=True)] for row in rows]
     return np.array(table, dtype=np.int64).reshape(len(rows), len(names))
 
@@ -40,8 +44,9 @@ def encode(rows: Sequence[tuple[str, ...]], names: Names) -> LabelTable:
 def parents(table: LabelTable, levels: tuple[str, ...], names: Names) -> tuple[tuple[int, ...], ...]:
     """For each coarser level the parent of each fine class. DataError where a fine class has two parents."""
     found = []
+    labeled = table[table[:, 0] != UNLABELED]
     for level in range(1, len(levels)):
-        pairs = np.unique(table[:, [0, level]], axis=0)
+        pairs = np.unique(labeled[:, [0, level]], axis=0)
         twice = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
         if len(twice):
             (fine, one), (_, two) = pairs[twice[0]], pairs[twice[0] + 1]
@@ -51,6 +56,15 @@ def parents(table: LabelTable, levels: tuple[str, ...], names: Names) -> tuple[t
             )
         found.append(tuple(int(parent) for parent in pairs[:, 1]))
     return tuple(found)
+
+
+def class_counts(table: LabelTable, names: Names) -> tuple[tuple[int, ...], ...]:
+    """Images per class at each level."""
+    labeled = table[table[:, 0] != UNLABELED]
+    return tuple(
+        tuple(np.bincount(labeled[:, level], minlength=len(classes)).tolist())
+        for level, classes in enumerate(names)
+    )
 
 
 def _ordered(names: set[str]) -> tuple[str, ...]:

@@ -16,13 +16,33 @@ from data_ops.names import nearest
 Images = npt.NDArray[np.uint8]  # (n, S, S, 3)
 Keys = npt.NDArray[np.uint64]
 
-_NAMES = ("none", "downsample-2x", "downsample-4x", "jpeg", "salt-and-pepper")
-_DEFAULTS = {"none": 0.0, "jpeg": 10.0, "salt-and-pepper": 0.01}
+_KINDS = (
+    "none",
+    "resize",
+    "downsample",
+    "jpeg",
+    "salt-and-pepper",
+    "gaussian-noise",
+    "gaussian-blur",
+    "grayscale",
+)
+NAMES = (*_KINDS[:2], "downsample-2x", "downsample-4x", *_KINDS[3:])
+_DEFAULTS = {
+    "none": 0.0,
+    "resize": 256.0,
+    "jpeg": 10.0,
+    "salt-and-pepper": 0.01,
+    "gaussian-noise": 0.1,
+    "gaussian-blur": 1.0,
+    "grayscale": 1.0,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Corruption:
-    """`severity`: downsample's factor, jpeg's quality (1 to 100), salt-and-pepper's pixel share."""
+    """`severity`: resize's side in pixels, downsample's factor, jpeg's quality (1 to 100), the share of
+    pixels of salt-and-pepper, the standard deviations of gaussian-noise (of a range of 1) and of
+    gaussian-blur (in pixels), the share of colour that grayscale takes away."""
 
     name: str
     severity: float
@@ -34,23 +54,47 @@ class Corruption:
             return self.name
         return f"{self.name}-{self.severity:g}" + ("x" if self.name == "downsample" else "")
 
+    def changes_nothing(self, size: int) -> bool:
+        """Whether images of `size` x `size` pixels stay what they are."""
+        if self.name == "resize":
+            return self.severity >= size
+        return self.name == "none" or (self.name == "downsample" and round(size / self.severity) == size)
+
 
 def parse_corruption(text: str) -> Corruption:
-    """none, downsample-2x (any factor above 1), jpeg or jpeg-30, salt-and-pepper or salt-and-pepper-0.05.
+    """A corruption's name, with its severity after a hyphen where the default is not meant: downsample-2x
+    (any factor above 1), jpeg or jpeg-30, salt-and-pepper or salt-and-pepper-0.05.
 
     DataError, with the nearest name, for anything else or a severity out of range.
     """
-    match = re.fullmatch(r"(none|downsample|jpeg|salt-and-pepper)(?:-(\d+(?:\.\d+)?|\.\d+)(x?))?", text)
-    if match is None or (match[3] == "x") != (match[1] == "downsample") or (match[1] == "none" and match[2]):
-        raise DataError(f"no corruption {text!r}{nearest(text, _NAMES)} There are {', '.join(_NAMES)}")
+    match = re.fullmatch(rf"({'|'.join(_KINDS)})(?:-(\d+(?:\.\d+)?|\.\d+)(x?))?", text)
+    if (
+        match is None
+        or (match[3] == "x") != (match[1] == "downsample")
+        or (match[1] == "none" and match[2])
+        or (match[2] is None and match[1] not in _DEFAULTS)
+    ):
+        raise DataError(f"no corruption {text!r}{nearest(text, NAMES)} There are {', '.join(NAMES)}")
     name, severity = match[1], float(match[2]) if match[2] else _DEFAULTS[match[1]]
-    if name == "downsample" and severity <= 1:
-        raise DataError(f"{text}: the factor must be above 1")
-    if name == "jpeg" and not (1 <= severity <= 100 and severity == int(severity)):
-        raise DataError(f"{text}: the quality must be a whole number from 1 to 100")
-    if name == "salt-and-pepper" and not 0 < severity <= 1:
-        raise DataError(f"{text}: the share of pixels must be above 0 and at most 1")
+    if name == "downsample":
+        _require(severity > 1, text, "the factor must be above 1")
+    if name == "resize":
+        _require(
+            severity >= 1 and severity == int(severity), text, "the side must be a whole number of pixels"
+        )
+    if name == "jpeg":
+        whole = 1 <= severity <= 100 and severity == int(severity)
+        _require(whole, text, "the quality must be a whole number from 1 to 100")
+    if name in ("salt-and-pepper", "grayscale"):
+        _require(0 < severity <= 1, text, "the share must be above 0 and at most 1")
+    if name in ("gaussian-noise", "gaussian-blur"):
+        _require(severity > 0, text, "the standard deviation must be above 0")
     return Corruption(name, severity)
+
+
+def _require(condition: bool, text: str, what: str) -> None:
+    if not condition:
+        raise DataError(f"{text}: {what}")
 
 
 def corrupt(images: Images, keys: Keys, corruption: Corruption, seed: int) -> Images:
@@ -61,28 +105,41 @@ def corrupt(images: Images, keys: Keys, corruption: Corruption, seed: int) -> Im
     match corruption.name:
         case "none":
             return images.copy()
+        case "resize":
+            return _resize(images, min(int(corruption.severity), images.shape[1]))
         case "downsample":
             return _downsample(images, corruption.severity)
         case "jpeg":
             return _jpeg(images, int(corruption.severity))
         case "salt-and-pepper":
             return _salt_and_pepper(images, keys, corruption.severity, derive_seed("salt-and-pepper", seed))
-    raise DataError(f"no corruption {corruption.name!r}{nearest(corruption.name, _NAMES)}")
+        case "gaussian-noise":
+            return _gaussian_noise(images, keys, corruption.severity, derive_seed("gaussian-noise", seed))
+        case "gaussian-blur":
+            return _gaussian_blur(images, corruption.severity)
+        case "grayscale":
+            return _grayscale(images, corruption.severity)
+    raise DataError(f"no corruption {corruption.name!r}{nearest(corruption.name, NAMES)}")
 
 
 def _downsample(images: Images, factor: float) -> Images:
-    """Smaller by `factor` with antialiasing, then back to the old size bilinearly."""
-    from PIL import Image
-
     size = images.shape[1]
     small = round(size / factor)
     if small < 1:
         raise DataError(
             f"downsample-{factor:g}x leaves nothing of {size} x {size} images; choose a smaller factor"
         )
+    return _resize(images, small)
+
+
+def _resize(images: Images, side: int) -> Images:
+    """To `side` pixels with antialiasing, then back to the old size, both bilinearly."""
+    from PIL import Image
+
+    size = images.shape[1]
     bilinear, result = Image.Resampling.BILINEAR, np.empty_like(images)
     for i, image in enumerate(images):
-        shrunk = Image.fromarray(image).resize((small, small), bilinear)
+        shrunk = Image.fromarray(image).resize((side, side), bilinear)
         result[i] = np.asarray(shrunk.resize((size, size), bilinear))
     return result
 
@@ -112,3 +169,32 @@ def _salt_and_pepper(images: Images, keys: Keys, share: float, seed: int) -> Ima
         )
         result[start : start + 256][u < share] = (white[u < share] * np.uint8(255))[:, None]
     return result
+
+
+def _gaussian_noise(images: Images, keys: Keys, deviation: float, seed: int) -> Images:
+    """Independent noise on every pixel and channel, by Box and Muller's method from the counters' hash."""
+    values = images[0].size if len(images) else 0
+    result = np.empty_like(images)
+    for i, (image, key) in enumerate(zip(images, keys, strict=True)):
+        u = uniform(seed, key, np.arange(values))
+        angle = 2 * np.pi * uniform(seed, key, np.arange(values) + values)
+        noise = np.sqrt(-2 * np.log1p(-u)) * np.cos(angle)
+        noisy = image + 255 * deviation * noise.reshape(image.shape)
+        result[i] = np.clip(np.rint(noisy), 0, 255)
+    return result
+
+
+def _gaussian_blur(images: Images, deviation: float) -> Images:
+    from PIL import Image, ImageFilter
+
+    result = np.empty_like(images)
+    for i, image in enumerate(images):
+        result[i] = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(deviation)))
+    return result
+
+
+def _grayscale(images: Images, share: float) -> Images:
+    """Towards the luma of ITU-R 601, as Pillow's "L" mode has it."""
+    gray = images @ np.array([0.299, 0.587, 0.114])
+    mixed = (1 - share) * images + share * gray[..., None]
+    return np.rint(mixed).astype(np.uint8)

@@ -33,10 +33,9 @@ _GRAY = [float(c) for c in LUMA]
 class DaliViews:
     """Renders views of at most `batch` images at a time on one device; `threads` are DALI's CPU threads.
 
-    Results are on that device and agree with `TorchViews` of the same policy to 0.01 grey levels; only where
-    a crop is shrunk do they differ more, at the rim, where DALI repeats the edge and torch leaves it out.
-    Build it in the process that uses it (a pipeline does not survive a fork) and close it when done. Raises
-    DataError where the device is "gpu" and there is none.
+    Results are on that device and agree with `TorchViews` of the same policy to 0.02 grey levels. Build it in
+    the process that uses it (a pipeline does not survive a fork) and close it when done. Raises DataError
+    where the device is "gpu" and there is none.
     """
 
     def __init__(self, policy: ViewPolicy, batch: int, device: Device = "cpu", threads: int = 1) -> None:
@@ -69,7 +68,7 @@ class DaliViews:
 
     def _run(self, pipeline: Pipeline, images: npt.NDArray[np.uint8], params: ViewParams) -> torch.Tensor:
         pipeline.feed_input("images", np.ascontiguousarray(images), layout="HWC")
-        for name, values in _inputs(self.policy, params).items():
+        for name, values in view_inputs(self.policy, params).items():
             pipeline.feed_input(name, values)
         (views,) = pipeline.run()
         return torch.utils.dlpack.from_dlpack(views.as_tensor())
@@ -94,18 +93,39 @@ def view_pipeline(policy: ViewPolicy, batch: int, device: Device, threads: int =
 
 def _graph(policy: ViewPolicy, device: Device) -> Any:
     x = fn.external_source(name="images", layout="HWC")
-    start, shape, flip = (fn.external_source(name=name) for name in ("start", "shape", "flip"))
+    return view_graph(x.gpu() if device == "gpu" else x, policy, device)
+
+
+def view_graph(x: Any, policy: ViewPolicy, device: Device, view: str = "") -> Any:
+    """Nodes that make one view of the images x (HWC, on the device) from the inputs whose names end in
+    `view`."""
+    start, shape, flip = _given("start", view), _given("shape", view), _given("flip", view)
+    margin, down, across = _given("margin", view), _given("down", view), _given("across", view)
     if device == "gpu":
-        x = x.gpu()
-    # slice, then resize: resize's own region of interest reads pixels beyond the edge of the crop
+        down, across = down.gpu(), across.gpu()
+    # At its rim DALI's resize repeats the edge where torch leaves the outside out: let it read zeros there
+    # and divide by the weight that is left.
     x = fn.slice(x, start=start, shape=shape, axes=(0, 1))
-    size = [policy.size, policy.size]
-    x = fn.resize(x, size=size, interp_type=types.INTERP_LINEAR, antialias=True, dtype=types.FLOAT)
-    x = _jitter_exact(x) if policy.mode == "exact" else _jitter_affine(x)
+    x = fn.slice(x, start=-margin, shape=shape + 2 * margin, axes=(0, 1), out_of_bounds_policy="pad")
+    x = fn.resize(
+        x,
+        size=[policy.size, policy.size],
+        roi_start=fn.cast(margin, dtype=types.FLOAT),
+        roi_end=fn.cast(margin + shape, dtype=types.FLOAT),
+        interp_type=types.INTERP_LINEAR,
+        antialias=True,
+        dtype=types.FLOAT,
+    )
+    x = x * down * across
+    x = _jitter_exact(x, view) if policy.mode == "exact" else _jitter_affine(x, view)
     if policy.blur > 0:
-        blur, sigma = fn.external_source(name="blur"), fn.external_source(name="sigma")
+        blur, sigma = _given("blur", view), _given("sigma", view)
         if blur:
             x = fn.gaussian_blur(x, sigma=sigma, window_size=policy.blur_kernel)
+    if policy.solarize > 0:
+        solarize = _given("solarize", view)
+        if solarize:
+            x = 127.5 - math.abs(x - 127.5)
     return fn.crop_mirror_normalize(  # flipping commutes with all that comes before
         fn.reinterpret(x, layout="HWC"),
         mirror=flip,
@@ -116,9 +136,13 @@ def _graph(policy: ViewPolicy, device: Device) -> Any:
     )
 
 
-def _jitter_exact(x: Any) -> Any:
-    steps, turns = fn.external_source(name="steps"), fn.external_source(name="turns")
-    hue_at, gray = fn.external_source(name="hue_at"), fn.external_source(name="gray")
+def _given(name: str, view: str) -> Any:
+    return fn.external_source(name=f"{name}{view}")
+
+
+def _jitter_exact(x: Any, view: str) -> Any:
+    steps, turns = _given("steps", view), _given("turns", view)
+    hue_at, gray = _given("hue_at", view), _given("gray", view)
     if hue_at >= 0:
         for step in range(4):
             if hue_at == step:
@@ -151,19 +175,23 @@ def _shift_hue(x: Any, turns: Any) -> Any:
     return value - chroma * 2.0 + chroma * 6.0 * distance
 
 
-def _jitter_affine(x: Any) -> Any:
-    on_pixel, on_mean = fn.external_source(name="on_pixel"), fn.external_source(name="on_mean")
+def _jitter_affine(x: Any, view: str) -> Any:
+    on_pixel, on_mean = _given("on_pixel", view), _given("on_mean", view)
     mean = fn.reductions.mean(x, axes=(0, 1), keep_dims=True)
     x = fn.coord_transform(x, M=on_pixel) + fn.coord_transform(mean, M=on_mean)
     return math.clamp(x, 0.0, 255.0)
 
 
-def _inputs(policy: ViewPolicy, params: ViewParams) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of the pipeline's external sources by name, one row per image."""
+def view_inputs(policy: ViewPolicy, params: ViewParams, view: str = "") -> dict[str, npt.NDArray[Any]]:
+    """The arrays that `view_graph` takes in, by name, one row per image."""
+    shape = np.stack([params.height, params.width], axis=1).astype(np.int32)
     inputs: dict[str, npt.NDArray[Any]] = {
         "start": np.stack([params.top, params.left], axis=1).astype(np.int32),
-        "shape": np.stack([params.height, params.width], axis=1).astype(np.int32),
+        "shape": shape,
         "flip": params.flip.astype(np.int32),
+        "margin": -(-shape // policy.size) + 1,
+        "down": _rim(params.height, policy.size)[:, :, None, None],
+        "across": _rim(params.width, policy.size)[:, None, :, None],
     }
     if policy.mode == "exact":
         inputs["steps"] = jitter_steps(params)
@@ -175,4 +203,23 @@ def _inputs(policy: ViewPolicy, params: ViewParams) -> dict[str, npt.NDArray[Any
     if policy.blur > 0:
         inputs["blur"] = params.blur
         inputs["sigma"] = params.sigma
-    return inputs
+    if policy.solarize > 0:
+        inputs["solarize"] = params.solarize
+    return {f"{name}{view}": values for name, values in inputs.items()}
+
+
+def _rim(length: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.float32]:
+    """Per pixel of a resized axis, 1 / (share of the triangle filter's weight inside the crop); (n, size)."""
+    scale = length[:, None] / size
+    centre = scale * (np.arange(size) + 0.5)
+    # enlarged: two stored pixels make one, and where the outer one is outside its weight is missing
+    inside = np.minimum(1.0, 0.5 + np.minimum(centre, length[:, None] - centre))
+    shrunk = scale[:, 0] > 1
+    if shrunk.any():  # only the first and the last pixel reach outside, by symmetry equally
+        wide = scale[shrunk]
+        stored = np.arange(-np.ceil(wide.max()) - 1, 2 * np.ceil(wide.max()) + 1) + 0.5
+        weight = np.maximum(0.0, 1.0 - np.abs(stored - wide / 2) / wide)
+        inside[shrunk] = 1.0
+        share = (weight * (stored > 0)).sum(axis=1) / weight.sum(axis=1)
+        inside[shrunk, 0] = inside[shrunk, -1] = share
+    return (1.0 / inside).astype(np.float32)

@@ -22,8 +22,11 @@ class DatasetManifest:
     """What a prepared dataset is. `levels`, `class_names` and `parents` run from fine to coarse.
 
     `class_names[i]` names the classes of `levels[i]`; `parents[i - 1][f]` is the class index at level i of
-    fine class f. `fingerprint` changes with any image, label, class name, the size or the resize rule, and
-    with nothing else.
+    fine class f. `fingerprint` changes with any image, label, class name, group, skipped image, the size or
+    the resize rule, and with nothing else.
+
+    `n_labeled` training images have labels, `class_counts[i][c]` of them class c of level i. `skipped` says
+    "name: reason" of each image that could not be decoded and was left out.
     """
 
     fingerprint: str
@@ -33,6 +36,13 @@ class DatasetManifest:
     levels: tuple[str, ...]
     class_names: tuple[tuple[str, ...], ...]
     parents: tuple[tuple[int, ...], ...]
+    n_labeled: int = -1  # a manifest from before there were unlabelled images does not say: all
+    skipped: tuple[str, ...] = ()
+    class_counts: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.n_labeled < 0:
+            object.__setattr__(self, "n_labeled", self.n_train)
 
     def n_classes(self, level: str | None = None) -> int:
         """Number of classes of a level, the finest by default."""
@@ -50,6 +60,8 @@ class DatasetManifest:
                 "levels": tuple(fields["levels"]),
                 "class_names": tuple(map(tuple, fields["class_names"])),
                 "parents": tuple(map(tuple, fields["parents"])),
+                "skipped": tuple(fields.get("skipped", ())),
+                "class_counts": tuple(map(tuple, fields.get("class_counts", ()))),
             }
         )
 
@@ -90,9 +102,18 @@ class PreparedDataset:
         return keys
 
     def labels(self, split: Split, level: str | None = None) -> npt.NDArray[np.int64]:
-        """(N,) class indices at a level, the finest by default."""
+        """(N,) class indices at a level, the finest by default; -1 for training images without a label."""
         table: npt.NDArray[np.int64] = np.load(self._file(split, "_labels"), allow_pickle=False)
         return np.ascontiguousarray(table[:, level_index(self.manifest.levels, level)])
+
+    def groups(self, split: Split) -> npt.NDArray[np.int64] | None:
+        """(N,) codes of the images' groups, equal in both splits for one group, -1 without; None where the
+        source has no groups."""
+        file = self._file(split, "_groups")
+        if not file.exists():
+            return None
+        codes: npt.NDArray[np.int64] = np.load(file, allow_pickle=False)
+        return codes
 
     def _file(self, split: Split, what: str = "") -> Path:
         if split not in SPLITS:

@@ -23,7 +23,7 @@ def decode_rgb(data: bytes, name: str) -> Pixels:
 
     EXIF rotation is not applied. DataError with `name` for what is empty, broken, cut short or too large.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if not data:
         raise DataError(f"{name}: empty image; replace or remove it")
@@ -31,11 +31,13 @@ def decode_rgb(data: bytes, name: str) -> Pixels:
         with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(_too_large(name, f"{image.width} x {image.height}"))
-            return _to_rgb(image)
+            return to_rgb(image)
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError(_too_large(name, "far too many")) from None
+    except UnidentifiedImageError:  # its own text has a memory address, another one every time
+        raise DataError(f"{name}: not a readable image (unknown format); replace or remove it") from None
     except Exception as error:  # broken files make Pillow's decoders raise nearly anything
         raise DataError(f"{name}: not a readable image ({error}); replace or remove it") from error
 
@@ -54,7 +56,8 @@ def resize(pixels: Pixels, size: int) -> Pixels:
     return np.asarray(image)
 
 
-def _to_rgb(image: Any) -> Pixels:
+def to_rgb(image: Any) -> Pixels:
+    """(H, W, 3) uint8 of an open Pillow image."""
     if image.mode.startswith("I"):  # 16-bit gray; Pillow's own conversion would clip it to white
         gray = np.asarray(image).astype(np.int64)
         return np.repeat(np.clip(gray >> 8, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)

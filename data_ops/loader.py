@@ -1,4 +1,5 @@
-"""Batches of two views, rendered ahead of the training step in one background thread.
+"""Batches of views, two of each image unless asked otherwise, rendered ahead of the training step in one
+background thread.
 
 The order of the images and every view are functions of (seed, epoch, step) alone: a run resumed at any step,
 or spread over any number of ranks, sees the same batches.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,18 +18,34 @@ import torch
 
 from data_ops.errors import DataError
 from data_ops.hashing import derive_seed, hash64
+from data_ops.images import ImageArray
 from data_ops.view_backend import ViewBackend
 from data_ops.views import sample_params
 
 
 @dataclass(frozen=True)
 class ViewBatch:
-    """This rank's part of one global step: two views of the same images, each float32 (n, 3, S, S)."""
+    """This rank's part of one global step: views of the same images, each float32 (n, 3, S, S).
+
+    `index` (n,) are the images' positions in the array that the loader was given: where their labels are.
+    """
 
     step: int
     epoch: int
-    view1: torch.Tensor
-    view2: torch.Tensor
+    views: tuple[torch.Tensor, ...]
+    index: npt.NDArray[np.int64]
+
+    @property
+    def view1(self) -> torch.Tensor:
+        """The first view."""
+        return self.views[0]
+
+    @property
+    def view2(self) -> torch.Tensor:
+        """The second view. DataError where the loader makes one."""
+        if len(self.views) < 2:
+            raise DataError("loader: these batches have one view; ask the loader for n_views=2")
+        return self.views[1]
 
 
 def epoch_permutation(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
@@ -39,26 +56,37 @@ def epoch_permutation(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
 class ViewLoader:
     """Feeds rank `rank` of `world` with its contiguous part of each global batch of `batch` images.
 
-    `images` uint8 (N, H, W, 3), may be a memory map; `keys` uint64 (N,), distinct, name the images to the
-    parameter sampler. An epoch is N // batch steps of distinct images; the rest sits this epoch out. Raises
-    DataError where an epoch would have no step or the ranks cannot share a batch evenly.
+    `images` uint8 (N, H, W, 3) may be a memory map or a pool: only those of a batch are read, once each, one
+    batch at a time. `keys` uint64 (N,), distinct, name the images to the parameter sampler. With `rows` (n,)
+    the training set is these of the images, in this order, and `keys` (n,) are theirs. An epoch is n // batch
+    steps of distinct images; the rest sits this epoch out.
+
+    `views` renders them all, `n_views` of each image (2); where the views' policies differ give a list with
+    one back end per view. Raises DataError where an epoch would have no step or the ranks cannot share a
+    batch evenly.
     """
 
     def __init__(
         self,
-        images: npt.NDArray[np.uint8],
+        images: ImageArray,
         keys: npt.NDArray[np.uint64],
         *,
         batch: int,
         seed: int,
-        views: ViewBackend,
+        views: ViewBackend | Sequence[ViewBackend],
         rank: int = 0,
         world: int = 1,
         prefetch: int = 2,
+        n_views: int | None = None,
+        rows: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        n = len(images)
+        n = len(images) if rows is None else len(rows)
         if len(keys) != n:
             raise DataError(f"loader: {n} images but {len(keys)} keys; give one key per image")
+        if rows is not None and n and not 0 <= rows.min() <= rows.max() < len(images):
+            raise DataError(
+                f"loader: rows go from {rows.min()} to {rows.max()}, but there are {len(images)} images"
+            )
         if not 0 <= rank < world:
             raise DataError(f"loader: rank is {rank} of {world}; use 0 to {world - 1}")
         if batch < 1 or batch % world:
@@ -70,7 +98,8 @@ class ViewLoader:
         if prefetch < 1:
             raise DataError(f"loader: prefetch is {prefetch}; use 1 or more")
         self.steps_per_epoch = n // batch
-        self._images, self._keys, self._views = images, keys, views
+        self._images, self._keys, self._rows = images, keys, rows
+        self._views = _one_per_view(views, n_views)
         self._batch, self._seed, self._prefetch = batch, seed, prefetch
         share = batch // world
         self._mine = slice(rank * share, (rank + 1) * share)
@@ -119,16 +148,29 @@ class ViewLoader:
         except BaseException as error:  # handed over: the training loop must not wait for ever
             ready.put(error)
 
-    def _render(self, step: int, epoch: int, index: npt.NDArray[np.int64]) -> ViewBatch:
-        images, keys = self._images[index], self._keys[index]
+    def _render(self, step: int, epoch: int, members: npt.NDArray[np.int64]) -> ViewBatch:
+        keys = self._keys[members]
+        index = members if self._rows is None else self._rows[members]
+        images = self._images[index]
         shape = (images.shape[1], images.shape[2])
-        view1, view2 = (
-            self._views.render(
-                images, sample_params(self._views.policy, self._seed, epoch, keys, view, shape=shape)
+        views = tuple(
+            backend.render(
+                images, sample_params(backend.policy, self._seed, epoch, keys, number, shape=shape)
             )
-            for view in (0, 1)
+            for number, backend in enumerate(self._views)
         )
-        return ViewBatch(step, epoch, view1, view2)
+        return ViewBatch(step, epoch, views, index)
+
+
+def _one_per_view(views: ViewBackend | Sequence[ViewBackend], n_views: int | None) -> tuple[ViewBackend, ...]:
+    """The back end of each view: the only one for all of them, or each its own."""
+    backends = tuple(views) if isinstance(views, Sequence) else (views,)
+    wanted = max(2, len(backends)) if n_views is None else n_views
+    if wanted < 1:
+        raise DataError(f"loader: n_views is {n_views}; use 1 or more")
+    if len(backends) not in (1, wanted):
+        raise DataError(f"loader: {wanted} views and {len(backends)} back ends; give one, or one per view")
+    return backends * wanted if len(backends) == 1 else backends
 
 
 def _drain(ready: queue.Queue[ViewBatch | BaseException | None]) -> None:

@@ -2,43 +2,31 @@
 
 The result depends on the images and labels alone: not on file names, order or format, nor on who prepares how
 often or is killed at what moment. Everything is built in a hidden folder inside the target and moved in place
-file by file, `dataset.json` last.
+file by file, `dataset.json` last. What a killed preparation had decoded is found there by the next one.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from data_ops.classes import check_names, class_names, encode, parents
-from data_ops.dataset import MANIFEST, SPLITS, DatasetManifest, Split
-from data_ops.decode import RESIZE_RULE, resize
+from data_ops.classes import UNLABELED, check_names, class_counts, class_names, encode, parents
+from data_ops.dataset import MANIFEST, SPLITS, DatasetManifest, PreparedDataset, Split
+from data_ops.decode import RESIZE_RULE
+from data_ops.decoded import JOURNALS, DecodedImages, decode_split
 from data_ops.errors import DataError
 from data_ops.hashing import derive_seed, hash64
-from data_ops.sources import (
-    RawImage,
-    Source,
-    SourceInfo,
-    held_out_fraction,
-    held_out_size,
-    inspect,
-    iterate,
-    levels_of,
-)
+from data_ops.holdout import hold_out, key_of
+from data_ops.sources import Source, SourceInfo, held_out_fraction, inspect, iterate, levels_of
 from data_ops.workspace import publish, workspace
 
-_BATCH = 512  # images decoded between two progress reports
-
 Progress = Callable[[int, int], None]
-Positions = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int64]
 
 
 def prepare(
@@ -47,122 +35,103 @@ def prepare(
     """Write `source` at size x size pixels into `out_dir`; byte-identical however often it is done.
 
     `on_progress(done, total)` is called about every 512 images; `threads` decode. Any number of processes
-    may prepare one folder at once, and a killed one leaves only a hidden folder that the next one removes.
-    DataError names a bad image or label.
+    may prepare one folder at once; a killed one leaves a hidden folder from which the next goes on. DataError
+    names a bad image or label.
     """
     info = inspect(source)
     if size < 1:
         raise DataError(f"size is {size}; images need at least one pixel")
     out_dir.mkdir(parents=True, exist_ok=True)
-    with workspace(out_dir) as work:
+    key = hashlib.sha256(json.dumps([1, info.signature, size, RESIZE_RULE]).encode()).hexdigest()[:16]
+    with workspace(out_dir, key, JOURNALS) as work:
         pools = _decode_all(source, size, work, info, on_progress, threads)
         levels = levels_of(source)
-        names = class_names([row for pool in pools for row in pool.labels])
+        names = class_names([row for pool in pools for row in pool.labels], len(levels))
         check_names(levels, names)
         tables = [encode(pool.labels, names) for pool in pools]
-        parts = [(pool, table, np.arange(len(table))) for pool, table in zip(pools, tables, strict=True)]
+        groups = _group_codes(pools)
+        parts = [(i, np.arange(len(table))) for i, table in enumerate(tables)]
         fraction = held_out_fraction(source)
         if fraction is not None:
-            sides = _hold_out(pools[0].digests, fraction, derive_seed("test split", source.seed))
-            parts = [(pools[0], tables[0], rows) for rows in sides]
-        rows = [_write_split(work, split, *part) for split, part in zip(SPLITS, parts, strict=True)]
+            labeled = tables[0][:, 0] != UNLABELED
+            seed = derive_seed("test split", source.seed)
+            parts = [(0, rows) for rows in hold_out(pools[0].digests, groups[0], labeled, fraction, seed)]
+        written = [
+            _write_split(work, split, pools[i], tables[i][rows], groups[i][rows], rows)
+            for split, (i, rows) in zip(SPLITS, parts, strict=True)
+        ]
+        skipped = tuple(sorted(reason for pool in pools for reason in pool.skipped))
+        train = tables[parts[0][0]][parts[0][1]]
         manifest = DatasetManifest(
-            fingerprint=_fingerprint(size, levels, names, rows),
+            fingerprint=_fingerprint(size, levels, names, written, skipped),
             size=size,
-            n_train=len(rows[0]),
-            n_test=len(rows[1]),
+            n_train=len(parts[0][1]),
+            n_test=len(parts[1][1]),
             levels=levels,
             class_names=names,
             parents=parents(np.concatenate(tables), levels, names),
+            n_labeled=int((train[:, 0] != UNLABELED).sum()),
+            skipped=skipped,
+            class_counts=class_counts(train, names),
         )
         (work / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        _verify(work)
         publish(work, out_dir, MANIFEST)
     return manifest
 
 
-@dataclasses.dataclass(frozen=True)
-class _Pool:
-    """Decoded images of one pass over the source, in its order."""
-
-    images: npt.NDArray[np.uint8]  # (N, S, S, 3), on disk
-    digests: npt.NDArray[np.bytes_]  # (N,) hex digits
-    labels: list[tuple[str, ...]]
-
-
 def _decode_all(
     source: Source, size: int, work: Path, info: SourceInfo, on_progress: Progress | None, threads: int
-) -> list[_Pool]:
+) -> list[DecodedImages]:
     splits: tuple[Split, ...] = SPLITS if held_out_fraction(source) is None else ("train",)
-    pools, before, total = [], 0, info.n_train + info.n_test
+    pools: list[DecodedImages] = []
+    before, total = 0, info.n_train + info.n_test
     for split in splits:
-        path = work / f"{split}.pixels"
-        digests: list[str] = []
-        labels: list[tuple[str, ...]] = []
-        with path.open("wb") as file, ThreadPoolExecutor(threads) as pool:
-            for batch in _batched(iterate(source, split), _BATCH):
-                run = map if threads == 1 else pool.map
-                for raw, (pixels, digest) in zip(
-                    batch, run(_decode, batch, itertools.repeat(size)), strict=True
-                ):
-                    file.write(pixels.tobytes())
-                    digests.append(digest)
-                    labels.append(raw.labels)
-                if on_progress is not None:
-                    on_progress(before + len(digests), total)
-        before += len(digests)
-        shape = (len(digests), size, size, 3)
-        images = np.memmap(path, np.uint8, "r", shape=shape) if digests else np.empty(shape, np.uint8)
-        pools.append(_Pool(images, np.array(digests, dtype="S32"), labels))
+
+        def report(done: int, before: int = before) -> None:
+            if on_progress is not None:
+                on_progress(before + done, total)
+
+        pool = decode_split(
+            iterate(source, split),
+            split,
+            size,
+            work,
+            on_bad_image=source.on_bad_image,
+            threads=threads,
+            on_chunk=report,
+        )
+        before += len(pool.digests) + len(pool.skipped)
+        pools.append(pool)
     if before != total:
         raise DataError(f"{source}: {before} images read, {total} announced: it changed meanwhile, try again")
+    if not len(pools[0].digests):
+        raise DataError(f"{source}: no training image can be read; the first: {pools[0].skipped[0]}")
     return pools
 
 
-def _decode(raw: RawImage, size: int) -> tuple[npt.NDArray[np.uint8], str]:
-    pixels = raw.decode()
-    height, width = pixels.shape[:2]
-    digest = hashlib.blake2b(f"{height}x{width}:".encode(), digest_size=16)
-    digest.update(pixels.tobytes())
-    return resize(pixels, size), digest.hexdigest()
-
-
-def _batched(items: Iterable[RawImage], n: int) -> Iterator[list[RawImage]]:
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, n)):
-        yield batch
-
-
-def _hold_out(digests: npt.NDArray[np.bytes_], fraction: float, seed: int) -> tuple[Positions, Positions]:
-    """(train, test) rows: a seeded hash of the image orders who is held out; copies stay together."""
-    distinct, group, copies = np.unique(digests, return_inverse=True, return_counts=True)
-    order = np.lexsort((distinct, hash64(seed, _key(distinct))))
-    room = held_out_size(len(digests), fraction)
-    held_out = np.zeros(len(distinct), dtype=bool)
-    for candidate in order:
-        if copies[candidate] <= room:
-            held_out[candidate] = True
-            room -= copies[candidate]
-        if not room:
-            break
-    return np.flatnonzero(~held_out[group]), np.flatnonzero(held_out[group])
-
-
-def _key(digests: npt.NDArray[np.bytes_]) -> npt.NDArray[np.uint64]:
-    """The first 8 bytes of each hex digest."""
-    return np.array([int(digest[:16], 16) for digest in digests.tolist()], dtype=np.uint64)
+def _group_codes(pools: list[DecodedImages]) -> list[Codes]:
+    """Per split the (N,) place of each image's group among all names in order; -1 for none."""
+    names = sorted({group for pool in pools for group in pool.groups if group is not None})
+    code: dict[str | None, int] = {None: -1, **{name: i for i, name in enumerate(names)}}
+    return [np.array([code[group] for group in pool.groups], dtype=np.int64) for pool in pools]
 
 
 def _write_split(
-    work: Path, split: Split, pool: _Pool, table: npt.NDArray[np.int64], rows: Positions
-) -> list[tuple[str, list[int]]]:
-    """Write one split sorted by id; returns its (id, labels) rows, what the fingerprint covers."""
-    labels, digests = table[rows], pool.digests[rows]
-    order = np.lexsort((*labels.T[::-1], digests))  # copies of one image in the order of their labels
-    rows, labels, digests = rows[order], labels[order], digests[order]
+    work: Path, split: Split, pool: DecodedImages, labels: Codes, groups: Codes, rows: Codes
+) -> tuple[list[tuple[str, list[int]]], list[int]]:
+    """Write the given rows of a pool as one split, sorted by id; `labels` and `groups` are those of the rows.
+
+    Returns the (id, labels) rows and the groups, empty where there are none: what the fingerprint covers.
+    """
+    digests = pool.digests[rows]
+    # copies of one image in the order of their labels and groups
+    order = np.lexsort((groups, *labels.T[::-1], digests))
+    rows, labels, groups, digests = rows[order], labels[order], groups[order], digests[order]
     fresh = np.append(True, digests[1:] != digests[:-1])[: len(digests)]
     copy = np.arange(len(digests)) - np.maximum.accumulate(np.where(fresh, np.arange(len(digests)), 0))
     ids = [d.decode() + (f"-{c}" if c else "") for d, c in zip(digests.tolist(), copy.tolist(), strict=True)]
-    keys = _key(digests)
+    keys = key_of(digests)
     keys = np.where(copy == 0, keys, hash64(0, keys, copy))
     images = np.lib.format.open_memmap(
         work / f"{split}.npy", mode="w+", dtype=np.uint8, shape=(len(rows), *pool.images.shape[1:])
@@ -174,14 +143,39 @@ def _write_split(
     np.save(work / f"{split}_ids.npy", np.array(ids, dtype=f"S{width}"))
     np.save(work / f"{split}_keys.npy", keys)
     np.save(work / f"{split}_labels.npy", labels)
-    return list(zip(ids, labels.tolist(), strict=True))
+    grouped = any(group is not None for group in pool.groups)
+    if grouped:
+        np.save(work / f"{split}_groups.npy", groups)
+    return list(zip(ids, labels.tolist(), strict=True)), groups.tolist() if grouped else []
 
 
 def _fingerprint(
     size: int,
     levels: tuple[str, ...],
     names: tuple[tuple[str, ...], ...],
-    rows: list[list[tuple[str, list[int]]]],
+    written: list[tuple[list[tuple[str, list[int]]], list[int]]],
+    skipped: tuple[str, ...],
 ) -> str:
-    described = json.dumps([size, RESIZE_RULE, levels, names, rows], separators=(",", ":"))
-    return hashlib.sha256(described.encode()).hexdigest()
+    content: list[object] = [size, RESIZE_RULE, levels, names, [rows for rows, _ in written]]
+    # What came later is described only where it is there, so that older fingerprints stay.
+    if any(groups for _, groups in written):
+        content.append({"groups": [groups for _, groups in written]})
+    if skipped:
+        files = sorted(reason.partition(": ")[0].rpartition("/")[2] for reason in skipped)
+        content.append({"skipped": files})
+    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
+
+
+def _verify(work: Path) -> None:
+    """DataError unless what was written reads back with the sizes that the manifest says."""
+    data = PreparedDataset(work)
+    size = data.manifest.size
+    for split, n in zip(SPLITS, (data.manifest.n_train, data.manifest.n_test), strict=True):
+        images, groups = data.images(split), data.groups(split)
+        found = [len(data.ids(split)), len(data.keys(split)), len(data.labels(split)), len(images)]
+        if groups is not None:
+            found.append(len(groups))
+        if set(found) != {n} or images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
+            raise DataError(
+                f"{work}: {split} reads back wrong ({found} rows of {n}); is the disk full or broken?"
+            )

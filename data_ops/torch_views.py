@@ -91,6 +91,10 @@ class TorchViews:
             for index in _split(blurred, _BLUR_BLOCK):  # the normalisation commutes with a blur of weight 1
                 x = torch.from_numpy(out[index])
                 out[index] = gaussian_blur(x, params.sigma[index], self.policy.blur_kernel).numpy()
+            for index in chunks:
+                for i in index[params.solarize[index]].tolist():
+                    # 255 - x from 127.5 up is -x in these units; continuous, so that no rounding can show
+                    np.negative(np.abs(out[i], out=out[i]), out=out[i])
 
     def _colored_crops(self, images: npt.NDArray[np.uint8], params: ViewParams) -> torch.Tensor:
         x = crop_resize(images, params, self.policy.size)
@@ -108,6 +112,8 @@ def _split(index: npt.NDArray[np.int64], most: int) -> list[npt.NDArray[np.int64
 
 def check_images(images: npt.NDArray[np.uint8], params: ViewParams) -> None:
     """Raise DataError unless `images` are what `params` were drawn for."""
+    if not isinstance(params.shape, tuple):
+        raise DataError("views: these parameters are for images of different shapes; an array has one shape")
     expected = (len(params), *params.shape, 3)
     if images.shape != expected or images.dtype != np.uint8:
         raise DataError(

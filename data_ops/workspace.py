@@ -14,35 +14,56 @@ _PREFIX = ".writing-"
 
 
 @contextmanager
-def workspace(out_dir: Path) -> Iterator[Path]:
-    """A folder inside `out_dir` to build in, removed at the end; left-overs of killed processes go first."""
+def workspace(out_dir: Path, key: str = "folder", resumable: str = "") -> Iterator[Path]:
+    """A folder inside `out_dir` to build in, removed at the end; left-overs of killed processes go first.
+
+    It has a fixed name by `key`, so that what a killed process left under the same key is found in it. After
+    an error it stays where it holds a file that matches the glob `resumable`. While another process has it,
+    this one gets a folder of its own.
+    """
+    fixed = out_dir / f"{_PREFIX}{key}"
     for left in out_dir.glob(f"{_PREFIX}*"):
-        with _lock(left) as free:
-            if free:
-                shutil.rmtree(left, ignore_errors=True)
+        if left != fixed:
+            with _lock(left) as free:
+                if free:
+                    shutil.rmtree(left, ignore_errors=True)
+    fixed.mkdir(exist_ok=True)
+    with _lock(fixed) as mine:
+        if mine:
+            yield from _building(fixed, resumable)
+            return
     while True:
         work = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=out_dir))
         with _lock(work) as mine:
-            if not mine or not work.exists():  # another process took it for a left-over before it was locked
-                continue
-            try:
-                yield work
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-            return
+            if mine:  # else another process took it for a left-over before it was locked
+                yield from _building(work, "")
+                return
+
+
+def _building(work: Path, resumable: str) -> Iterator[Path]:
+    try:
+        yield work
+    except BaseException:
+        if not (resumable and any(work.glob(resumable))):
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def publish(work: Path, out_dir: Path, last: str) -> None:
     """Move the *.npy files of `work` to `out_dir`, then the file `last`, which makes them valid.
 
     Nothing moves where the same `last` stands already: another process was faster. A different one is
-    withdrawn.
+    withdrawn, and arrays of it that `work` does not have go.
     """
     target = out_dir / last
     if target.exists():
         if target.read_bytes() == (work / last).read_bytes():
             return
         target.unlink()
+    for stale in out_dir.glob("*.npy"):
+        if not (work / stale.name).exists():
+            stale.unlink(missing_ok=True)
     for file in sorted(work.glob("*.npy")):
         _sync(file)
         os.replace(file, out_dir / file.name)
@@ -54,14 +75,15 @@ def publish(work: Path, out_dir: Path, last: str) -> None:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[bool]:
-    """Whether the folder's lock could be taken. It is held inside the block, and ends with the process."""
+    """Whether the folder is there and its lock could be taken. It is held inside the block, and ends with the
+    process."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except FileNotFoundError:
         yield False
         return
     try:
-        yield _take(handle)
+        yield _take(handle) and _is_still(folder, handle)
     finally:
         os.close(handle)
 
@@ -72,6 +94,14 @@ def _take(handle: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_still(folder: Path, handle: int) -> bool:
+    """Whether the name still leads to the locked folder: its last owner may have removed it meanwhile."""
+    try:
+        return os.path.samestat(os.stat(folder), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def _sync(path: Path) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from data_ops.images import ImageArray
 from data_ops.torch_views import pixels_to_input
 from ssl_core.encoders import Encoder
 
 
 def extract_features(
     encoder: Encoder,
-    images: npt.NDArray[np.uint8],
+    images: ImageArray,
     out_path: Path,
     *,
     batch_size: int = 512,

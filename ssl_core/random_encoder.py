@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from data_ops.hashing import derive_seed
+from data_ops.images import ImageArray
 from data_ops.torch_views import pixels_to_input
 from ssl_core.config import PretrainConfig
 from ssl_core.encoders import Encoder, build_encoder, torch_seed
@@ -17,7 +17,7 @@ from ssl_core.encoders import Encoder, build_encoder, torch_seed
 _BATCH = 512
 
 
-def random_encoder(config: PretrainConfig, images: npt.NDArray[np.uint8]) -> Encoder:
+def random_encoder(config: PretrainConfig, images: ImageArray) -> Encoder:
     """`config.encoder` with the standard initialisation of `config.seed` and the batch-norm statistics of
     `images` (N, S, S, 3), in eval mode.
 

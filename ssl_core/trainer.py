@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from data_ops.hashing import derive_seed
+from data_ops.images import ImageArray
 from data_ops.loader import ViewBatch, ViewLoader
 from data_ops.view_backend import choose_views
 from ssl_core.checkpoint import Checkpoint, Progress, export_encoder, load_checkpoint, save_checkpoint
@@ -48,7 +49,7 @@ class DivergedError(Exception):
 class TrainingImages:
     """`images` (N, S, S, 3) uint8 and their `keys` (N,) uint64, which seed the augmentation of each image."""
 
-    images: npt.NDArray[np.uint8]
+    images: ImageArray
     keys: npt.NDArray[np.uint64]
 
 

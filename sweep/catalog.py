@@ -18,7 +18,11 @@ from sweep.store import Store
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
     """A dataset by its name in the grid. Before it is prepared the counts are those of its source, the
-    fingerprint stands for the prepare stage, and `levels` are not known."""
+    fingerprint stands for the prepare stage, and `levels` and `class_counts` (training images of each class
+    of the finest level) are not known.
+
+    `n_unlabeled` training images have no label; `n_leaked` are test images of the datasets in `avoid` and
+    may not be pretrained on (see `sweep.leakage`)."""
 
     name: str
     prepare: PrepareSpec
@@ -27,10 +31,24 @@ class DatasetInfo:
     n_train: int
     n_test: int
     levels: tuple[str, ...] = ()
+    class_counts: tuple[int, ...] = ()
+    n_unlabeled: int = 0
+    n_leaked: int = 0
+    avoid: tuple[str, ...] = ()
 
     @property
     def prepared(self) -> bool:
         return not self.fingerprint.startswith(UNPREPARED)
+
+    @property
+    def n_labeled(self) -> int:
+        """Training images that a label budget can draw from."""
+        return self.n_train - self.n_unlabeled
+
+    @property
+    def n_free(self) -> int:
+        """Training images that a pretraining can draw from."""
+        return self.n_train - self.n_leaked
 
     @property
     def size(self) -> int:
@@ -47,7 +65,11 @@ def read_catalog(grid: Grid, store: Store | None) -> tuple[dict[str, DatasetInfo
         try:
             info = inspect(source)
         except (DataError, OSError) as error:
-            keys = [key for key in ("train", "test", "domain") if (*entry.path, key) in grid.source.marks]
+            keys = [
+                key
+                for key in (*entry.value.paths, "domain", "name", "group")
+                if (*entry.path, key) in grid.source.marks
+            ]
             at = [key for key in keys if str(getattr(entry.value, key)) in str(error)] or keys
             path = (*entry.path, at[0]) if at else entry.path
             problems.append(grid.source.problem(path, f"datasets.{name}: {error}"))
@@ -65,6 +87,7 @@ def read_catalog(grid: Grid, store: Store | None) -> tuple[dict[str, DatasetInfo
                 fingerprint=UNPREPARED + id,
                 n_train=info.n_train,
                 n_test=info.n_test,
+                n_unlabeled=info.n_train - getattr(info, "n_labeled", info.n_train),
             )
     return catalog, problems
 
@@ -72,14 +95,18 @@ def read_catalog(grid: Grid, store: Store | None) -> tuple[dict[str, DatasetInfo
 def prepared_info(name: str, spec: PrepareSpec, id: str, manifest: Manifest) -> DatasetInfo:
     """What the manifest of a finished prepare stage says of its dataset."""
     outputs: Mapping[str, object] = manifest.outputs
-    levels = outputs["levels"]
-    assert isinstance(levels, list | tuple)
+    levels, counts = outputs["levels"], outputs.get("class_counts") or [[]]
+    assert isinstance(levels, list | tuple) and isinstance(counts, list | tuple)
+    n_train = int(str(outputs["n_train"]))
+    labeled = int(str(outputs.get("n_labeled", n_train)))
     return DatasetInfo(
         name=name,
         prepare=spec,
         prepare_id=id,
         fingerprint=str(outputs["fingerprint"]),
-        n_train=int(str(outputs["n_train"])),
+        n_train=n_train,
         n_test=int(str(outputs["n_test"])),
         levels=tuple(map(str, levels)),
+        class_counts=tuple(counts[0]),
+        n_unlabeled=n_train - (n_train if labeled < 0 else labeled),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sweep.catalog import DatasetInfo
 from sweep.sizes import Size
 from sweep.specs import PretrainSpec, ProbeSpec
+from sweep.view_choice import policy_name
 
 Value = str | int | float | bool | None
 
@@ -15,7 +16,8 @@ Value = str | int | float | bool | None
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pretraining:
     """An encoder of the grid. `datasets` in the order of the spec's parts; `domain` is `a+b` for a pool, in
-    the order of names. `images` is None for a random encoder. `available` is what `images: all` would be."""
+    the order of names, and `shares` `75%+25%` where they were given. `images` is None for a random encoder.
+    `available` is what `images: all` would be."""
 
     id: str
     spec: PretrainSpec
@@ -23,6 +25,7 @@ class Pretraining:
     domain: str
     images: int | None
     available: int
+    shares: str = ""
 
     @property
     def trained(self) -> bool:
@@ -46,7 +49,8 @@ class Pretraining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One question of the grid. `labels` as written; `train_features` and `test_features` are in `probe`.
+    """One question of the grid. `labels` as written, `corruption` of the test images; `train_features` and
+    `test_features` are in `probe`.
 
     `id` is made from the probe's id and the names and label text of its row, so a cell whose data, settings
     or stage versions change is another cell, before and after in any index kept by it.
@@ -56,12 +60,14 @@ class Cell:
     pretraining: Pretraining
     evaluation: DatasetInfo
     labels: Size
+    corruption: str = "none"
     probe: ProbeSpec
     probe_id: str
 
     @property
     def label(self) -> str:
-        judged = f"{self.evaluation.name} · {self.labels.text} labels · seed {self.probe.seed}"
+        damage = "" if self.corruption == "none" else f" {self.corruption}"
+        judged = f"{self.evaluation.name}{damage} · {self.labels.text} labels · seed {self.probe.seed}"
         return f"{self.pretraining.label} → {judged}"
 
 
@@ -90,6 +96,8 @@ EVALUATE_COLUMNS: Mapping[str, Callable[[Cell], Value]] = {
     "draw": lambda c: c.probe.draw,
     "protocol": lambda c: c.probe.config.protocol,
     "probe_seed": lambda c: c.probe.seed,
+    "eval_corruption": lambda c: c.corruption,
+    "label_imbalance": lambda c: c.probe.imbalance,
 }
 """Results columns that the evaluation decides."""
 
@@ -107,5 +115,9 @@ SETTING_COLUMNS: Mapping[str, Callable[[Pretraining], Value]] = {
     "blur": _if_trained(lambda p: p.spec.config.views.blur > 0),
     "view_mode": _if_trained(lambda p: p.spec.config.views.mode),
     "precision": _if_trained(lambda p: p.spec.config.precision),
+    "views": _if_trained(lambda p: policy_name((p.spec.config.views,))),
+    "subset_draw": _if_trained(lambda p: p.spec.parts[0].draw),
+    "imbalance": _if_trained(lambda p: p.spec.parts[0].imbalance),
+    "pool_shares": lambda p: p.shares or None,
 }
 """The settings that a grid can also vary; the last columns of the results."""

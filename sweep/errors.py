@@ -16,6 +16,11 @@ class SweepError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def report(self) -> str:
+        """What the command line prints: the message, and the hint on a line of its own."""
+        text = str(self) if "\n" in str(self) else f"error: {self}"
+        return f"{text}\nhint: {self.hint}" if self.hint else text
+
 
 @dataclass(frozen=True, order=True)
 class Located:

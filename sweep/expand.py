@@ -13,8 +13,9 @@ from itertools import product
 from typing import Any
 
 from data_ops.errors import DataError
-from data_ops.subsets import equal_shares
-from data_ops.views import simclr_policy
+from data_ops.policies import Mode
+from data_ops.subsets import Draw, largest_tail
+from data_ops.views import ViewPolicy, simclr_policy
 from ssl_core.config import PretrainConfig, ProbeConfig, default_config
 from sweep.catalog import DatasetInfo
 from sweep.cells import Cell, Pretraining
@@ -22,9 +23,11 @@ from sweep.errors import GridError, Located
 from sweep.grid import Entry, Grid
 from sweep.grid_model import EvaluateBlock, PretrainBlock
 from sweep.identity import short_hash, stage_id
+from sweep.pools import Pool
 from sweep.rules import Matcher, matcher, no_match
-from sweep.sizes import Size
+from sweep.sizes import Size, parse_size
 from sweep.specs import FeatureSpec, PoolPart, PretrainSpec, ProbeSpec
+from sweep.view_choice import ViewChoice
 from sweep.yaml_source import Path_
 
 SETTINGS = (
@@ -40,8 +43,9 @@ SETTINGS = (
     "head_dim",
     "precision",
 )
-VIEWS = ("strength", "blur", "view_mode")
+VIEWS = ("strength", "blur", "view_mode", "views")
 RANDOM_SEEDS = (0, 1, 2)
+EVERYTHING = parse_size("all")
 
 
 def expand(grid: Grid, catalog: Mapping[str, DatasetInfo]) -> tuple[Cell, ...]:
@@ -68,7 +72,7 @@ class _Expansion:
         self.catalog = catalog
         self.problems: list[Located] = []
         self._configs: dict[Any, PretrainConfig | None] = {}
-        self._features: dict[tuple[str, str], tuple[str, str]] = {}
+        self._features: dict[tuple[str, str, str], tuple[str, str]] = {}
 
     def problem(self, path: Path_, message: str) -> None:
         self.problems.append(self.grid.source.problem(path, message))
@@ -105,36 +109,45 @@ class _Expansion:
         methods = [method for method in block.method if method != "random"]
         if "method" in entry.doubtful or {"domain", "images"} & entry.doubtful:
             return
-        for (i, names), (j, size) in product(enumerate(block.domain), enumerate(block.images)):
-            if any(name not in self.catalog for name in names):
+        for (i, pool), (j, size) in product(
+            enumerate(block.domain), enumerate(block.images or (EVERYTHING,))
+        ):
+            if any(name not in self.catalog for name in pool.names) or (pool.counted and j):
                 continue
-            pool = sorted((self.catalog[name] for name in names), key=lambda d: (d.fingerprint, d.name))
-            shares = self._shares(pool, names, size, entry, i, j) if methods else None
+            members = tuple(
+                sorted((self.catalog[name] for name in pool.names), key=lambda d: (d.fingerprint, d.name))
+            )
+            shares = self._shares(members, pool, size, entry, i, j) if methods else None
             if shares is None:
                 continue
-            for method, encoder, corruption, subset_seed, seed, settings in product(
+            for method, encoder, corruption, subset_seed, draw, imbalance, seed, settings in product(
                 methods,
                 block.encoder,
                 block.corruption,
                 block.subset_seed,
+                block.draw,
+                block.imbalance,
                 block.seed or (0,),
                 _settings(block),
             ):
-                config = self._config(entry, method, encoder, pool[0].size, seed, settings)
+                config = self._config(entry, method, encoder, members[0].size, seed, settings)
                 if config is None or not self._batch_fits(config, sum(shares), entry, j):
                     continue
+                if not self._tail_fits(members, shares, imbalance, subset_seed, entry):
+                    continue
                 parts = tuple(
-                    PoolPart(d.fingerprint, share, 0 if share == d.n_train else subset_seed)
-                    for d, share in zip(pool, shares, strict=True)
+                    _part(d, share, subset_seed, draw, imbalance)
+                    for d, share in zip(members, shares, strict=True)
                 )
                 spec = PretrainSpec(config, parts, corruption)
                 yield Pretraining(
                     id=stage_id("pretrain", spec),
                     spec=spec,
-                    datasets=tuple(pool),
-                    domain="+".join(names),
+                    datasets=members,
+                    domain=pool.label,
                     images=sum(shares),
-                    available=len(pool) * min(d.n_train for d in pool),
+                    available=pool.largest({d.name: d.n_free for d in members}),
+                    shares=pool.shares_label,
                 )
 
     def _random(self, entry: Entry[PretrainBlock], evaluation: DatasetInfo) -> Iterator[Pretraining]:
@@ -157,37 +170,59 @@ class _Expansion:
 
     def _shares(
         self,
-        pool: list[DatasetInfo],
-        names: tuple[str, ...],
+        members: tuple[DatasetInfo, ...],
+        pool: Pool,
         size: Size,
         entry: Entry[PretrainBlock],
         i: int,
         j: int,
     ) -> tuple[int, ...] | None:
-        """Images of each member, in the order of `pool`; None, the problem noted, where it cannot be."""
+        """Images of each of `members`, in their order; None, the problem noted, where it cannot be."""
         domain_path = self._path(entry, "domain", i)
-        if len({d.size for d in pool}) > 1:
-            sides = ", ".join(f"{d.name} {d.size}" for d in sorted(pool, key=lambda d: d.name))
+        if len({d.size for d in members}) > 1:
+            sides = ", ".join(f"{d.name} {d.size}" for d in sorted(members, key=lambda d: d.name))
             self.problem(domain_path, f"a pool needs images of one size; these are ({sides}) pixels")
             return None
-        if len({d.fingerprint for d in pool}) < len(pool):
-            self.problem(domain_path, f"the pool {'+'.join(names)} holds the same images twice")
+        if len({d.fingerprint for d in members}) < len(members):
+            self.problem(domain_path, f"the pool {pool.label} holds the same images twice")
             return None
-        smallest = min(pool, key=lambda d: (d.n_train, d.name))
-        total = size.resolve(len(pool) * smallest.n_train)
-        path = self._path(entry, "images", j)
-        if total < len(pool):
-            self.problem(path, f"images: {size.text} of {'+'.join(names)} is {total}; each needs at least 1")
+        total = size.resolve(pool.largest({d.name: d.n_free for d in members}))
+        path = domain_path if pool.counted else self._path(entry, "images", j)
+        text = f"images: {total if pool.counted else size.text}"
+        try:
+            shares = pool.shares(total, tuple(d.name for d in members))
+        except ValueError as error:
+            self.problem(path, f"{text} of {error}")
             return None
-        shares = equal_shares(total, len(pool))
-        if shares[0] > smallest.n_train:
-            if len(pool) == 1:
-                said = f"is more than the {smallest.n_train} training images of {smallest.name!r}"
-            else:
-                said = f"takes {shares[0]} of {smallest.name!r}, which has {smallest.n_train} training images"
-            self.problem(path, f"images: {size.text} {said}")
-            return None
-        return shares
+        for d in sorted(members, key=lambda d: (d.n_free, d.name)):
+            if shares[d.name] > d.n_free:
+                has = f"training images{' that are no test images' if d.n_leaked else ''}"
+                if len(members) == 1:
+                    said = f"is more than the {d.n_free} {has} of {d.name!r}"
+                else:
+                    said = f"takes {shares[d.name]} of {d.name!r}, which has {d.n_free} {has}"
+                self.problem(path, f"{text} {said}")
+                return None
+        return tuple(shares[d.name] for d in members)
+
+    def _tail_fits(
+        self,
+        members: tuple[DatasetInfo, ...],
+        shares: tuple[int, ...],
+        imbalance: float,
+        seed: int,
+        entry: Entry[PretrainBlock],
+    ) -> bool:
+        """Whether every class is large enough for its place in the long tail, as far as it is known yet."""
+        for d, share in zip(members, shares, strict=True):
+            if imbalance == 1 or not d.class_counts:
+                continue
+            most = largest_tail(d.class_counts, imbalance, seed)
+            if share > most:
+                message = f"imbalance {imbalance:g} of {d.name!r} has room for {most} images, not {share}"
+                self.problem((*entry.path, "imbalance"), message)
+                return False
+        return True
 
     def _config(
         self,
@@ -215,8 +250,7 @@ class _Expansion:
         views = {name: settings.pop(name) for name in VIEWS if name in settings}
         try:
             if views:
-                mode = views.pop("view_mode", "exact")
-                settings["views"] = simclr_policy(size, **views, mode=mode)
+                settings |= _policies(size, **views)
             return default_config(encoder, size, method=method, seed=seed, **settings)
         except (ValueError, DataError) as error:
             named = [key for key in entry.value.model_fields_set if re.search(rf"\b{key}\b", str(error))]
@@ -247,18 +281,30 @@ class _Expansion:
         self, entry: Entry[EvaluateBlock], pretraining: Pretraining, evaluation: DatasetInfo
     ) -> Iterator[Cell]:
         block = entry.value
-        train, test = self._feature_ids(pretraining, evaluation)
         for j, labels in enumerate(block.labels):
-            n = labels.resolve(evaluation.n_train)
-            if not 1 <= n <= evaluation.n_train:
+            n = labels.resolve(evaluation.n_labeled)
+            if not 1 <= n <= evaluation.n_labeled:
                 path = self._path(entry, "labels", j)
-                has = f"{evaluation.name!r} has {evaluation.n_train} training images"
+                kind = "labelled training" if evaluation.n_unlabeled else "training"
+                has = f"{evaluation.name!r} has {evaluation.n_labeled} {kind} images"
                 self.problem(path, f"labels: {labels.text} is {n} images; {has}")
                 continue
-            for draw, protocol, seed in product(block.draw, block.protocol, block.seed):
-                if n == evaluation.n_train:
+            for corruption, draw, imbalance, protocol, seed in product(
+                block.corruption, block.draw, block.imbalance, block.protocol, block.seed
+            ):
+                if imbalance > 1:
+                    draw = "uniform"  # the tail decides the classes either way
+                    if evaluation.class_counts:
+                        most = largest_tail(evaluation.class_counts, imbalance, seed)
+                        if n > most:
+                            has = f"{evaluation.name!r} has room for {most} labels, not {n}"
+                            message = f"imbalance {imbalance:g} of {has}"
+                            self.problem((*entry.path, "imbalance"), message)
+                            continue
+                elif n == evaluation.n_labeled:
                     draw, seed = "uniform", 0
-                probe = ProbeSpec(train, test, n, draw, seed, ProbeConfig(protocol=protocol))
+                train, test = self._feature_ids(pretraining, evaluation, corruption)
+                probe = ProbeSpec(train, test, n, draw, seed, ProbeConfig(protocol=protocol), imbalance)
                 id = stage_id("probe", probe)
                 row = f"{id}/{pretraining.domain}/{evaluation.name}/{labels.canonical}"
                 yield Cell(
@@ -266,16 +312,19 @@ class _Expansion:
                     pretraining=pretraining,
                     evaluation=evaluation,
                     labels=labels,
+                    corruption=corruption,
                     probe=probe,
                     probe_id=id,
                 )
 
-    def _feature_ids(self, pretraining: Pretraining, evaluation: DatasetInfo) -> tuple[str, str]:
-        key = (pretraining.id, evaluation.fingerprint)
+    def _feature_ids(
+        self, pretraining: Pretraining, evaluation: DatasetInfo, corruption: str
+    ) -> tuple[str, str]:
+        key = (pretraining.id, evaluation.fingerprint, corruption)
         if key not in self._features:
             self._features[key] = (
-                stage_id("features", FeatureSpec(*key, "train")),
-                stage_id("features", FeatureSpec(*key, "test")),
+                stage_id("features", FeatureSpec(*key[:2], "train")),
+                stage_id("features", FeatureSpec(*key[:2], "test", corruption)),
             )
         return self._features[key]
 
@@ -320,6 +369,31 @@ class _Expansion:
         """Where value `i` of an axis stands."""
         path = (*entry.path, key, i)
         return path if path in self.grid.source.marks else path[:-1]
+
+
+def _policies(
+    size: int,
+    view_mode: Mode = "exact",
+    views: ViewChoice | None = None,
+    strength: float | None = None,
+    blur: bool | None = None,
+) -> dict[str, ViewPolicy]:
+    """The config's fields of a view policy. ValueError where a policy of its own meets SimCLR's settings."""
+    if views is None:
+        return {"views": simclr_policy(size, strength, blur, view_mode)}
+    if strength is not None or blur is not None:
+        raise ValueError("views: it says strength and blur itself; leave the keys strength and blur out")
+    policies = views.policies(size, view_mode)
+    return dict(zip(("views", "views2"), policies, strict=False))
+
+
+def _part(d: DatasetInfo, share: int, seed: int, draw: Draw, imbalance: float) -> PoolPart:
+    """All images of a dataset are one draw, whatever its seed and kind."""
+    if imbalance > 1:
+        draw = "uniform"  # the tail decides the classes either way
+    elif share == d.n_free:
+        draw, seed = "uniform", 0
+    return PoolPart(d.fingerprint, share, seed, draw, imbalance, d.avoid)
 
 
 def _settings(block: PretrainBlock) -> Iterator[tuple[tuple[str, Any], ...]]:

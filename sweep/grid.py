@@ -11,12 +11,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from data_ops.remote import is_remote
 from sweep.errors import GridError, Located, did_you_mean
-from sweep.grid_model import DATASETS, AnyDataset, Compute, EvaluateBlock, Model, Outline, PretrainBlock, Rule
+from sweep.grid_axes import Model
+from sweep.grid_datasets import DATASETS, AnyDataset
+from sweep.grid_model import Compute, EvaluateBlock, Outline, PretrainBlock, Rule
 from sweep.overrides import NOT_FOR_RANDOM, apply_overrides
 from sweep.validation import check_entry, path_text
 from sweep.yaml_source import Path_, YamlSource, read_yaml
@@ -45,6 +48,7 @@ class Grid:
     pretrain: tuple[Entry[PretrainBlock], ...]
     evaluate: tuple[Entry[EvaluateBlock], ...]
     exclude: tuple[Entry[Rule], ...]
+    leakage: Literal["drop", "report"]
     compute: Compute
     declared: frozenset[str]
     source: YamlSource
@@ -78,6 +82,7 @@ def check_grid(source: YamlSource) -> tuple[Grid, list[Located]]:
         pretrain=tuple(_blocks(PretrainBlock, "pretrain", source, problems)),
         evaluate=tuple(_blocks(EvaluateBlock, "evaluate", source, problems)),
         exclude=tuple(_rules(source, problems)),
+        leakage=outline.leakage if outline else "drop",
         compute=_compute(source, problems),
         declared=frozenset(declared) if isinstance(declared, dict) else frozenset(),
         source=source,
@@ -102,7 +107,7 @@ def _datasets(
             problems.append(source.problem((*path, "source"), message))
             continue
         try:
-            data = _with_paths(data, path, source, problems)
+            data = _with_paths(data, DATASETS[kind].paths, path, source, problems)
         except LookupError:
             continue
         entry, doubtful, more = check_entry(DATASETS[kind], data, path, source)
@@ -113,16 +118,19 @@ def _datasets(
 
 
 def _with_paths(
-    data: dict[str, Any], path: Path_, source: YamlSource, problems: list[Located]
+    data: dict[str, Any], keys: tuple[str, ...], path: Path_, source: YamlSource, problems: list[Located]
 ) -> dict[str, Any]:
-    """The entry with absolute, expanded paths; LookupError, the problem noted, where one has no value."""
+    """The entry with its paths, those under `keys`, expanded and made absolute; addresses of object stores
+    are only expanded. LookupError, the problem noted, where one has no value."""
     expanded = dict(data)
-    for key in ("train", "test"):
+    for key in keys:
         if isinstance(data.get(key), str):
             at = (*path, key)
             base = Path.cwd() if source.overridden(at) else source.folder
             try:
-                expanded[key] = os.path.normpath(base / Path(_environment(data[key])).expanduser())
+                text = _environment(data[key])
+                local = not is_remote(text)
+                expanded[key] = os.path.normpath(base / Path(text).expanduser()) if local else text
             except (LookupError, RuntimeError) as error:
                 problems.append(source.problem(at, str(error.args[0])))
                 raise LookupError from None
@@ -179,7 +187,7 @@ def _name_problems(grid: Grid) -> Iterator[Located]:
     """Domains that no dataset is named after."""
     for block in grid.pretrain:
         for i, pool in enumerate(block.value.domain):
-            yield from _unknown_domains(grid, pool, _axis_path(grid, block.path, "domain", i))
+            yield from _unknown_domains(grid, pool.names, _axis_path(grid, block.path, "domain", i))
     for entry in grid.evaluate:
         for i, name in enumerate(entry.value.domain):
             yield from _unknown_domains(grid, (name,), _axis_path(grid, entry.path, "domain", i))
@@ -210,7 +218,11 @@ def _random_problems(grid: Grid) -> Iterator[Located]:
                 message = f"{key}: a random encoder takes none; give it in a block of its own without {key}"
                 yield grid.source.problem((*entry.path, key), message, key=True)
             continue
-        for key in ("domain", "images"):
+        counted = bool(block.domain) and all(pool.counted for pool in block.domain)
+        if counted and "images" in given:
+            message = "images: the pools of this block give their sizes themselves; leave it out"
+            yield grid.source.problem((*entry.path, "images"), message, key=True)
+        for key in ("domain",) if counted else ("domain", "images"):
             if key not in given and key not in entry.doubtful:
                 message = f"{path_text(entry.path)} needs the key {key!r}"
                 yield grid.source.problem(entry.path, message, key=True)

@@ -6,35 +6,19 @@ and `expand.py`, so that every problem of a file is found in one pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import WithJsonSchema
 
-from data_ops.sources import DigitsSource, FolderSource, ParquetSource, SyntheticSource
+from data_ops.policies import POLICIES
 from sweep.errors import did_you_mean
+from sweep.grid_axes import Axis, Model, Scalar, Seed
+from sweep.grid_datasets import AnyDataset
+from sweep.pools import Pool, parse_pool
 from sweep.sizes import Size, parse_size
-
-T = TypeVar("T")
-Scalar = str | int | float | bool
-
-
-class _OneOrMany:
-    """Annotation: a single value stands for a list of one; an empty list is refused."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        return handler(Annotated[source, BeforeValidator(_as_tuple)])
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> Any:
-        many = {**handler(schema), "minItems": 1}
-        return {"anyOf": [many["items"], many]}
-
-
-def _as_tuple(value: Any) -> Any:
-    if value is None or value == [] or value == ():
-        raise ValueError("is empty; give at least one value or leave the key out")
-    return value if isinstance(value, list | tuple) else (value,)
+from sweep.view_choice import ViewChoice, parse_views
 
 
 def _one_of(what: str, names: Callable[[], frozenset[str]]) -> AfterValidator:
@@ -68,117 +52,29 @@ def _corruption(value: str) -> str:
         raise ValueError(str(error)) from None
 
 
-def _pool(value: Any) -> Any:
-    if isinstance(value, str | int | float):
-        return (str(value),)
-    if not isinstance(value, list | tuple) or not value:
-        raise ValueError("a domain is a dataset's name, a pool a list of names")
-    if len(set(map(str, value))) < len(value):
-        raise ValueError("a pool names each dataset once")
-    return tuple(sorted(map(str, value)))
-
-
 _SIZE_SCHEMA = {
     "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^(all|[0-9._]+ ?[kKmM%]?)$"}]
 }
-Axis = Annotated[tuple[T, ...], _OneOrMany()]
 Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Method = Annotated[str, _one_of("method", _methods)]
 Encoder = Annotated[str, _one_of("encoder", _encoders)]
 Corruption = Annotated[str, AfterValidator(_corruption)]
 Sized = Annotated[Size, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
-Pool = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_pool),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
-Rule = dict[str, Axis[Scalar]]
-
-
-class Model(BaseModel):
-    """Frozen; unknown keys are refused."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, coerce_numbers_to_str=True
-    )
-
-
-class Dataset(Model):
-    """What every dataset entry has."""
-
-    size: int = Field(
-        default=32, ge=8, le=1024, description="Side in pixels to which every image is brought."
-    )
-
-
-class SyntheticDataset(Dataset):
-    """A procedural domain that ships with the program."""
-
-    source: Literal["synthetic"] = Field(description="Procedurally rendered images.")
-    domain: str = Field(description="Name of the procedural domain.")
-    train: int = Field(default=4000, ge=1, description="Training images.")
-    test: int = Field(default=1000, ge=0, description="Test images.")
-    seed: Seed = Field(default=0, description="Another seed is another set of images.")
-
-    def to_source(self) -> SyntheticSource:
-        return SyntheticSource(self.domain, self.train, self.test, self.seed, size=self.size)
-
-
-class DigitsDataset(Dataset):
-    """scikit-learn's handwritten digits."""
-
-    source: Literal["digits"] = Field(description="scikit-learn's 1,797 handwritten digits.")
-    test_fraction: float = Field(default=0.3, gt=0, lt=1, description="Share held out as test images.")
-    seed: Seed = Field(default=0, description="Draw of the test images.")
-
-    def to_source(self) -> DigitsSource:
-        return DigitsSource(self.test_fraction, self.seed)
-
-
-class ParquetDataset(Dataset):
-    """Images and labels in Parquet files."""
-
-    source: Literal["parquet"] = Field(description="Encoded images in Parquet, as on the Hugging Face Hub.")
-    train: str = Field(description="A file, a folder of *.parquet or a glob. ${VAR} is expanded.")
-    test: str | None = Field(default=None, description="The same for the test split.")
-    image: str = Field(default="image", description="Column of the encoded images.")
-    levels: Axis[str] = Field(default=("label",), description="Label columns, fine to coarse.")
-    test_fraction: float | None = Field(
-        default=None, gt=0, lt=1, description="Share to hold out where there is no test split."
-    )
-    seed: Seed = Field(default=0, description="Draw of the held-out images.")
-
-    def to_source(self) -> ParquetSource:
-        return ParquetSource(self.train, self.test, self.image, self.levels, self.test_fraction, self.seed)
-
-
-class FolderDataset(Dataset):
-    """Image files in one sub-folder per class."""
-
-    source: Literal["folder"] = Field(description="Image files in one sub-folder per class.")
-    train: str = Field(description="The folder. ${VAR} is expanded.")
-    test: str | None = Field(default=None, description="The same for the test split.")
-    test_fraction: float | None = Field(
-        default=None, gt=0, lt=1, description="Share to hold out where there is no test split."
-    )
-    seed: Seed = Field(default=0, description="Draw of the held-out images.")
-
-    def to_source(self) -> FolderSource:
-        return FolderSource(self.train, self.test, self.test_fraction, self.seed)
-
-
-AnyDataset = Annotated[
-    SyntheticDataset | DigitsDataset | ParquetDataset | FolderDataset, Field(discriminator="source")
-]
-DATASETS: Mapping[str, type[SyntheticDataset | DigitsDataset | ParquetDataset | FolderDataset]] = {
-    "synthetic": SyntheticDataset,
-    "digits": DigitsDataset,
-    "parquet": ParquetDataset,
-    "folder": FolderDataset,
+_POOL_SCHEMA = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string"}},
+        {"type": "object", "additionalProperties": _SIZE_SCHEMA},
+    ]
 }
+Pooled = Annotated[Pool, BeforeValidator(parse_pool), WithJsonSchema(_POOL_SCHEMA)]
+_VIEWS_SCHEMA = {"anyOf": [{"enum": list(POLICIES)}, {"type": "object"}, {"type": "array"}]}
+Viewed = Annotated[ViewChoice, BeforeValidator(parse_views), WithJsonSchema(_VIEWS_SCHEMA)]
+Draw = Literal["uniform", "stratified"]
+Imbalance = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+Rule = dict[str, Axis[Scalar]]
 
 
 class PretrainBlock(Model):
@@ -187,12 +83,21 @@ class PretrainBlock(Model):
     method: Axis[Method] = Field(
         default=("simclr",), description="How the encoder learns; random is the floor."
     )
-    domain: Axis[Pool] = Field(default=(), description="Datasets to pretrain on; an inner list is a pool.")
+    domain: Axis[Pooled] = Field(
+        default=(),
+        description="Datasets to pretrain on; an inner list is a pool of equal shares, an inner mapping"
+        " one of given shares (75%) or sizes (250k).",
+    )
     images: Axis[Sized] = Field(default=(), description="Total images: 500, 50k, 1M, 10%, all.")
     corruption: Axis[Corruption] = Field(
         default=("none",), description="Damage done to the pretraining images."
     )
     subset_seed: Axis[Seed] = Field(default=(0,), description="Draw of the images.")
+    draw: Axis[Draw] = Field(default=("uniform",), description="Draw of the images: uniform or by class.")
+    imbalance: Axis[Imbalance] = Field(
+        default=(1.0,),
+        description="Long tail: the largest class of the subset is this many times the smallest.",
+    )
     seed: Axis[Seed] = Field(
         default=(), description="Initialisation, order and views. Default 0; random: 0, 1, 2."
     )
@@ -215,6 +120,11 @@ class PretrainBlock(Model):
         default=(), description="Strength of the colour jitter; 1 as on ImageNet."
     )
     blur: Axis[bool] = Field(default=(), description="Gaussian blur of the views.")
+    views: Axis[Viewed] = Field(
+        default=(),
+        description="View policy: a name (simclr, moco-v2, byol, crop, colour, …), a mapping of fields, or"
+        " a list with one of these for each view. Default: simclr's for the image size.",
+    )
     view_mode: Axis[Literal["exact", "affine"]] = Field(
         default=(), description="Exact or affine colour operations."
     )
@@ -228,8 +138,12 @@ class EvaluateBlock(Model):
 
     domain: Axis[str] = Field(description="Datasets to evaluate on.")
     labels: Axis[Sized] = Field(description="Label budgets: 50, 1k, 10%, all.")
-    draw: Axis[Literal["uniform", "stratified"]] = Field(
-        default=("uniform",), description="Draw of the budget."
+    draw: Axis[Draw] = Field(default=("uniform",), description="Draw of the budget.")
+    imbalance: Axis[Imbalance] = Field(
+        default=(1.0,), description="Long tail of the budget: its largest class over its smallest."
+    )
+    corruption: Axis[Corruption] = Field(
+        default=("none",), description="Damage done to the test images; the labelled ones stay clean."
     )
     protocol: Axis[Literal["linear"]] = Field(default=("linear",), description="How features are judged.")
     seed: Axis[Seed] = Field(default=(0,), description="Draw of the budget and of the folds.")
@@ -268,6 +182,11 @@ class Outline(Model):
     exclude: tuple[Any, ...] = Field(
         default=(),
         description="Rules over results columns; a cell that fits all of a rule's values is left out.",
+    )
+    leakage: Literal["drop", "report"] = Field(
+        default="drop",
+        description="Training images that are also test images of an evaluation: left out of pretraining"
+        " (drop) or only reported.",
     )
     compute: Any = Field(default=Compute(), description="Resources; they change no result's identity.")
 

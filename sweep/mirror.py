@@ -21,6 +21,7 @@ from sweep.tracking import MirrorRun, Tracker, local_uri
 
 # The writer looks for finished stages this often; each look is a few stat calls.
 _EVERY_S = 3.0
+_ARTIFACTS = ("encoder.safetensors", "encoder.json", "images.png")
 
 
 class TrackerError(SweepError):
@@ -70,6 +71,8 @@ def training_run(node: Node, store: Store) -> MirrorRun | None:
         "domain": "+".join(node.datasets),
         "images": str(sum(part.images for part in node.spec.parts)),
         "subset_seed": str(node.spec.parts[0].subset_seed),
+        "subset_draw": node.spec.parts[0].draw,
+        "imbalance": _text(node.spec.parts[0].imbalance),
         "corruption": node.spec.corruption,
         "mode": manifest.run.mode,
         "workers": str(manifest.run.workers),
@@ -83,7 +86,7 @@ def training_run(node: Node, store: Store) -> MirrorRun | None:
         params=params,
         metrics=tuple(metrics),
         tags={"ssl_sweep.kind": "training", "ssl_sweep.pretrain_id": node.id},
-        artifacts=(folder / "encoder.safetensors", folder / "encoder.json"),
+        artifacts=tuple(folder / name for name in _ARTIFACTS if (folder / name).exists()),
     )
 
 

@@ -27,12 +27,14 @@ __all__ = ["Node", "Plan", "State", "plan"]
 
 @dataclass(frozen=True)
 class Plan:
-    """`nodes` in topological order, `cell_nodes` from a cell's id to its probe's."""
+    """`nodes` in topological order, `cell_nodes` from a cell's id to its probe's; `notes` are worth knowing
+    before a run."""
 
     sweep: str
     cells: tuple[Cell, ...]
     nodes: tuple[Node, ...]
     cell_nodes: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def by_id(self) -> Mapping[str, Node]:
@@ -67,6 +69,7 @@ class Plan:
         return {
             "schema_version": PLAN_SCHEMA_VERSION,
             "sweep": self.sweep,
+            "notes": list(self.notes),
             "cells": len(self.cells),
             "stages": len(self.nodes),
             "pretrainings": len(self.pretrainings),
@@ -88,7 +91,7 @@ class Plan:
         }
 
 
-def plan(cells: Iterable[Cell], store: Store, sweep: str = "") -> Plan:
+def plan(cells: Iterable[Cell], store: Store, sweep: str = "", notes: tuple[str, ...] = ()) -> Plan:
     """The stages of `cells`, each with its state in `store`. Reads the store, changes nothing.
 
     StoreError where a finished stage of the same id holds another spec than the one asked.
@@ -112,6 +115,7 @@ def plan(cells: Iterable[Cell], store: Store, sweep: str = "") -> Plan:
         cells=cells,
         nodes=tuple(replace(n, reason=why[n.id]) if n.state == "to_run" else n for n in nodes),
         cell_nodes={cell.id: cell.probe_id for cell in cells},
+        notes=notes,
     )
 
 
@@ -127,11 +131,11 @@ def _nodes(cells: tuple[Cell, ...]) -> Iterable[Node]:
         if cell.probe_id in probes:
             continue
         probes[cell.probe_id] = cell
-        if cell.probe.train_features in features:
+        if cell.probe.train_features in features and cell.probe.test_features in features:
             continue
         encoder, data = cell.pretraining.id, cell.evaluation.fingerprint
         features[cell.probe.train_features] = (FeatureSpec(encoder, data, "train"), cell)
-        features[cell.probe.test_features] = (FeatureSpec(encoder, data, "test"), cell)
+        features[cell.probe.test_features] = (FeatureSpec(encoder, data, "test", cell.corruption), cell)
         pretrainings.setdefault(cell.pretraining.id, cell.pretraining)
     for id, by_name in datasets.items():
         names = tuple(sorted(by_name))
@@ -144,7 +148,8 @@ def _nodes(cells: tuple[Cell, ...]) -> Iterable[Node]:
         yield Node.waiting(id, "pretrain", pretraining.spec, upstream, pretraining.label, names, infos)
     for id, (feature, cell) in features.items():
         infos = [*cell.pretraining.datasets, cell.evaluation]
-        label = f"{cell.pretraining.label} → {cell.evaluation.name} {feature.split}"
+        damage = "" if feature.corruption == "none" else f" {feature.corruption}"
+        label = f"{cell.pretraining.label} → {cell.evaluation.name} {feature.split}{damage}"
         upstream = (feature.encoder, cell.evaluation.prepare_id)
         yield Node.waiting(id, "features", feature, upstream, label, (cell.evaluation.name,), infos)
     for id, cell in probes.items():

@@ -5,34 +5,63 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from data_ops.corruptions import parse_corruption
 from sweep.catalog import read_catalog
 from sweep.cells import Cell
 from sweep.errors import GridError
 from sweep.expand import expand_all
 from sweep.grid import Grid, read_grid
+from sweep.leakage import guard
 from sweep.plan import Plan, plan
 from sweep.store import Store
 
 
 def plan_grid(path: str | Path, overrides: Iterable[str], store: Store) -> tuple[Grid, Plan]:
     """The grid and its plan; GridError with all that is wrong with the file, its names and its sizes."""
-    grid, cells = expand_grid(path, overrides, store)
-    return grid, plan(cells, store, grid.name)
+    grid, cells, notes = _expand(path, overrides, store)
+    return grid, plan(cells, store, grid.name, notes)
+
+
+def plan_in(path: str | Path, overrides: Iterable[str], store_uri: str) -> tuple[Plan, Store]:
+    """The plan of a grid and the store that it was read from."""
+    store = Store(store_uri)
+    return plan_grid(path, overrides, store)[1], store
 
 
 def expand_grid(
     path: str | Path, overrides: Iterable[str] = (), store: Store | None = None
 ) -> tuple[Grid, tuple[Cell, ...]]:
     """The grid and its cells. Without a store every dataset counts as unprepared."""
+    grid, cells, _ = _expand(path, overrides, store)
+    return grid, cells
+
+
+def _expand(
+    path: str | Path, overrides: Iterable[str], store: Store | None
+) -> tuple[Grid, tuple[Cell, ...], tuple[str, ...]]:
     grid, problems = read_grid(path, overrides)
     catalog, unreadable = read_catalog(grid, store)
+    pretrained = {name for e in grid.pretrain for pool in e.value.domain for name in pool.names}
+    evaluated = {name for e in grid.evaluate for name in e.value.domain}
+    catalog, notes = guard(catalog, pretrained, evaluated, grid.leakage, store)
     cells, impossible = expand_all(grid, catalog)
     found = [*problems, *unreadable, *impossible]
     if not cells and not found:
         found.append(grid.source.problem((), "the grid has no cell"))
     if found:
         raise GridError(found)
-    return grid, cells
+    return grid, cells, (*notes, *_without_effect(cells))
+
+
+def _without_effect(cells: Iterable[Cell]) -> list[str]:
+    """Corruptions that leave images of the given size as they are."""
+    found: dict[str, None] = {}
+    for cell in cells:
+        size = cell.pretraining.spec.config.image_size
+        for text in (cell.pretraining.spec.corruption, cell.corruption):
+            if text != "none" and parse_corruption(text).changes_nothing(size):
+                found[f"corruption {text} changes nothing in images of {size} pixels"] = None
+    return list(found)
 
 
 def validate_grid(path: str | Path, overrides: Iterable[str] = ()) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from rich.console import Console
@@ -17,6 +19,7 @@ from sweep.listener import duration
 from sweep.plan import Plan
 from sweep.specs import STAGES
 from sweep.status import Status
+from sweep.store import DEFAULT_STORE
 from sweep.summary import summary
 
 if TYPE_CHECKING:
@@ -59,8 +62,8 @@ def print_plan(plan: Plan, estimate: Estimate, out: Console) -> None:
         out.print(f"  {node.id}  {node.stage:<8}  {node.reason:<14}  {escape(node.label)}")
     if len(waiting) > _STAGE_ROWS_SHOWN:
         out.print(f"  … and {len(waiting) - _STAGE_ROWS_SHOWN} more (--json lists all)")
-    for line in estimate.lines():
-        out.print(line)
+    for line in (*estimate.lines(), *plan.notes):
+        out.print(escape(line))
     if plan.prepares:
         out.print("Datasets are not prepared yet: ids below them are provisional until they are.")
 
@@ -86,6 +89,12 @@ def print_run(result: RunResult, out: Console, err: Console, again: Sequence[str
     store = [*again[again.index("--store") :]] if "--store" in again else []
     err.print(f"next: {_shell(again, 'results')} --format csv", soft_wrap=True)
     err.print(f"      {shlex.join(['ssl-sweep', 'ui', *store])}", soft_wrap=True)
+
+
+def again(command: str, grid: Path, overrides: Sequence[str], store_uri: str) -> list[str]:
+    """The arguments that name a sweep again, for hints."""
+    store = [] if store_uri == DEFAULT_STORE else ["--store", store_uri]
+    return ["ssl-sweep", command, str(grid), *overrides, *store]
 
 
 def _shell(again: Sequence[str], command: str) -> str:
@@ -159,9 +168,26 @@ def print_status(status: Status, out: Console) -> None:
         )
 
 
-def print_check(check: Check, out: Console) -> None:
-    """One line of the doctor, and its hint."""
-    colour = {"ok": "green", "note": "yellow", "problem": "red"}[check.state]
-    out.print(f"[{colour}]{check.state:<8}[/{colour}] {check.name:<9} {escape(check.detail)}", soft_wrap=True)
-    if check.hint:
-        out.print(f"{'':18}hint: {escape(check.hint)}", soft_wrap=True)
+def print_checks(checks: Iterable[Check], out: Console) -> int:
+    """A line of the doctor for each check, and its hint; the exit code."""
+    problems = False
+    for check in checks:
+        colour = {"ok": "green", "note": "yellow", "problem": "red"}[check.state]
+        line = f"[{colour}]{check.state:<8}[/{colour}] {check.name:<9} {escape(check.detail)}"
+        out.print(line, soft_wrap=True)
+        if check.hint:
+            out.print(f"{'':18}hint: {escape(check.hint)}", soft_wrap=True)
+        problems = problems or check.state == "problem"
+    return 1 if problems else 0
+
+
+def show_results(table: pa.Table, form: str, output: Path | None, out: Console) -> None:
+    """The table in one of the forms of `ssl-sweep results`, on stdout or in a file."""
+    from sweep.results import save_results, write_results  # with pyarrow, which planning does without
+
+    if form == "table" and output is None:
+        print_table(table, out)
+    elif output is None:
+        write_results(table, form, sys.stdout.buffer)
+    else:
+        save_results(table, form, output)

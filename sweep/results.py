@@ -2,7 +2,8 @@
 
 Sorted by (cell_id, level), without times, so it is the same bytes as long as nothing ran. A cell that is not
 finished has its rows too, with a status instead of numbers: one per level once its dataset is prepared, else
-one row without a level. `level_index` counts levels from the finest, 0.
+one row without a level. `level_index` counts levels from the finest, 0; `missing_classes` of the finest level
+had no image in the label budget.
 """
 
 from __future__ import annotations
@@ -77,6 +78,13 @@ SCHEMA = pa.schema(
         ("view_mode", pa.string()),
         ("precision", pa.string()),
         ("level_index", pa.int64()),
+        ("eval_corruption", pa.string()),
+        ("label_imbalance", pa.float64()),
+        ("subset_draw", pa.string()),
+        ("imbalance", pa.float64()),
+        ("pool_shares", pa.string()),
+        ("missing_classes", pa.int64()),
+        ("views", pa.string()),
     ]
 )
 AXES = tuple(
@@ -121,7 +129,13 @@ def _rows(cell: Cell, store: Store, status: CellStatus) -> Iterator[Row]:
         return
     for index, level in enumerate(cell.evaluation.levels):
         found = manifest.outputs["levels"][level]
-        facts = {"level": level, "level_index": index, "n_test": found["n_test"], "status": "complete"}
+        facts: dict[str, Value] = {
+            "level": level,
+            "level_index": index,
+            "n_test": found["n_test"],
+            "status": "complete",
+        }
+        facts["missing_classes"] = len(manifest.outputs.get("missing_classes", ()))
         yield {**axes, **facts, **{name: _number(found[name]) for name in METRICS}}
 
 

@@ -10,7 +10,8 @@ from data_ops.corruptions import parse_corruption
 from data_ops.errors import DataError
 from sweep.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS, Cell, Pretraining, Value
 from sweep.errors import Located, did_you_mean
-from sweep.grid_model import Rule, Scalar
+from sweep.grid_axes import Scalar
+from sweep.grid_model import Rule
 from sweep.sizes import parse_size
 from sweep.yaml_source import Path_, YamlSource
 
@@ -65,7 +66,7 @@ def _wanted(column: str, value: Scalar) -> str:
             return parse_size(value).canonical
         case "pretrain_domain":
             return "+".join(sorted(str(value).split("+")))
-        case "corruption":
+        case "corruption" | "eval_corruption":
             return parse_corruption(str(value)).canonical
         case _:
             return _spelling(value)

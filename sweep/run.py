@@ -152,6 +152,8 @@ class _Sweep:
                 self._forget_failures(plan, prepared=True)
             # What is provisional now needs a dataset that could not be prepared.
             ready = [node for node in plan.nodes if node.stage != "prepare" and not node.provisional]
+            for note in plan.notes:
+                self._listener.say(note)
             self._listener.planned(ready, self._store.root)
             mirror = Mirror(plan, self._store, self._tracking_uri)
             mirror.start()

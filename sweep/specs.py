@@ -34,11 +34,16 @@ class PrepareSpec:
 
 @dataclass(frozen=True)
 class PoolPart:
-    """`images` training images of one dataset: the first of the permutation of `subset_seed`."""
+    """`images` training images of one dataset: the first of the permutation of `subset_seed`, arranged by
+    `draw` and `imbalance` (see `data_ops.subsets`), without the test images of the datasets in `avoid`
+    (fingerprints, sorted; only those that share images with this one)."""
 
     fingerprint: str
     images: int
     subset_seed: int = 0
+    draw: Literal["uniform", "stratified"] = "uniform"
+    imbalance: float = 1.0
+    avoid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,13 @@ class PretrainSpec:
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Features of one split of one dataset under the encoder of a pretrain stage."""
+    """Features of one split of one dataset, corrupted or clean, under the encoder of a pretrain stage."""
 
     encoder: str
     fingerprint: str
     split: Literal["train", "test"]
+    corruption: str = "none"
+    corruption_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ class ProbeSpec:
     draw: Literal["uniform", "stratified"]
     seed: int
     config: ProbeConfig
+    imbalance: float = 1.0
 
 
 Spec = PrepareSpec | PretrainSpec | FeatureSpec | ProbeSpec

@@ -9,17 +9,18 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_ops.corruptions import corrupt, parse_corruption
-from data_ops.dataset import PreparedDataset
+from data_ops.corruptions import parse_corruption
+from data_ops.dataset import DatasetManifest, PreparedDataset
+from data_ops.pool import CorruptedImages, ImagePool, Share
 from data_ops.prepare import prepare
-from data_ops.subsets import label_budget, subset
+from data_ops.subsets import label_budget
 from sweep.backend import Outcome
 from sweep.errors import first_line
 from sweep.files import whole
@@ -32,7 +33,12 @@ from sweep.store import Store
 
 if TYPE_CHECKING:
     from ssl_core.reporter import Reporter
-    from ssl_core.trainer import TrainingImages
+
+
+CONTACT_SHEET = "images.png"
+"""Beside an encoder: some of the images it was trained on, corrupted and as views."""
+SUBSET = "subset.npy"
+"""Beside an encoder: the ids of the images it was trained on."""
 
 
 class StageInterrupted(Exception):
@@ -68,7 +74,7 @@ def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> 
 def _perform(node: Node, runtime: Runtime, store: Store, inputs: dict[str, Any]) -> None:
     match node.spec:
         case PrepareSpec():
-            _prepare(node, node.spec, store)
+            prepare_dataset(node.id, node.spec, store)
         case PretrainSpec():
             _initialise(node, node.spec, runtime, store)
         case FeatureSpec():
@@ -77,11 +83,18 @@ def _perform(node: Node, runtime: Runtime, store: Store, inputs: dict[str, Any])
             _probe(node, node.spec, runtime, store, inputs)
 
 
-def _prepare(node: Node, spec: PrepareSpec, store: Store) -> None:
+def prepare_dataset(
+    id: str,
+    spec: PrepareSpec,
+    store: Store,
+    on_progress: Callable[[int, int], None] | None = None,
+    threads: int = 1,
+) -> DatasetManifest:
+    """Write a dataset's prepared copy and commit it; `on_progress(done, total)` in images."""
     started = time.time()
-    manifest = prepare(spec.source, spec.size, store.path("prepare", node.id) / "data")
-    outputs = asdict(manifest)
-    store.commit("prepare", node.id, spec, node.upstream, outputs, run_record(started))
+    manifest = prepare(spec.source, spec.size, store.path("prepare", id) / "data", on_progress, threads)
+    store.commit("prepare", id, spec, (), asdict(manifest), run_record(started))
+    return manifest
 
 
 def open_dataset(runtime: Runtime, store: Store, fingerprint: str) -> PreparedDataset:
@@ -89,24 +102,20 @@ def open_dataset(runtime: Runtime, store: Store, fingerprint: str) -> PreparedDa
     return PreparedDataset(store.path("prepare", runtime.datasets[fingerprint]) / "data")
 
 
-def training_images(spec: PretrainSpec, runtime: Runtime, store: Store) -> TrainingImages:
-    """The pool of a pretraining, decoded and corrupted, in memory and in the order of the image keys.
-
-    The order makes the training independent of how the pool was written down.
-    """
-    from ssl_core.trainer import TrainingImages
-
-    images, keys = [], []
-    for part in spec.parts:
-        data = open_dataset(runtime, store, part.fingerprint)
-        positions = np.sort(subset(data.keys("train"), part.images, part.subset_seed))
-        images.append(data.images("train")[positions])
-        keys.append(data.keys("train")[positions])
-    pool, pool_keys = np.concatenate(images), np.concatenate(keys)
-    order = np.argsort(pool_keys, kind="stable")
-    pool, pool_keys = pool[order], pool_keys[order]
-    corruption = parse_corruption(spec.corruption)
-    return TrainingImages(corrupt(pool, pool_keys, corruption, spec.corruption_seed), pool_keys)
+def training_images(spec: PretrainSpec, runtime: Runtime, store: Store) -> ImagePool:
+    """The pool of a pretraining, decoded and corrupted."""
+    shares = [
+        Share(
+            data=open_dataset(runtime, store, part.fingerprint),
+            images=part.images,
+            seed=part.subset_seed,
+            draw=part.draw,
+            imbalance=part.imbalance,
+            avoid=[open_dataset(runtime, store, fingerprint) for fingerprint in part.avoid],
+        )
+        for part in spec.parts
+    ]
+    return ImagePool(shares, parse_corruption(spec.corruption), spec.corruption_seed)
 
 
 def run_training(runtime: Runtime, node: Node, plan: TrainPlan, reporter: Reporter) -> None:
@@ -117,7 +126,7 @@ def run_training(runtime: Runtime, node: Node, plan: TrainPlan, reporter: Report
     """
 
     from ssl_core.distributed import rank
-    from ssl_core.trainer import Interrupted, pretrain
+    from ssl_core.trainer import Interrupted, TrainingImages, pretrain
 
     spec = node.spec
     assert isinstance(spec, PretrainSpec)
@@ -125,10 +134,13 @@ def run_training(runtime: Runtime, node: Node, plan: TrainPlan, reporter: Report
     folder = store.path("pretrain", node.id)
     started = time.time()
     device = _device(runtime)
+    images = training_images(spec, runtime, store)
+    if rank() == 0:
+        _describe(images, spec, folder)
     try:
         summary = pretrain(
             spec.config,
-            training_images(spec, runtime, store),
+            TrainingImages(images, images.keys),
             folder,
             reporter,
             backend=runtime.backend,
@@ -151,6 +163,16 @@ def run_training(runtime: Runtime, node: Node, plan: TrainPlan, reporter: Report
             shutil.rmtree(folder / leftover, ignore_errors=True)
 
 
+def _describe(images: ImagePool, spec: PretrainSpec, folder: Path) -> None:
+    """What the network will see: which images, and for some their corruption and views."""
+    from data_ops.training_sheet import training_sheet
+
+    with whole(folder / SUBSET) as partial, partial.open("wb") as file:
+        np.save(file, images.ids())
+    with whole(folder / CONTACT_SHEET) as partial:
+        partial.write_bytes(training_sheet(images, spec.config.views, spec.config.seed))
+
+
 def _device(runtime: Runtime) -> str:
     """``cuda`` or ``cpu``; a GPU that was reserved and cannot be used is an error, not a slow training."""
     import torch
@@ -166,7 +188,7 @@ def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) 
     from ssl_core.random_encoder import random_encoder
 
     started = time.time()
-    images = training_images(spec, runtime, store).images
+    images = training_images(spec, runtime, store)
     export_encoder(random_encoder(spec.config, images), spec.config, store.path("pretrain", node.id))
     store.commit("pretrain", node.id, spec, node.upstream, {}, run_record(started))
 
@@ -182,7 +204,13 @@ def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> N
     encoder = load_encoder(store.path("pretrain", spec.encoder))
     device = _device(runtime)
     with whole(folder / "x.npy") as partial:
-        shape = extract_features(encoder, data.images(spec.split), partial, device=device)
+        images = CorruptedImages(
+            data.images(spec.split),
+            data.keys(spec.split),
+            parse_corruption(spec.corruption),
+            spec.corruption_seed,
+        )
+        shape = extract_features(encoder, images, partial, device=device)
     with whole(folder / "ids.npy") as partial, partial.open("wb") as file:
         np.save(file, data.ids(spec.split))
     store.commit(
@@ -205,14 +233,25 @@ def _probe(node: Node, spec: ProbeSpec, runtime: Runtime, store: Store, inputs: 
     manifest = data.manifest
     finest = manifest.levels[0]
     n_classes = manifest.n_classes()
-    drawn = label_budget(data.keys("train"), y_train, spec.n_labels, spec.seed, draw=spec.draw)
+    drawn = np.sort(
+        label_budget(
+            data.keys("train"),
+            y_train,
+            spec.n_labels,
+            spec.seed,
+            draw=spec.draw,
+            imbalance=spec.imbalance,
+        )
+    )
+    groups = data.groups("train")
     fit = fit_linear_probe(
-        x_train[np.sort(drawn)],
-        y_train[np.sort(drawn)],
+        x_train[drawn],
+        y_train[drawn],
         x_test,
         n_classes=n_classes,
         seed=spec.seed,
         config=spec.config,
+        groups=None if groups is None else groups[drawn],
     )
     levels = {finest: asdict(score(y_test, fit.top5, n_classes))}
     for level, parents in zip(manifest.levels[1:], manifest.parents, strict=True):

@@ -176,12 +176,9 @@ class Store:
             files=files,
             run=run,
         )
-        folder = self.path(stage, id)
-        final = folder / "manifest.json"
-        before = self.manifest(stage, id)
-        if before is not None and before.files == files:
+        final = self.path(stage, id) / "manifest.json"
+        if not _withdraw_stale(final, files):
             return False
-        final.unlink(missing_ok=True)  # damaged, or of files that were lost and have just been made again
         if not _write_exclusive(final, json.dumps(asdict(manifest), allow_nan=False)):
             return False
         self.clear_failure(stage, id)
@@ -277,6 +274,36 @@ def _sync(path: Path) -> int:
         return os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
+
+
+def _withdraw_stale(final: Path, files: Mapping[str, int]) -> bool:
+    """Takes away a manifest that is damaged, or of files that were lost and have just been made again.
+
+    False where a sound manifest of these `files` is there: another process has finished the stage. That may
+    happen at any moment, so what is taken away is looked at again, and put back if it is sound.
+    """
+
+    def sound(path: Path) -> bool:
+        try:
+            return Manifest.from_json(json.loads(path.read_bytes())).files == files
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return False
+
+    try:
+        if sound(final):
+            return False
+        aside = temporary(final.parent, "manifest")
+        os.rename(final, aside)
+    except FileNotFoundError:
+        return True
+    try:
+        if not sound(aside):
+            return True
+        with contextlib.suppress(FileExistsError):
+            os.link(aside, final)
+        return False
+    finally:
+        aside.unlink()
 
 
 def _write_exclusive(final: Path, text: str) -> bool:

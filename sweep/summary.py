@@ -27,6 +27,10 @@ _SETTINGS = (
     "blur",
     "view_mode",
     "precision",
+    "views",
+    "subset_draw",
+    "imbalance",
+    "pool_shares",
 )
 
 
@@ -65,7 +69,10 @@ def summary(table: pa.Table) -> list[SummaryRow]:
 
 
 def _largest_budgets(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    """The rows at each domain's largest budget, each probe once, of one kind of draw."""
+    """The rows at each domain's largest budget, each probe once, of one kind of draw, on clean test images
+    and balanced labels where there are such."""
+    for column, usual in (("eval_corruption", "none"), ("label_imbalance", 1.0)):
+        rows = [row for row in rows if row[column] == usual] or rows
     largest: dict[str, int] = {}
     for row in rows:
         largest[row["eval_domain"]] = max(largest.get(row["eval_domain"], 0), row["n_labels"])

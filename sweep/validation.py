@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from sweep.errors import Located, did_you_mean
-from sweep.grid_model import Model
+from sweep.grid_axes import Model
 from sweep.yaml_source import Path_, YamlSource
 
 M = TypeVar("M", bound=Model)

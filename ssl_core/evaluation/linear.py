@@ -51,15 +51,16 @@ def fit_linear_probe(
     n_classes: int,
     seed: int,
     config: ProbeConfig,
+    groups: Ints | None = None,
 ) -> ProbeFit:
     """Fit on the whole budget, x_train (n, d) and y_train (n,), and rank the classes of x_test (n_test,
     d).
 
     Features are standardised by the budget's own mean and deviation (inside each fold by the fold's), in
-    float64. C is chosen by `choose_c`; `seed` draws its folds. The final fit starts from zero, so it is a
-    plain scikit-learn pipeline's. Classes of `n_classes` without a label are never predicted; with one
-    class only, all test images are of it. ValueError for features that are not finite, labels out of
-    range, or shapes that do not fit.
+    float64. C is chosen by `choose_c`; `seed` draws its folds, which keep each of the `groups` (n,) whole.
+    The final fit starts from zero, so it is a plain scikit-learn pipeline's. Classes of `n_classes` without
+    a label are never predicted; with one class only, all test images are of it. ValueError for features that
+    are not finite, labels out of range, or shapes that do not fit.
     """
     started = time.perf_counter()
     y = np.asarray(y_train)
@@ -74,7 +75,7 @@ def fit_linear_probe(
         return ProbeFit(
             top5=top5, C=FIXED_C, converged=True, n_iter=0, missing_classes=missing, seconds=seconds
         )
-    c, chosen_well = choose_c(x, y, seed=seed, config=config)
+    c, chosen_well = choose_c(x, y, seed=seed, config=config, groups=groups)
     path = _Path(x, y, config)
     converged = path.fit(c)
     return ProbeFit(
@@ -88,17 +89,30 @@ def fit_linear_probe(
 
 
 def choose_c(
-    x: npt.NDArray[np.float64], y: npt.NDArray[np.integer], *, seed: int, config: ProbeConfig
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.integer],
+    *,
+    seed: int,
+    config: ProbeConfig,
+    groups: Ints | None = None,
 ) -> tuple[float, bool]:
     """The C of `config.cs` with the most correct predictions over stratified folds, the smallest one among
     equals, and whether all fits it was chosen by converged.
 
-    FIXED_C below 3 labels a fold or 2 labels a class on average: folds would be too small to choose by.
+    FIXED_C below 3 labels a fold, 2 labels a class on average or one group a fold: folds would be too
+    small to choose by. Rows of one group (a patient, a scene; -1 is none) are always in one fold.
     Each fit starts from the one of the C before.
     """
     if len(y) < max(3 * config.folds, 2 * len(np.unique(y))):
         return FIXED_C, True
-    fold = _folds(y, seed, config.folds)
+    if groups is None:
+        fold = _folds(y, seed, config.folds)
+    else:
+        rows = np.arange(len(groups))
+        groups = np.where(groups < 0, groups.max() + 1 + rows, groups)  # without a group: one of its own
+        if len(np.unique(groups)) < config.folds:
+            return FIXED_C, True
+        fold = _group_folds(y, groups, seed, config.folds)
     paths = [_Path(x[fold != k], y[fold != k], config) for k in range(config.folds)]
     held_out = [(x[fold == k], y[fold == k]) for k in range(config.folds)]
     best_c, best_hits, converged = config.cs[0], -1, True
@@ -153,6 +167,18 @@ def _folds(y: npt.NDArray[np.integer], seed: int, folds: int) -> Ints:
     order = shuffled[np.argsort(y[shuffled], kind="stable")]
     fold = np.empty(len(y), dtype=np.int64)
     fold[order] = np.arange(len(y)) % folds
+    return fold
+
+
+def _group_folds(y: npt.NDArray[np.integer], groups: Ints, seed: int, folds: int) -> Ints:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    fold = np.empty(len(y), dtype=np.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class with fewer rows than folds is no news here
+        splits = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(y, y, groups)
+        for k, (_, held_out) in enumerate(splits):
+            fold[held_out] = k
     return fold
 
 

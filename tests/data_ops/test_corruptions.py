@@ -9,7 +9,20 @@ from data_ops import synthetic
 from data_ops.corruptions import Corruption, corrupt, parse_corruption
 from data_ops.errors import DataError
 
-ALL = ["none", "downsample-2x", "downsample-4x", "downsample-1.5x", "jpeg", "jpeg-30", "salt-and-pepper-0.2"]
+ALL = [
+    "none",
+    "resize-20",
+    "downsample-2x",
+    "downsample-4x",
+    "downsample-1.5x",
+    "jpeg",
+    "jpeg-30",
+    "salt-and-pepper-0.2",
+    "gaussian-noise",
+    "gaussian-blur",
+    "grayscale",
+    "grayscale-0.5",
+]
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +87,10 @@ def test_jpeg_error_falls_with_quality(images):
         ("downsample-1.50x", "downsample-1.5x"),
         ("salt-and-pepper", "salt-and-pepper-0.01"),
         ("salt-and-pepper-.05", "salt-and-pepper-0.05"),
+        ("resize", "resize-256"),
+        ("gaussian-noise", "gaussian-noise-0.1"),
+        ("gaussian-blur", "gaussian-blur-1"),
+        ("grayscale", "grayscale-1"),
     ],
 )
 def test_canonical_text(text, canonical):
@@ -87,7 +104,10 @@ def test_canonical_text(text, canonical):
         ("jpg", "did you mean 'jpeg'"),
         ("salt-and-peper", "did you mean 'salt-and-pepper'"),
         ("downsample-2", "did you mean 'downsample-2x'"),
-        ("downsample", "There are none, downsample-2x"),
+        ("downsample", "There are none, resize, downsample-2x"),
+        ("resize-0", "whole number of pixels"),
+        ("gaussian-blur-0", "must be above 0"),
+        ("grayscale-1.5", "at most 1"),
         ("none-3", "no corruption 'none-3'"),
         ("jpeg-0", "from 1 to 100"),
         ("jpeg-10.5", "whole number"),
@@ -99,3 +119,33 @@ def test_canonical_text(text, canonical):
 def test_bad_text(text, message):
     with pytest.raises(DataError, match=message):
         parse_corruption(text)
+
+
+def test_gaussian_noise_has_its_deviation_and_follows_key_and_seed(images):
+    gray = np.full_like(images, 128)
+    kind = parse_corruption("gaussian-noise-0.1")
+    noise = corrupt(gray, KEYS, kind, seed=0).astype(float) - 128
+    assert abs(noise.std() - 25.5) < 0.2 and abs(noise.mean()) < 0.2
+    assert abs(np.corrcoef(noise[:, :, :-1].ravel(), noise[:, :, 1:].ravel())[0, 1]) < 0.01  # white
+    assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1
+    assert not np.array_equal(corrupt(gray, KEYS, kind, 0), corrupt(gray, KEYS, kind, 1))
+
+
+def test_grayscale_is_pillows_and_a_share_lies_between(images):
+    from PIL import Image
+
+    gray = corrupt(images, KEYS, parse_corruption("grayscale"), 0)
+    luma = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in images])
+    assert (gray[..., 0] == gray[..., 1]).all() and (gray[..., 1] == gray[..., 2]).all()
+    assert np.abs(gray[..., 0].astype(int) - luma).max() <= 1
+    half = corrupt(images, KEYS, parse_corruption("grayscale-0.5"), 0).astype(int)
+    assert np.abs(half - (gray.astype(int) + images) / 2).max() <= 1
+
+
+def test_the_control_changes_nothing_where_images_are_that_small_already(images):
+    control, smaller = parse_corruption("resize-32"), parse_corruption("resize-16")
+    assert control.changes_nothing(32) and not smaller.changes_nothing(32)
+    assert np.array_equal(corrupt(images, KEYS, control, 0), images)
+    twice = corrupt(images, KEYS, parse_corruption("downsample-2x"), 0)
+    assert np.array_equal(corrupt(images, KEYS, smaller, 0), twice)
+    assert parse_corruption("downsample-1.01x").changes_nothing(32)

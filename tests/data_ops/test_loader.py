@@ -1,18 +1,27 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
 import threading
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from data_ops.errors import DataError
+from data_ops.hashing import hash64
 from data_ops.loader import ViewBatch, ViewLoader, epoch_permutation
-from data_ops.torch_views import TorchViews
-from data_ops.views import ViewParams, simclr_policy
+from data_ops.policies import named_policy
+from data_ops.torch_views import TorchViews, pixels_to_input
+from data_ops.view_backend import ViewBackend
+from data_ops.views import ViewParams, sample_params, simclr_policy
 
 N, BATCH = 45, 8
 KEYS = np.random.default_rng(1).permutation(10_000)[:N].astype(np.uint64)
@@ -30,8 +39,16 @@ def loader_threads() -> list[threading.Thread]:
 
 
 def equal(a: ViewBatch, b: ViewBatch) -> bool:
-    places = (a.step, a.epoch) == (b.step, b.epoch)
-    return places and torch.equal(a.view1, b.view1) and torch.equal(a.view2, b.view2)
+    places = (a.step, a.epoch) == (b.step, b.epoch) and np.array_equal(a.index, b.index)
+    return places and all(map(torch.equal, a.views, b.views)) and len(a.views) == len(b.views)
+
+
+def joined(shares: Sequence[ViewBatch]) -> ViewBatch:
+    """The ranks' parts of one step, put together."""
+    views = tuple(torch.cat(parts) for parts in zip(*(share.views for share in shares), strict=True))
+    return ViewBatch(
+        shares[0].step, shares[0].epoch, views, np.concatenate([share.index for share in shares])
+    )
 
 
 class Recording:
@@ -64,6 +81,135 @@ def test_permutations_are_full_and_differ_by_epoch_and_seed() -> None:
     assert np.array_equal(orders[1], epoch_permutation(1000, 0, 1))
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.integers(4, 60),
+    batch=st.sampled_from([4, 8, 12]),
+    seed=st.integers(0, 2**63 - 1),
+    data=st.data(),
+)
+def test_any_run_is_the_same_however_it_is_cut(n: int, batch: int, seed: int, data: st.DataObject) -> None:
+    """Order, images and views under 1, 2 and 4 ranks, and from any step on, are those of an undisturbed
+    run."""
+    assume(n >= batch)
+    keys = hash64(seed, np.arange(n))
+    images = np.random.default_rng(seed).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
+    views = TorchViews(simclr_policy(8))
+
+    def batches(first: int, last: int, rank: int = 0, world: int = 1) -> list[ViewBatch]:
+        loader = ViewLoader(images, keys, batch=batch, seed=seed, views=views, rank=rank, world=world)
+        return list(loader.batches(first, last))
+
+    steps = n // batch
+    whole = batches(0, 3 * steps)
+    orders = [np.concatenate([b.index for b in whole if b.epoch == epoch]) for epoch in range(3)]
+    for epoch, order in enumerate(orders):
+        assert len(np.unique(order)) == steps * batch
+        assert np.array_equal(order, epoch_permutation(n, seed, epoch)[: steps * batch])
+    if steps * batch >= 12:  # of fewer images two orders may well be equal
+        assert len({order.tobytes() for order in orders}) == 3
+    cut = data.draw(st.integers(0, 3 * steps), label="cut")
+    assert all(map(equal, whole[cut:], batches(cut, 3 * steps)))
+    for world in (2, 4):
+        parts = [batches(cut, 3 * steps, rank, world) for rank in range(world)]
+        assert all(equal(one, joined(shares)) for one, *shares in zip(whole[cut:], *parts, strict=True))
+
+
+def test_positions_lead_to_the_images_of_a_batch() -> None:
+    for batch in loader(views=TorchViews(named_policy("evaluation", 16)[0])).batches(0, 7):
+        assert batch.index.dtype == np.int64 and batch.index.shape == (BATCH,)
+        assert torch.allclose(batch.view1, pixels_to_input(IMAGES[batch.index]), atol=2e-5)
+
+
+@pytest.mark.parametrize("n_views", [1, 2, 5])
+def test_any_number_of_views(n_views: int) -> None:
+    for batch, usual in zip(loader(n_views=n_views).batches(3, 6), loader().batches(3, 6), strict=True):
+        assert len(batch.views) == n_views
+        assert all(map(torch.equal, batch.views, usual.views[:n_views]))  # more views change no other
+        assert len({view.numpy().tobytes() for view in batch.views}) == n_views
+
+
+def test_the_second_of_one_view_is_not_there() -> None:
+    batch = next(loader(n_views=1).batches(0, 1))
+    assert torch.equal(batch.view1, batch.views[0])
+    with pytest.raises(DataError, match="one view; ask the loader for n_views=2"):
+        _ = batch.view2
+
+
+def test_a_back_end_for_each_view() -> None:
+    policies = named_policy("byol", 16)
+    batch = next(loader(views=[TorchViews(policy) for policy in policies]).batches(0, 1))
+    for number, policy in enumerate(policies):
+        p = sample_params(policy, 0, 0, KEYS[batch.index], number)
+        assert torch.equal(batch.views[number], TorchViews(policy).render(IMAGES[batch.index], p))
+    one = [TorchViews(POLICY)]
+    assert equal(next(loader(views=one).batches(0, 1)), next(loader().batches(0, 1)))
+    other_size: Sequence[ViewBackend] = [TorchViews(simclr_policy(size)) for size in (16, 16, 8)]
+    shapes = [view.shape[-1] for view in next(loader(views=other_size).batches(0, 1)).views]
+    assert shapes == [16, 16, 8]
+
+
+def test_rows_choose_the_images() -> None:
+    rows = np.random.default_rng(5).permutation(N)[:20]
+    chosen = ViewLoader(IMAGES, KEYS[rows], rows=rows, batch=5, seed=3, views=TorchViews(POLICY))
+    copied = ViewLoader(IMAGES[rows], KEYS[rows], batch=5, seed=3, views=TorchViews(POLICY))
+    for a, b in zip(chosen.batches(0, 9), copied.batches(0, 9), strict=True):
+        assert all(map(torch.equal, a.views, b.views))
+        assert np.array_equal(a.index, rows[b.index])
+
+
+class Counting:
+    """Images on disk that note which of them were asked for."""
+
+    shape, dtype = IMAGES.shape, IMAGES.dtype
+
+    def __init__(self) -> None:
+        self.asked: list[npt.NDArray[np.int64]] = []
+
+    def __len__(self) -> int:
+        return N
+
+    def __getitem__(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        self.asked.append(index)
+        return IMAGES[index]
+
+
+def test_only_the_images_of_a_batch_are_read() -> None:
+    stored = Counting()
+    one = ViewLoader(stored, KEYS, batch=BATCH, seed=0, views=TorchViews(POLICY), rank=1, world=2)
+    batches = list(one.batches(0, 8))
+    assert [index.tolist() for index in stored.asked] == [batch.index.tolist() for batch in batches]
+    assert {len(index) for index in stored.asked} == {BATCH // 2}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the process's memory from /proc")
+def test_memory_stays_bounded_over_a_map_larger_than_the_machine(tmp_path: Path) -> None:
+    n, size = 1_000_000, 224  # 150 GB, of which only the rows written take room on disk
+    pixels = np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (n, size, size, 3))
+    rows = np.random.default_rng(0).choice(n, 256, replace=False)
+    pixels[rows[:4]] = 200
+    del pixels
+    stored = np.load(tmp_path / "images.npy", mmap_mode="r")
+    views = TorchViews(named_policy("evaluation", size)[0])
+    loader = ViewLoader(stored, rows.astype(np.uint64), rows=rows, batch=16, seed=0, views=views, n_views=1)
+    next(loader.batches(0, 1))
+    before = own_memory()
+    seen = {int(i): view.mean() for batch in loader.batches(0, 16) for i, view in batch_rows(batch)}
+    assert own_memory() - before < 150e6  # three batches in flight are 30 MB
+    assert len(seen) == 256
+    assert {i for i, level in seen.items() if level > 0} == set(rows[:4].tolist())
+
+
+def own_memory() -> float:
+    """Bytes of this process that are not pages of files."""
+    resident, shared = Path(f"/proc/{os.getpid()}/statm").read_text().split()[1:3]
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def batch_rows(batch: ViewBatch) -> list[tuple[np.int64, torch.Tensor]]:
+    return list(zip(batch.index, batch.view1, strict=True))
+
+
 def test_an_epoch_covers_its_batches_with_distinct_images() -> None:
     views = Recording()
     steps = loader(views=views).steps_per_epoch
@@ -85,13 +231,7 @@ def test_ranks_together_see_what_one_worker_sees(world: int) -> None:
     assert len(whole) == 9
     for one, shares in zip(whole, zip(*parts, strict=True), strict=True):
         assert all(len(share.view1) == BATCH // world for share in shares)
-        joined = ViewBatch(
-            shares[0].step,
-            shares[0].epoch,
-            torch.cat([share.view1 for share in shares]),
-            torch.cat([share.view2 for share in shares]),
-        )
-        assert equal(one, joined)
+        assert equal(one, joined(shares))
 
 
 def test_resuming_in_an_epoch_gives_the_remaining_batches_bit_for_bit() -> None:
@@ -158,9 +298,14 @@ def test_it_runs_ahead_by_prefetch_and_no_further() -> None:
         ({"rank": 2, "world": 2}, "rank is 2 of 2"),
         ({"batch": 0}, "a batch of 0"),
         ({"prefetch": 0}, "prefetch is 0"),
+        ({"n_views": 0}, "n_views is 0"),
+        ({"n_views": 3, "views": [TorchViews(POLICY)] * 2}, "3 views and 2 back ends"),
+        ({"views": []}, "2 views and 0 back ends"),
+        ({"rows": np.arange(N) + 1}, "rows go from 1 to 45, but there are 45 images"),
+        ({"rows": np.arange(N - 1)}, "44 images but 45 keys"),
     ],
 )
-def test_impossible_sizes_are_refused(change: dict[str, int], message: str) -> None:
+def test_impossible_sizes_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         loader(**change)  # type: ignore[arg-type]
 

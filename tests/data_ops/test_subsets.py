@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_ops.errors import DataError
-from data_ops.subsets import equal_shares, label_budget, ranking, subset
+from data_ops.hashing import hash64
+from data_ops.subsets import equal_shares, given_shares, label_budget, largest_tail, ranking, subset
 
 keys_of = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=60, unique=True).map(
     lambda values: np.array(values, dtype=np.uint64)
@@ -86,3 +87,47 @@ def test_equal_shares():
     assert equal_shares(2000, 3) == (667, 667, 666)
     with pytest.raises(DataError, match="each needs at least one"):
         equal_shares(1, 2)
+
+
+@given(
+    sizes=st.lists(st.integers(2, 60), min_size=1, max_size=8),
+    imbalance=st.sampled_from([1.0, 2.0, 10.0, 100.0]),
+    seed=st.integers(0, 100),
+    data=st.data(),
+)
+@settings(max_examples=60, deadline=None)
+def test_long_tails_nest_and_fall_exponentially(sizes, imbalance, seed, data):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    keys = hash64(seed, np.arange(len(labels)))
+    most = largest_tail(sizes, imbalance, seed) if imbalance > 1 else len(labels)
+    n = data.draw(st.integers(1, most))
+    draws = [label_budget(keys, labels, k, seed, imbalance=imbalance) for k in (n, most)]
+    assert set(draws[0]) <= set(draws[1]) and len(set(draws[0])) == n
+    shuffled = np.random.default_rng(0).permutation(len(keys))
+    again = label_budget(keys[shuffled], labels[shuffled], n, seed, imbalance=imbalance)
+    assert set(keys[shuffled][again]) == set(keys[draws[0]])
+    if imbalance > 1 and len(sizes) > 1:
+        counts = np.sort(np.bincount(labels[draws[1]], minlength=len(sizes)))[::-1]
+        wanted = imbalance ** (-np.arange(len(sizes)) / (len(sizes) - 1))
+        t = (counts[0] + 0.5) / wanted[0]
+        assert (np.abs(counts - wanted * t) <= 1.5 + wanted / imbalance).all()
+        if most < len(labels):
+            with pytest.raises(DataError, match="more of a class than there are"):
+                label_budget(keys, labels, most + 1, seed, imbalance=imbalance)
+
+
+def test_unlabelled_images_are_never_in_a_budget_and_cannot_be_stratified():
+    keys = hash64(0, np.arange(100))
+    labels = np.where(np.arange(100) % 3 == 0, np.arange(100) % 5, -1)
+    drawn = label_budget(keys, labels, 34, 0)
+    assert (labels[drawn] >= 0).all()
+    with pytest.raises(DataError, match="cannot be drawn from 34"):
+        label_budget(keys, labels, 35, 0)
+    assert len(subset(keys, 100, 0)) == 100
+    with pytest.raises(DataError, match="needs a label for every image"):
+        subset(keys, 10, 0, labels=labels, draw="stratified")
+
+
+def test_shares_add_up():
+    assert given_shares(1000, [0.75, 0.25]) == (750, 250)
+    assert given_shares(10, [1, 1, 1]) == (4, 3, 3)

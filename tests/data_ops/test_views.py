@@ -111,6 +111,34 @@ def test_simclr_policy_by_size() -> None:
     assert sample_params(replace(small, hue=0.0), 0, 0, KEYS, 0).factors[:, HUE].any() == np.False_
 
 
+def test_solarisation_has_a_slot_of_its_own() -> None:
+    policy = simclr_policy(96)
+    plain, some = (sample_params(replace(policy, solarize=s), 0, 0, KEYS, 1) for s in (0.0, 0.2))
+    assert not plain.solarize.any() and abs(some.solarize.mean() - 0.2) < 0.03
+    assert same(plain, replace(some, solarize=plain.solarize))
+    gates = np.stack([some.solarize, some.flip, some.jitter, some.grayscale, some.blur, some.sigma > 1])
+    assert np.abs(np.corrcoef(gates)[0, 1:]).max() < 0.06
+
+
+@pytest.mark.parametrize(
+    ("size", "shape", "box"),
+    [
+        (224, (256, 256), (16, 16, 224, 224)),  # Resize(256) and CenterCrop(224)
+        (224, (512, 512), (32, 32, 448, 448)),
+        (224, (224, 224), (0, 0, 224, 224)),  # none enlarged
+        (32, (32, 32), (0, 0, 32, 32)),
+        (224, (256, 300), (16, 38, 224, 224)),
+        (64, (40, 50), (0, 5, 40, 40)),
+    ],
+)
+def test_a_centre_crop_is_the_same_for_every_draw(
+    size: int, shape: tuple[int, int], box: tuple[int, ...]
+) -> None:
+    policy = ViewPolicy(size=size, crop="centre", scale=(49 / 64, 49 / 64))
+    p = sample_params(policy, 5, 6, KEYS[:9], 1, shape=shape)
+    assert {tuple(row) for row in np.stack([p.top, p.left, p.height, p.width], axis=1).tolist()} == {box}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -125,6 +153,8 @@ def test_simclr_policy_by_size() -> None:
         ({"blur_sigma": (0.0, 1.0)}, "blur_sigma"),
         ({"size": 4}, "at least 8"),
         ({"mode": "twist"}, "'exact' or 'affine'"),
+        ({"crop": "middle"}, "'random' or 'centre'"),
+        ({"solarize": 1.1}, "solarize is 1.1; it is a probability"),
     ],
 )
 def test_impossible_policies_are_refused(change: dict[str, object], message: str) -> None:

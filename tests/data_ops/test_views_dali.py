@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from data_ops.errors import DataError
+from data_ops.policies import named_policy
 from data_ops.torch_views import TorchViews
 from data_ops.view_backend import choose_views
 from data_ops.views import sample_params, simclr_policy
@@ -63,16 +64,28 @@ def test_agrees_with_torch(build: Callable[..., DaliViews], size: int, n: int, m
     assert levels.max() < 0.01  # no step rounds to whole levels
 
 
-def test_where_stored_images_are_larger_than_views_only_the_rim_differs(
-    build: Callable[..., DaliViews],
+@pytest.mark.parametrize("size", [32, 96])
+def test_an_asymmetric_pair_agrees_with_torch(build: Callable[..., DaliViews], size: int) -> None:
+    images = pictures(40, size)
+    for view, policy in enumerate(named_policy("byol", size)):
+        p = sample_params(policy, 2, 3, np.arange(40, dtype=np.uint64), view)
+        assert p.solarize.any() == (view == 1)
+        levels = (build(policy, 40).render(images, p) - TorchViews(policy).render(images, p)).abs() * 63.75
+        assert levels.max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("size", "stored", "n"), [(32, 48, 100), (32, 150, 40), (40, 33, 60), (224, 256, 24)]
+)
+def test_images_stored_larger_or_smaller_than_views_agree_to_the_rim(
+    build: Callable[..., DaliViews], size: int, stored: int, n: int
 ) -> None:
-    policy = simclr_policy(32)
-    p = sample_params(policy, 2, 3, np.arange(100, dtype=np.uint64), 0, shape=(48, 48))
-    images = pictures(100, 48)
-    levels = (build(policy, 100).render(images, p) - TorchViews(policy).render(images, p)).abs() * 63.75
-    # shrinking, DALI repeats the pixel at the edge where torch leaves the outside out
-    assert levels.mean() < 0.1
-    assert levels.mean((0, 1))[2:-2, 2:-2].max() < 0.01
+    policy = simclr_policy(size)
+    p = sample_params(policy, 2, 3, np.arange(n, dtype=np.uint64), 0, shape=(stored, stored))
+    assert stored < size or (p.height > size).any()
+    images = pictures(n, stored)
+    levels = (build(policy, n).render(images, p) - TorchViews(policy).render(images, p)).abs() * 63.75
+    assert levels.max() < 0.01
 
 
 def test_a_view_is_bit_identical_in_any_batch_and_stays_as_returned(build: Callable[..., DaliViews]) -> None:
@@ -93,8 +106,9 @@ def test_a_view_is_bit_identical_in_any_batch_and_stays_as_returned(build: Calla
 
 @pytest.mark.parametrize("mode", ["exact", "affine"])
 @pytest.mark.parametrize("blur", [True, False])
-def test_definition_for_the_gpu_is_legal(mode: str, blur: bool) -> None:
-    policy = replace(simclr_policy(96, blur=blur), mode=mode)
+@pytest.mark.parametrize("solarize", [0.0, 0.2])
+def test_definition_for_the_gpu_is_legal(mode: str, blur: bool, solarize: float) -> None:
+    policy = replace(simclr_policy(96, blur=blur), mode=mode, solarize=solarize)
     pipeline = view_pipeline(policy, 16, "gpu")
     pipeline._build_graph()  # the graph alone: building the back end would need the device
     on_gpu = [op for op in pipeline._ops if any(out.device == "gpu" for out in op.outputs)]

@@ -13,6 +13,7 @@ import torchvision.transforms.v2.functional as F
 
 from data_ops.errors import DataError
 from data_ops.jitter import color_affine
+from data_ops.policies import Mode, named_policy
 from data_ops.torch_color import shift_hue_
 from data_ops.torch_views import TorchViews, pixels_to_input
 from data_ops.views import (
@@ -56,7 +57,8 @@ def torchvision_view(image: np.ndarray, p: ViewParams, policy: ViewPolicy) -> to
     x = F.rgb_to_grayscale(x, 3) if p.grayscale[0] else x
     if p.blur[0]:
         x = F.gaussian_blur(x, [policy.blur_kernel] * 2, [float(p.sigma[0])] * 2)
-    return x * 255
+    # half a level below 128: on whole levels the same, and the fold is then continuous
+    return (F.solarize(x, 127.5 / 255) if p.solarize[0] else x) * 255
 
 
 def difference(images: np.ndarray, p: ViewParams, policy: ViewPolicy) -> torch.Tensor:
@@ -86,8 +88,9 @@ def two_torch_threads() -> Iterator[None]:
         {"jitter": 1.0, "hue": 0.5},
         {"grayscale": 1.0},
         {"blur": 1.0, "blur_kernel": 5},
+        {"solarize": 1.0},
     ],
-    ids=["crop", "flip", "brightness", "contrast", "saturation", "hue", "grayscale", "blur"],
+    ids=["crop", "flip", "brightness", "contrast", "saturation", "hue", "grayscale", "blur", "solarize"],
 )
 def test_each_operation_is_torchvisions(size: int, change: dict[str, object]) -> None:
     still = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
@@ -115,6 +118,44 @@ def test_whole_views_are_torchvisions(size: int, shape: tuple[int, int], n: int)
     assert difference(pictures(n, *shape), p, policy).max() < 1e-3
 
 
+def test_solarisation_of_stored_levels_is_torchvisions_at_threshold_128() -> None:
+    levels = np.arange(256, dtype=np.uint8).repeat(12).reshape(1, 32, 32, 3)
+    p = sample_params(replace(PLAIN, solarize=1.0), 0, 0, np.zeros(1, dtype=np.uint64), 0)
+    ours = TorchViews(PLAIN).render(levels, p)
+    theirs = F.solarize(torch.from_numpy(levels).permute(0, 3, 1, 2), 128).permute(0, 2, 3, 1).numpy()
+    assert torch.allclose(ours, pixels_to_input(theirs), atol=2e-5)
+
+
+@pytest.mark.parametrize("mode", ["exact", "affine"])
+@pytest.mark.parametrize(
+    ("name", "size", "stored"), [("byol", 32, 32), ("byol", 224, 256), ("moco-v2", 64, 80)]
+)
+def test_named_policies_are_torchvisions_too(name: str, size: int, stored: int, mode: Mode) -> None:
+    images = pictures(24, stored, stored)
+    for view, policy in enumerate(named_policy(name, size, mode)):
+        p = sample_params(policy, 0, 0, np.arange(24, dtype=np.uint64), view, shape=(stored, stored))
+        if mode == "exact":
+            assert difference(images, p, policy).max() < 1e-3
+        else:
+            assert 0.1 < difference(images, p, policy).mean() < 12
+
+
+def test_evaluation_of_images_stored_at_the_views_size_leaves_them_alone() -> None:
+    for size in (32, 80):
+        images = pictures(6, size, size)
+        (policy,) = named_policy("evaluation", size)
+        p = sample_params(policy, 0, 0, np.arange(6, dtype=np.uint64), 0)
+        assert torch.allclose(TorchViews(policy).render(images, p), pixels_to_input(images), atol=2e-5)
+
+
+def test_evaluation_of_larger_images_is_the_centre_crop() -> None:
+    images = pictures(6, 256, 256)
+    (policy,) = named_policy("evaluation", 224)
+    p = sample_params(policy, 0, 0, np.arange(6, dtype=np.uint64), 0, shape=(256, 256))
+    centre = pixels_to_input(images[:, 16:240, 16:240])
+    assert torch.allclose(TorchViews(policy).render(images, p), centre, atol=2e-5)
+
+
 def test_hue_of_every_colour_by_every_shift() -> None:
     levels = torch.tensor([0.0, 1.0, 2.0, 60.0, 127.0, 128.0, 200.0, 254.0, 255.0])
     colours = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, 27, 27)
@@ -127,7 +168,7 @@ def test_hue_of_every_colour_by_every_shift() -> None:
 @pytest.mark.parametrize("mode", ["exact", "affine"])
 @pytest.mark.parametrize("size", [32, 45, 96])
 def test_a_view_is_bit_identical_in_any_batch(size: int, mode: str, two_torch_threads: None) -> None:
-    policy = replace(simclr_policy(size, strength=1.0, blur=True), mode=mode)
+    policy = replace(simclr_policy(size, strength=1.0, blur=True), mode=mode, solarize=0.3)
     n = 80 if size == 32 else 24
     images = pictures(n, size, size)
     p = sample_params(policy, 0, 0, np.arange(n, dtype=np.uint64), 0)

@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ssl_core.config import ProbeConfig
-from ssl_core.evaluation.linear import FIXED_C, choose_c, fit_linear_probe
+from ssl_core.evaluation.linear import FIXED_C, _group_folds, choose_c, fit_linear_probe
 from ssl_core.evaluation.metrics import map_up, score
 
 CONFIG = ProbeConfig()
@@ -205,3 +205,16 @@ def test_map_up_keeps_the_best_rank_of_each_coarse_class():
     parents = np.array([0, 0, 1, 1, 2])
     found = map_up(np.array([[1, 0, 4, 2, 3], [2, 3, -1, -1, -1]]), parents)
     assert found.tolist() == [[0, 2, 1, -1, -1], [1, -1, -1, -1, -1]]
+
+
+def test_groups_are_never_split_between_folds():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(30), 8)
+    y = np.arange(30)[groups] % 3
+    fold = _group_folds(y, groups, 0, 3)
+    assert all(len(np.unique(fold[groups == g])) == 1 for g in range(30))
+    assert set(fold) == {0, 1, 2}
+    x = rng.normal(size=(240, 4))
+    assert choose_c(x, y, seed=0, config=ProbeConfig(), groups=np.zeros(240, np.int64)) == (FIXED_C, True)
+    alone = np.full(240, -1)
+    assert choose_c(x, y, seed=0, config=ProbeConfig(), groups=alone)[0] in ProbeConfig().cs

@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from data_ops.dataset import DatasetManifest
+from data_ops.hashing import derive_seed, hash64
 from sweep.manifest import RunRecord
 from sweep.nodes import Node
 from sweep.plan import Plan
@@ -66,6 +69,8 @@ class Sweeps:
         for file in self.files(node):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(fill)
+        if node.stage == "prepare":
+            write_dataset(self.store.path("prepare", node.id) / "data", outputs)
         run = RunRecord.since(time.time() - 2, hardware="a processor")
         return self.store.commit(node.stage, node.id, node.spec, node.upstream, outputs, run)
 
@@ -101,6 +106,16 @@ def outputs(node: Node, **metrics: float) -> dict[str, Any]:
         }
         return {"levels": {level: found for level in LEVELS}, "C": 1.0, "converged": True}
     return {}
+
+
+def write_dataset(folder: Path, outputs: dict[str, Any]) -> None:
+    """What the leakage guard reads of a prepared dataset: keys that no other dataset has."""
+    fields = {name: outputs[name] for name in ("fingerprint", "n_train", "n_test", "levels")}
+    manifest = DatasetManifest(**fields, size=32, class_names=((), ()), parents=((),))
+    (folder / "dataset.json").write_text(manifest.to_json())
+    for split in ("train", "test"):
+        keys = hash64(derive_seed(outputs["fingerprint"], split), np.arange(outputs[f"n_{split}"]))
+        np.save(folder / f"{split}_keys.npy", keys)
 
 
 @pytest.fixture

@@ -44,6 +44,8 @@ def test_a_stage_is_finished_by_its_manifest_alone(tmp_path: Path) -> None:
         "encoder": "encoder001",
         "fingerprint": "fingerprint",
         "split": "train",
+        "corruption": "none",
+        "corruption_seed": 0,
     }
     assert (manifest.version, manifest.upstream, manifest.outputs) == (1, ("encoder001",), {"shape": [2, 3]})
     assert (manifest.run.device, manifest.run.mode) == ("gpu", "workers")

@@ -1,0 +1,73 @@
+"""iNaturalist 2021, full or mini, as it is published: annotations in COCO's style, seven taxonomic levels."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from data_ops.dataset import Split
+from data_ops.errors import DataError
+from data_ops.listing import FileImage, Labels, Listing, list_files
+from data_ops.source_options import PublishedSplits
+
+RANKS = ("species", "genus", "family", "order", "class", "phylum", "kingdom")
+
+
+@dataclasses.dataclass(frozen=True)
+class INat21Source(PublishedSplits):
+    """`root` holds train.json or train_mini.json, val.json and the folders their file names start with.
+
+    The test split is val: the published test images have no labels.
+    """
+
+    root: str
+    variant: Literal["full", "mini"] = "full"
+    version: ClassVar[str] = ""
+    label_levels: ClassVar[tuple[str, ...]] = RANKS
+
+    def listing(self, split: Split) -> Listing:
+        """DataError for a missing file, a field that is not there, or an image without a category."""
+        if self.variant not in ("full", "mini"):
+            raise DataError(f"no variant {self.variant!r} of iNat21; there are full and mini")
+        training = "train.json" if self.variant == "full" else "train_mini.json"
+        path = Path(self.root) / (training if split == "train" else "val.json")
+        content = _read(path)
+        try:
+            lineage = {category["id"]: _lineage(category) for category in content["categories"]}
+            of_image = {note["image_id"]: lineage[note["category_id"]] for note in content["annotations"]}
+            images = [
+                FileImage(str(Path(self.root) / _inside(path, image["file_name"])), of_image[image["id"]])
+                for image in content["images"]
+            ]
+        except KeyError as error:
+            raise DataError(f"{path}: no {error} where it is needed; download the file again") from error
+        except (TypeError, AttributeError) as error:
+            raise DataError(f"{path}: not iNat21's annotations ({error})") from error
+        if not images:
+            raise DataError(f"{path}: no images")
+        return list_files(images, path)
+
+
+def _lineage(category: dict[str, Any]) -> Labels:
+    """The names of all ranks; the species' one is in the field `name`."""
+    return tuple(str(category["name" if rank == "species" else rank]) for rank in RANKS)
+
+
+def _inside(path: Path, name: str) -> str:
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise DataError(f"{path}: the image {name!r} is outside the folder; do not trust it")
+    return name
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); put the published file there") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}); download the file again") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not iNat21's annotations")
+    return content
