@@ -106,7 +106,7 @@ def main() -> None:
         order = epoch_permutation(len(keys), 0, 0)
         first = images[order[:BATCH]]
         first_batch, with_order = time.perf_counter() - started, resident() - before
-        ids = data.ids("train")
+        ids = data.id_bytes("train")
         with_ids, all_seconds = resident() - before, time.perf_counter() - started
         del labels, first, ids
         print(f"{options.images:,} images of 224 px, opened with keys and labels: {seconds:.2f} s,")

@@ -94,7 +94,12 @@ class PreparedDataset:
 
     def ids(self, split: Split) -> npt.NDArray[np.str_]:
         """(N,) ids: 32 hex digits, the decoded pixels' hash; exact copies in a split end in -1, -2, …"""
-        return np.load(self._file(split, "_ids"), allow_pickle=False).astype(np.str_)
+        return self.id_bytes(split).astype(np.str_)
+
+    def id_bytes(self, split: Split) -> npt.NDArray[np.bytes_]:
+        """(N,) the same as ASCII, memory-mapped: a quarter of the memory for a million images."""
+        ids: npt.NDArray[np.bytes_] = np.load(self._file(split, "_ids"), mmap_mode="r", allow_pickle=False)
+        return ids
 
     def keys(self, split: Split) -> npt.NDArray[np.uint64]:
         """(N,) one 64-bit number per id, what all draws and augmentations of an image are seeded by."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import itertools
 import json
 import os
@@ -23,6 +22,7 @@ import numpy.typing as npt
 
 from data_ops.dataset import Split
 from data_ops.decode import resize
+from data_ops.duplicates import pixel_hash
 from data_ops.errors import DataError
 from data_ops.listing import Labels, RawImage
 from data_ops.source_options import OnBadImage
@@ -140,10 +140,7 @@ def _decode(raw: RawImage, size: int, skip: bool) -> tuple[npt.NDArray[np.uint8]
         if not skip:
             raise
         return str(error) if str(error).startswith(raw.name) else f"{raw.name}: {error}"
-    height, width = pixels.shape[:2]
-    digest = hashlib.blake2b(f"{height}x{width}:".encode(), digest_size=16)
-    digest.update(pixels.tobytes())
-    return resize(pixels, size), digest.hexdigest()
+    return resize(pixels, size), pixel_hash(pixels)
 
 
 def _joined(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from data_ops.corruptions import Corruption, corrupt
 from data_ops.dataset import PreparedDataset
+from data_ops.duplicates import occur_in
 from data_ops.errors import DataError
 from data_ops.subsets import Draw, subset
 
@@ -52,8 +53,7 @@ def leaked(data: PreparedDataset, tests: Sequence[PreparedDataset]) -> npt.NDArr
     found = np.zeros(len(keys), dtype=bool)
     # A key is the beginning of an id: quick to compare, and nearly always the answer is that none is shared.
     for test in [test for test in tests if np.isin(test.keys("test"), keys).any()]:
-        ids, others = data.ids("train").astype("U32"), test.ids("test").astype("U32")
-        found |= np.isin(ids, others)  # 32 characters: without the -1, -2, … of copies
+        found |= occur_in(data.id_bytes("train"), test.id_bytes("test"))
     return found
 
 
@@ -115,7 +115,7 @@ class ImagePool:
         result = np.empty(len(self), dtype="S40")
         for number, data in enumerate(self._data):
             mine = self._member == number
-            result[mine] = data.ids("train")[self._row[mine]]
+            result[mine] = data.id_bytes("train")[self._row[mine]]
         return result
 
     def clean(self, index: Positions) -> Images:

@@ -96,7 +96,7 @@ def _by_class(order: Positions, labels: Labels, n: int, seed: int, draw: Draw, i
     most = largest_tail([int(count) for count in counts], imbalance, seed)
     if n > most:
         raise DataError(
-            f"{n} images with imbalance {imbalance:g} take more of a class than there are; choose at most {most}"
+            f"{n} images of imbalance {imbalance:g} take more of a class than there are; take {most} or less"
         )
     weights = _tail_weights(classes, imbalance, seed)
     return order[np.argsort((rank + 0.5) / weights[index], kind="stable")][:n]
