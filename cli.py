@@ -39,10 +39,12 @@ def cli() -> None:
     """
 
 
-@cli.command()
-@grid_argument
-@overrides_argument
-@store_option
+def grid_command(function: Callable[..., None]) -> click.Command:
+    """A command on a grid, its overrides and a store."""
+    return cli.command()(grid_argument(overrides_argument(store_option(function))))
+
+
+@grid_command
 @tracking_option
 @address_option
 def run(
@@ -65,10 +67,7 @@ def run(
     sys.exit(result.exit_code)
 
 
-@cli.command()
-@grid_argument
-@overrides_argument
-@store_option
+@grid_command
 @json_option
 def plan(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool) -> None:
     """Show what a run would do and what it would take; starts nothing."""
@@ -90,10 +89,7 @@ def validate(grid: Path, overrides: tuple[str, ...]) -> None:
     click.echo(validate_grid(grid, overrides))
 
 
-@cli.command()
-@grid_argument
-@overrides_argument
-@store_option
+@grid_command
 @json_option
 def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool) -> None:
     """Stages by state and what failed, read from the store."""
@@ -105,10 +101,7 @@ def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool
     _show(status_of(planned, store), print_status, as_json)
 
 
-@cli.command()
-@grid_argument
-@overrides_argument
-@store_option
+@grid_command
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File instead of stdout.")
 def results(grid: Path, overrides: tuple[str, ...], store_uri: str, form: str, output: Path | None) -> None:
@@ -121,10 +114,7 @@ def results(grid: Path, overrides: tuple[str, ...], store_uri: str, form: str, o
     show_results(results_of(planned, store), form, output, _console())
 
 
-@cli.command()
-@grid_argument
-@overrides_argument
-@store_option
+@grid_command
 @tracking_option
 def sync(grid: Path, overrides: tuple[str, ...], store_uri: str, tracking_uri: str | None) -> None:
     """Write to MLflow whatever the store holds and MLflow lacks."""
@@ -166,6 +156,17 @@ def doctor(store_uri: str, tracking_uri: str | None, address: str | None) -> Non
     from sweep.render import print_checks
 
     sys.exit(print_checks(diagnose(store_uri, tracking_uri, address), _console()))
+
+
+@cli.command()
+@click.argument("encoder_id")
+@store_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .safetensors file.")
+def export(encoder_id: str, store_uri: str, output: Path) -> None:
+    """Write an encoder's weights, and a card beside them, for plain torchvision or timm."""
+    from sweep.export import export_encoder
+
+    click.echo(export_encoder(encoder_id, store_uri, output))
 
 
 @cli.group()

@@ -60,6 +60,12 @@ class Corruption:
             return self.severity >= size
         return self.name == "none" or (self.name == "downsample" and round(size / self.severity) == size)
 
+    def problem_at(self, size: int) -> str:
+        """Why images of `size` x `size` pixels cannot be corrupted so; empty where they can."""
+        if self.name == "downsample" and round(size / self.severity) < 1:
+            return f"{self.canonical} leaves nothing of {size} x {size} images; choose a smaller factor"
+        return ""
+
 
 def parse_corruption(text: str) -> Corruption:
     """A corruption's name, with its severity after a hyphen where the default is not meant: downsample-2x
@@ -124,12 +130,10 @@ def corrupt(images: Images, keys: Keys, corruption: Corruption, seed: int) -> Im
 
 def _downsample(images: Images, factor: float) -> Images:
     size = images.shape[1]
-    small = round(size / factor)
-    if small < 1:
-        raise DataError(
-            f"downsample-{factor:g}x leaves nothing of {size} x {size} images; choose a smaller factor"
-        )
-    return _resize(images, small)
+    problem = Corruption("downsample", factor).problem_at(size)
+    if problem:
+        raise DataError(problem)
+    return _resize(images, round(size / factor))
 
 
 def _resize(images: Images, side: int) -> Images:

@@ -25,7 +25,7 @@ RESIDENT_SIDE = 64
 @dataclass(frozen=True, kw_only=True)
 class Share:
     """`images` training images of `data`, drawn as `data_ops.subsets.subset` says, none of which is a test
-    image of one of the datasets in `avoid`."""
+    image of one of the datasets in `avoid`. With `labelled` only images that have a label are drawn."""
 
     data: PreparedDataset
     images: int
@@ -33,14 +33,17 @@ class Share:
     draw: Draw = "uniform"
     imbalance: float = 1.0
     avoid: Sequence[PreparedDataset] = ()
+    labelled: bool = False
 
     def positions(self) -> Positions:
         """(images,) rows of the training split, ascending."""
         keys = self.data.keys("train")
         free = np.flatnonzero(~leaked(self.data, self.avoid)) if self.avoid else np.arange(len(keys))
         labels = None
-        if self.draw != "uniform" or self.imbalance != 1:
+        if self.labelled or self.draw != "uniform" or self.imbalance != 1:
             labels = self.data.labels("train")[free]
+        if self.labelled and labels is not None:
+            free, labels = free[labels >= 0], labels[labels >= 0]
         drawn = subset(
             keys[free], self.images, self.seed, labels=labels, draw=self.draw, imbalance=self.imbalance
         )
@@ -117,6 +120,15 @@ class ImagePool:
             mine = self._member == number
             result[mine] = data.id_bytes("train")[self._row[mine]]
         return result
+
+    def labels(self) -> tuple[npt.NDArray[np.int64], int]:
+        """(N,) classes at the finest level, and how many there are: those of one dataset after the other."""
+        result, classes = np.empty(len(self), dtype=np.int64), 0
+        for number, data in enumerate(self._data):
+            mine = self._member == number
+            result[mine] = data.labels("train")[self._row[mine]] + classes
+            classes += data.manifest.n_classes()
+        return result, classes
 
     def clean(self, index: Positions) -> Images:
         """The images at `index` without their corruption."""

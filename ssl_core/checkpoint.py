@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ssl_core.config import PretrainConfig
 from ssl_core.encoders import Encoder, build_encoder
@@ -36,12 +37,14 @@ class Progress:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """`identity` names what is being trained on what; a resume with another one is refused."""
+    """`identity` names what is being trained on what; a resume with another one is refused. `features` are
+    those of the unfinished epoch that its record will be made of."""
 
     identity: Mapping[str, Any]
     progress: Progress
     model: dict[str, Any]
     optimizer: dict[str, Any]
+    features: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0))
 
 
 def save_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:
@@ -52,6 +55,7 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:
         "progress": json.dumps(dataclasses.asdict(checkpoint.progress)),
         "model": checkpoint.model,
         "optimizer": checkpoint.optimizer,
+        "features": checkpoint.features,
     }
     directory.mkdir(parents=True, exist_ok=True)
     _write_atomic(directory / CHECKPOINT_FILE, lambda path: torch.save(content, path))
@@ -77,6 +81,7 @@ def load_checkpoint(directory: Path) -> Checkpoint:
         progress=Progress(**progress, epochs=epochs),
         model=content["model"],
         optimizer=content["optimizer"],
+        features=content.get("features", torch.empty(0)),
     )
 
 

@@ -32,6 +32,15 @@ def _initialised() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
+def gather(x: Tensor, group: Group = None) -> Tensor:
+    """(world, *x.shape) in the order of ranks, without gradient; x has the same shape on every worker."""
+    if world_size(group) == 1:
+        return x.detach()[None]
+    gathered = x.new_empty((world_size(group), *x.shape))
+    dist.all_gather(list(gathered.unbind(0)), x.detach().contiguous(), group=group)
+    return gathered
+
+
 def gather_with_gradient(x: Tensor, group: Group = None) -> Tensor:
     """(world, *x.shape) in the order of ranks; x has the same shape on every worker."""
     gathered: Tensor = _Gather.apply(x, group)

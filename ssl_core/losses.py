@@ -1,4 +1,4 @@
-"""Contrastive losses."""
+"""Losses over pairs of views. All of them are computed in float32, under autocast too."""
 
 from __future__ import annotations
 
@@ -39,3 +39,26 @@ def _nt_xent(local: Tensor, temperature: float, group: dist.ProcessGroup | None)
     logits = local @ everyone.T / temperature
     logits.scatter_(1, anchors[:, None], -torch.inf)  # no view is its own candidate
     return F.cross_entropy(logits, partners)
+
+
+def moco_loss(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """InfoNCE over a queue (He et al. 2020, eq. 1): mean cross entropy, in nats, of finding each query's key
+    among that key and the whole queue.
+
+    `queries` and `keys` (n, d) belong together row by row and are L2-normalised here; `queue` (K, d) holds
+    normalised keys of other images. Gradients go to the queries alone.
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        queries = F.normalize(queries.float(), dim=1)
+        keys = F.normalize(keys.detach().float(), dim=1)
+        positive = (queries * keys).sum(dim=1, keepdim=True)
+        logits = torch.cat([positive, queries @ queue.detach().float().T], dim=1) / temperature
+        return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.int64))
+
+
+def byol_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """One direction of BYOL's loss (Grill et al. 2020, eq. 2): mean squared distance of the normalised
+    prediction (n, d) from the normalised target (n, d), 2 - 2 cos. Gradients go to the prediction alone."""
+    with torch.autocast(prediction.device.type, enabled=False):
+        cosine = F.cosine_similarity(prediction.float(), target.detach().float(), dim=1, eps=1e-12)
+        return (2 - 2 * cosine).mean()

@@ -22,6 +22,10 @@ class EpochRecord:
     deviation over the batch of L2-normalised features, mean over dimensions and times the root of their
     number (near 1 where features spread over the sphere, 0 where they collapsed to a point).
     `images_per_s` counts images, not views.
+
+    Over the epoch's last steps, up to 2,048 features: `rankme`, `alignment` and `uniformity` (see
+    `ssl_core.watch`); `knn`, the accuracy of nearest neighbours on the slice that is watched. None where
+    there is nothing to measure them on.
     """
 
     epoch: int
@@ -31,6 +35,10 @@ class EpochRecord:
     feature_std: float
     images_per_s: float
     seconds: float
+    rankme: float | None = None
+    alignment: float | None = None
+    uniformity: float | None = None
+    knn: float | None = None
 
 
 class Reporter(Protocol):

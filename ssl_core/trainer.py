@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import shutil
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -21,20 +19,44 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from data_ops.hashing import derive_seed
-from data_ops.images import ImageArray
 from data_ops.loader import ViewBatch, ViewLoader
-from data_ops.view_backend import choose_views
+from data_ops.view_backend import ViewBackend, choose_views
 from ssl_core.checkpoint import Checkpoint, Progress, export_encoder, load_checkpoint, save_checkpoint
+from ssl_core.clock import CheckpointClock
 from ssl_core.config import PretrainConfig
 from ssl_core.distributed import convert_batchnorm, rank, world_size
 from ssl_core.encoders import torch_seed
+from ssl_core.memory import OutOfMemory, checkpoint_blocks, memory_guard
+from ssl_core.methods import build_method, method_class
 from ssl_core.optim import build_optimizer, learning_rate_at
+from ssl_core.precision import fast_bfloat16
 from ssl_core.reporter import EpochRecord, Reporter
-from ssl_core.simclr import SimCLR
+from ssl_core.training_data import (
+    TrainingImages,
+    check_inputs,
+    schedule,
+    training_identity,
+    with_neutral_fields,
+)
+from ssl_core.watch import FeatureWatch, LabelledSlice, knn_accuracy
 
-_LOOK_EVERY_S = 0.5  # how often rank 0 looks at the clock and asks whether to stop
+__all__ = [
+    "DivergedError",
+    "Interrupted",
+    "OutOfMemory",
+    "RuntimeOptions",
+    "TrainSummary",
+    "Training",
+    "TrainingImages",
+    "pretrain",
+]
 
 _CHECKPOINT_NEXT = "checkpoint-next"  # where rank 0 writes before the reporter takes over
+
+
+# Every worker computes the same buffers, and a queue is large. torch renamed the argument.
+_SYNC_ARGUMENTS = {"broadcast_buffers", "forward_sync_buffers"}
+_UNSYNCED: dict[str, Any] = {max(_SYNC_ARGUMENTS & set(signature(DistributedDataParallel).parameters)): False}
 
 
 class Interrupted(Exception):
@@ -45,24 +67,38 @@ class DivergedError(Exception):
     """The loss is not a finite number any more; nothing of this training is of use."""
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingImages:
-    """`images` (N, S, S, 3) uint8 and their `keys` (N,) uint64, which seed the augmentation of each image."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RuntimeOptions:
+    """How a training runs, without changing what it learns: no part of any identity.
 
-    images: ImageArray
-    keys: npt.NDArray[np.uint64]
+    `checkpoint_every_s` in seconds, `checkpoint_every_steps` besides (0: by time alone).
+    `activation_checkpointing` computes the encoder's activations twice to keep fewer. `compile` runs the
+    encoder through torch.compile, whose warm-up counts into the first epoch's time; rounding differs.
+    `watched` is a labelled slice for a nearest-neighbour accuracy after every epoch.
+    """
+
+    checkpoint_every_s: float = 30.0
+    checkpoint_every_steps: int = 0
+    activation_checkpointing: bool = False
+    compile: bool = False
+    watched: LabelledSlice | None = None
+
+
+DEFAULT_OPTIONS = RuntimeOptions()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainSummary:
     """A finished training. `loss` is the last epoch's; times and rates are those of its epochs, resumed
-    ones included, without start-up; `backend` names what rendered the views."""
+    ones included, without start-up; `backend` names what rendered the views, `precision` what the network
+    computed in."""
 
     loss: float
     steps: int
     images_per_s: float
     seconds: float
     backend: str
+    precision: str
     epochs: tuple[EpochRecord, ...]
 
 
@@ -75,7 +111,11 @@ def pretrain(
     backend: Literal["auto", "torch", "dali"] = "auto",
     device: str = "cpu",
     checkpoint_every_s: float = 30.0,
+    checkpoint_every_steps: int = 0,
     threads: int | None = None,
+    activation_checkpointing: bool = False,
+    compile: bool = False,
+    watched: LabelledSlice | None = None,
 ) -> TrainSummary:
     """Train an encoder and export it to `out_dir` (rank 0), resuming where `reporter.latest()` left off.
 
@@ -83,53 +123,87 @@ def pretrain(
     equal part of each global batch; the result is that of one worker up to rounding. On one CPU worker the
     same seed gives the same weights bit for bit, however often the training was interrupted. `device`
     "cuda" is the current CUDA device. `threads` are CPU threads of this worker; None leaves torch's
-    setting.
+    setting. For the other options see `RuntimeOptions`.
+
+    The global batch is never changed and never split in time: there is no gradient accumulation, because
+    NT-Xent and batch norm over parts of a batch are another loss.
 
     Raises:
         Interrupted: the reporter asked to stop; a checkpoint was kept.
         DivergedError: the loss is not finite.
-        ValueError: method, batch, images or checkpoint do not fit together.
+        OutOfMemory: a step does not fit; the message names three ways out.
+        ValueError: method, batch, images, labels or checkpoint do not fit together.
         DataError: fewer images than the batch.
     """
-    _check(config, data)
-    with _torch_threads(threads) as threads, torch_seed(derive_seed("initial-weights", config.seed)):
-        views = choose_views(
-            config.views,
-            backend,
-            config.batch // world_size(),
-            cuda=torch.device(device).type == "cuda",
-            threads=threads if torch.device(device).type == "cuda" else max(1, threads // 4),
+    check_inputs(config, data)
+    options = RuntimeOptions(
+        checkpoint_every_s=checkpoint_every_s,
+        checkpoint_every_steps=checkpoint_every_steps,
+        activation_checkpointing=activation_checkpointing,
+        compile=compile,
+        watched=watched,
+    )
+    cuda = torch.device(device).type == "cuda"
+    with ExitStack() as stack:
+        threads = stack.enter_context(_torch_threads(threads))
+        stack.enter_context(torch_seed(derive_seed("initial-weights", config.seed)))
+        views: list[ViewBackend] = []
+        for policy in (config.views, config.views2):
+            if policy is not None:
+                chosen = choose_views(
+                    policy,
+                    backend,
+                    config.batch // world_size(),
+                    cuda=cuda,
+                    threads=threads if cuda else max(1, threads // 4),
+                )
+                views.append(stack.enter_context(closing(chosen)))
+        loader = ViewLoader(
+            data.images,
+            data.keys,
+            batch=config.batch,
+            seed=config.seed,
+            views=views,
+            rank=rank(),
+            world=world_size(),
+            n_views=method_class(config.method).n_views,
         )
-        with closing(views):
-            loader = ViewLoader(
-                data.images,
-                data.keys,
-                batch=config.batch,
-                seed=config.seed,
-                views=views,
-                rank=rank(),
-                world=world_size(),
-            )
-            training = Training(config, loader, torch.device(device), training_identity(config, data))
-            training.resume(reporter)
-            training.run(reporter, out_dir, checkpoint_every_s)
-            return training.finish(out_dir, views.name)
+        training = Training(config, loader, torch.device(device), data, options)
+        training.resume(reporter)
+        training.run(reporter, out_dir)
+        return training.finish(out_dir, views[0].name)
 
 
 class Training:
     """Model, optimiser and progress of one worker."""
 
     def __init__(
-        self, config: PretrainConfig, loader: ViewLoader, device: torch.device, identity: dict[str, Any]
+        self,
+        config: PretrainConfig,
+        loader: ViewLoader,
+        device: torch.device,
+        data: TrainingImages,
+        options: RuntimeOptions = DEFAULT_OPTIONS,
     ) -> None:
-        self.config, self.loader, self.device, self.identity = config, loader, device, identity
+        self.config, self.loader, self.device, self.options = config, loader, device, options
+        self.identity = training_identity(config, data)
         self.steps_per_epoch = loader.steps_per_epoch
-        self.total_steps = config.epochs * self.steps_per_epoch
-        self.warmup_steps = round(config.warmup_epochs * self.steps_per_epoch)
-        self.model = SimCLR(config).to(device).to(memory_format=torch.channels_last)
+        self.total_steps, self.warmup_steps = schedule(config, loader.steps_per_epoch)
+        method = build_method(config, data.n_classes, len(data.keys))
+        self.model = method.to(device).to(memory_format=torch.channels_last)
         convert_batchnorm(self.model, world_size(), device)
+        if options.activation_checkpointing and not checkpoint_blocks(self.model.encoder):
+            raise ValueError(f"activation_checkpointing finds no blocks in {config.encoder}; leave it out")
+        if options.compile:
+            self.model.encoder.compile()
+        self.labels = (
+            torch.from_numpy(data.labels) if self.model.labelled and data.labels is not None else None
+        )
+        self.bfloat16 = config.precision == "bfloat16" and fast_bfloat16(device)
         self.optimizer = build_optimizer(self.model, config)
         self.progress = Progress()
+        self.features = FeatureWatch(self.model.n_views == 2)
+        self.grad_norm = torch.tensor(math.nan)  # of the last step, where it was clipped
 
     def resume(self, reporter: Reporter) -> None:
         """From the reporter's checkpoint, where there is one; all workers or none."""
@@ -143,8 +217,9 @@ class Training:
             )
         if checkpoint is None:
             return
-        if checkpoint.identity != self.identity:
-            changed = [k for k, v in self.identity.items() if checkpoint.identity.get(k) != v]
+        known = with_neutral_fields(checkpoint.identity)
+        if known != self.identity:
+            changed = [k for k, v in self.identity.items() if known.get(k) != v]
             raise ValueError(
                 f"{latest} is the checkpoint of another training (other {', '.join(changed)}); "
                 "use a new directory, or delete it to start again"
@@ -152,8 +227,9 @@ class Training:
         self.model.load_state_dict(checkpoint.model)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.progress = checkpoint.progress
+        self.features.restore(checkpoint.features)
 
-    def run(self, reporter: Reporter, out_dir: Path, checkpoint_every_s: float) -> None:
+    def run(self, reporter: Reporter, out_dir: Path) -> None:
         """All steps that are left."""
         replica: nn.Module = self.model
         if world_size() > 1:
@@ -161,9 +237,16 @@ class Training:
                 self.model,
                 device_ids=[torch.cuda.current_device()] if self.device.type == "cuda" else None,
                 gradient_as_bucket_view=True,
+                **_UNSYNCED,
             )
         replica.train()
-        watch = _Watch(reporter, checkpoint_every_s, self.progress.step, self.device)
+        clock = CheckpointClock(
+            reporter,
+            self.options.checkpoint_every_s,
+            self.options.checkpoint_every_steps,
+            self.progress.step,
+            self.device,
+        )
         started = time.perf_counter() - self.progress.seconds
         batches = self.loader.batches(self.progress.step, self.total_steps)
         with closing(cast(Generator[ViewBatch], batches)):
@@ -176,12 +259,12 @@ class Training:
                     loss_sum=self.progress.loss_sum + loss,
                     seconds=now - started,
                 )
-                if (batch.step + 1) % self.steps_per_epoch == 0:
+                if (batch.step + 1) % self.steps_per_epoch == 0 or batch.step + 1 == self.total_steps:
                     self._end_epoch(reporter, batch.epoch, features, rate)
                     started = now
-                if watch.due(self.progress.step):
+                if clock.due(self.progress.step):
                     self._keep(reporter, out_dir)
-                    if watch.stop:
+                    if clock.stop:
                         raise Interrupted(f"stopped after step {self.progress.step} of {self.total_steps}")
 
     def step(self, replica: nn.Module, batch: ViewBatch) -> tuple[float, Tensor, float]:
@@ -195,23 +278,34 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self._seed_step(batch.step)
-        view1, view2 = (
-            view.to(self.device, non_blocking=True, memory_format=torch.channels_last)
-            for view in (batch.view1, batch.view2)
+        with memory_guard(self.config, world_size(), self.options.activation_checkpointing):
+            return self._update(replica, batch, rate)
+
+    def _update(self, replica: nn.Module, batch: ViewBatch, rate: float) -> tuple[float, Tensor, float]:
+        views = tuple(
+            view.to(self.device, non_blocking=True, memory_format=torch.channels_last) for view in batch.views
         )
-        bfloat16 = self.config.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
-            loss, features = replica(view1, view2)
-        value = float(loss.detach())
+        labels = None
+        if self.labels is not None:
+            labels = self.labels[torch.from_numpy(batch.index)].to(self.device, non_blocking=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            output = replica(views, labels)
+        loss = output.loss
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.config.grad_clip:
+            self.grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        self.optimizer.step()
+        self.model.after_step(batch.step, self.total_steps)
+        features = output.features.detach()
+        self.features.add(features, len(batch.index), world_size())
+        value = float(loss.detach())  # last: on a GPU this waits for the whole step, and not half-way
         if not math.isfinite(value):
             raise DivergedError(
                 f"the loss is {value} at step {batch.step} (epoch {batch.epoch}, learning rate {rate:.3g}); "
                 "lower learning_rate, lengthen warmup_epochs, or raise temperature"
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return value, features.detach(), rate
+        return value, features, rate
 
     def _seed_step(self, step: int) -> None:
         """Dropout and the like draw from (seed, step, worker), so a resume needs no generator's state."""
@@ -221,30 +315,43 @@ class Training:
             torch.cuda.manual_seed(seed)
 
     def _end_epoch(self, reporter: Reporter, epoch: int, features: Tensor, rate: float) -> None:
-        grad_norm = float(
-            nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
-        )
+        grad_norm = float(self.grad_norm)
+        if not self.config.grad_clip:
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            grad_norm = float(nn.utils.get_total_norm(gradients))
         if not math.isfinite(grad_norm):
             raise DivergedError(
                 f"the gradient is {grad_norm} at the end of epoch {epoch}; lower learning_rate"
             )
         spread = F.normalize(features.float(), dim=1).std(dim=0).mean() * math.sqrt(features.shape[1])
+        steps = self.progress.step - epoch * self.steps_per_epoch  # the last epoch may be cut short
+        report = self.features.report()
         record = EpochRecord(
             epoch=epoch,
-            loss=self._mean_over_workers(self.progress.loss_sum) / self.steps_per_epoch,
+            loss=self._mean_over_workers(self.progress.loss_sum) / steps,
             learning_rate=rate,
             grad_norm=grad_norm,
             feature_std=self._mean_over_workers(float(spread)),
-            images_per_s=self.steps_per_epoch * self.config.batch / self.progress.seconds,
+            images_per_s=steps * self.config.batch / self.progress.seconds,
             seconds=self.progress.seconds,
+            rankme=report.rankme,
+            alignment=report.alignment,
+            uniformity=report.uniformity,
+            knn=self._knn(),
         )
         epochs = (*self.progress.epochs, record)
         self.progress = dataclasses.replace(self.progress, loss_sum=0.0, seconds=0.0, epochs=epochs)
         if rank() == 0:
             reporter.log(record)
 
+    def _knn(self) -> float | None:
+        if self.options.watched is None or rank() != 0:
+            return None
+        return knn_accuracy(self.model.encoder, self.options.watched, self.device)
+
     def _keep(self, reporter: Reporter, out_dir: Path) -> None:
         loss_sum = self._mean_over_workers(self.progress.loss_sum)
+        features = self.features.state()
         directory = out_dir / _CHECKPOINT_NEXT
         if rank() == 0:
             checkpoint = Checkpoint(
@@ -252,6 +359,7 @@ class Training:
                 progress=dataclasses.replace(self.progress, loss_sum=loss_sum),
                 model=self.model.state_dict(),
                 optimizer=self.optimizer.state_dict(),
+                features=features,
             )
             save_checkpoint(checkpoint, directory)
         reporter.save(directory, self.progress.step)
@@ -275,6 +383,7 @@ class Training:
             images_per_s=self.total_steps * self.config.batch / seconds,
             seconds=seconds,
             backend=backend,
+            precision="bfloat16" if self.bfloat16 else "float32",
             epochs=epochs,
         )
         if rank() == 0:
@@ -282,63 +391,6 @@ class Training:
             export_encoder(self.model.encoder, self.config, out_dir, facts)
             shutil.rmtree(out_dir / _CHECKPOINT_NEXT, ignore_errors=True)
         return summary
-
-
-class _Watch:
-    """Agrees among workers when to keep a checkpoint, without a collective per step: at each look rank 0
-    decides and says at which step the next look will be, about half a second ahead."""
-
-    def __init__(self, reporter: Reporter, every_s: float, step: int, device: torch.device) -> None:
-        self._reporter, self._every_s, self._device = reporter, every_s, device
-        self._kept_at = self._looked_at = time.monotonic()
-        self._looked_step, self._next_step = step, step + 1
-        self.stop = False
-
-    def due(self, step: int) -> bool:
-        """Whether every worker is to keep a checkpoint after `step` steps; sets `stop` where the training
-        is to end."""
-        if step < self._next_step:
-            return False
-        now = time.monotonic()
-        self.stop = rank() == 0 and self._reporter.stop_requested()
-        keep = self.stop or now - self._kept_at >= self._every_s
-        pace = (now - self._looked_at) / (step - self._looked_step)
-        next_step = step + max(1, min(1000, int(_LOOK_EVERY_S / max(pace, 1e-9))))
-        if world_size() > 1:
-            word = torch.tensor([self.stop, keep, next_step], device=self._device)
-            dist.broadcast(word, src=0)
-            stop, keep_word, next_step = word.tolist()
-            self.stop, keep = bool(stop), bool(keep_word)
-        self._looked_at, self._looked_step, self._next_step = now, step, next_step
-        if keep:
-            self._kept_at = now
-        return keep
-
-
-def _check(config: PretrainConfig, data: TrainingImages) -> None:
-    if config.method != "simclr":
-        raise ValueError(f"method {config.method!r} is not trained; pretrain() takes simclr")
-    if config.batch % world_size():
-        raise ValueError(
-            f"batch {config.batch} cannot be shared equally by {world_size()} workers; "
-            "choose a batch that is a multiple of the workers"
-        )
-    if config.batch // world_size() < 2:
-        raise ValueError(f"batch {config.batch} leaves {world_size()} workers less than 2 images each")
-    if data.images.shape[1:] != (config.image_size, config.image_size, 3) or data.images.dtype != np.uint8:
-        raise ValueError(
-            f"images are {data.images.dtype} {data.images.shape}, the training needs "
-            f"uint8 (N, {config.image_size}, {config.image_size}, 3)"
-        )
-
-
-def training_identity(config: PretrainConfig, data: TrainingImages) -> dict[str, Any]:
-    """What a checkpoint belongs to: JSON values."""
-    keys = hashlib.sha256(data.keys.tobytes()).hexdigest()[:16]
-    fields = {
-        name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(config.views).items()
-    }
-    return {**dataclasses.asdict(config), "views": fields, "data": {"images": len(data.keys), "keys": keys}}
 
 
 @contextmanager

@@ -25,7 +25,8 @@ class Backend(Protocol):
     """
 
     def train(self, nodes: Sequence[Node]) -> None:
-        """Take every given training; run as many at a time as the resources allow, in the given order."""
+        """Take every given training; run as many at a time as the resources allow, in the given order. Not
+        called again before all of them have ended."""
 
     def submit(self, nodes: Sequence[Node]) -> None:
         """Start one piece of light work: stages of one kind that share their input."""

@@ -22,7 +22,7 @@ class DatasetInfo:
     of the finest level) are not known.
 
     `n_unlabeled` training images have no label; `n_leaked` are test images of the datasets in `avoid` and
-    may not be pretrained on (see `sweep.leakage`)."""
+    may not be pretrained on (see `sweep.leakage`), `leaked_classes` of each class of the finest level."""
 
     name: str
     prepare: PrepareSpec
@@ -34,6 +34,7 @@ class DatasetInfo:
     class_counts: tuple[int, ...] = ()
     n_unlabeled: int = 0
     n_leaked: int = 0
+    leaked_classes: tuple[int, ...] = ()
     avoid: tuple[str, ...] = ()
 
     @property
@@ -49,6 +50,17 @@ class DatasetInfo:
     def n_free(self) -> int:
         """Training images that a pretraining can draw from."""
         return self.n_train - self.n_leaked
+
+    @property
+    def n_free_labeled(self) -> int:
+        """Training images that a supervised pretraining can draw from."""
+        return self.n_labeled - sum(self.leaked_classes)
+
+    @property
+    def free_class_counts(self) -> tuple[int, ...]:
+        """`class_counts` without what is leaked."""
+        leaked = self.leaked_classes or (0,) * len(self.class_counts)
+        return tuple(have - gone for have, gone in zip(self.class_counts, leaked, strict=True))
 
     @property
     def size(self) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from data_ops.views import ViewPolicy
 from sweep.catalog import DatasetInfo
 from sweep.sizes import Size
-from sweep.specs import PretrainSpec, ProbeSpec
+from sweep.specs import UNTRAINED, Answer, PretrainSpec, ProbeSpec, Stage
 from sweep.view_choice import policy_name
 
 Value = str | int | float | bool | None
@@ -26,25 +27,37 @@ class Pretraining:
     images: int | None
     available: int
     shares: str = ""
+    weights: str = ""
 
     @property
     def trained(self) -> bool:
-        return self.spec.config.method != "random"
+        return self.spec.config.method not in UNTRAINED
 
     @property
     def seeds(self) -> tuple[int, int]:
         """(subset seed, pretraining seed)"""
-        return max(part.subset_seed for part in self.spec.parts), self.spec.config.seed
+        return max((part.subset_seed for part in self.spec.parts), default=0), self.spec.config.seed
 
     @property
     def label(self) -> str:
         """`simclr · objects+scenes · 2000 · none · seed 0`: what differs between the encoders of a sweep."""
         config = self.spec.config
+        if config.method == "weights":
+            return f"weights · {config.encoder} · {config.weights}"
         if not self.trained:
             return f"random · {config.encoder} · for {self.datasets[0].name} · seed {config.seed}"
-        return (
-            f"{config.method} · {self.domain} · {self.images} · {self.spec.corruption} · seed {config.seed}"
-        )
+        part = self.spec.parts[0]
+        views = policy_name(_views(self)) if config.method in ("simclr", "moco-v2") else "simclr"
+        rare = {
+            "views": "" if views == "simclr" else views,
+            "shares": self.shares,
+            "draw": "" if part.draw == "uniform" else part.draw,
+            "imbalance": "" if part.imbalance == 1 else f"{part.imbalance:g}",
+            "subset seed": str(self.seeds[0] or ""),
+        }
+        words = [config.method, self.domain, str(self.images), self.spec.corruption]
+        words += [f"{name} {value}" for name, value in rare.items() if value]
+        return " · ".join([*words, f"seed {config.seed}"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,19 +74,46 @@ class Cell:
     evaluation: DatasetInfo
     labels: Size
     corruption: str = "none"
-    probe: ProbeSpec
+    probe: Answer
     probe_id: str
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that answers it."""
+        return "probe" if isinstance(self.probe, ProbeSpec) else "finetune"
 
     @property
     def label(self) -> str:
         damage = "" if self.corruption == "none" else f" {self.corruption}"
         judged = f"{self.evaluation.name}{damage} · {self.labels.text} labels · seed {self.probe.seed}"
-        return f"{self.pretraining.label} → {judged}"
+        protocol = "" if self.stage == "probe" else "fine-tune "
+        return f"{self.pretraining.label} → {protocol}{judged}"
 
 
 def _if_trained(value: Callable[[Pretraining], Value]) -> Callable[[Pretraining], Value]:
     return lambda p: value(p) if p.trained else None
 
+
+def _setting(name: str) -> Callable[[Pretraining], Value]:
+    return _if_trained(lambda p: getattr(p.spec.config, name))
+
+
+def _views(p: Pretraining) -> tuple[ViewPolicy, ...]:
+    config = p.spec.config
+    return (config.views, config.views2) if config.views2 else (config.views,)
+
+
+LATER_SETTINGS = (
+    "steps",
+    "momentum",
+    "momentum_encoder",
+    "queue",
+    "predictor_dim",
+    "grad_clip",
+    "lars_form",
+    "weights",
+)
+"""Fields of PretrainConfig that are columns, and keys of a pretrain block, under their own names."""
 
 PRETRAIN_COLUMNS: Mapping[str, Callable[[Pretraining], Value]] = {
     "pretrain_id": lambda p: p.id,
@@ -89,15 +129,25 @@ PRETRAIN_COLUMNS: Mapping[str, Callable[[Pretraining], Value]] = {
 }
 """Results columns that an encoder alone decides. Empty (None) where a random encoder has no such thing."""
 
+
+def _schedule(cell: Cell) -> dict[str, int]:
+    if isinstance(cell.probe, ProbeSpec):
+        return {}
+    config = cell.probe.config
+    return {"steps": config.steps} if config.steps else {"epochs": config.epochs}
+
+
 EVALUATE_COLUMNS: Mapping[str, Callable[[Cell], Value]] = {
     "eval_domain": lambda c: c.evaluation.name,
     "labels": lambda c: c.labels.text,
     "n_labels": lambda c: c.probe.n_labels,
     "draw": lambda c: c.probe.draw,
-    "protocol": lambda c: c.probe.config.protocol,
+    "protocol": lambda c: "linear" if c.stage == "probe" else "fine-tune",
     "probe_seed": lambda c: c.probe.seed,
     "eval_corruption": lambda c: c.corruption,
     "label_imbalance": lambda c: c.probe.imbalance,
+    "finetune_steps": lambda c: _schedule(c).get("steps"),
+    "finetune_epochs": lambda c: _schedule(c).get("epochs"),
 }
 """Results columns that the evaluation decides."""
 
@@ -115,9 +165,10 @@ SETTING_COLUMNS: Mapping[str, Callable[[Pretraining], Value]] = {
     "blur": _if_trained(lambda p: p.spec.config.views.blur > 0),
     "view_mode": _if_trained(lambda p: p.spec.config.views.mode),
     "precision": _if_trained(lambda p: p.spec.config.precision),
-    "views": _if_trained(lambda p: policy_name((p.spec.config.views,))),
+    "views": _if_trained(lambda p: policy_name(_views(p))),
     "subset_draw": _if_trained(lambda p: p.spec.parts[0].draw),
     "imbalance": _if_trained(lambda p: p.spec.parts[0].imbalance),
+    **{name: _setting(name) for name in LATER_SETTINGS},
     "pool_shares": lambda p: p.shares or None,
 }
 """The settings that a grid can also vary; the last columns of the results."""

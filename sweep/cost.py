@@ -13,7 +13,7 @@ from typing import Literal
 
 from ssl_core.config import PretrainConfig
 from sweep.plan import Node, Plan
-from sweep.specs import FeatureSpec, PretrainSpec, ProbeSpec
+from sweep.specs import FeatureSpec, FinetuneSpec, PretrainSpec, ProbeSpec
 from sweep.store import Store
 
 RateSource = Literal["measured", "default guess"]
@@ -25,7 +25,12 @@ Shape = tuple[str, int, str]
 _ENCODERS: Mapping[str, tuple[float, float, float, int]] = {
     "resnet-demo": (0.0033, 0.16, 0.31, 128),
     "resnet18": (0.56, 1.8, 11.2, 512),
+    "resnet34": (1.16, 3.7, 21.3, 512),
     "resnet50": (1.30, 4.1, 23.5, 2048),
+    "resnet50-2x": (5.1, 16.0, 93.9, 4096),
+    "resnet50-4x": (20.4, 64.0, 375.0, 8192),
+    "vit-s": (1.4, 4.6, 21.7, 384),
+    "vit-b": (5.6, 17.6, 85.8, 768),
 }
 # Billions of multiply-adds a second that a training reaches: one CPU core, one data-centre GPU.
 _SPEED = {"cpu": 30.0, "gpu": 20_000.0}
@@ -91,7 +96,7 @@ class Estimate:
         if self.measured + self.guessed:
             yield f"compute: trainings {_hours(self.training_s)} on one {self.device} ({source})"
         if self.other_s:
-            yield f"         preparing, features and probes {_hours(self.other_s)} (default guess)"
+            yield f"         preparing, features and evaluations {_hours(self.other_s)} (default guess)"
         if self.shared_s and self.alone_s > self.shared_s:
             factor = self.alone_s / self.shared_s
             yield (
@@ -152,6 +157,11 @@ def _other_seconds(plan: Plan, rates: Rates, device: str) -> Iterable[float]:
                 yield images * rates.per_image(configs[encoder], device)[0] / _PASSES
             case ProbeSpec():
                 yield _PROBE_S
+            case FinetuneSpec(encoder=encoder, n_labels=labels, config=finetuning):
+                # One view and half a pretraining's passes; three rates on the folds, then the final fit.
+                folds = finetuning.folds - 1 if labels < finetuning.holdout_from else 1
+                images = finetuning.total_steps(labels) * finetuning.batches(labels)[0] * (1 + 3 * folds)
+                yield images * rates.per_image(configs[encoder], device)[0] / 2
     prepares = {node.id for node in plan.prepares}
     infos = {i.prepare_id: i for c in plan.cells for i in (*c.pretraining.datasets, c.evaluation)}
     for id in prepares:
@@ -172,7 +182,7 @@ def _disk(plan: Plan) -> Iterable[int]:
             case FeatureSpec(encoder=encoder, fingerprint=fingerprint, split=split):
                 width = _ENCODERS.get(configs[encoder].encoder, _ENCODERS["resnet50"])[3]
                 yield sizes[fingerprint][0 if split == "train" else 1] * (4 * width + 140)
-            case ProbeSpec():
+            case ProbeSpec() | FinetuneSpec():
                 yield tested[node.id] * 40 + 2_000
             case _:
                 info = infos[node.id]

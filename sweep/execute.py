@@ -83,15 +83,19 @@ def execute(
         if outcome.status == "failed":
             _block(node, progress, note)
 
-    trainings = [node for node in nodes if node.trains and progress.ready(node)]
-    running: set[str] = set()  # in the back end's hands; its queued trainings are shown as waiting
-    if trainings and not stop():
-        backend.train(trainings)
-        running = {node.id for node in trainings}
+    trainings: set[str] = set()  # in the back end's hands; those it has queued are shown as waiting
+    running: set[str] = set()
     light: list[set[str]] = []  # the light work in flight: the stages of each piece not ended yet
     news = True  # something ended, so something may be ready: the graph is not walked for nothing
     while news or running:
         if news and not stop():
+            # Trainings that wait for trainings (fine-tunings) are a second lot, started after the first.
+            if not trainings & running:
+                lot = [node for node in nodes if node.heavy and progress.ready(node)]
+                trainings = {node.id for node in lot}
+                running |= trainings
+                if lot:
+                    backend.train(lot)
             for group in _ready_groups(progress)[: max(0, backend.light_slots - len(light))]:
                 backend.submit(group)
                 light.append({node.id for node in group})
@@ -131,7 +135,7 @@ def _ready_groups(progress: Progress) -> list[list[Node]]:
     """
     groups: dict[tuple[str, ...], list[Node]] = {}
     for node in progress.nodes.values():
-        if node.trains or not progress.ready(node):
+        if node.heavy or not progress.ready(node):
             continue
         match node.spec:
             case FeatureSpec():

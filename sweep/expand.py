@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from data_ops.corruptions import parse_corruption
 from data_ops.errors import DataError
-from data_ops.policies import Mode
 from data_ops.subsets import Draw, largest_tail
-from data_ops.views import ViewPolicy, simclr_policy
-from ssl_core.config import PretrainConfig, ProbeConfig, default_config
+from ssl_core.config import LABELLED_METHODS, PretrainConfig, ProbeConfig, default_config
 from sweep.catalog import DatasetInfo
 from sweep.cells import Cell, Pretraining
 from sweep.errors import GridError, Located
@@ -25,25 +25,20 @@ from sweep.grid_model import EvaluateBlock, PretrainBlock
 from sweep.identity import short_hash, stage_id
 from sweep.pools import Pool
 from sweep.rules import Matcher, matcher, no_match
+from sweep.settings import VIEWS, finetunings_of, settings_of, view_fields
 from sweep.sizes import Size, parse_size
-from sweep.specs import FeatureSpec, PoolPart, PretrainSpec, ProbeSpec
-from sweep.view_choice import ViewChoice
+from sweep.specs import (
+    UNTRAINED,
+    Answer,
+    FeatureSpec,
+    FinetuneSpec,
+    PoolPart,
+    PretrainSpec,
+    ProbeSpec,
+)
+from sweep.weight_files import given_weights
 from sweep.yaml_source import Path_
 
-SETTINGS = (
-    "epochs",
-    "batch",
-    "optimizer",
-    "learning_rate",
-    "lr_scaling",
-    "warmup_epochs",
-    "weight_decay",
-    "temperature",
-    "head_layers",
-    "head_dim",
-    "precision",
-)
-VIEWS = ("strength", "blur", "view_mode", "views")
 RANDOM_SEEDS = (0, 1, 2)
 EVERYTHING = parse_size("all")
 
@@ -89,7 +84,7 @@ class _Expansion:
                 if evaluation is None or not self._testable(evaluation, entry, i):
                     continue
                 for block, known in zip(self.grid.pretrain, trained, strict=True):
-                    for pretraining in (*known, *self._random(block, evaluation)):
+                    for pretraining in (*known, *self._untrained(block, evaluation)):
                         met[pretraining.id] = pretraining
                         if rule is None or rule.fits(pretraining):
                             chosen += self._evaluations(entry, pretraining, evaluation)
@@ -106,7 +101,7 @@ class _Expansion:
 
     def _trained(self, entry: Entry[PretrainBlock]) -> Iterator[Pretraining]:
         block = entry.value
-        methods = [method for method in block.method if method != "random"]
+        methods = [method for method in block.method if method not in UNTRAINED]
         if "method" in entry.doubtful or {"domain", "images"} & entry.doubtful:
             return
         for (i, pool), (j, size) in product(
@@ -117,9 +112,7 @@ class _Expansion:
             members = tuple(
                 sorted((self.catalog[name] for name in pool.names), key=lambda d: (d.fingerprint, d.name))
             )
-            shares = self._shares(members, pool, size, entry, i, j) if methods else None
-            if shares is None:
-                continue
+            shares: dict[bool, tuple[int, ...] | None] = {}
             for method, encoder, corruption, subset_seed, draw, imbalance, seed, settings in product(
                 methods,
                 block.encoder,
@@ -128,16 +121,23 @@ class _Expansion:
                 block.draw,
                 block.imbalance,
                 block.seed or (0,),
-                _settings(block),
+                settings_of(block),
             ):
+                by_label = method in LABELLED_METHODS or draw != "uniform" or imbalance > 1
+                labelled = by_label and any(d.n_unlabeled for d in members)
+                if labelled not in shares:
+                    shares[labelled] = self._shares(members, pool, size, entry, i, j, labelled)
+                mine = shares[labelled]
                 config = self._config(entry, method, encoder, members[0].size, seed, settings)
-                if config is None or not self._batch_fits(config, sum(shares), entry, j):
+                if mine is None or config is None or not self._batch_fits(config, sum(mine), entry, j):
                     continue
-                if not self._tail_fits(members, shares, imbalance, subset_seed, entry):
+                if not self._tail_fits(members, mine, imbalance, subset_seed, entry):
+                    continue
+                if not self._survives(corruption, members[0].size, entry):
                     continue
                 parts = tuple(
-                    _part(d, share, subset_seed, draw, imbalance)
-                    for d, share in zip(members, shares, strict=True)
+                    _part(d, share, subset_seed, draw, imbalance, labelled)
+                    for d, share in zip(members, mine, strict=True)
                 )
                 spec = PretrainSpec(config, parts, corruption)
                 yield Pretraining(
@@ -145,13 +145,25 @@ class _Expansion:
                     spec=spec,
                     datasets=members,
                     domain=pool.label,
-                    images=sum(shares),
-                    available=pool.largest({d.name: d.n_free for d in members}),
+                    images=sum(mine),
+                    available=pool.largest({d.name: _free(d, labelled) for d in members}),
                     shares=pool.shares_label,
                 )
 
-    def _random(self, entry: Entry[PretrainBlock], evaluation: DatasetInfo) -> Iterator[Pretraining]:
+    def _survives(
+        self, corruption: str, size: int, entry: Entry[PretrainBlock] | Entry[EvaluateBlock]
+    ) -> bool:
+        """Whether anything is left of images of this size."""
+        problem = parse_corruption(corruption).problem_at(size)
+        if problem:
+            self.problem((*entry.path, "corruption"), problem)
+        return not problem
+
+    def _untrained(self, entry: Entry[PretrainBlock], evaluation: DatasetInfo) -> Iterator[Pretraining]:
+        """Encoders that are there without a pretraining, one for each evaluation's images."""
         block = entry.value
+        if "weights" in block.method:
+            yield from self._given(entry, evaluation)
         if "random" not in block.method:
             return
         for encoder, seed in product(block.encoder, block.seed or RANDOM_SEEDS):
@@ -168,6 +180,27 @@ class _Expansion:
                 available=evaluation.n_train,
             )
 
+    def _given(self, entry: Entry[PretrainBlock], evaluation: DatasetInfo) -> Iterator[Pretraining]:
+        for i, (encoder, weights) in enumerate(product(entry.value.encoder, entry.value.weights)):
+            try:
+                given = given_weights(weights, self.grid.source.folder)
+            except ValueError as error:
+                self.problem(self._path(entry, "weights", i % len(entry.value.weights)), str(error))
+                continue
+            settings = (("weights", given.identity),)
+            config = self._config(entry, "weights", encoder, evaluation.size, 0, settings)
+            if config is not None:
+                spec = PretrainSpec(config, ())
+                yield Pretraining(
+                    id=stage_id("pretrain", spec),
+                    spec=spec,
+                    datasets=(),
+                    domain="",
+                    images=None,
+                    available=0,
+                    weights=given.path,
+                )
+
     def _shares(
         self,
         members: tuple[DatasetInfo, ...],
@@ -176,6 +209,7 @@ class _Expansion:
         entry: Entry[PretrainBlock],
         i: int,
         j: int,
+        labelled: bool,
     ) -> tuple[int, ...] | None:
         """Images of each of `members`, in their order; None, the problem noted, where it cannot be."""
         domain_path = self._path(entry, "domain", i)
@@ -186,21 +220,34 @@ class _Expansion:
         if len({d.fingerprint for d in members}) < len(members):
             self.problem(domain_path, f"the pool {pool.label} holds the same images twice")
             return None
-        total = size.resolve(pool.largest({d.name: d.n_free for d in members}))
+        free = {d.name: _free(d, labelled) for d in members}
+        total = size.resolve(pool.largest(free))
         path = domain_path if pool.counted else self._path(entry, "images", j)
+        gone = [d for d in members if not free[d.name]]
+        if gone:
+            why = (
+                "is a test image of the evaluations"
+                if gone[0].n_leaked
+                else "has a label, and this needs them"
+            )
+            every = "every" if gone[0].n_leaked else "no"
+            self.problem(domain_path, f"{every} training image of {gone[0].name!r} {why}")
+            return None
         text = f"images: {total if pool.counted else size.text}"
         try:
             shares = pool.shares(total, tuple(d.name for d in members))
         except ValueError as error:
             self.problem(path, f"{text} of {error}")
             return None
-        for d in sorted(members, key=lambda d: (d.n_free, d.name)):
-            if shares[d.name] > d.n_free:
-                has = f"training images{' that are no test images' if d.n_leaked else ''}"
+        for name in sorted(free, key=lambda name: (free[name], name)):
+            if shares[name] > free[name]:
+                leaks = any(d.n_leaked for d in members if d.name == name)
+                has = f"{'labelled ' if labelled else ''}training images"
+                has += " that are no test images" if leaks else ""
                 if len(members) == 1:
-                    said = f"is more than the {d.n_free} {has} of {d.name!r}"
+                    said = f"is more than the {free[name]} {has} of {name!r}"
                 else:
-                    said = f"takes {shares[d.name]} of {d.name!r}, which has {d.n_free} {has}"
+                    said = f"takes {shares[name]} of {name!r}, which has {free[name]} {has}"
                 self.problem(path, f"{text} {said}")
                 return None
         return tuple(shares[d.name] for d in members)
@@ -217,7 +264,7 @@ class _Expansion:
         for d, share in zip(members, shares, strict=True):
             if imbalance == 1 or not d.class_counts:
                 continue
-            most = largest_tail(d.class_counts, imbalance, seed)
+            most = largest_tail(d.free_class_counts, imbalance, seed)
             if share > most:
                 message = f"imbalance {imbalance:g} of {d.name!r} has room for {most} images, not {share}"
                 self.problem((*entry.path, "imbalance"), message)
@@ -249,9 +296,8 @@ class _Expansion:
     ) -> PretrainConfig | None:
         views = {name: settings.pop(name) for name in VIEWS if name in settings}
         try:
-            if views:
-                settings |= _policies(size, **views)
-            return default_config(encoder, size, method=method, seed=seed, **settings)
+            config = default_config(encoder, size, method=method, seed=seed, **settings)
+            return replace(config, **view_fields(config, **views)) if views else config
         except (ValueError, DataError) as error:
             named = [key for key in entry.value.model_fields_set if re.search(rf"\b{key}\b", str(error))]
             path = (*entry.path, sorted(named, key=len)[-1]) if named else entry.path
@@ -281,6 +327,7 @@ class _Expansion:
         self, entry: Entry[EvaluateBlock], pretraining: Pretraining, evaluation: DatasetInfo
     ) -> Iterator[Cell]:
         block = entry.value
+        finetunings = finetunings_of(block, pretraining.spec.config)
         for j, labels in enumerate(block.labels):
             n = labels.resolve(evaluation.n_labeled)
             if not 1 <= n <= evaluation.n_labeled:
@@ -289,8 +336,8 @@ class _Expansion:
                 has = f"{evaluation.name!r} has {evaluation.n_labeled} {kind} images"
                 self.problem(path, f"labels: {labels.text} is {n} images; {has}")
                 continue
-            for corruption, draw, imbalance, protocol, seed in product(
-                block.corruption, block.draw, block.imbalance, block.protocol, block.seed
+            for corruption, draw, imbalance, protocol, seed, finetuning in product(
+                block.corruption, block.draw, block.imbalance, block.protocol, block.seed, finetunings
             ):
                 if imbalance > 1:
                     draw = "uniform"  # the tail decides the classes either way
@@ -303,9 +350,26 @@ class _Expansion:
                             continue
                 elif n == evaluation.n_labeled:
                     draw, seed = "uniform", 0
-                train, test = self._feature_ids(pretraining, evaluation, corruption)
-                probe = ProbeSpec(train, test, n, draw, seed, ProbeConfig(protocol=protocol), imbalance)
-                id = stage_id("probe", probe)
+                if not self._survives(corruption, evaluation.size, entry):
+                    continue
+                probe: Answer
+                if protocol == "linear":
+                    if finetuning is not finetunings[0]:
+                        continue  # its settings are none of a probe's
+                    train, test = self._feature_ids(pretraining, evaluation, corruption)
+                    probe = ProbeSpec(train, test, n, draw, seed, ProbeConfig(), imbalance)
+                else:
+                    probe = FinetuneSpec(
+                        encoder=pretraining.id,
+                        fingerprint=evaluation.fingerprint,
+                        n_labels=n,
+                        draw=draw,
+                        seed=seed,
+                        config=finetuning,
+                        imbalance=imbalance,
+                        corruption=corruption,
+                    )
+                id = stage_id("probe" if protocol == "linear" else "finetune", probe)
                 row = f"{id}/{pretraining.domain}/{evaluation.name}/{labels.canonical}"
                 yield Cell(
                     id=short_hash(f"cell/{row}"),
@@ -371,33 +435,15 @@ class _Expansion:
         return path if path in self.grid.source.marks else path[:-1]
 
 
-def _policies(
-    size: int,
-    view_mode: Mode = "exact",
-    views: ViewChoice | None = None,
-    strength: float | None = None,
-    blur: bool | None = None,
-) -> dict[str, ViewPolicy]:
-    """The config's fields of a view policy. ValueError where a policy of its own meets SimCLR's settings."""
-    if views is None:
-        return {"views": simclr_policy(size, strength, blur, view_mode)}
-    if strength is not None or blur is not None:
-        raise ValueError("views: it says strength and blur itself; leave the keys strength and blur out")
-    policies = views.policies(size, view_mode)
-    return dict(zip(("views", "views2"), policies, strict=False))
+def _free(d: DatasetInfo, labelled: bool) -> int:
+    """Images that a pretraining can draw from."""
+    return d.n_free_labeled if labelled else d.n_free
 
 
-def _part(d: DatasetInfo, share: int, seed: int, draw: Draw, imbalance: float) -> PoolPart:
+def _part(d: DatasetInfo, share: int, seed: int, draw: Draw, imbalance: float, labelled: bool) -> PoolPart:
     """All images of a dataset are one draw, whatever its seed and kind."""
     if imbalance > 1:
         draw = "uniform"  # the tail decides the classes either way
-    elif share == d.n_free:
+    elif share == _free(d, labelled):
         draw, seed = "uniform", 0
-    return PoolPart(d.fingerprint, share, seed, draw, imbalance, d.avoid)
-
-
-def _settings(block: PretrainBlock) -> Iterator[tuple[tuple[str, Any], ...]]:
-    """The product of the given settings; those left out keep the preset's value."""
-    given = [name for name in (*SETTINGS, *VIEWS) if getattr(block, name)]
-    for values in product(*(getattr(block, name) for name in given)):
-        yield tuple(zip(given, values, strict=True))
+    return PoolPart(d.fingerprint, share, seed, draw, imbalance, d.avoid, labelled and d.n_unlabeled > 0)

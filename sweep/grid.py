@@ -21,6 +21,7 @@ from sweep.grid_axes import Model
 from sweep.grid_datasets import DATASETS, AnyDataset
 from sweep.grid_model import Compute, EvaluateBlock, Outline, PretrainBlock, Rule
 from sweep.overrides import NOT_FOR_RANDOM, apply_overrides
+from sweep.specs import UNTRAINED
 from sweep.validation import check_entry, path_text
 from sweep.yaml_source import Path_, YamlSource, read_yaml
 
@@ -213,9 +214,13 @@ def _random_problems(grid: Grid) -> Iterator[Located]:
         given = block.model_fields_set
         if "method" in entry.doubtful:
             continue
-        if set(block.method) == {"random"}:
+        if "weights" in block.method and not block.weights and "weights" not in entry.doubtful:
+            message = f"{path_text(entry.path)} needs the key 'weights': a file, or a name of torchvision's"
+            yield grid.source.problem(entry.path, message, key=True)
+        if set(block.method) <= UNTRAINED:
             for key in sorted(NOT_FOR_RANDOM & given):
-                message = f"{key}: a random encoder takes none; give it in a block of its own without {key}"
+                takes = "a random encoder takes" if "random" in block.method else "given weights take"
+                message = f"{key}: {takes} none; give it in a block of its own without {key}"
                 yield grid.source.problem((*entry.path, key), message, key=True)
             continue
         counted = bool(block.domain) and all(pool.counted for pool in block.domain)

@@ -106,7 +106,7 @@ class PretrainBlock(Model):
     batch: Axis[Count] = Field(
         default=(), description="Global batch: images whose views are contrasted together."
     )
-    optimizer: Axis[Literal["lars", "sgd"]] = Field(default=(), description="Optimiser.")
+    optimizer: Axis[Literal["lars", "sgd", "adamw"]] = Field(default=(), description="Optimiser.")
     learning_rate: Axis[Positive] = Field(default=(), description="Base rate, before scaling with the batch.")
     lr_scaling: Axis[Literal["linear", "sqrt"]] = Field(
         default=(), description="How the rate grows with the batch."
@@ -114,7 +114,9 @@ class PretrainBlock(Model):
     warmup_epochs: Axis[NotNegative] = Field(default=(), description="Epochs of linear warm-up.")
     weight_decay: Axis[NotNegative] = Field(default=(), description="Weight decay.")
     temperature: Axis[Positive] = Field(default=(), description="Temperature of the loss.")
-    head_layers: Axis[Count] = Field(default=(), description="Layers of the projection head.")
+    head_layers: Axis[Annotated[int, Field(ge=0, le=3)]] = Field(
+        default=(), description="Layers of the projection head."
+    )
     head_dim: Axis[Count] = Field(default=(), description="Width of the projection.")
     strength: Axis[NotNegative] = Field(
         default=(), description="Strength of the colour jitter; 1 as on ImageNet."
@@ -127,6 +129,26 @@ class PretrainBlock(Model):
     )
     view_mode: Axis[Literal["exact", "affine"]] = Field(
         default=(), description="Exact or affine colour operations."
+    )
+    steps: Axis[Annotated[int, Field(ge=0)]] = Field(
+        default=(), description="Optimisation steps, held constant instead of epochs; 0 counts in epochs."
+    )
+    momentum: Axis[NotNegative] = Field(default=(), description="Momentum of the optimiser.")
+    momentum_encoder: Axis[NotNegative] = Field(
+        default=(), description="Share of MoCo's and BYOL's slow encoder that a step keeps."
+    )
+    queue: Axis[Annotated[int, Field(ge=0)]] = Field(
+        default=(), description="Images in MoCo's queue; a multiple of the batch, 0 for the default."
+    )
+    predictor_dim: Axis[Annotated[int, Field(ge=0)]] = Field(
+        default=(), description="Width of BYOL's hidden layers; 0 for the default."
+    )
+    grad_clip: Axis[NotNegative] = Field(default=(), description="Bound of the gradient's norm; 0 for none.")
+    lars_form: Axis[Literal["official", "you2017"]] = Field(
+        default=(), description="Trust ratio of LARS: as in SimCLR's code, or as published."
+    )
+    weights: Axis[str] = Field(
+        default=(), description="For method weights: a file (.pt, .safetensors), or a name of torchvision's."
     )
     precision: Axis[Literal["float32", "bfloat16"]] = Field(
         default=(), description="Number format of the training."
@@ -145,7 +167,17 @@ class EvaluateBlock(Model):
     corruption: Axis[Corruption] = Field(
         default=("none",), description="Damage done to the test images; the labelled ones stay clean."
     )
-    protocol: Axis[Literal["linear"]] = Field(default=("linear",), description="How features are judged.")
+    protocol: Axis[Literal["linear", "fine-tune"]] = Field(
+        default=("linear",),
+        description="linear: a classifier on frozen features. fine-tune: the encoder trained on, end to end;"
+        " with method random this is training from scratch.",
+    )
+    finetune_steps: Axis[Count] = Field(
+        default=(), description="Steps of a fine-tuning, the same for every budget; default: the preset's."
+    )
+    finetune_epochs: Axis[Count] = Field(
+        default=(), description="Epochs of a fine-tuning instead: fewer labels, fewer steps."
+    )
     seed: Axis[Seed] = Field(default=(0,), description="Draw of the budget and of the folds.")
     match: Rule = Field(default={}, description="Only pretrainings whose results columns have these values.")
 
@@ -170,6 +202,21 @@ class Compute(Model):
         description="Ray Train's worker processes, or the training inside its task for short ones.",
     )
     checkpoint_every_s: Positive = Field(default=30.0, description="Seconds between checkpoints.")
+    checkpoint_every_steps: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Steps between checkpoints as well; 0 looks at the clock alone."
+    )
+    activation_checkpointing: bool = Field(
+        default=False, description="Less memory, more time, the same result: activations are computed twice."
+    )
+    compile: bool = Field(default=False, description="torch.compile; its warm-up counts as training time.")
+    log_models: bool = Field(
+        default=False, description="Log every encoder as an MLflow model too; some seconds each."
+    )
+    watch_knn: bool = Field(
+        default=False,
+        description="After each epoch, the accuracy of nearest neighbours on 384 labelled images that are not"
+        " trained on; nothing where there are none.",
+    )
 
 
 class Outline(Model):

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
+
 from data_ops.dataset import PreparedDataset
 from sweep.catalog import DatasetInfo
 from sweep.store import Store
@@ -34,24 +36,30 @@ def guard(
     guarded, notes = dict(catalog), []
     for name in sorted(set(pretrained) & set(prepared)):
         info = prepared[name]
-        shared = [test for test in tests if _count(info, (test,), store)]
+        shared = [test for test in tests if _leaks(info, (test,), store)[0]]
         if not shared:
             continue
-        count = _count(info, shared, store)
+        count, classes = _leaks(info, shared, store)
         where = ", ".join(test.name for test in shared)
         done = "left out of pretraining" if policy == "drop" else "kept in pretraining (leakage: report)"
         notes.append(f"leakage: {count:,} training images of {name} are test images of {where}: {done}")
         if policy == "drop":
             avoid = tuple(sorted({test.fingerprint for test in shared}))
-            guarded[name] = replace(info, avoid=avoid, n_leaked=count)
+            guarded[name] = replace(info, avoid=avoid, n_leaked=count, leaked_classes=classes)
     return guarded, notes
 
 
-def _count(data: DatasetInfo, tests: Sequence[DatasetInfo], store: Store) -> int:
-    """Training images of `data` that are a test image of one of `tests`."""
+def _leaks(data: DatasetInfo, tests: Sequence[DatasetInfo], store: Store) -> tuple[int, tuple[int, ...]]:
+    """Training images of `data` that are a test image of one of `tests`: all, and those of each class."""
     from data_ops.pool import leaked
 
     def opened(info: DatasetInfo) -> PreparedDataset:
         return PreparedDataset(store.path("prepare", info.prepare_id) / "data")
 
-    return int(leaked(opened(data), [opened(test) for test in tests]).sum())
+    prepared = opened(data)
+    found = leaked(prepared, [opened(test) for test in tests])
+    if not found.any():
+        return 0, ()
+    labels = prepared.labels("train")[found]
+    classes = np.bincount(labels[labels >= 0], minlength=prepared.manifest.n_classes())
+    return int(found.sum()), tuple(int(count) for count in classes)

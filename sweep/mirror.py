@@ -8,10 +8,12 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from sweep.errors import StoreError, SweepError, first_line
+from sweep.manifest import Manifest
 from sweep.nodes import Node
 from sweep.plan import Plan
 from sweep.results import AXES, METRICS, Row, cell_rows
@@ -43,11 +45,12 @@ def open_tracker(store: Store, uri: str | None, sweep: str) -> Tracker:
     return Tracker(address, sweep, artifacts)
 
 
-def pending(plan: Plan, store: Store, done: frozenset[str]) -> Iterable[MirrorRun]:
-    """The runs of everything finished in the store, trainings first, without those in ``done``."""
+def pending(plan: Plan, store: Store, done: frozenset[str], models: bool) -> Iterable[MirrorRun]:
+    """The runs of everything finished in the store, trainings first, without those in ``done``; with
+    ``models`` the encoders are logged as MLflow models."""
     for node in plan.pretrainings:
         if node.id not in done and (run := training_run(node, store)) is not None:
-            yield run
+            yield replace(run, encoder=store.path("pretrain", node.id)) if models else run
     for rows in cell_rows(plan, store, skip=done):
         yield cell_run(rows, plan, store)
 
@@ -93,7 +96,7 @@ def training_run(node: Node, store: Store) -> MirrorRun | None:
 def cell_run(rows: list[Row], plan: Plan, store: Store) -> MirrorRun:
     """One cell: every axis as a parameter; the finest level's metrics by their plain names, all by level."""
     first = rows[0]
-    manifest = store.complete("probe", plan.cell_nodes[str(first["cell_id"])])
+    manifest = _answer(plan, store, str(first["cell_id"]))
     assert manifest is not None
     metrics = []
     for position, row in enumerate(rows):
@@ -118,6 +121,11 @@ def cell_run(rows: list[Row], plan: Plan, store: Store) -> MirrorRun:
     )
 
 
+def _answer(plan: Plan, store: Store, cell_id: str) -> Manifest | None:
+    node = plan.by_id[plan.cell_nodes[cell_id]]
+    return store.complete(node.stage, node.id)
+
+
 class Mirror:
     """One background writer for one run of a sweep. A tracker that fails never fails the sweep.
 
@@ -125,8 +133,8 @@ class Mirror:
     even import MLflow. The file is only a shortcut: ``sync`` looks at the tracker itself.
     """
 
-    def __init__(self, plan: Plan, store: Store, uri: str | None) -> None:
-        self._plan, self._store, self._uri = plan, store, uri
+    def __init__(self, plan: Plan, store: Store, uri: str | None, models: bool = False) -> None:
+        self._plan, self._store, self._uri, self._models = plan, store, uri, models
         self._over, self._error = threading.Event(), ""
         self._written = 0
         self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
@@ -155,15 +163,16 @@ class Mirror:
                     continue
                 tracker = tracker or open_tracker(self._store, self._uri, self._plan.sweep)
                 self._note(noted | set(tracker.existing()))
-                tracker.log(pending(self._plan, self._store, frozenset(self._noted())))
+                tracker.log(pending(self._plan, self._store, frozenset(self._noted()), self._models))
                 self._note(self._noted() | set(tracker.existing()))
         except Exception as error:  # a mirror may fail in any way its server does
             self._error = first_line(error)
 
     def _wanted(self) -> Iterable[str]:
         """Ids that the store can answer now."""
-        probes = {i for i in self._plan.cell_nodes.values() if self._finished("probe", i)}
-        yield from (cell for cell, probe in self._plan.cell_nodes.items() if probe in probes)
+        stages = {id: self._plan.by_id[id].stage for id in self._plan.cell_nodes.values()}
+        answered = {id for id, stage in stages.items() if self._finished(stage, id)}
+        yield from (cell for cell, id in self._plan.cell_nodes.items() if id in answered)
         yield from (n.id for n in self._plan.pretrainings if self._finished("pretrain", n.id))
 
     def _finished(self, stage: str, id: str) -> bool:
@@ -205,10 +214,10 @@ def sync_grid(grid: Path, overrides: Sequence[str], store_uri: str, uri: str | N
         raise StoreError(
             f"there is no store at {store_uri}", hint="name it with --store, or run the grid first"
         )
-    _, plan = plan_grid(grid, overrides, store)
+    read, plan = plan_grid(grid, overrides, store)
     try:
         tracker = open_tracker(store, uri, plan.sweep)
-        return tracker.log(pending(plan, store, tracker.existing()))
+        return tracker.log(pending(plan, store, tracker.existing(), read.compute.log_models))
     except SweepError:
         raise
     except Exception as error:  # MLflow raises its own, its database's and its HTTP client's errors

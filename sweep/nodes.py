@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sweep.catalog import DatasetInfo
-from sweep.specs import PretrainSpec, Spec, Stage
+from sweep.specs import UNTRAINED, FinetuneSpec, PretrainSpec, Spec, Stage
 
 State = Literal["complete", "to_run"]
 
@@ -47,5 +47,10 @@ class Node:
 
     @property
     def trains(self) -> bool:
-        """A pretraining, as against a random encoder or another stage."""
-        return isinstance(self.spec, PretrainSpec) and self.spec.config.method != "random"
+        """A pretraining, as against a random or given encoder or another stage."""
+        return isinstance(self.spec, PretrainSpec) and self.spec.config.method not in UNTRAINED
+
+    @property
+    def heavy(self) -> bool:
+        """A training of its own, and so a Tune trial: a pretraining or a fine-tuning."""
+        return self.trains or isinstance(self.spec, FinetuneSpec)

@@ -66,4 +66,5 @@ def _targets(data: Any, steps: list[str], path: Path_) -> list[Path_]:
 def _passes_over(block: Any, key: str) -> bool:
     if not isinstance(block, dict) or key not in NOT_FOR_RANDOM or key in block:
         return False
-    return block.get("method") in ("random", ["random"])
+    methods = block.get("method")
+    return set(methods if isinstance(methods, list) else [methods]) <= {"random", "weights"}

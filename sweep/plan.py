@@ -17,7 +17,7 @@ from sweep.errors import StoreError
 from sweep.identity import full_form, spec_difference
 from sweep.nodes import Node, State
 from sweep.reasons import reasons
-from sweep.specs import STAGES, FeatureSpec, Stage
+from sweep.specs import ANSWERS, STAGES, FeatureSpec, FinetuneSpec, ProbeSpec, Stage
 from sweep.store import Store
 
 PLAN_SCHEMA_VERSION = 1
@@ -27,8 +27,8 @@ __all__ = ["Node", "Plan", "State", "plan"]
 
 @dataclass(frozen=True)
 class Plan:
-    """`nodes` in topological order, `cell_nodes` from a cell's id to its probe's; `notes` are worth knowing
-    before a run."""
+    """`nodes` in topological order, `cell_nodes` from a cell's id to that of the stage that answers it;
+    `notes` are worth knowing before a run."""
 
     sweep: str
     cells: tuple[Cell, ...]
@@ -99,11 +99,11 @@ def plan(cells: Iterable[Cell], store: Store, sweep: str = "", notes: tuple[str,
     cells = tuple(cells)
     nodes = [_with_state(node, store) for node in _nodes(cells)]
     wanted = {
-        id for node in nodes if node.state == "to_run" and node.stage == "probe" for id in node.upstream
+        id for node in nodes if node.state == "to_run" and node.stage in ANSWERS for id in node.upstream
     }
     for i in reversed(range(len(nodes))):
         node = nodes[i]
-        if node.state != "to_run" or node.stage == "probe":
+        if node.state != "to_run" or node.stage in ANSWERS:
             continue
         if node.stage == "pretrain" or node.provisional or node.id in wanted:
             wanted.update(node.upstream)
@@ -124,19 +124,21 @@ def _nodes(cells: tuple[Cell, ...]) -> Iterable[Node]:
     datasets: dict[str, dict[str, DatasetInfo]] = {}
     pretrainings: dict[str, Pretraining] = {}
     features: dict[str, tuple[FeatureSpec, Cell]] = {}
-    probes: dict[str, Cell] = {}
+    answers: dict[str, Cell] = {}
     for cell in cells:
         for info in (*cell.pretraining.datasets, cell.evaluation):
             datasets.setdefault(info.prepare_id, {})[info.name] = info
-        if cell.probe_id in probes:
+        if cell.probe_id in answers:
             continue
-        probes[cell.probe_id] = cell
+        answers[cell.probe_id] = cell
+        pretrainings.setdefault(cell.pretraining.id, cell.pretraining)
+        if isinstance(cell.probe, FinetuneSpec):
+            continue
         if cell.probe.train_features in features and cell.probe.test_features in features:
             continue
         encoder, data = cell.pretraining.id, cell.evaluation.fingerprint
         features[cell.probe.train_features] = (FeatureSpec(encoder, data, "train"), cell)
         features[cell.probe.test_features] = (FeatureSpec(encoder, data, "test", cell.corruption), cell)
-        pretrainings.setdefault(cell.pretraining.id, cell.pretraining)
     for id, by_name in datasets.items():
         names = tuple(sorted(by_name))
         spec = by_name[names[0]].prepare
@@ -152,10 +154,14 @@ def _nodes(cells: tuple[Cell, ...]) -> Iterable[Node]:
         label = f"{cell.pretraining.label} → {cell.evaluation.name} {feature.split}{damage}"
         upstream = (feature.encoder, cell.evaluation.prepare_id)
         yield Node.waiting(id, "features", feature, upstream, label, (cell.evaluation.name,), infos)
-    for id, cell in probes.items():
-        infos = [*cell.pretraining.datasets, cell.evaluation]
-        upstream = (cell.probe.train_features, cell.probe.test_features)
-        yield Node.waiting(id, "probe", cell.probe, upstream, cell.label, (cell.evaluation.name,), infos)
+    for id, cell in answers.items():
+        infos, names = [*cell.pretraining.datasets, cell.evaluation], (cell.evaluation.name,)
+        match cell.probe:
+            case ProbeSpec(train_features=train, test_features=test):
+                yield Node.waiting(id, "probe", cell.probe, (train, test), cell.label, names, infos)
+            case FinetuneSpec(encoder=encoder):
+                upstream = (encoder, cell.evaluation.prepare_id)
+                yield Node.waiting(id, "finetune", cell.probe, upstream, cell.label, names, infos)
 
 
 def _with_state(node: Node, store: Store) -> Node:

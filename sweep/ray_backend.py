@@ -44,6 +44,8 @@ class RayBackend:
 
     def train(self, nodes: Sequence[Node]) -> None:
         """Start Tune in a thread of its own: ``fit`` blocks, and the loop above has features to start."""
+        if self._tune is not None:
+            self._tune.join()  # the last lot's trials have ended, its thread nearly so
         self._trainings = {node.id: node for node in nodes}
         self._at_once = concurrent_trainings(self._cluster, [self._plans[node.id] for node in nodes])
 
@@ -93,9 +95,9 @@ class RayBackend:
         over = self._tune is not None and not self._tune.is_alive()
         outcomes = []
         for node in list(self._trainings.values()):
-            if self._store.complete("pretrain", node.id):
+            if self._store.complete(node.stage, node.id):
                 outcomes.append(Outcome(node.id, "complete"))
-            elif (failure := self._store.failure("pretrain", node.id)) is not None:
+            elif (failure := self._store.failure(node.stage, node.id)) is not None:
                 outcomes.append(Outcome(node.id, "failed", failure.message))
             elif over and self._runtime.stop_requested():
                 outcomes.append(Outcome(node.id, "interrupted"))

@@ -110,9 +110,9 @@ def _train(node: Node, runtime: Runtime, need: TrainPlan) -> None:
     try:
         trainer.fit()
     except Exception as error:  # every failure of the group ends here; the store must say which
-        if runtime.open_store().failure("pretrain", node.id) is None and not runtime.stop_requested():
+        if runtime.open_store().failure(node.stage, node.id) is None and not runtime.stop_requested():
             record_failure(runtime, node, error)
-    if runtime.open_store().complete("pretrain", node.id):
+    if runtime.open_store().complete(node.stage, node.id):
         shutil.rmtree(checkpoints / node.id, ignore_errors=True)
 
 
@@ -121,7 +121,7 @@ def _local_loop(config: dict[str, Any]) -> None:
     from ssl_core.reporter import LocalReporter
 
     node, runtime = config["node"], config["runtime"]
-    folder = runtime.open_store().path("pretrain", node.id)
+    folder = runtime.open_store().path(node.stage, node.id)
     try:
         run_training(runtime, node, config["plan"], _Stoppable(LocalReporter(folder), runtime))
     except StageInterrupted:
@@ -136,9 +136,9 @@ def _worker_loop(config: dict[str, Any]) -> None:
 
     node, runtime = config["node"], config["runtime"]
     store = runtime.open_store()
-    if store.complete("pretrain", node.id) or store.failure("pretrain", node.id):
+    if store.complete(node.stage, node.id) or store.failure(node.stage, node.id):
         return  # an error of its own would come again; only a lost worker is worth another attempt
-    reporter = _TrainReporter(_Stoppable(LocalReporter(store.path("pretrain", node.id)), runtime))
+    reporter = _TrainReporter(_Stoppable(LocalReporter(store.path(node.stage, node.id)), runtime))
     try:
         run_training(runtime, node, config["plan"], reporter)
     except StageInterrupted:

@@ -14,7 +14,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from sweep.identity import full_form, stage_id
-from sweep.specs import UNPREPARED, VERSIONS, FeatureSpec, PrepareSpec, PretrainSpec, ProbeSpec, Spec, Stage
+from sweep.specs import (
+    UNPREPARED,
+    VERSIONS,
+    FeatureSpec,
+    FinetuneSpec,
+    PrepareSpec,
+    PretrainSpec,
+    ProbeSpec,
+    Spec,
+    Stage,
+)
 from sweep.store import Store
 
 if TYPE_CHECKING:
@@ -52,6 +62,9 @@ class _Past:
                 parts = (replace(p, fingerprint=then.get(p.fingerprint, p.fingerprint)) for p in spec.parts)
                 return replace(spec, parts=tuple(sorted(parts, key=lambda p: p.fingerprint)))
             case FeatureSpec():
+                fingerprint = then.get(spec.fingerprint, spec.fingerprint)
+                return replace(spec, encoder=self.id(spec.encoder), fingerprint=fingerprint)
+            case FinetuneSpec():
                 fingerprint = then.get(spec.fingerprint, spec.fingerprint)
                 return replace(spec, encoder=self.id(spec.encoder), fingerprint=fingerprint)
             case ProbeSpec():

@@ -85,6 +85,16 @@ SCHEMA = pa.schema(
         ("pool_shares", pa.string()),
         ("missing_classes", pa.int64()),
         ("views", pa.string()),
+        ("steps", pa.int64()),
+        ("momentum", pa.float64()),
+        ("momentum_encoder", pa.float64()),
+        ("queue", pa.int64()),
+        ("predictor_dim", pa.int64()),
+        ("grad_clip", pa.float64()),
+        ("lars_form", pa.string()),
+        ("weights", pa.string()),
+        ("finetune_steps", pa.int64()),
+        ("finetune_epochs", pa.int64()),
     ]
 )
 AXES = tuple(
@@ -119,7 +129,7 @@ def _rows(cell: Cell, store: Store, status: CellStatus) -> Iterator[Row]:
     axes |= {name: column(cell.pretraining) for name, column in PRETRAIN_COLUMNS.items()}
     axes |= {name: column(cell) for name, column in EVALUATE_COLUMNS.items()}
     axes |= {name: column(cell.pretraining) for name, column in SETTING_COLUMNS.items()}
-    manifest = store.complete("probe", cell.probe_id) if status == "complete" else None
+    manifest = store.complete(cell.stage, cell.probe_id) if status == "complete" else None
     if manifest is None:
         gone: CellStatus = "missing" if status == "complete" else status
         for index, level in enumerate(cell.evaluation.levels):

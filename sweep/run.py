@@ -28,7 +28,7 @@ from sweep.ray_backend import RayBackend
 from sweep.ray_cluster import Cluster, connect, require_shared_store
 from sweep.results import results
 from sweep.runtime import Runtime, TrainPlan
-from sweep.specs import PretrainSpec
+from sweep.specs import FinetuneSpec, PretrainSpec
 from sweep.store import Store
 
 # A training planned under this many seconds runs in Train's in-process mode: starting a worker group
@@ -100,7 +100,7 @@ def run(
         progresses = sweep.progresses
         mirror_error = sweep.mirror_error
     else:
-        mirror_error = Mirror(plan, store, tracking_uri).finish(_MIRROR_GRACE_S)
+        mirror_error = Mirror(plan, store, tracking_uri, grid.compute.log_models).finish(_MIRROR_GRACE_S)
     _, plan = plan_grid(grid_path, overrides, store)
     return RunResult(
         plan=plan,
@@ -142,6 +142,10 @@ class _Sweep:
                 stop_file=self.stop_file,
                 backend=self._compute.backend,
                 checkpoint_every_s=self._compute.checkpoint_every_s,
+                checkpoint_every_steps=self._compute.checkpoint_every_steps,
+                activation_checkpointing=self._compute.activation_checkpointing,
+                compile=self._compute.compile,
+                watch_knn=self._compute.watch_knn,
                 private=cluster.private,
                 gpu=uses_gpu(self._compute, cluster),
             )
@@ -155,9 +159,10 @@ class _Sweep:
             for note in plan.notes:
                 self._listener.say(note)
             self._listener.planned(ready, self._store.root)
-            mirror = Mirror(plan, self._store, self._tracking_uri)
+            mirror = Mirror(plan, self._store, self._tracking_uri, self._compute.log_models)
             mirror.start()
-            runtime = replace(runtime, datasets=datasets_of(plan, self._store))
+            weights = {c.pretraining.spec.config.weights: c.pretraining.weights for c in plan.cells}
+            runtime = replace(runtime, datasets=datasets_of(plan, self._store), weights=weights)
             self._carry_out(ready, runtime, cluster)
             grace = _STOP_GRACE_S if runtime.stop_requested() else _MIRROR_GRACE_S
         self.mirror_error = mirror.finish(grace)  # the cluster need not wait for the tracker
@@ -172,7 +177,7 @@ class _Sweep:
     def _carry_out(self, nodes: Sequence[Node], runtime: Runtime, cluster: Cluster) -> None:
         rates = Rates.of(self._store)
         plans = {
-            node.id: train_plan(node, self._compute, rates, cluster, runtime) for node in nodes if node.trains
+            node.id: train_plan(node, self._compute, rates, cluster, runtime) for node in nodes if node.heavy
         }
         backend = RayBackend(runtime, cluster, plans)
         progress = execute(
@@ -205,8 +210,11 @@ def train_plan(node: Node, compute: Compute, rates: Rates, cluster: Cluster, run
     began goes on with them, since Train has its checkpoint.
     """
     on_gpu = uses_gpu(compute, cluster)
-    seconds, _ = rates.training(node, "gpu" if on_gpu else "cpu")
-    if compute.mode == "auto":
+    alone = isinstance(node.spec, FinetuneSpec)
+    if alone:  # on a label budget: short, one worker, done again from the start where it is lost
+        in_process = True
+    elif compute.mode == "auto":
+        seconds, _ = rates.training(node, "gpu" if on_gpu else "cpu")
         in_process = (
             compute.workers == 1
             and seconds < IN_PROCESS_BELOW_S
@@ -215,7 +223,7 @@ def train_plan(node: Node, compute: Compute, rates: Rates, cluster: Cluster, run
     else:
         in_process = compute.mode == "in-process"
     return TrainPlan(
-        workers=compute.workers,
+        workers=1 if alone else compute.workers,
         cpus=float(compute.cpus_per_worker or (_cpus_per_gpu(cluster) if on_gpu else 1)),
         gpus=(compute.gpus_per_worker or 1.0) if on_gpu else 0.0,
         in_process=in_process,

@@ -36,6 +36,9 @@ class Runtime:
         checkpoint_every_s: seconds between checkpoints of a training.
         private: the Ray instance is this run's own.
         gpu: networks run on GPUs.
+        weights: identity of given weights → the file that holds them.
+        checkpoint_every_steps, activation_checkpointing, compile: see ``ssl_core.trainer.pretrain``.
+        watch_knn: judge the encoder by nearest neighbours after each epoch.
     """
 
     store: str
@@ -45,6 +48,11 @@ class Runtime:
     checkpoint_every_s: float = 30.0
     private: bool = True
     gpu: bool = False
+    weights: Mapping[str, str] = field(default_factory=dict)
+    checkpoint_every_steps: int = 0
+    activation_checkpointing: bool = False
+    compile: bool = False
+    watch_knn: bool = False
 
     def open_store(self) -> Store:
         """The store, which must exist already: a worker never creates one in the wrong place."""

@@ -13,11 +13,19 @@ from typing import Literal
 
 from data_ops.sources import Source
 from ssl_core.config import PretrainConfig, ProbeConfig
+from ssl_core.finetune_config import FinetuneConfig
 
-Stage = Literal["prepare", "pretrain", "features", "probe"]
+Stage = Literal["prepare", "pretrain", "features", "probe", "finetune"]
 
-STAGES: tuple[Stage, ...] = ("prepare", "pretrain", "features", "probe")
-VERSIONS: Mapping[Stage, int] = MappingProxyType({"prepare": 1, "pretrain": 1, "features": 1, "probe": 1})
+STAGES: tuple[Stage, ...] = ("prepare", "pretrain", "features", "probe", "finetune")
+VERSIONS: Mapping[Stage, int] = MappingProxyType(
+    {"prepare": 1, "pretrain": 1, "features": 1, "probe": 1, "finetune": 1}
+)
+ANSWERS: tuple[Stage, ...] = ("probe", "finetune")
+"""The stages that answer cells: each leaves predictions of all test images."""
+
+UNTRAINED = frozenset({"random", "weights"})
+"""Methods whose encoder is there without a training: random, or given."""
 
 UNPREPARED = "unprepared:"
 """Prefix of a fingerprint that is not known yet; the id of the prepare stage follows."""
@@ -36,7 +44,8 @@ class PrepareSpec:
 class PoolPart:
     """`images` training images of one dataset: the first of the permutation of `subset_seed`, arranged by
     `draw` and `imbalance` (see `data_ops.subsets`), without the test images of the datasets in `avoid`
-    (fingerprints, sorted; only those that share images with this one)."""
+    (fingerprints, sorted; only those that share images with this one). `labelled`: only images that have a
+    label."""
 
     fingerprint: str
     images: int
@@ -44,6 +53,7 @@ class PoolPart:
     draw: Literal["uniform", "stratified"] = "uniform"
     imbalance: float = 1.0
     avoid: tuple[str, ...] = ()
+    labelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,4 +91,22 @@ class ProbeSpec:
     imbalance: float = 1.0
 
 
-Spec = PrepareSpec | PretrainSpec | FeatureSpec | ProbeSpec
+@dataclass(frozen=True)
+class FinetuneSpec:
+    """One evaluation by training on: the encoder of a pretrain stage and a new classifier, end to end, on
+    `n_labels` images drawn as a probe's; tested on all test images, corrupted or clean. On a random encoder
+    this is supervised training from scratch."""
+
+    encoder: str
+    fingerprint: str
+    n_labels: int
+    draw: Literal["uniform", "stratified"]
+    seed: int
+    config: FinetuneConfig
+    imbalance: float = 1.0
+    corruption: str = "none"
+    corruption_seed: int = 0
+
+
+Answer = ProbeSpec | FinetuneSpec
+Spec = PrepareSpec | PretrainSpec | FeatureSpec | ProbeSpec | FinetuneSpec

@@ -10,25 +10,26 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data_ops.corruptions import parse_corruption
-from data_ops.dataset import DatasetManifest, PreparedDataset
-from data_ops.pool import CorruptedImages, ImagePool, Share
+from data_ops.dataset import DatasetManifest
+from data_ops.pool import CorruptedImages, ImagePool
 from data_ops.prepare import prepare
-from data_ops.subsets import label_budget
+from sweep.answers import finetune, probe
 from sweep.backend import Outcome
 from sweep.errors import first_line
 from sweep.files import whole
+from sweep.inputs import open_dataset, training_images, watched_slice
 from sweep.manifest import Failure
 from sweep.nodes import Node
 from sweep.provenance import hardware, run_record
 from sweep.runtime import Runtime, TrainPlan
-from sweep.specs import FeatureSpec, PrepareSpec, PretrainSpec, ProbeSpec
+from sweep.specs import FeatureSpec, FinetuneSpec, PrepareSpec, PretrainSpec, ProbeSpec
 from sweep.store import Store
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _perform(node: Node, runtime: Runtime, store: Store, inputs: dict[str, Any])
         case FeatureSpec():
             _extract(node, node.spec, runtime, store)
         case ProbeSpec():
-            _probe(node, node.spec, runtime, store, inputs)
+            probe(node, node.spec, runtime, store, inputs)
 
 
 def prepare_dataset(
@@ -97,56 +98,55 @@ def prepare_dataset(
     return manifest
 
 
-def open_dataset(runtime: Runtime, store: Store, fingerprint: str) -> PreparedDataset:
-    """The prepared images of a fingerprint."""
-    return PreparedDataset(store.path("prepare", runtime.datasets[fingerprint]) / "data")
-
-
-def training_images(spec: PretrainSpec, runtime: Runtime, store: Store) -> ImagePool:
-    """The pool of a pretraining, decoded and corrupted."""
-    shares = [
-        Share(
-            data=open_dataset(runtime, store, part.fingerprint),
-            images=part.images,
-            seed=part.subset_seed,
-            draw=part.draw,
-            imbalance=part.imbalance,
-            avoid=[open_dataset(runtime, store, fingerprint) for fingerprint in part.avoid],
-        )
-        for part in spec.parts
-    ]
-    return ImagePool(shares, parse_corruption(spec.corruption), spec.corruption_seed)
-
-
 def run_training(runtime: Runtime, node: Node, plan: TrainPlan, reporter: Reporter) -> None:
-    """Train one encoder and commit it (rank 0); every worker of the group calls this.
+    """Train one encoder, or fine-tune one, and commit it (rank 0); every worker of the group calls this.
 
     Raises:
-        StageInterrupted: stopped on request, after a checkpoint.
+        StageInterrupted: stopped on request, a pretraining after a checkpoint.
     """
+    threads = max(1, round(plan.cpus))
+    match node.spec:
+        case PretrainSpec():
+            _pretrain(runtime, node, node.spec, plan, reporter, threads)
+        case FinetuneSpec():
+            from ssl_core.trainer import Interrupted
 
+            try:
+                finetune(node, node.spec, runtime, _device(runtime), threads, reporter.stop_requested)
+            except Interrupted as error:
+                raise StageInterrupted from error
+
+
+def _pretrain(
+    runtime: Runtime, node: Node, spec: PretrainSpec, plan: TrainPlan, reporter: Reporter, threads: int
+) -> None:
     from ssl_core.distributed import rank
+    from ssl_core.methods import method_class
     from ssl_core.trainer import Interrupted, TrainingImages, pretrain
 
-    spec = node.spec
-    assert isinstance(spec, PretrainSpec)
     store = runtime.open_store()
     folder = store.path("pretrain", node.id)
     started = time.time()
     device = _device(runtime)
     images = training_images(spec, runtime, store)
+    labels = images.labels() if method_class(spec.config.method).labelled else (None, 0)
+    data = TrainingImages(images, images.keys, *labels)
     if rank() == 0:
         _describe(images, spec, folder)
     try:
         summary = pretrain(
             spec.config,
-            TrainingImages(images, images.keys),
+            data,
             folder,
             reporter,
             backend=runtime.backend,
             device=device,
             checkpoint_every_s=runtime.checkpoint_every_s,
-            threads=max(1, round(plan.cpus)),
+            checkpoint_every_steps=runtime.checkpoint_every_steps,
+            activation_checkpointing=runtime.activation_checkpointing,
+            compile=runtime.compile,
+            watched=watched_slice(spec, runtime, store) if runtime.watch_knn else None,
+            threads=threads,
         )
     except Interrupted as error:
         raise StageInterrupted from error
@@ -183,14 +183,21 @@ def _device(runtime: Runtime) -> str:
 
 
 def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) -> None:
-    """The floor: a randomly initialised encoder that saw only the images' batch statistics."""
+    """An encoder without a pretraining: random, having seen only the images' batch statistics, or given."""
     from ssl_core.checkpoint import export_encoder
+    from ssl_core.pretrained import load_weights
     from ssl_core.random_encoder import random_encoder
 
     started = time.time()
-    images = training_images(spec, runtime, store)
-    export_encoder(random_encoder(spec.config, images), spec.config, store.path("pretrain", node.id))
-    store.commit("pretrain", node.id, spec, node.upstream, {}, run_record(started))
+    facts: dict[str, str] = {}
+    if spec.config.method == "weights":
+        path = runtime.weights.get(spec.config.weights) or spec.config.weights
+        given = load_weights(replace(spec.config, weights=path))
+        encoder, facts = given.encoder, {"sha256": given.sha256, "trained_on": given.trained_on}
+    else:
+        encoder = random_encoder(spec.config, training_images(spec, runtime, store))
+    export_encoder(encoder, spec.config, store.path("pretrain", node.id), facts)
+    store.commit("pretrain", node.id, spec, node.upstream, facts, run_record(started))
 
 
 def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> None:
@@ -221,81 +228,6 @@ def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> N
         {"shape": list(shape)},
         run_record(started, gpu=device == "cuda"),
     )
-
-
-def _probe(node: Node, spec: ProbeSpec, runtime: Runtime, store: Store, inputs: dict[str, Any]) -> None:
-    from ssl_core.evaluation.linear import fit_linear_probe
-    from ssl_core.evaluation.metrics import map_up, score
-
-    started = time.time()
-    x_train, x_test, data = _probe_inputs(spec, runtime, store, inputs)
-    y_train, y_test = data.labels("train"), data.labels("test")
-    manifest = data.manifest
-    finest = manifest.levels[0]
-    n_classes = manifest.n_classes()
-    drawn = np.sort(
-        label_budget(
-            data.keys("train"),
-            y_train,
-            spec.n_labels,
-            spec.seed,
-            draw=spec.draw,
-            imbalance=spec.imbalance,
-        )
-    )
-    groups = data.groups("train")
-    fit = fit_linear_probe(
-        x_train[drawn],
-        y_train[drawn],
-        x_test,
-        n_classes=n_classes,
-        seed=spec.seed,
-        config=spec.config,
-        groups=None if groups is None else groups[drawn],
-    )
-    levels = {finest: asdict(score(y_test, fit.top5, n_classes))}
-    for level, parents in zip(manifest.levels[1:], manifest.parents, strict=True):
-        ranked = map_up(fit.top5, np.asarray(parents))
-        levels[level] = asdict(score(data.labels("test", level), ranked, manifest.n_classes(level)))
-    _write_predictions(store.predictions(node.id), data.ids("test"), y_test, fit.top5)
-    outputs = {"levels": levels, "C": fit.C, "converged": fit.converged, "n_iter": fit.n_iter}
-    outputs |= {"missing_classes": list(fit.missing_classes)}
-    store.commit("probe", node.id, spec, node.upstream, outputs, run_record(started))
-
-
-def _probe_inputs(
-    spec: ProbeSpec, runtime: Runtime, store: Store, inputs: dict[str, Any]
-) -> tuple[np.ndarray, np.ndarray, PreparedDataset]:
-    """Features are loaded once for a batch of probes; ``inputs`` holds those of the batch's last one."""
-    key = f"{spec.train_features}/{spec.test_features}"
-    if key not in inputs:
-        inputs.clear()
-        arrays = []
-        for feature_id in (spec.train_features, spec.test_features):
-            arrays.append(np.load(store.path("features", feature_id) / "x.npy", mmap_mode="r"))
-        manifest = store.complete("features", spec.test_features)
-        assert manifest is not None
-        data = open_dataset(runtime, store, manifest.spec["fingerprint"])
-        inputs[key] = (*arrays, data)
-    found: tuple[np.ndarray, np.ndarray, PreparedDataset] = inputs[key]
-    return found
-
-
-def _write_predictions(path: Path, ids: np.ndarray, y: np.ndarray, top5: np.ndarray) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.table(
-        {
-            "image_id": pa.array([str(i) for i in ids]),
-            "y": pa.array(y, pa.int32()),
-            "top5": pa.FixedSizeListArray.from_arrays(
-                pa.array(np.ascontiguousarray(top5, np.int32).ravel()), top5.shape[1]
-            ),
-        }
-    )
-    with whole(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
 
 
 def record_failure(runtime: Runtime, node: Node, error: BaseException) -> None:

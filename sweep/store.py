@@ -3,7 +3,7 @@
     prepare/<id>/   data/dataset.json, data/train.npy, …
     pretrain/<id>/  encoder.safetensors, encoder.json, …
     features/<id>/  x.npy, ids.npy
-    predictions/<probe id>.parquet
+    predictions/<probe or finetune id>.parquet
     <stage>/<id>/manifest.json   written last, atomically; the first of two writers wins
     <stage>/<id>/error.json      why it failed, while it is not finished
     executions.jsonl             one line per execution that was carried to completion
@@ -29,7 +29,7 @@ from sweep.errors import StoreError
 from sweep.files import remove_abandoned, temporary, whole
 from sweep.identity import full_form
 from sweep.manifest import Execution, Failure, Manifest, RunRecord, utc
-from sweep.specs import STAGES, VERSIONS, Spec, Stage
+from sweep.specs import ANSWERS, STAGES, VERSIONS, Spec, Stage
 
 DEFAULT_STORE = "ssl-sweep-store"
 
@@ -45,6 +45,7 @@ FILES: Mapping[Stage, tuple[str, ...]] = {
     "pretrain": ("encoder.safetensors", "encoder.json"),
     "features": ("x.npy", "ids.npy"),
     "probe": (),
+    "finetune": (),
 }
 """The files, inside a stage's folder, without which its result is not there."""
 
@@ -107,7 +108,7 @@ class Store:
             return []
 
     def _files(self, stage: Stage, id: str) -> tuple[str, ...]:
-        if stage == "probe":
+        if stage in ANSWERS:
             return (f"predictions/{id}.parquet",)
         return tuple(f"{stage}/{id}/{name}" for name in FILES[stage])
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+from sweep.cells import LATER_SETTINGS
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -31,6 +33,7 @@ _SETTINGS = (
     "subset_draw",
     "imbalance",
     "pool_shares",
+    *LATER_SETTINGS,
 )
 
 

@@ -6,6 +6,7 @@ gives one run; MLflow is never asked what is done.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import warnings
@@ -32,6 +33,7 @@ class MirrorRun:
         metrics: (name, value, step) triples.
         ended_ms: Unix milliseconds; also the metrics' time, so that logging again changes nothing.
         artifacts: files to attach.
+        encoder: folder of an exported encoder to log as an MLflow model, None for no model.
     """
 
     id: str
@@ -42,6 +44,29 @@ class MirrorRun:
     metrics: tuple[tuple[str, float, int], ...]
     tags: Mapping[str, str]
     artifacts: tuple[Path, ...] = field(default=())
+    encoder: Path | None = None
+
+
+def _log_model(client: MlflowClient, run_id: str, folder: Path) -> None:
+    """The encoder under `model/`, by torch.export and so without a pickle; `mlflow.pytorch.load_model` gives
+    it back. Images in are float32 (n, 3, S, S) as its card says, features out (n, feature_dim)."""
+    import tempfile
+
+    import torch
+    from mlflow import pytorch
+
+    from ssl_core.checkpoint import CARD_FILE, load_encoder
+
+    encoder, size = load_encoder(folder), json.loads((folder / CARD_FILE).read_text())["image_size"]
+    example = torch.zeros(2, 3, size, size).numpy()
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(temporary) / "model"
+        versions = [f"torch=={torch.__version__.split('+')[0]}"]
+        pytorch.save_model(
+            encoder, path, serialization_format="pt2", input_example=example, pip_requirements=versions
+        )
+        client.log_artifacts(run_id, str(path), "model")
 
 
 def local_uri(folder: Path) -> str:
@@ -102,6 +127,8 @@ class Tracker:
             self._client.log_batch(run_id, metrics[start : start + _METRICS_AT_ONCE])
         for path in run.artifacts:
             self._client.log_artifact(run_id, str(path))
+        if run.encoder is not None:
+            _log_model(self._client, run_id, run.encoder)
         self._client.set_terminated(run_id, "FINISHED", run.ended_ms)
 
     def _new(self, run: MirrorRun) -> str:

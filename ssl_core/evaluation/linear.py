@@ -19,13 +19,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from ssl_core.config import ProbeConfig
+from ssl_core.evaluation.folds import group_folds, stratified_folds
+from ssl_core.evaluation.metrics import TOP, rank_classes
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 
 FIXED_C = 1.0
 """The strength where the budget is too small to choose one: see `choose_c`."""
-_TOP = 5
 _ROWS = 8192  # of the test features looked at together, so that a memory map stays one
 
 
@@ -69,7 +70,7 @@ def fit_linear_probe(
     present = np.unique(y)
     missing = tuple(int(c) for c in np.setdiff1d(np.arange(n_classes), present))
     if len(present) == 1:
-        top5 = np.full((len(x_test), _TOP), -1, dtype=np.int64)
+        top5 = np.full((len(x_test), TOP), -1, dtype=np.int64)
         top5[:, 0] = present[0]
         seconds = time.perf_counter() - started
         return ProbeFit(
@@ -79,7 +80,7 @@ def fit_linear_probe(
     path = _Path(x, y, config)
     converged = path.fit(c)
     return ProbeFit(
-        top5=np.concatenate([_rank(path.scores(rows), present) for rows in _chunks(x_test)]),
+        top5=np.concatenate([rank_classes(path.scores(rows), present) for rows in _chunks(x_test)]),
         C=c,
         converged=converged and chosen_well,
         n_iter=path.n_iter,
@@ -106,13 +107,13 @@ def choose_c(
     if len(y) < max(3 * config.folds, 2 * len(np.unique(y))):
         return FIXED_C, True
     if groups is None:
-        fold = _folds(y, seed, config.folds)
+        fold = stratified_folds(y, seed, config.folds)
     else:
         rows = np.arange(len(groups))
         groups = np.where(groups < 0, groups.max() + 1 + rows, groups)  # without a group: one of its own
         if len(np.unique(groups)) < config.folds:
             return FIXED_C, True
-        fold = _group_folds(y, groups, seed, config.folds)
+        fold = group_folds(y, groups, seed, config.folds)
     paths = [_Path(x[fold != k], y[fold != k], config) for k in range(config.folds)]
     held_out = [(x[fold == k], y[fold == k]) for k in range(config.folds)]
     best_c, best_hits, converged = config.cs[0], -1, True
@@ -157,36 +158,6 @@ class _Path:
             self._scaler.transform(np.asarray(x, np.float64))
         )
         return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
-
-
-def _folds(y: npt.NDArray[np.integer], seed: int, folds: int) -> Ints:
-    """Fold of each row: the rows of each class, in random order, are dealt out one fold after the other,
-    and the deal goes on from class to class. So folds are equal and every class is spread as evenly as it
-    can be."""
-    shuffled = np.random.default_rng(seed).permutation(len(y))
-    order = shuffled[np.argsort(y[shuffled], kind="stable")]
-    fold = np.empty(len(y), dtype=np.int64)
-    fold[order] = np.arange(len(y)) % folds
-    return fold
-
-
-def _group_folds(y: npt.NDArray[np.integer], groups: Ints, seed: int, folds: int) -> Ints:
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    fold = np.empty(len(y), dtype=np.int64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class with fewer rows than folds is no news here
-        splits = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(y, y, groups)
-        for k, (_, held_out) in enumerate(splits):
-            fold[held_out] = k
-    return fold
-
-
-def _rank(scores: npt.NDArray[np.float64], classes: npt.NDArray[np.integer]) -> Ints:
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :_TOP]
-    top5 = np.full((len(scores), _TOP), -1, dtype=np.int64)
-    top5[:, : best.shape[1]] = classes[best]
-    return top5
 
 
 def _chunks(x: Floats) -> Iterator[Floats]:

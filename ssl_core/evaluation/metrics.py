@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+TOP = 5
+"""How many classes are kept per test image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,15 @@ def score(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer], n_clas
         balanced_accuracy=float((recalled[present] / per_class[present]).mean()),
         n_test=len(y_true),
     )
+
+
+def rank_classes(scores: npt.NDArray[np.floating], classes: npt.NDArray[np.integer]) -> Ints:
+    """The best class ids (n, 5), best first, -1 where there are fewer, by `scores` (n, k) of `classes` (k,);
+    among equals the first."""
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
+    top5 = np.full((len(scores), TOP), -1, dtype=np.int64)
+    top5[:, : best.shape[1]] = classes[best]
+    return top5
 
 
 def map_up(predictions: npt.NDArray[np.integer], parents: npt.NDArray[np.integer]) -> Ints:

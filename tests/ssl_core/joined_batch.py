@@ -5,23 +5,26 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import nn
+from training_case import CURVES
 
 from ssl_core.config import default_config
 from ssl_core.distributed import convert_batchnorm
 from ssl_core.encoders import torch_seed
-from ssl_core.simclr import SimCLR
+from ssl_core.methods import build_method
 
 
-def simclr_step(views: tuple[torch.Tensor, torch.Tensor], world: int) -> dict[str, object]:
-    """Loss and parameter gradients of one SimCLR step, after the mean over workers."""
+def method_step(method: str, views: tuple[torch.Tensor, ...], world: int) -> dict[str, object]:
+    """Loss and parameter gradients of one step, after the mean over workers, and what it left behind."""
     with torch_seed(3):
-        model = SimCLR(default_config("resnet-demo", 32))
+        config = default_config("resnet-demo", 32, method=method, batch=4)
+        model = build_method(config, n_images=16)
         for parameter in model.parameters():  # away from zero gains: every parameter then has a gradient
             parameter.data += 0.05 * torch.randn_like(parameter)
     convert_batchnorm(model, world, torch.device("cpu"))
     model.train()
-    loss, _ = model(*views)
+    loss = model(views, None).loss
     loss.backward()
+    model.after_step(0, 10)
     loss = loss.detach().clone()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
     if world > 1:
@@ -64,7 +67,7 @@ def all_cases(joined: dict[str, torch.Tensor], rank: int = 0, world: int = 1) ->
         return joined[name].chunk(world, dim=dim)[rank]
 
     return {
-        "simclr": simclr_step((mine("view1", 0), mine("view2", 0)), world),
+        **{name: method_step(name, (mine("view1", 0), mine("view2", 0)), world) for name in CURVES},
         "maps": batch_norm(mine("maps", 1), mine("maps_target", 1), world),
         "vectors": batch_norm(mine("vectors", 1), mine("vectors_target", 1), world),
     }

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ssl_core.config import PretrainConfig, ProbeConfig, default_config
+from ssl_core.config import METHODS, PretrainConfig, ProbeConfig, default_config
 
 
 def test_planning_modules_load_without_torch():
@@ -24,6 +24,45 @@ def test_presets_are_the_published_ones():
     imagenet = default_config("resnet50", 224)
     assert (imagenet.optimizer, imagenet.temperature, imagenet.weight_decay) == ("lars", 0.1, 1e-6)
     assert (imagenet.views.blur, imagenet.views.blur_kernel, imagenet.views.brightness) == (0.5, 23, 0.8)
+
+
+def test_presets_of_the_rivals_are_the_published_ones():
+    moco = default_config("resnet50", 224, method="moco-v2", epochs=200)
+    assert (moco.optimizer, moco.peak_learning_rate, moco.batch, moco.weight_decay) == (
+        "sgd",
+        0.03,
+        256,
+        1e-4,
+    )
+    assert (moco.temperature, moco.momentum_encoder, moco.queue, moco.head_layers) == (0.2, 0.999, 0, 2)
+    assert (moco.warmup_epochs, moco.views.scale, moco.views.hue, moco.views.blur) == (
+        0,
+        (0.2, 1.0),
+        0.1,
+        0.5,
+    )
+    short = default_config("resnet18", 32, method="moco-v2", epochs=200)
+    assert (short.momentum_encoder, short.queue, short.temperature) == (0.99, 4096, 0.1)
+    assert default_config("resnet18", 32, method="moco-v2", batch=100).queue == 0, "4096 is no multiple of it"
+
+    byol = default_config("resnet50", 224, method="byol", epochs=1000)
+    assert (byol.optimizer, byol.learning_rate, byol.lr_scaling, byol.batch) == ("lars", 0.2, "linear", 4096)
+    assert (byol.weight_decay, byol.momentum_encoder, byol.head_dim) == (1.5e-6, 0.996, 256)
+    assert byol.views2 is not None and (byol.views.blur, byol.views2.blur, byol.views2.solarize) == (
+        1,
+        0.1,
+        0.2,
+    )
+    middle = default_config("resnet50", 224, method="byol", epochs=300)
+    assert (middle.learning_rate, middle.weight_decay, middle.momentum_encoder) == (0.3, 1e-6, 0.99)
+    alike = default_config("resnet50", 224, method="byol", views=byol.views)
+    assert alike.views2 is None, "whoever sets the views sets both"
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("encoder", "size"), [("resnet-demo", 32), ("resnet18", 32), ("resnet50", 224)])
+def test_every_method_has_a_preset(method, encoder, size):
+    assert default_config(encoder, size, method=method, epochs=7).method == method
 
 
 def test_short_schedules_warm_up_for_a_tenth():
@@ -51,6 +90,13 @@ def test_short_schedules_warm_up_for_a_tenth():
         ("head_layers", 4),
         ("head_dim", 0),
         ("image_size", 64),
+        ("steps", -1),
+        ("momentum", 1.0),
+        ("momentum_encoder", 1.5),
+        ("queue", 100),
+        ("predictor_dim", -1),
+        ("grad_clip", -1.0),
+        ("lars_form", "you"),
     ],
 )
 def test_values_out_of_range_are_named(field, value):
@@ -73,6 +119,12 @@ def test_probe_default_has_7_log_spaced_strengths():
     cs = ProbeConfig().cs
     assert len(cs) == 7
     assert all(later / earlier == pytest.approx(10) for earlier, later in itertools.pairwise(cs))
+
+
+def test_gradients_are_not_accumulated():
+    """Trap 6: negatives and batch statistics of parts of a batch are not those of the batch."""
+    with pytest.raises(TypeError, match="accumulate"):
+        default_config("resnet-demo", 32, accumulate=2)
 
 
 def test_unknown_override():

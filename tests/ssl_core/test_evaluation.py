@@ -9,7 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ssl_core.config import ProbeConfig
-from ssl_core.evaluation.linear import FIXED_C, _group_folds, choose_c, fit_linear_probe
+from ssl_core.evaluation.folds import group_folds
+from ssl_core.evaluation.linear import FIXED_C, choose_c, fit_linear_probe
 from ssl_core.evaluation.metrics import map_up, score
 
 CONFIG = ProbeConfig()
@@ -211,7 +212,7 @@ def test_groups_are_never_split_between_folds():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(30), 8)
     y = np.arange(30)[groups] % 3
-    fold = _group_folds(y, groups, 0, 3)
+    fold = group_folds(y, groups, 0, 3)
     assert all(len(np.unique(fold[groups == g])) == 1 for g in range(30))
     assert set(fold) == {0, 1, 2}
     x = rng.normal(size=(240, 4))

@@ -39,6 +39,16 @@ def test_features_do_not_depend_on_the_batch(encoder, images, tmp_path):
     np.testing.assert_allclose(many[3], direct, rtol=1e-4, atol=1e-5)
 
 
+def test_features_of_a_layer(encoder, images, tmp_path):
+    assert extract_features(encoder, images, tmp_path / "x.npy", layer="blocks.1", batch_size=32) == (70, 32)
+    with torch.no_grad():
+        direct = encoder.stages(pixels_to_input(images), ("blocks.1",))["blocks.1"].numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "x.npy"), direct, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="layer is 'conv9'"):
+        extract_features(encoder, images, tmp_path / "y.npy", layer="conv9")
+    assert not (tmp_path / "y.npy").exists()
+
+
 def test_statistics_do_not_move(encoder, images, tmp_path):
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     extract_features(encoder, images, tmp_path / "x.npy")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from joined_batch import all_cases, joined_batches
+from training_case import CURVES
 
 
 @pytest.fixture(scope="module")
@@ -15,31 +16,41 @@ def results(two_workers):
 
 
 @pytest.mark.slow
-def test_loss_of_two_processes_is_that_of_the_joined_batch(results):
+@pytest.mark.parametrize("method", CURVES)
+def test_loss_of_two_processes_is_that_of_the_joined_batch(results, method):
     one, two = results
     for half in two:
-        torch.testing.assert_close(half["simclr"]["loss"], one["simclr"]["loss"], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(half[method]["loss"], one[method]["loss"], rtol=1e-5, atol=1e-5)
 
 
-def test_parameter_gradients_of_two_processes_are_those_of_the_joined_batch(results):
+@pytest.mark.parametrize("method", CURVES)
+def test_parameter_gradients_of_two_processes_are_those_of_the_joined_batch(results, method):
     one, two = results
-    expected = one["simclr"]["gradients"]
-    assert all(float(gradient.norm()) > 1e-4 for gradient in expected.values()), (
-        "a zero gradient proves nothing"
-    )
+    expected = one[method]["gradients"]
+    undone = {"head.0.bias", "predictor.0.bias"} if method == "byol" else set()  # by the batch norm after it
+    moved = [name for name in expected if name not in undone]
+    assert all(float(expected[name].norm()) > 1e-4 for name in moved), "a zero gradient proves nothing"
     for half in two:
-        for name, gradient in half["simclr"]["gradients"].items():
-            torch.testing.assert_close(
-                gradient, expected[name], rtol=1e-5, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
-            )
+        for name, gradient in half[method]["gradients"].items():
+            if method != "byol":
+                torch.testing.assert_close(
+                    gradient, expected[name], rtol=1e-5, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+                )
+                continue
+            # By norms: rounding may flip a ReLU that is all but zero, which moves a gradient by some 1e-4.
+            error = float((gradient - expected[name]).norm())
+            assert error < 1e-3 * float(expected[name].norm()) + 1e-6, name
 
 
-def test_running_statistics_of_the_model_are_global(results):
+@pytest.mark.parametrize("method", CURVES)
+def test_running_statistics_slow_copies_and_queues_are_global(results, method):
+    """The same on both workers bit for bit, and those of one process up to rounding."""
     one, two = results
-    assert one["simclr"]["state"].keys() == two[0]["simclr"]["state"].keys()
+    assert one[method]["state"].keys() == two[0][method]["state"].keys()
     for half in two:
-        for name, value in half["simclr"]["state"].items():
-            torch.testing.assert_close(value, one["simclr"]["state"][name], rtol=1e-5, atol=1e-5)
+        for name, value in half[method]["state"].items():
+            assert torch.equal(value, two[0][method]["state"][name]), name
+            torch.testing.assert_close(value, one[method]["state"][name], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("case", ["maps", "vectors"])

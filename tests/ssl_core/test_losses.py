@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_core.losses import nt_xent
+from ssl_core.losses import byol_loss, moco_loss, nt_xent
 
 
 def written_out(z1: np.ndarray, z2: np.ndarray, temperature: float) -> float:
@@ -70,3 +70,62 @@ def test_small_temperatures_and_half_precision_stay_exact():
         found = nt_xent(torch.tensor(z1), torch.tensor(z2), 0.01)
     assert found.dtype == torch.float32
     assert float(found) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_the_loss_of_parts_of_a_batch_is_another():
+    """Trap 6: why there is no gradient accumulation."""
+    z1, z2 = torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(0))
+    parts = [float(nt_xent(z1[part], z2[part], 0.5)) for part in (slice(4), slice(4, 8))]
+    assert float(nt_xent(z1, z2, 0.5)) > sum(parts) / 2 + 0.3
+
+
+def unit(v: np.ndarray) -> np.ndarray:
+    return v / math.sqrt(sum(x * x for x in v))
+
+
+@pytest.mark.parametrize("temperature", [0.07, 0.2, 1.0])
+def test_moco_equals_the_formula(temperature):
+    """He et al. 2020, eq. 1, in float64, one query after the other."""
+    rng = np.random.default_rng(4)
+    q, k = rng.normal(size=(2, 5, 6)) * 3
+    queue = np.stack([unit(row) for row in rng.normal(size=(7, 6))])
+    losses = []
+    for query, key in zip(q, k, strict=True):
+        positive = math.exp(sum(a * b for a, b in zip(unit(query), unit(key), strict=True)) / temperature)
+        negatives = [
+            math.exp(sum(a * b for a, b in zip(unit(query), old, strict=True)) / temperature) for old in queue
+        ]
+        losses.append(-math.log(positive / (positive + sum(negatives))))
+    found = moco_loss(*(torch.tensor(x, dtype=torch.float32) for x in (q, k, queue)), temperature)
+    assert float(found) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+
+
+def test_byol_equals_the_formula():
+    """Grill et al. 2020, eq. 2, in float64: the squared distance of the normalised vectors."""
+    rng = np.random.default_rng(5)
+    p, z = rng.normal(size=(2, 6, 4)) * 3
+    losses = [
+        sum((a - b) ** 2 for a, b in zip(unit(one), unit(other), strict=True))
+        for one, other in zip(p, z, strict=True)
+    ]
+    found = byol_loss(torch.tensor(p, dtype=torch.float32), torch.tensor(z, dtype=torch.float32))
+    assert float(found) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+
+
+def test_only_queries_and_predictions_learn():
+    one, other, queue = (torch.randn(4, 3, requires_grad=True) for _ in range(3))
+    moco_loss(one, other, queue, 0.2).backward()
+    assert one.grad is not None and other.grad is None and queue.grad is None
+    one.grad = None
+    byol_loss(one, other).backward()
+    assert one.grad is not None and other.grad is None
+
+
+def test_the_other_losses_too_are_float32_under_autocast():
+    one, other, queue = (torch.randn(4, 3) for _ in range(3))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = moco_loss(one, other, queue, 0.05), byol_loss(one, other)
+    for value, expected in zip(
+        found, (moco_loss(one, other, queue, 0.05), byol_loss(one, other)), strict=True
+    ):
+        assert value.dtype == torch.float32 and torch.equal(value, expected)

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from ssl_core.config import default_config
+from ssl_core.methods.simclr import SimCLR
 from ssl_core.optim import LARS, build_optimizer, learning_rate_at
-from ssl_core.simclr import SimCLR
 
 
 class WrittenOutLars:
@@ -63,12 +63,65 @@ def test_lars_equals_the_official_update_over_changing_rates():
             np.testing.assert_allclose(parameter.detach().numpy(), reference.w, rtol=2e-5, atol=1e-6)
 
 
+def test_lars_of_the_paper_divides_by_the_sum_of_norms():
+    """You et al. 2017, algorithm 1: five steps in float64, one tensor adapted and decayed, one neither."""
+    rng = np.random.default_rng(3)
+    start = [rng.normal(size=(4, 3)), rng.normal(size=(5,))]
+    params = [nn.Parameter(torch.tensor(w, dtype=torch.float32)) for w in start]
+    optimizer = LARS(
+        [
+            {"params": params[:1], "weight_decay": 0.3},
+            {"params": params[1:], "weight_decay": 0.0, "adapt": False},
+        ],
+        form="you2017",
+    )
+    velocity = [np.zeros_like(w) for w in start]
+    for rate in (0.0, 2.0, 4.0, 3.0, 1.0):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        gradients = [rng.normal(size=w.shape) for w in start]
+        for parameter, gradient in zip(params, gradients, strict=True):
+            parameter.grad = torch.tensor(gradient, dtype=torch.float32)
+        optimizer.step()
+        w, g = start[0], gradients[0]
+        trust = 0.001 * np.linalg.norm(w) / (np.linalg.norm(g) + 0.3 * np.linalg.norm(w))
+        for i, update in enumerate((trust * (g + 0.3 * w), gradients[1])):
+            velocity[i] = 0.9 * velocity[i] + rate * update
+            start[i] = start[i] - velocity[i]
+        for parameter, expected in zip(params, start, strict=True):
+            np.testing.assert_allclose(parameter.detach().numpy(), expected, rtol=1e-5, atol=1e-6)
+    official = LARS([nn.Parameter(torch.ones(2, 2))], weight_decay=0.3)
+    assert official.param_groups[0]["form"] == "official"
+
+
+def test_optimisers_take_the_configs_momentum_and_form():
+    model = SimCLR(default_config("resnet-demo", 32))
+    sgd = build_optimizer(model, default_config("resnet-demo", 32, optimizer="sgd", momentum=0.5))
+    adam = build_optimizer(model, default_config("resnet-demo", 32, optimizer="adamw", momentum=0.5))
+    lars = build_optimizer(model, default_config("resnet-demo", 32, momentum=0.5, lars_form="you2017"))
+    assert sgd.param_groups[0]["momentum"] == 0.5 == adam.param_groups[0]["betas"][0]
+    assert lars.param_groups[0]["momentum"] == 0.5 and lars.param_groups[0]["form"] == "you2017"
+
+
 def test_lars_trust_is_1_for_a_zero_gradient_without_decay():
     parameter = torch.nn.Parameter(torch.ones(2, 2))
     optimizer = LARS([parameter], lr=1.0)
     parameter.grad = torch.zeros(2, 2)
     optimizer.step()
     assert torch.equal(parameter.detach(), torch.ones(2, 2))
+
+
+def test_lars_without_decay_still_adapts():
+    """Trap 9: in some ports a decay of 0 silently turns LARS into SGD."""
+    model = nn.Linear(3, 2)
+    start = model.weight.detach().clone()
+    config = default_config("resnet-demo", 32, weight_decay=0.0)
+    optimizer = build_optimizer(model, config)
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    gradient = torch.ones(2, 3)
+    trust = 0.001 * start.norm() / gradient.norm()
+    torch.testing.assert_close(model.weight.detach(), start - config.peak_learning_rate * trust * gradient)
 
 
 def test_lars_goes_on_from_its_state_dict():
@@ -92,7 +145,7 @@ def test_lars_goes_on_from_its_state_dict():
     assert torch.equal(second, straight)
 
 
-@pytest.mark.parametrize("name", ["lars", "sgd"])
+@pytest.mark.parametrize("name", ["lars", "sgd", "adamw"])
 def test_biases_and_norms_have_no_decay(name):
     model = SimCLR(default_config("resnet-demo", 32, optimizer=name, weight_decay=0.5))
     optimizer = build_optimizer(model, default_config("resnet-demo", 32, optimizer=name, weight_decay=0.5))
@@ -101,7 +154,7 @@ def test_biases_and_norms_have_no_decay(name):
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:
         assert decay[id(norm.weight)] == 0
-        assert name == "sgd" or adapt[id(norm.weight)] is False
+        assert name != "lars" or adapt[id(norm.weight)] is False
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             assert decay[id(layer.weight)] == 0.5 and adapt[id(layer.weight)] is True

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from joined_batch import all_cases, joined_batches
-from training_case import calm_config, small_config, train
+from training_case import CURVES, calm_config, small_config, train
 
 from ssl_core.reporter import LocalReporter
 from ssl_core.trainer import Interrupted
@@ -30,7 +30,9 @@ def main(folder: Path, rank: int, world: int) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
     torch.save(all_cases(joined_batches(12), rank, world), folder / f"rank{rank}.pt")
 
-    train(folder / "curve", calm_config(), images=32, reporter=LocalReporter(folder / "curve", rank))
+    for method in CURVES:
+        curve = folder / f"curve-{method}"
+        train(curve, calm_config(method=method), images=32, reporter=LocalReporter(curve, rank))
 
     config = small_config(epochs=3)
     train(folder / "straight", config, reporter=LocalReporter(folder / "straight", rank))

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from data_ops.sources import SyntheticSource
 from sweep.catalog import DatasetInfo
-from sweep.cells import SETTING_COLUMNS, Cell
+from sweep.cells import EVALUATE_COLUMNS, SETTING_COLUMNS, Cell
 from sweep.errors import GridError
 from sweep.expand import expand, expand_all
 from sweep.grid import check_grid
-from sweep.specs import PrepareSpec
+from sweep.specs import UNTRAINED, PrepareSpec
 from sweep.yaml_source import YamlSource, parse_yaml
 
 Problems = Callable[..., list[str]]
@@ -409,3 +409,55 @@ def test_wrong_view_policies_name_what_there_is():
     assert "no field 'blurr', did you mean 'blur'" in said("{base: crop, blurr: 1}")
     assert "flip is 2.0" in said("{flip: 2}")
     assert "leave the keys strength and blur out" in said("crop, strength: 0.5")
+
+
+def test_what_planning_knows_of_methods_is_what_they_are():
+    from ssl_core.config import LABELLED_METHODS, METHODS, TWO_VIEWS
+    from ssl_core.methods import method_class, trained_methods
+
+    assert set(trained_methods()) | UNTRAINED == set(METHODS)
+    classes = {name: method_class(name) for name in trained_methods()}
+    assert {name for name, kind in classes.items() if kind.labelled} == LABELLED_METHODS
+    assert {name for name, kind in classes.items() if kind.n_views == 2} == TWO_VIEWS
+
+
+def test_methods_keep_their_own_views_and_a_mode_is_any_ones():
+    pretrain = (
+        "{domain: a, images: 600, batch: 8, method: [simclr, byol, supervised], view_mode: [exact, affine]}"
+    )
+    found = {c.pretraining.id: c.pretraining.spec.config for c in cells(pretrain, "{domain: b, labels: 10}")}
+    assert len(found) == 6
+    for config in found.values():
+        assert (config.views.jitter > 0) == (config.method != "supervised")
+    (said,) = {
+        text.split(": ", 1)[1]
+        for text in impossible(
+            "{domain: a, images: 600, batch: 8, method: rotation, views: [[crop, colour]]}",
+            "{domain: b, labels: 10}",
+        )
+    }
+    assert "2 policies, and rotation has fewer views" in said
+
+
+def test_supervised_pretraining_draws_among_labelled_images():
+    catalog = {**CATALOG, "b": replace(CATALOG["b"], n_unlabeled=500)}
+    pretrain = "{domain: b, images: all, batch: 8, method: [simclr, supervised]}"
+    found = {
+        c.pretraining.spec.config.method: c.pretraining
+        for c in cells(pretrain, "{domain: a, labels: 10}", catalog=catalog)
+    }
+    assert {method: p.images for method, p in found.items()} == {"simclr": 600, "supervised": 100}
+    assert [p.spec.parts[0].labelled for p in found.values()] == [False, True]
+    (said,) = impossible(
+        "{domain: b, images: 200, batch: 8, method: supervised}", "{domain: a, labels: 10}", catalog=catalog
+    )
+    assert "more than the 100 labelled training images of 'b'" in said
+
+
+def test_fine_tuning_is_a_stage_of_its_own_and_has_its_schedule():
+    evaluate = "{domain: b, labels: [10, all], protocol: [linear, fine-tune], finetune_steps: [5, 9]}"
+    found = cells("{domain: a, images: 100, batch: 8}", evaluate)
+    assert sorted((c.stage, str(EVALUATE_COLUMNS["finetune_steps"](c))) for c in found) == sorted(
+        [("probe", "None"), ("finetune", "5"), ("finetune", "9")] * 2
+    )
+    assert len({c.probe_id for c in found}) == 6

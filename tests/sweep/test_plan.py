@@ -35,6 +35,7 @@ def test_shared_stages_are_one_node(sweeps: Any) -> None:
         "pretrain": ENCODERS,
         "features": 2 * (6 + 2) * 2,
         "probe": CELLS,
+        "finetune": 0,
     }
     assert len(plan.pretrainings) == TRAININGS
     assert len({node.id for node in plan.nodes}) == len(plan.nodes)

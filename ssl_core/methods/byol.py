@@ -1,0 +1,59 @@
+"""BYOL (Grill et al. 2020): predict a slow copy's projection of the other view; no negatives."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ssl_core.config import PretrainConfig
+from ssl_core.encoders import build_encoder
+from ssl_core.heads import wide_head
+from ssl_core.losses import byol_loss
+from ssl_core.methods.base import Method, StepOutput
+from ssl_core.methods.moving_average import follow, slow_copy
+
+MOMENTUM = 0.996
+HIDDEN = 4096
+
+
+class BYOL(Method):
+    """Online encoder, projector and predictor, and the slow target of the first two.
+
+    Projector and predictor have the same hidden width: `config.predictor_dim`, or twice the features' and
+    at most 4096, which is the published 4096 for a ResNet-50 and in proportion for a smaller encoder.
+    """
+
+    def __init__(self, config: PretrainConfig, n_classes: int = 0, n_images: int = 0) -> None:
+        super().__init__()
+        self.encoder = build_encoder(config.encoder, config.image_size)
+        width = self.encoder.feature_dim
+        hidden = config.predictor_dim or min(HIDDEN, 2 * width)
+        out_dim = config.head_dim if config.head_layers else width
+        self.head = wide_head(width, hidden, out_dim, config.head_layers)
+        self.predictor = wide_head(out_dim, hidden, out_dim, 2)
+        self.target_encoder, self.target_head = slow_copy(self.encoder), slow_copy(self.head)
+        self.momentum = config.momentum_encoder or MOMENTUM
+
+    def forward(self, views: tuple[Tensor, ...], labels: Tensor | None = None) -> StepOutput:
+        """The sum of both directions. Each view goes through on its own, so batch norm sees one kind of
+        view at a time, as in the official code; `features` are those of both."""
+        features = [self.encoder(view) for view in views]
+        predictions = [self.predictor(self.head(f)) for f in features]
+        with torch.no_grad():
+            targets = [self.target_head(self.target_encoder(view)) for view in views]
+        loss = byol_loss(predictions[0], targets[1]) + byol_loss(predictions[1], targets[0])
+        return StepOutput(loss, torch.cat(features))
+
+    def after_step(self, step: int, total_steps: int) -> None:
+        """The target follows, ever more slowly."""
+        momentum = target_momentum(step, total_steps, self.momentum)
+        follow(self.target_encoder, self.encoder, momentum)
+        follow(self.target_head, self.head, momentum)
+
+
+def target_momentum(step: int, total_steps: int, base: float) -> float:
+    """Share of the target that stays after step 0, 1, …: from `base` to 1 along half a cosine (Grill et al.
+    2020, 3.2)."""
+    return 1 - (1 - base) * (math.cos(math.pi * step / total_steps) + 1) / 2

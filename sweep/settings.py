@@ -1,0 +1,69 @@
+"""From the keys of a block to the fields of a config: settings, view policies, fine-tuning schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+from data_ops.policies import Mode
+from data_ops.views import simclr_policy
+from ssl_core.config import TWO_VIEWS, PretrainConfig
+from ssl_core.finetune_config import FinetuneConfig, default_finetune
+from sweep.cells import LATER_SETTINGS
+from sweep.grid_model import EvaluateBlock, PretrainBlock
+from sweep.view_choice import ViewChoice
+
+SETTINGS = (
+    "epochs",
+    "batch",
+    "optimizer",
+    "learning_rate",
+    "lr_scaling",
+    "warmup_epochs",
+    "weight_decay",
+    "temperature",
+    "head_layers",
+    "head_dim",
+    "precision",
+    *(name for name in LATER_SETTINGS if name != "weights"),
+)
+VIEWS = ("strength", "blur", "view_mode", "views")
+
+
+def settings_of(block: PretrainBlock) -> Iterator[tuple[tuple[str, Any], ...]]:
+    """The product of the given settings; those left out keep the preset's value."""
+    given = [name for name in (*SETTINGS, *VIEWS) if getattr(block, name)]
+    for values in product(*(getattr(block, name) for name in given)):
+        yield tuple(zip(given, values, strict=True))
+
+
+def view_fields(
+    preset: PretrainConfig,
+    view_mode: Mode = "exact",
+    views: ViewChoice | None = None,
+    strength: float | None = None,
+    blur: bool | None = None,
+) -> dict[str, Any]:
+    """`views` and `views2` of a config; strength and blur are those of SimCLR's policy, the mode is any
+    policy's. ValueError where a policy of its own meets SimCLR's settings, or a method takes one view."""
+    size = preset.image_size
+    if views is None and strength is None and blur is None:
+        second = replace(preset.views2, mode=view_mode) if preset.views2 else None
+        return {"views": replace(preset.views, mode=view_mode), "views2": second}
+    if views is None:
+        return {"views": simclr_policy(size, strength, blur, view_mode), "views2": None}
+    if strength is not None or blur is not None:
+        raise ValueError("views: it says strength and blur itself; leave the keys strength and blur out")
+    policies = views.policies(size, view_mode)
+    if len(policies) > (2 if preset.method in TWO_VIEWS else 1):
+        raise ValueError(f"views: {len(policies)} policies, and {preset.method} has fewer views; give one")
+    return {"views": policies[0], "views2": policies[1] if len(policies) > 1 else None}
+
+
+def finetunings_of(block: EvaluateBlock, encoder: PretrainConfig) -> list[FinetuneConfig]:
+    """The recipes of the block for an encoder: the preset, or its schedule held to given steps or epochs."""
+    schedules: list[dict[str, Any]] = [{"steps": steps} for steps in block.finetune_steps]
+    schedules += [{"steps": 0, "epochs": epochs} for epochs in block.finetune_epochs]
+    return [default_finetune(encoder.encoder, encoder.image_size, **given) for given in schedules or [{}]]

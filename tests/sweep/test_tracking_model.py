@@ -1,0 +1,51 @@
+"""An encoder logged as an MLflow model comes back as the same encoder, without a pickle."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ssl_core.checkpoint import export_encoder, load_encoder
+from ssl_core.config import default_config
+from ssl_core.encoders import build_encoder, torch_seed
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from sweep.tracking import MirrorRun, Tracker, local_uri
+
+folder = Path(sys.argv[1])
+tracker = Tracker(local_uri(folder / "mlflow"), "models", folder / "artifacts")
+facts = {"params": {}, "metrics": (), "tags": {}, "encoder": folder / "encoder"}
+run = MirrorRun(id="a", name="a", started_ms=1, ended_ms=2, **facts)
+assert tracker.log([run]) == 1
+
+import mlflow.pytorch, torch
+(model,) = (folder / "artifacts").rglob("MLmodel")
+loaded = mlflow.pytorch.load_model(str(model.parent))
+images = torch.load(folder / "images.pt", weights_only=True)
+torch.save(loaded(images).detach(), folder / "features.pt")
+"""
+
+
+@pytest.mark.slow
+def test_an_encoder_is_logged_as_a_model(tmp_path: Path) -> None:
+    config = default_config("resnet-demo", 32)
+    with torch_seed(0):
+        encoder = build_encoder("resnet-demo", 32)
+        images = torch.randn(3, 3, 32, 32)
+    export_encoder(encoder, config, tmp_path / "encoder")
+    torch.save(images, tmp_path / "images.pt")
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    features = torch.load(tmp_path / "features.pt", weights_only=True)
+    with torch.inference_mode():
+        assert torch.allclose(features, load_encoder(tmp_path / "encoder")(images), atol=1e-5)
+    pickles = [p for p in (tmp_path / "artifacts").rglob("*") if p.suffix in (".pkl", ".pickle", ".pth")]
+    assert not pickles
