@@ -14,6 +14,7 @@ from data_ops.sources import Source, levels_of
 
 FEW = 10
 """A class with fewer training images than this is reported."""
+DROPPED = "; a sweep leaves them out of pretraining (leakage: drop)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +46,21 @@ class Scanned:
     evaluates: bool = False
 
 
-def check_dataset(data: Scanned, *, skips_bad: bool = False, few: int = FEW) -> tuple[Finding, ...]:
+def check_dataset(
+    data: Scanned, *, skips_bad: bool = False, drops_leaks: bool = True, few: int = FEW
+) -> tuple[Finding, ...]:
     """Everything to know of one dataset by itself: unreadable images, labels, classes and copies.
 
-    `skips_bad`: bad images are left out by the dataset's policy, which makes them notes.
+    `skips_bad`: bad images are left out by the dataset's policy, which makes them notes. `drops_leaks`: so
+    are training images that are test images, by the sweep's, where both are used.
     """
-    return tuple(
-        finding
-        for found in (_unreadable(data, skips_bad), _labels(data), _classes(data, few), _copies(data))
-        for finding in found
+    parts = (
+        _unreadable(data, skips_bad),
+        _labels(data),
+        _classes(data, few),
+        _copies(data, drops_leaks and data.pretrains and data.evaluates),
     )
+    return tuple(finding for found in parts for finding in found)
 
 
 def check_across(datasets: Sequence[Scanned], *, drops_leaks: bool = True) -> tuple[Finding, ...]:
@@ -70,7 +76,7 @@ def check_across(datasets: Sequence[Scanned], *, drops_leaks: bool = True) -> tu
             leaks = _leaks(one, here, other, there) or _leaks(other, there, one, here)
             why = "pretrained on and tested on" if leaks else "in both"
             if leaks and drops_leaks:
-                why += "; a sweep leaves them out of pretraining (leakage: drop)"
+                why += DROPPED
             found.append(
                 Finding(
                     kind="leak" if leaks else "copies across datasets",
@@ -109,6 +115,15 @@ def _unreadable(data: Scanned, skips_bad: bool) -> Iterator[Finding]:
                 message=f"{_images(len(split.bad))} cannot be decoded{left_out}{all_bad}",
                 items=tuple(f"{bad.name}: {bad.reason}" for bad in split.bad),
                 severe=not skips_bad or bool(all_bad),
+            )
+        if split.left_out:
+            yield Finding(
+                kind="left out",
+                dataset=data.name,
+                split=split.split,
+                message=f"{_images(len(split.left_out))} without a label in a held-out group: in no split",
+                items=split.left_out,
+                severe=False,
             )
 
 
@@ -184,7 +199,7 @@ def _classes(data: Scanned, few: int) -> Iterator[Finding]:
             )
 
 
-def _copies(data: Scanned) -> Iterator[Finding]:
+def _copies(data: Scanned, dropped: bool) -> Iterator[Finding]:
     parts = [(data, split) for split in data.splits]
     copies = find_copies([split.ids for split in data.splits])
     for i, split in enumerate(data.splits):
@@ -205,8 +220,9 @@ def _copies(data: Scanned) -> Iterator[Finding]:
             kind="copies across splits",
             dataset=data.name,
             split="train, test",
-            message=f"{_images(n)} of the test split also in train",
+            message=f"{_images(n)} of the test split also in train{DROPPED if dropped else ''}",
             items=tuple(_pictures(copies, parts, 0, 1)),
+            severe=not dropped,
         )
     if shared := {*train.groups} & {*test.groups} - {None}:
         yield Finding(

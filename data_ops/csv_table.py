@@ -26,7 +26,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             header = file.readline()
             file.seek(0)
-            table = list(csv.reader(file, delimiter=max(_DELIMITERS, key=header.count), strict=True))
+            table = list(csv.reader(file, delimiter=delimiter_of(header), strict=True))
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); give a CSV file with a header"
@@ -50,6 +50,11 @@ def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
     if not rows:
         raise DataError(f"{path}: no rows")
     return rows
+
+
+def delimiter_of(header: str) -> str:
+    """Whether commas, semicolons or tabs part the names of a header."""
+    return max(_DELIMITERS, key=header.count)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

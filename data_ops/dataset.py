@@ -22,11 +22,11 @@ class DatasetManifest:
     """What a prepared dataset is. `levels`, `class_names` and `parents` run from fine to coarse.
 
     `class_names[i]` names the classes of `levels[i]`; `parents[i - 1][f]` is the class index at level i of
-    fine class f. `fingerprint` changes with any image, label, class name, group, skipped image, the size or
-    the resize rule, and with nothing else.
+    fine class f. `fingerprint` changes with any image, label, class name, group, bad image skipped, the size
+    or the resize rule, and with nothing else.
 
     `n_labeled` training images have labels, `class_counts[i][c]` of them class c of level i. `skipped` says
-    "name: reason" of each image that could not be decoded and was left out.
+    "name: reason" of each image left out: not decodable, or unlabelled in a group that is held out.
     """
 
     fingerprint: str

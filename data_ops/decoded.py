@@ -23,7 +23,7 @@ import numpy.typing as npt
 from data_ops.dataset import Split
 from data_ops.decode import resize
 from data_ops.duplicates import pixel_hash
-from data_ops.errors import DataError
+from data_ops.errors import BadImageError, DataError
 from data_ops.listing import Labels, RawImage
 from data_ops.source_options import OnBadImage
 
@@ -35,13 +35,19 @@ JOURNALS = "*.journal"
 @dataclasses.dataclass(frozen=True)
 class DecodedImages:
     """A split in its source's order: (N, S, S, 3) pixels on disk, (N,) hex digests of the images before
-    resizing, labels and groups. `skipped` says of each image left out "name: reason"."""
+    resizing, labels and groups.
+
+    `unlabelled` names the images without a label, in their order. `skipped` says of each image left out
+    "name: reason", `skipped_ids` what it is: a hash of its bytes, or its name where they cannot be read.
+    """
 
     images: npt.NDArray[np.uint8]
     digests: npt.NDArray[np.bytes_]
     labels: list[Labels]
     groups: list[str | None]
+    unlabelled: list[str]
     skipped: list[str]
+    skipped_ids: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +58,9 @@ class _Chunk:
     digests: list[str]
     labels: list[Labels]
     groups: list[str | None]
+    unlabelled: list[str]
     skipped: list[str]
+    skipped_ids: list[str]
 
     @property
     def done(self) -> int:
@@ -104,7 +112,9 @@ def decode_split(
         digests=np.array(digests, dtype="S32"),
         labels=[labels for chunk in chunks for labels in chunk.labels],
         groups=[group for chunk in chunks for group in chunk.groups],
+        unlabelled=[name for chunk in chunks for name in chunk.unlabelled],
         skipped=[reason for chunk in chunks for reason in chunk.skipped],
+        skipped_ids=[id for chunk in chunks for id in chunk.skipped_ids],
     )
 
 
@@ -132,28 +142,39 @@ def _restore(pixels: Path, journal: Path, image_bytes: int) -> list[_Chunk]:
     return chunks
 
 
-def _decode(raw: RawImage, size: int, skip: bool) -> tuple[npt.NDArray[np.uint8], str] | str:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Skipped:
+    reason: str
+    id: str
+
+
+def _decode(raw: RawImage, size: int, skip: bool) -> tuple[npt.NDArray[np.uint8], str] | _Skipped:
     """(pixels, digest of the image as it was), or why the image is left out."""
     try:
         pixels = raw.decode()
     except DataError as error:
         if not skip:
             raise
-        return str(error) if str(error).startswith(raw.name) else f"{raw.name}: {error}"
+        reason = str(error) if str(error).startswith(raw.name) else f"{raw.name}: {error}"
+        content = error.content if isinstance(error, BadImageError) else ""
+        return _Skipped(reason, content or raw.name.rpartition("/")[2])
     return resize(pixels, size), pixel_hash(pixels)
 
 
 def _joined(
-    batch: list[RawImage], results: list[tuple[npt.NDArray[np.uint8], str] | str]
+    batch: list[RawImage], results: list[tuple[npt.NDArray[np.uint8], str] | _Skipped]
 ) -> tuple[_Chunk, bytes]:
-    good = [(raw, *result) for raw, result in zip(batch, results, strict=True) if not isinstance(result, str)]
+    good = [(raw, *one) for raw, one in zip(batch, results, strict=True) if not isinstance(one, _Skipped)]
+    bad = [one for one in results if isinstance(one, _Skipped)]
     data = b"".join(pixels.tobytes() for _, pixels, _ in good)
     chunk = _Chunk(
         crc=zlib.crc32(data),
         digests=[digest for _, _, digest in good],
         labels=[raw.labels for raw, _, _ in good],
         groups=[raw.group for raw, _, _ in good],
-        skipped=[result for result in results if isinstance(result, str)],
+        unlabelled=[raw.name for raw, _, _ in good if raw.labels[0] is None],
+        skipped=[one.reason for one in bad],
+        skipped_ids=[one.id for one in bad],
     )
     return chunk, data
 

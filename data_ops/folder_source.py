@@ -96,8 +96,13 @@ def _walk(folder: str) -> Iterator[str]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path)
-        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file():
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and _is_image_file(entry):
             yield entry.path
+
+
+def _is_image_file(entry: os.DirEntry[str]) -> bool:
+    """A broken link counts as one, so that reading it names it."""
+    return entry.is_file() or not os.path.exists(entry.path)
 
 
 def _compile_group(pattern: str | None) -> re.Pattern[str] | None:

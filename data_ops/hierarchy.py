@@ -2,7 +2,7 @@
 
 JSON: an object of class → parent, or a list of them, each from the level before to the next. Where a parent
 is itself a class of the object it is a tree, followed up to its roots. CSV: a header with the names of the
-levels, fine to coarse, and a row per class.
+levels, fine to coarse, and a row per class, parted by commas, semicolons or tabs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from data_ops.csv_table import delimiter_of
 from data_ops.errors import DataError
 from data_ops.listing import RawImage
 from data_ops.remote import local
@@ -70,7 +71,13 @@ def read_hierarchy(where: str, own: tuple[str, ...]) -> Hierarchy:
 
 
 def _from_csv(where: str, text: str) -> Hierarchy:
-    rows = [row for row in csv.reader(io.StringIO(text)) if any(row)]
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter_of(text.partition("\n")[0]), strict=True
+    )
+    try:
+        rows = [[cell.strip() for cell in row] for row in reader if any(row)]
+    except csv.Error as error:
+        raise DataError(f"{where}, line {reader.line_num}: not a readable CSV file ({error})") from error
     if not rows or len(rows[0]) < 2:
         raise DataError(f"{where}: needs a header of at least two level names, fine to coarse")
     parents: dict[str, tuple[str, ...]] = {}
@@ -140,7 +147,10 @@ def _above(where: str, name: str, parent_of: dict[str, str]) -> tuple[str, ...]:
     while above[-1] in parent_of:
         above.append(parent_of[above[-1]])
         if above[-1] in above[:-1]:
-            raise DataError(f"{where}: {above[-1]!r} is among its own parents: {' > '.join(above)}")
+            raise DataError(
+                f"{where}: {above[-1]!r} is among its own parents: {' > '.join(above)}; "
+                "give the parent another name"
+            )
     return tuple(above[1:])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -84,6 +85,18 @@ def _stamp_of(path: str) -> Stamp:
     except OSError:
         return path, -1, -1
     return path, status.st_size, status.st_mtime_ns
+
+
+def label_text(where: str, cell: object) -> str | None:
+    """A cell of a table as a label or group. Null, NaN and "" are none; whole floats, which pandas makes of
+    integers beside nulls, are integers. DataError for anything else."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    if isinstance(cell, str) or type(cell) is int:
+        return str(cell) or None
+    raise DataError(f"{where}: {cell!r} is no label; labels are integers or strings")
 
 
 def printable(name: str) -> str:

@@ -9,14 +9,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from data_ops.dataset import Split
 from data_ops.errors import DataError
-from data_ops.listing import Labels, Listing, Pixels, RawImage, listed, stamp
+from data_ops.listing import Labels, Listing, Pixels, RawImage, label_text, listed, stamp
 from data_ops.names import nearest
 from data_ops.remote import local
 from data_ops.source_options import SplitHere
@@ -28,8 +28,9 @@ _DAMAGED = (OSError, EOFError, MemoryError, ValueError, zipfile.BadZipFile, zlib
 class NpzSource(SplitHere):
     """Files of `np.savez`. `image`: uint8 (N, H, W) gray, or (N, H, W, C) with 1, 3 or 4 channels.
 
-    `label`: integers or text, (N,) or (N, levels) from fine to coarse; -1 or "" where an image has none, and
-    without the array no image has. `levels` names the columns. `group`: an array (N,) of scenes, patients, ….
+    `label`: integers or text, (N,) or (N, levels) from fine to coarse; -1, NaN or "" where an image has none.
+    A file without `labels` has none at all; an array of another name must be there. `levels` names the
+    columns. `group`: an array (N,) of scenes, patients, …; "" and NaN are none.
     """
 
     train: str
@@ -56,7 +57,7 @@ class NpzSource(SplitHere):
             if file.getinfo(f"{self.image}.npy").file_size < math.prod(shape):
                 raise DataError(f"{path}: array {self.image!r} is cut short; write the file again")
             labels = _labels(path, file, self, shape[0])
-            groups = _small(path, file, self.group, shape[0]) if self.group is not None else None
+            groups = _groups(path, file, self.group, shape[0]) if self.group is not None else None
         return listed(labels, [stamp(path)], functools.partial(_read, path, self, shape, labels, groups))
 
 
@@ -65,7 +66,7 @@ def _read(
     source: NpzSource,
     shape: tuple[int, ...],
     labels: list[Labels],
-    groups: npt.NDArray[np.generic] | None,
+    groups: list[str | None] | None,
 ) -> Iterator[RawImage]:
     size = math.prod(shape[1:])
     with _open(path) as file, _member(path, file, source.image) as stream:
@@ -79,7 +80,7 @@ def _read(
                 ) from error
             name = f"{path}[{i}]"
             decode = functools.partial(_to_rgb, name, data, shape[1:])
-            yield RawImage(name, decode, labels[i], None if groups is None else str(groups[i]))
+            yield RawImage(name, decode, labels[i], None if groups is None else groups[i])
 
 
 def _to_rgb(name: str, data: bytes, shape: tuple[int, ...]) -> Pixels:
@@ -99,10 +100,13 @@ def _open(path: Path) -> zipfile.ZipFile:
 
 
 def _member(path: Path, file: zipfile.ZipFile, name: str) -> IO[bytes]:
-    names = [member.removesuffix(".npy") for member in file.namelist()]
+    names = [member.removesuffix(".npy") for member in file.namelist() if member.endswith(".npy")]
     if name not in names:
         raise DataError(f"{path}: no array {name!r}{nearest(name, names)} It has {', '.join(names)}")
-    return file.open(f"{name}.npy")
+    try:
+        return file.open(f"{name}.npy")
+    except (*_DAMAGED, RuntimeError) as error:  # a runtime error where it is encrypted
+        raise DataError(f"{path}: array {name!r} is damaged ({error}); write the file again") from error
 
 
 def _image_shape(path: Path, name: str, stream: IO[bytes]) -> tuple[int, ...]:
@@ -126,7 +130,7 @@ def _image_shape(path: Path, name: str, stream: IO[bytes]) -> tuple[int, ...]:
 
 
 def _labels(path: Path, file: zipfile.ZipFile, source: NpzSource, n: int) -> list[Labels]:
-    if f"{source.label}.npy" not in file.namelist():
+    if source.label == NpzSource.label and f"{source.label}.npy" not in file.namelist():
         return [(None,) * len(source.levels)] * n
     table = _small(path, file, source.label, n)
     table = table.reshape(n, -1)
@@ -135,21 +139,27 @@ def _labels(path: Path, file: zipfile.ZipFile, source: NpzSource, n: int) -> lis
             f"{path}: array {source.label!r} has {table.shape[1]} label levels and levels names "
             f"{len(source.levels)}; name each, fine to coarse"
         )
-    if table.dtype.kind in "iu" and table.size and table.min() < -1:
-        raise DataError(
-            f"{path}: array {source.label!r} holds {table.min()}; labels are 0 or more, -1 for none"
-        )
-    return [tuple(None if cell in (-1, "") else str(cell) for cell in row) for row in table.tolist()]
+    where = f"{path}: array {source.label!r}"
+    if table.dtype.kind in "iuf" and (table < -1).any():
+        raise DataError(f"{where} holds {np.nanmin(table)}; labels are 0 or more, -1 for none")
+    return [tuple(None if cell == -1 else label_text(where, cell) for cell in row) for row in table.tolist()]
 
 
-def _small(path: Path, file: zipfile.ZipFile, name: str, n: int) -> npt.NDArray[np.generic]:
+def _groups(path: Path, file: zipfile.ZipFile, name: str, n: int) -> list[str | None]:
+    array = _small(path, file, name, n)
+    if array.ndim != 1:
+        raise DataError(f"{path}: array {name!r} is of shape {array.shape}; groups are one per image")
+    return [label_text(f"{path}: array {name!r}", cell) for cell in array.tolist()]
+
+
+def _small(path: Path, file: zipfile.ZipFile, name: str, n: int) -> npt.NDArray[Any]:
     """An array of labels or groups, read whole."""
     with _member(path, file, name) as stream:
         try:
-            array: npt.NDArray[np.generic] = np.lib.format.read_array(stream, allow_pickle=False)
+            array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         except _DAMAGED as error:
             raise DataError(f"{path}: array {name!r} cannot be read ({error})") from error
-    if array.dtype.kind not in "iuU" or array.ndim not in (1, 2) or len(array) != n:
+    if array.dtype.kind not in "iufU" or array.ndim not in (1, 2) or len(array) != n:
         raise DataError(
             f"{path}: array {name!r} is {array.dtype} of shape {array.shape}; expected {n} integers or texts"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import glob
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 from data_ops.dataset import Split
 from data_ops.decode import decode_rgb
 from data_ops.errors import DataError
-from data_ops.listing import Listing, Pixels, RawImage, stamp
+from data_ops.listing import Listing, Pixels, RawImage, label_text, stamp
 from data_ops.names import nearest
 from data_ops.remote import is_remote, remote_files
 from data_ops.source_options import LATER, SplitHere
@@ -26,7 +27,8 @@ class ParquetSource(SplitHere):
     an address.
 
     `image` is a struct {bytes, path} or a binary column; `levels` are int or string columns, fine to coarse,
-    null where an image has no label; `group` names a column of scenes, patients or the like.
+    null or "" where an image has no label; whole floats count as integers. `group` names a column of scenes,
+    patients or the like.
     """
 
     train: str
@@ -48,9 +50,9 @@ class ParquetSource(SplitHere):
         paths = files(where)
         fine = _fine_labels(paths, self)
         stamps = [stamp(path) for path in paths]
-        n_labeled = len(fine) - fine.null_count
-        classes = frozenset(map(str, fine.drop_null().unique().to_pylist()))
-        return Listing(len(fine), n_labeled, classes, stamps, functools.partial(_read, paths, self))
+        n_labeled = sum(fine.values()) - fine[None]
+        classes = frozenset(label for label in fine if label is not None)
+        return Listing(sum(fine.values()), n_labeled, classes, stamps, functools.partial(_read, paths, self))
 
 
 def files(where: str) -> list[Path]:
@@ -74,21 +76,27 @@ def files(where: str) -> list[Path]:
     return found
 
 
-def _fine_labels(paths: list[Path], source: ParquetSource) -> Any:
-    """The finest label column of all files; the images are not read."""
-    import pyarrow as pa
-
+def _fine_labels(paths: list[Path], source: ParquetSource) -> Counter[str | None]:
+    """How many rows of all files have each of the finest labels; the images are not read."""
     if not source.levels:
         raise DataError("levels is empty; name at least one label column")
-    columns = []
+    found: Counter[str | None] = Counter()
     for path in paths:
         with _open(path) as table:
             _check_columns(path, table.schema_arrow, source)
-            batches = _batches(path, table, [source.levels[0]], 1 << 16)
-            columns += [batch.column(0).cast(pa.string()) for batch in batches]
-    if not sum(map(len, columns)):
+            row = 0
+            for batch in _batches(path, table, [source.levels[0]], 1 << 16):
+                counts = batch.column(0).value_counts()
+                try:
+                    labels = counts.field("values").to_pylist()
+                except UnicodeDecodeError:
+                    labels = _cells(path, batch, row)[0]  # says where
+                for label, n in zip(labels, counts.field("counts").to_pylist(), strict=True):
+                    found[label_text(f"{path}, column {source.levels[0]!r}", label)] += n
+                row += len(batch)
+    if not found:
         raise DataError(f"{paths[0]}: no rows")
-    return pa.chunked_array(columns)
+    return found
 
 
 def _read(paths: list[Path], source: ParquetSource) -> Iterator[RawImage]:
@@ -99,9 +107,34 @@ def _read(paths: list[Path], source: ParquetSource) -> Iterator[RawImage]:
             _check_columns(path, table.schema_arrow, source)
             row = 0
             for batch in _batches(path, table, list(dict.fromkeys(columns)), _ROWS):
-                for cells in batch.to_pylist():
+                columns_read = _cells(path, batch, row)
+                for values in zip(*columns_read, strict=True):
+                    cells = dict(zip(batch.schema.names, values, strict=True))
                     yield _raw_image(f"{path}, row {row}", cells, source)
                     row += 1
+
+
+def _cells(path: Path, batch: Any, first: int) -> list[list[Any]]:
+    """The columns of a batch, whose rows count from `first`. DataError for text that is not UTF-8."""
+    columns = []
+    for name in batch.schema.names:
+        try:
+            columns.append(batch.column(name).to_pylist())
+        except UnicodeDecodeError as error:
+            row = first + next(i for i, cell in enumerate(batch.column(name)) if not _is_text(cell))
+            raise DataError(
+                f"{path}, row {row}: column {name!r} holds text that is not UTF-8 ({error.reason}); "
+                "write the file again"
+            ) from error
+    return columns
+
+
+def _is_text(cell: Any) -> bool:
+    try:
+        cell.as_py()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _raw_image(where: str, cells: dict[str, Any], source: ParquetSource) -> RawImage:
@@ -114,11 +147,8 @@ def _raw_image(where: str, cells: dict[str, Any], source: ParquetSource) -> RawI
         return decode_rgb(data or b"", where)
 
     group = cells[source.group] if source.group else None
-    return RawImage(where, decode, tuple(_text(cells[level]) for level in source.levels), _text(group))
-
-
-def _text(cell: Any) -> str | None:
-    return None if cell is None else str(cell)
+    labels = tuple(label_text(where, cells[level]) for level in source.levels)
+    return RawImage(where, decode, labels, label_text(where, group))
 
 
 def _open(path: Path) -> Any:
@@ -163,5 +193,10 @@ def _check_columns(path: Path, schema: Any, source: ParquetSource) -> None:
     for level in named:
         kind = schema.field(level).type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        if not (
+            pa.types.is_integer(kind)
+            or pa.types.is_floating(kind)  # pandas' integers beside nulls; each is looked at
+            or pa.types.is_string(kind)
+            or pa.types.is_large_string(kind)
+        ):
             raise DataError(f"{path}: label column {level!r} is {kind}; labels are integers or strings")

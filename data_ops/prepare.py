@@ -8,6 +8,7 @@ file by file, `dataset.json` last. What a killed preparation had decoded is foun
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +22,8 @@ from data_ops.decode import RESIZE_RULE
 from data_ops.decoded import JOURNALS, DecodedImages, decode_split
 from data_ops.errors import DataError
 from data_ops.hashing import derive_seed, hash64
-from data_ops.holdout import hold_out, key_of
-from data_ops.sources import Source, SourceInfo, held_out_fraction, inspect, iterate, levels_of
+from data_ops.holdout import LEFT_OUT, hold_out, key_of
+from data_ops.sources import Source, SourceInfo, held_out_fraction, inspect, iterate, levels_of, name_of
 from data_ops.workspace import publish, workspace
 
 Progress = Callable[[int, int], None]
@@ -51,19 +52,22 @@ def prepare(
         tables = [encode(pool.labels, names) for pool in pools]
         groups = _group_codes(pools)
         parts = [(i, np.arange(len(table))) for i, table in enumerate(tables)]
+        skipped = [reason for pool in pools for reason in pool.skipped]
         fraction = held_out_fraction(source)
         if fraction is not None:
             labeled = tables[0][:, 0] != UNLABELED
             seed = derive_seed("test split", source.seed)
             parts = [(0, rows) for rows in hold_out(pools[0].digests, groups[0], labeled, fraction, seed)]
+            skipped += _left_out(pools[0].unlabelled, labeled, np.concatenate([rows for _, rows in parts]))
         written = [
             _write_split(work, split, pools[i], tables[i][rows], groups[i][rows], rows)
             for split, (i, rows) in zip(SPLITS, parts, strict=True)
         ]
-        skipped = tuple(sorted(reason for pool in pools for reason in pool.skipped))
         train = tables[parts[0][0]][parts[0][1]]
         manifest = DatasetManifest(
-            fingerprint=_fingerprint(size, levels, names, written, skipped),
+            fingerprint=_fingerprint(
+                size, levels, names, written, sorted(id for pool in pools for id in pool.skipped_ids)
+            ),
             size=size,
             n_train=len(parts[0][1]),
             n_test=len(parts[1][1]),
@@ -71,12 +75,13 @@ def prepare(
             class_names=names,
             parents=parents(np.concatenate(tables), levels, names),
             n_labeled=int((train[:, 0] != UNLABELED).sum()),
-            skipped=skipped,
+            skipped=tuple(sorted(skipped)),
             class_counts=class_counts(train, names),
         )
         (work / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         _verify(work)
         publish(work, out_dir, MANIFEST)
+    _verify(out_dir)
     return manifest
 
 
@@ -104,10 +109,21 @@ def _decode_all(
         before += len(pool.digests) + len(pool.skipped)
         pools.append(pool)
     if before != total:
-        raise DataError(f"{source}: {before} images read, {total} announced: it changed meanwhile, try again")
-    if not len(pools[0].digests):
-        raise DataError(f"{source}: no training image can be read; the first: {pools[0].skipped[0]}")
+        raise DataError(
+            f"{name_of(source)}: {before} images read, {total} announced: it changed meanwhile, try again"
+        )
+    for what, pool in zip(("training", "test"), pools, strict=False):
+        if pool.skipped and not len(pool.digests):
+            raise DataError(f"{name_of(source)}: no {what} image can be read; the first: {pool.skipped[0]}")
     return pools
+
+
+def _left_out(unlabelled: list[str], labeled: npt.NDArray[np.bool_], kept: Codes) -> list[str]:
+    """What to say of images in neither split: they cannot be tested, nor trained on beside their group."""
+    missing = np.ones(len(labeled), dtype=bool)
+    missing[kept] = False
+    names = itertools.compress(unlabelled, missing[~labeled].tolist())
+    return [f"{name}: {LEFT_OUT}" for name in names]
 
 
 def _group_codes(pools: list[DecodedImages]) -> list[Codes]:
@@ -154,15 +170,14 @@ def _fingerprint(
     levels: tuple[str, ...],
     names: tuple[tuple[str, ...], ...],
     written: list[tuple[list[tuple[str, list[int]]], list[int]]],
-    skipped: tuple[str, ...],
+    skipped: list[str],
 ) -> str:
     content: list[object] = [size, RESIZE_RULE, levels, names, [rows for rows, _ in written]]
     # What came later is described only where it is there, so that older fingerprints stay.
     if any(groups for _, groups in written):
         content.append({"groups": [groups for _, groups in written]})
     if skipped:
-        files = sorted(reason.partition(": ")[0].rpartition("/")[2] for reason in skipped)
-        content.append({"skipped": files})
+        content.append({"skipped": skipped})
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -171,8 +186,13 @@ def _verify(work: Path) -> None:
     data = PreparedDataset(work)
     size = data.manifest.size
     for split, n in zip(SPLITS, (data.manifest.n_train, data.manifest.n_test), strict=True):
-        images, groups = data.images(split), data.groups(split)
-        found = [len(data.ids(split)), len(data.keys(split)), len(data.labels(split)), len(images)]
+        try:
+            images, groups = data.images(split), data.groups(split)
+            found = [len(data.id_bytes(split)), len(data.keys(split)), len(data.labels(split)), len(images)]
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(
+                f"{work}: {split} cannot be read back ({error}); is the disk full or broken?"
+            ) from error
         if groups is not None:
             found.append(len(groups))
         if set(found) != {n} or images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):

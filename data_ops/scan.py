@@ -37,7 +37,8 @@ class SplitScan:
     """What a split holds. Row r of names, ids, labels, groups and sizes is one image that could be decoded.
 
     `stopped` is why the source could not be read to its end or divided, or "". Where the test split is held
-    out of one set of images, the bad ones are all in "train".
+    out of one set of images, the bad ones are all in "train", and so is `left_out`: the names of unlabelled
+    images of held-out groups, which are in neither split.
     """
 
     split: Split
@@ -47,6 +48,7 @@ class SplitScan:
     groups: tuple[str | None, ...]
     sizes: npt.NDArray[np.int64]  # (N, 2) height and width in pixels
     bad: tuple[BadImage, ...] = ()
+    left_out: tuple[str, ...] = ()
     stopped: str = ""
 
     def __len__(self) -> int:
@@ -132,8 +134,14 @@ def _divided(scanned: SplitScan, source: Source) -> tuple[SplitScan, SplitScan]:
     except DataError as error:
         train, test = np.arange(len(scanned)), np.arange(0)
         stopped = stopped or str(error)
+    left_out = np.setdiff1d(np.arange(len(scanned)), np.concatenate([train, test]))
     return (
-        dataclasses.replace(_rows(scanned, "train", train), bad=scanned.bad, stopped=stopped),
+        dataclasses.replace(
+            _rows(scanned, "train", train),
+            bad=scanned.bad,
+            left_out=tuple(scanned.names[row] for row in left_out.tolist()),
+            stopped=stopped,
+        ),
         _rows(scanned, "test", test),
     )
 

@@ -56,6 +56,7 @@ __all__ = [
     "inspect",
     "iterate",
     "levels_of",
+    "name_of",
 ]
 
 Source = (
@@ -80,7 +81,7 @@ class SourceInfo:
     """Sizes known before decoding. `signature` changes when the source's fields or its files do.
 
     `n_labeled` of the `n_train` training images have a label. Where groups or exact copies must stay on one
-    side, or bad images are skipped, the prepared sizes can differ a little.
+    side, or images are left out, the prepared sizes can differ a little.
     """
 
     n_train: int
@@ -107,7 +108,7 @@ def inspect(source: Source) -> SourceInfo:
 
     DataError for a missing path, no images, a wrong column (with the nearest name) or an impossible split.
     """
-    _check_split(source)
+    _check(source)
     listings = [source.listing(split) for split in SPLITS]
     if source.hierarchy is not None:
         hierarchy = read_hierarchy(source.hierarchy, source.label_levels)
@@ -119,7 +120,7 @@ def inspect(source: Source) -> SourceInfo:
         return SourceInfo(train.n, test.n if test else 0, signature, train.n_labeled)
     if train.n_labeled < 2:
         raise DataError(
-            f"test_fraction needs at least two images with labels; {source} has {train.n_labeled}"
+            f"test_fraction needs at least two images with labels; {name_of(source)} has {train.n_labeled}"
         )
     held_out = held_out_size(train.n_labeled, source.test_fraction)
     return SourceInfo(train.n - held_out, held_out, signature, train.n_labeled - held_out)
@@ -130,7 +131,7 @@ def iterate(source: Source, split: Split) -> Iterator[RawImage]:
 
     DataError for a class that the hierarchy's table does not have.
     """
-    _check_split(source)
+    _check(source)
     listing = source.listing(split)
     if listing is None:
         return iter(())
@@ -140,7 +141,17 @@ def iterate(source: Source, split: Split) -> Iterator[RawImage]:
     return read_hierarchy(source.hierarchy, source.label_levels).extend(images)
 
 
-def _check_split(source: Source) -> None:
+def name_of(source: Source) -> str:
+    """What a source is called in a message: where its images are."""
+    where = getattr(source, "root", None) or getattr(source, "train", None)
+    return where if isinstance(where, str) else getattr(source, "domain", type(source).__name__)
+
+
+def _check(source: Source) -> None:
+    levels = source.label_levels
+    for level in levels:
+        if levels.count(level) > 1:
+            raise DataError(f"levels names {level!r} twice; name every level once, fine to coarse")
     fraction = source.test_fraction
     if fraction is None:
         return

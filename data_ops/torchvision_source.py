@@ -135,7 +135,8 @@ def _open_set(source: TorchvisionSource, asked: tuple[str, object] | None) -> An
                 raise
             return kind(source.root, download=True, **given)
     except Exception as error:  # each set has its own checks and errors
-        raise DataError(f"{source.name} in {source.root}: {error}") from error
+        fetch = "" if source.download else "; see root, or set download: true to fetch the set"
+        raise DataError(f"{source.name} in {source.root}: {error}{fetch}") from error
 
 
 def _label(code: int | None, names: list[str], largest: int) -> Labels:

@@ -1,4 +1,4 @@
-"""Samples in tar shards, by WebDataset's convention: files of one base name are one sample.
+"""Samples in tar shards, by WebDataset's convention: files are one sample whose names agree to the first dot.
 
 Read with the standard library: nothing is extracted, so no member can write anywhere, and an index of offsets
 lets every image be read by itself.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import glob
-import itertools
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from typing import ClassVar
 from data_ops.dataset import Split
 from data_ops.decode import decode_rgb
 from data_ops.errors import DataError
-from data_ops.listing import Labels, Listing, Pixels, RawImage, listed, printable, stamp
+from data_ops.listing import Labels, Listing, Pixels, RawImage, label_text, listed, printable, stamp
 from data_ops.remote import is_remote, remote_files
 from data_ops.source_options import SplitHere
 
@@ -35,7 +34,8 @@ class WebDatasetSource(SplitHere):
     """Tar shards. `train`, `test`: a file, a folder of *.tar, a glob or `name-{000..012}.tar`, or addresses.
 
     A sample is key.jpg (or png, webp, …) with its label in key.cls or, for the columns of `levels` (fine to
-    coarse) and `group`, in the object key.json. Without either, or with null, it has no label.
+    coarse) and `group`, in the object key.json. Without either, or with null or "", it has no label.
+    The files may stand anywhere in the shard; hidden ones (`._a.jpg`) are passed over.
     """
 
     train: str
@@ -49,7 +49,8 @@ class WebDatasetSource(SplitHere):
         return self.levels
 
     def listing(self, split: Split) -> Listing | None:
-        """DataError for no shards or samples, a broken tar, or members that are links or point outside."""
+        """DataError for no shards or samples, a broken tar, members that are links or point outside, a sample
+        with two images or labels, or a label without an image."""
         where = self.train if split == "train" else self.test
         if where is None:
             return None
@@ -107,23 +108,42 @@ def _expand(where: str) -> Iterator[str]:
 
 
 def _samples(path: Path, source: WebDatasetSource) -> list[_Sample]:
-    members = _members(path)
+    by_key: dict[str, list[tarfile.TarInfo]] = {}
+    for member in _members(path):
+        if not member.name.rpartition("/")[2].startswith("."):  # as macOS adds to archives
+            by_key.setdefault(_key(member.name), []).append(member)
     samples = []
     with path.open("rb") as shard:
-        for key, group in itertools.groupby(members, key=lambda member: _key(member.name)):
-            files = {_extension(member.name): member for member in group}
-            image = next((files[kind] for kind in files if kind.rpartition(".")[2] in _IMAGES), None)
+        for key, members in by_key.items():
+            name = f"{path}, {printable(key)}"
+            image = _only(name, [m for m in members if _extension(m.name).rpartition(".")[2] in _IMAGES])
+            text = {}
+            for kind in ("json", "cls"):
+                label = _only(name, [m for m in members if _extension(m.name) == kind])
+                if label is not None:
+                    if image is None:
+                        kinds = " ".join(sorted(_IMAGES))
+                        raise DataError(
+                            f"{path}: {printable(label.name)!r} is a label without an image ({kinds}) in the "
+                            "shard; write both into one shard"
+                        )
+                    text[kind] = os.pread(shard.fileno(), label.size, label.offset_data)
             if image is None:
                 continue
-            text = {
-                kind: os.pread(shard.fileno(), files[kind].size, files[kind].offset_data)
-                for kind in ("json", "cls")
-                if kind in files
-            }
-            name = f"{path}, {printable(key)}"
             labels, group_name = _fields(name, text.get("json"), text.get("cls"), source)
             samples.append(_Sample(path, name, image.offset_data, image.size, labels, group_name))
     return samples
+
+
+def _only(name: str, members: list[tarfile.TarInfo]) -> tarfile.TarInfo | None:
+    """The one member, or None. DataError for two of a kind in a sample."""
+    if len(members) > 1:
+        one, two = (printable(member.name) for member in members[:2])
+        raise DataError(
+            f"{name}: {one!r} and {two!r} are of one sample, since a key ends at the first dot of a file's "
+            "name; give each image a key of its own, without dots"
+        )
+    return members[0] if members else None
 
 
 def _members(path: Path) -> list[tarfile.TarInfo]:
@@ -190,10 +210,7 @@ def _fields(
     if cells == [None] and as_cls is not None:
         cells = [as_cls.decode("utf-8", "backslashreplace").strip() or None]
     group = content.get(source.group) if source.group is not None else None
-    for cell in (*cells, group):
-        if not (cell is None or isinstance(cell, str) or type(cell) is int):
-            raise DataError(f"{name}: {cell!r} is no label; labels are integers or strings")
-    return tuple(None if cell is None else str(cell) for cell in cells), None if group is None else str(group)
+    return tuple(label_text(name, cell) for cell in cells), label_text(name, group)
 
 
 def _read(samples: list[_Sample]) -> Iterator[RawImage]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import filecmp
 import os
 import shutil
 import tempfile
@@ -53,14 +54,14 @@ def _building(work: Path, resumable: str) -> Iterator[Path]:
 def publish(work: Path, out_dir: Path, last: str) -> None:
     """Move the *.npy files of `work` to `out_dir`, then the file `last`, which makes them valid.
 
-    Nothing moves where the same `last` stands already: another process was faster. A different one is
-    withdrawn, and arrays of it that `work` does not have go.
+    Nothing moves where all the same files stand already: another process was faster. If one is missing or
+    another, damaged ones included, `last` is withdrawn first, and arrays that `work` does not have go.
     """
     target = out_dir / last
     if target.exists():
-        if target.read_bytes() == (work / last).read_bytes():
+        if _same(work, out_dir, last):
             return
-        target.unlink()
+        target.unlink(missing_ok=True)  # another process that repairs may have been faster
     for stale in out_dir.glob("*.npy"):
         if not (work / stale.name).exists():
             stale.unlink(missing_ok=True)
@@ -71,6 +72,17 @@ def publish(work: Path, out_dir: Path, last: str) -> None:
     _sync(work / last)
     os.replace(work / last, target)
     _sync(out_dir)
+
+
+def _same(work: Path, out_dir: Path, last: str) -> bool:
+    """Whether `out_dir` has the very arrays and the `last` of `work`, byte by byte."""
+    names = sorted([last, *(file.name for file in work.glob("*.npy"))])
+    if names != sorted([last, *(file.name for file in out_dir.glob("*.npy"))]):
+        return False
+    try:
+        return all(filecmp.cmp(work / name, out_dir / name, shallow=False) for name in names)
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -45,6 +45,7 @@ def check_datasets(
     """
     grid, catalog, unreadable = read_datasets(path, overrides, None)
     pretrained, evaluated = roles(grid)
+    drops = grid.leakage == "drop"
     rows, findings, scanned = [], [], []
     done: dict[Source, tuple[SplitScan, SplitScan]] = {}  # two datasets may be one source at two sizes
     for name, entry in grid.datasets.items():
@@ -62,10 +63,10 @@ def check_datasets(
             evaluates=name in evaluated,
         )
         skips = source.on_bad_image == "skip"
-        findings += check_dataset(data, skips_bad=skips, few=few)
+        findings += check_dataset(data, skips_bad=skips, drops_leaks=drops, few=few)
         scanned.append(data)
         rows.append(_checked_row(data))
-    findings += check_across(scanned, drops_leaks=grid.leakage == "drop")
+    findings += check_across(scanned, drops_leaks=drops)
     return Checked(tuple(rows), tuple(findings))
 
 
@@ -82,7 +83,7 @@ def _checked_row(data: Scanned) -> CheckedRow:
     levels = zip(*(counts for counts in by_split if counts), strict=True)
     return CheckedRow(
         name=data.name,
-        images=sum(len(split) + len(split.bad) for split in data.splits),
+        images=sum(len(split) + len(split.bad) + len(split.left_out) for split in data.splits),
         bad=sum(len(split.bad) for split in data.splits),
         unlabelled=sum(split.n_unlabeled for split in data.splits),
         classes=tuple(len(set().union(*counts)) for counts in levels),

@@ -223,11 +223,13 @@ def export_subset(
     draw: the first n of them are the subset of n images.
 
     Raises:
-        SweepError: a dataset is not prepared, or there are not so many images.
+        SweepError: a dataset is not prepared, there are not so many images, or the seed is negative.
     """
     from data_ops.pool import leaked
     from data_ops.subsets import subset
 
+    if seed < 0:
+        raise SweepError(f"--seed {seed}: a subset_seed is 0 or more")
     store = Store(store_uri)
     grid = load_grid(path, overrides)
     require_known(grid, name)

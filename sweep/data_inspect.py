@@ -14,6 +14,7 @@ import numpy.typing as npt
 from data_ops.dataset import SPLITS, PreparedDataset, Split
 from data_ops.duplicates import find_copies
 from data_ops.errors import DataError
+from data_ops.holdout import LEFT_OUT
 from data_ops.scan import scan
 from data_ops.sources import Source, iterate, levels_of
 from data_ops.subsets import ranking
@@ -224,7 +225,8 @@ def _of_source(source: Source, on_progress: Callable[[int], None]) -> _Content:
         groups=[len({*split.groups} - {None}) for split in splits],
         counts=tuple(counts),
         sizes=np.concatenate([split.sizes for split in splits]),
-        skipped=tuple(f"{bad.name}: {bad.reason}" for split in splits for bad in split.bad),
+        skipped=tuple(f"{bad.name}: {bad.reason}" for split in splits for bad in split.bad)
+        + tuple(f"{name}: {LEFT_OUT}" for split in splits for name in split.left_out),
     )
 
 

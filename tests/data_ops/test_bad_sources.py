@@ -15,6 +15,7 @@ from data_ops.dataset import PreparedDataset
 from data_ops.decode import decode_rgb
 from data_ops.errors import DataError
 from data_ops.prepare import prepare
+from data_ops.scan import scan
 from data_ops.sources import CsvSource, FolderSource, inspect, iterate
 
 
@@ -125,6 +126,18 @@ def test_a_source_that_shrinks_while_it_is_prepared(rows, folder, tmp_path, monk
     monkeypatch.setattr(module, "iterate", after_a_loss)
     with pytest.raises(DataError, match="39 images read, 40 announced: it changed meanwhile, try again"):
         prepare(FolderSource(str(root)), 8, tmp_path / "a")
+
+
+def test_a_broken_link_is_a_bad_image(rows, folder, tmp_path):
+    root = Path(folder(rows))
+    (root / "cat" / "gone.png").symlink_to("/nowhere/x.png")
+    (root / "cat" / "folder.png").symlink_to(tmp_path)  # a link to a folder is no image
+    with pytest.raises(DataError, match=r"gone\.png: cannot be read \(No such file"):
+        prepare(FolderSource(str(root)), 8, tmp_path / "a")
+    manifest = prepare(FolderSource(str(root), on_bad_image="skip"), 8, tmp_path / "a")
+    assert (manifest.n_train, len(manifest.skipped)) == (40, 1)
+    (bad,) = scan(FolderSource(str(root)))[0].bad
+    assert bad.name.endswith("gone.png")
 
 
 def test_an_unreadable_file(rows, folder, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import write_csv
 from PIL import Image
 
 from data_ops.check import Finding, Scanned, check_across, check_dataset
@@ -196,6 +197,21 @@ def test_copies_within_and_across_splits(rows: Rows, folder: Callable[..., str])
     across = of_kind(findings, "copies across splits")
     assert across.items == (f"{train}/bee/0001.png = {test}/bee/0020.png",)
     assert len(findings) == 2
+    assert across.severe, "a sweep that does not use it leaves nothing out"
+    used = scanned(FolderSource(train, test), pretrains=True, evaluates=True)
+    for drops in (True, False):
+        across = of_kind(check_dataset(used, drops_leaks=drops, few=1), "copies across splits")
+        assert (across.severe, "leakage: drop" in across.message) == (not drops, drops)
+
+
+def test_unlabelled_images_of_held_out_groups_are_a_note(tmp_path: Path, rows: Rows) -> None:
+    lines = [[f"{i}.png", rows[i][1] if i % 2 else "", f"p{i // 4}"] for i in range(40)]
+    for i, (data, _, _) in enumerate(rows):
+        (tmp_path / f"{i}.png").write_bytes(data)
+    table = write_csv(tmp_path / "x.csv", ["path", "label", "pt"], lines)
+    found = check_dataset(scanned(CsvSource(table, group="pt", test_fraction=0.2)))
+    note = of_kind(found, "left out")
+    assert (len(note.items), note.severe) == (4, False)
 
 
 def test_what_is_pretrained_on_must_not_be_tested_on(rows: Rows, folder: Callable[..., str]) -> None:

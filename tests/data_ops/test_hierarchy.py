@@ -30,6 +30,13 @@ def test_a_table_gives_what_columns_give(rows, parquet, folder, tmp_path):
     assert one == other
 
 
+@pytest.mark.parametrize("mark", [";", "\t", " , "])
+def test_semicolons_tabs_and_blanks(rows, folder, tmp_path, mark):
+    lines = f"label{mark}group\n" + "".join(f"{fine}{mark}{coarse}\n" for fine, coarse in PARENT.items())
+    table = FolderSource(folder(rows), hierarchy=written(tmp_path / "h.csv", lines))
+    assert prepare(table, 16, tmp_path / "a").class_names[1] == ("insect", "mammal")
+
+
 @pytest.mark.parametrize("content", [[PARENT, TOP], {**PARENT, **TOP}])
 def test_json_stages_and_trees(rows, folder, tmp_path, content):
     source = FolderSource(folder(rows), hierarchy=written(tmp_path / "h.json", content))
@@ -68,6 +75,9 @@ def test_unlabelled_images_stay_so_and_a_changed_table_is_seen(rows, folder, tmp
         ("h.csv", "label,group\nant,a\nant,b\n", "'ant' has two parents, 'a' and 'b'"),
         ("h.csv", "label\nant\n", "needs a header of at least two level names"),
         ("h.csv", "label,group\nant,\n", "'ant' needs a name in each of label, group"),
+        ("h.json", {"ant": "ant"}, "'ant' is among its own parents: ant > ant; give the parent another name"),
+        ("h.csv", 'label,group\nant,"a\nbee,a\n', r"h\.csv, line 3: not a readable CSV file"),
+        ("h.csv", "label,group\nant," + "x" * 200_000, "not a readable CSV file .field larger"),
         ("h.csv", "x,label\nant,a\nbee,a\ncat,a\ndog,a\n", "two levels of one name"),
     ],
 )

@@ -146,6 +146,36 @@ def test_another_dataset_in_the_same_folder_is_replaced(tmp_path):
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
+@pytest.mark.parametrize("damage", ["cut", "gone", "spoilt", "more"])
+def test_a_damaged_copy_is_made_whole(tmp_path, damage):
+    source = SyntheticSource("objects", 30, 10)
+    prepare(source, 16, tmp_path / "a")
+    before = contents(tmp_path / "a")
+    spoil = {
+        "cut": lambda: os.truncate(tmp_path / "a" / "train.npy", 500),
+        "gone": lambda: (tmp_path / "a" / "train_keys.npy").unlink(),
+        "spoilt": lambda: (tmp_path / "a" / "test.npy").write_bytes(bytes(len(before["test.npy"]))),
+        "more": lambda: np.save(tmp_path / "a" / "train_groups.npy", np.zeros(30)),
+    }
+    spoil[damage]()
+    assert contents(tmp_path / "a") != before
+    prepare(source, 16, tmp_path / "a")
+    assert contents(tmp_path / "a") == before
+
+
+def test_what_is_published_is_read_back(tmp_path, monkeypatch):
+    from data_ops import prepare as module
+
+    def publish_badly(work: Path, out_dir: Path, last: str) -> None:
+        publish(work, out_dir, last)
+        os.truncate(out_dir / "test_ids.npy", 10)
+
+    publish = module.publish
+    monkeypatch.setattr(module, "publish", publish_badly)
+    with pytest.raises(DataError, match="test cannot be read back"):
+        prepare(SyntheticSource("objects", 30, 10), 16, tmp_path / "a")
+
+
 def test_unknown_level_and_split(tmp_path):
     prepare(SyntheticSource("objects", 20, 10), 16, tmp_path)
     data = PreparedDataset(tmp_path)

@@ -15,6 +15,7 @@ from data_ops.dataset import DatasetManifest, PreparedDataset
 from data_ops.errors import DataError
 from data_ops.holdout import hold_out
 from data_ops.prepare import prepare
+from data_ops.scan import scan
 from data_ops.sources import DigitsSource, FolderSource, ParquetSource, SyntheticSource, inspect
 
 
@@ -128,9 +129,47 @@ def test_groups_too_large_for_the_share(tmp_path):
     assert len(test) == 5 and set(halves[test]).isdisjoint(halves[train])
     with pytest.raises(DataError, match="no test images can be held out"):
         hold_out(digests, np.zeros(10, dtype=np.int64), labeled, 0.1, 0)
-    labeled[[0, 5]] = False  # each half has an unlabelled image
-    with pytest.raises(DataError, match="no test images can be held out"):
-        hold_out(digests, halves, labeled, 0.5, 0)
+
+
+def test_of_a_held_out_group_the_unlabelled_images_are_in_neither_split():
+    digests = np.array([f"{i:032x}" for i in range(100)], dtype="S32")
+    patient, labeled = np.arange(100) // 10, np.arange(100) % 10 < 2
+    train, test = hold_out(digests, patient, labeled, 0.3, 0)
+    assert (len(train), len(test)) == (70, 6) and labeled[test].all()
+    assert set(patient[test]).isdisjoint(patient[train])
+    labeled[:80] = True  # enough images are in groups that are wholly labelled
+    train, test = hold_out(digests, patient, labeled, 0.3, 0)
+    assert (len(train) + len(test), set(patient[test]) & {8, 9}) == (100, set())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "share", "off"),
+    [([7, 5, 3], 0.5, 1), ([4, 7, 20], 0.25, 1), ([5] * 4, 0.4, 2), ([9, 8], 0.2, 5)],
+)
+def test_the_share_is_met_as_nearly_as_the_groups_allow(sizes, share, off):
+    n = sum(sizes)
+    digests = np.array([f"{i:032x}" for i in range(n)], dtype="S32")
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    for seed in range(8):
+        train, test = hold_out(digests, groups, np.ones(n, dtype=bool), share, seed)
+        assert len(train) + len(test) == n
+        assert abs(len(test) - round(n * share)) <= off
+
+
+def test_unlabelled_images_of_held_out_groups_are_recorded(rows, tmp_path):
+    images = [data for data, _, _ in rows]
+    labels = [fine if i % 10 < 2 else None for i, (_, fine, _) in enumerate(rows)]
+    patient = [f"p{i // 10}" for i in range(40)]
+    where = table(tmp_path / "x.parquet", images, label=labels, pt=patient)
+    source = ParquetSource(where, group="pt", test_fraction=0.3)
+    manifest = prepare(source, 16, tmp_path / "a")
+    assert (manifest.n_train, manifest.n_test, len(manifest.skipped)) == (30, 2, 8)
+    said = [line for line in manifest.skipped if line.endswith(": unlabelled image of a held-out group")]
+    assert len(said) == 8
+    train, _ = scan(source)
+    assert sorted(f"{name}: unlabelled image of a held-out group" for name in train.left_out) == sorted(said)
+    whole = dataclasses.replace(source, group=None)
+    assert prepare(whole, 16, tmp_path / "b").skipped == ()
 
 
 def test_a_folder_s_groups_come_from_the_path(rows, folder, tmp_path):
@@ -167,10 +206,33 @@ def test_bad_images_are_skipped_and_recorded(rows, folder, tmp_path):
     assert manifest.skipped[1].endswith("empty.png: empty image; replace or remove it")
     assert manifest.fingerprint != clean.fingerprint
     (root / "bee" / "empty.png").rename(root / "bee" / "other.png")
+    assert prepare(skipping, 16, tmp_path / "b").fingerprint == manifest.fingerprint
+    (root / "bee" / "other.png").write_bytes(b"another")
     assert prepare(skipping, 16, tmp_path / "b").fingerprint != manifest.fingerprint
     for bad in ("ant/cut.png", "bee/other.png"):
         (root / bad).unlink()
     assert prepare(skipping, 16, tmp_path / "b").fingerprint == clean.fingerprint
+
+
+def test_what_is_skipped_is_known_by_its_bytes_not_its_name_or_format(rows, folder, tmp_path):
+    bad = (rows[0][0][:60], "ant", "insect")
+    images, labels = zip(*[(data, fine) for data, fine, _ in [*rows, bad]], strict=True)
+    sources = [
+        FolderSource(folder([*rows, bad]), on_bad_image="skip"),
+        ParquetSource(table(tmp_path / "x.parquet", images, label=labels), on_bad_image="skip"),
+        ParquetSource(table(tmp_path / "y.parquet", images, label=labels), on_bad_image="skip"),
+    ]
+    made = [prepare(source, 16, tmp_path / str(i)) for i, source in enumerate(sources)]
+    assert len({manifest.fingerprint for manifest in made}) == 1
+    assert len({manifest.skipped for manifest in made}) == 3
+
+
+def test_all_test_images_bad(rows, folder, tmp_path):
+    train, test = folder(rows[:20], "train"), Path(folder(rows[20:22], "test"))
+    for path in test.rglob("*.png"):
+        path.write_bytes(b"x")
+    with pytest.raises(DataError, match=r"train: no test image can be read; the first: .*0000\.png"):
+        prepare(FolderSource(train, str(test), on_bad_image="skip"), 16, tmp_path / "a")
 
 
 def test_all_images_bad(rows, folder, tmp_path):

@@ -333,7 +333,8 @@ def test_sets_that_are_not_there(tmp_path):
     assert "no torchvision set 'EuroSat', did you mean 'EuroSAT'" in problem(
         TorchvisionSource("EuroSat", str(tmp_path))
     )
-    assert "Dataset not found" in problem(TorchvisionSource("EuroSAT", str(tmp_path)))
+    gone = problem(TorchvisionSource("EuroSAT", str(tmp_path)))
+    assert "Dataset not found" in gone and "set download: true to fetch the set" in gone
     assert "cannot be read" in problem(TorchvisionSource("CIFAR10", str(tmp_path)))
 
 

@@ -163,6 +163,63 @@ def test_odd_images_become_rgb():
     ]
 
 
+def test_deep_and_float_tiffs():
+    def tiff(values: np.ndarray) -> bytes:
+        return encoded(Image.fromarray(values), "TIFF")
+
+    ramp = np.arange(256).reshape(16, 16)
+    for values, kind in ((ramp, np.int32), (ramp * 257, np.int32), (ramp * 257, np.uint16), (ramp, np.uint8)):
+        assert np.array_equal(decode_rgb(tiff(values.astype(kind)), "x")[..., 1], ramp)
+    assert decode_rgb(tiff(ramp.astype(np.uint16)), "x").max() == 0  # 16 bits, and dark
+    for values, message in (
+        (ramp / 255, "floating-point values"),
+        (ramp * 1000, "values from 0 to 255000"),
+        (ramp - 9, "values from -9 to 246"),
+    ):
+        kind = np.float32 if values.dtype.kind == "f" else np.int32
+        with pytest.raises(DataError, match=rf"x\.tif: not a readable image \({message}"):
+            decode_rgb(tiff(values.astype(kind)), "x.tif")
+
+
+def test_an_empty_text_is_no_label_and_whole_floats_are_integers(rows, tmp_path):
+    images = [data for data, _, _ in rows[:4]]
+    where = tmp_path / "x.parquet"
+    for column, expected in (
+        (["a", "", None, "b"], ["a", None, None, "b"]),
+        ([1.0, None, float("nan"), 10.0], ["1", None, None, "10"]),
+        (pa.array(["a", "", "b", "a"]).dictionary_encode(), ["a", None, "b", "a"]),
+    ):
+        pq.write_table(pa.table({"image": images, "label": column, "site": column}), where)
+        source = ParquetSource(str(where), group="site")
+        assert inspect(source).n_labeled == 4 - expected.count(None)
+        read = list(iterate(source, "train"))
+        assert [raw.labels[0] for raw in read] == [raw.group for raw in read] == expected
+    pq.write_table(pa.table({"image": images, "label": [1.0, 2.5, 1, 1]}), where)
+    with pytest.raises(DataError, match=r"column 'label': 2\.5 is no label"):
+        inspect(ParquetSource(str(where)))
+
+
+def test_parquet_text_that_is_no_utf8_is_named(rows, tmp_path):
+    where = str(tmp_path / "x.parquet")
+    bad = pa.array([b"ok", b"\xff\xfe"]).view(pa.binary())
+    text = pa.Array.from_buffers(pa.string(), 2, bad.buffers())
+    images = [data for data, _, _ in rows[:2]]
+    pq.write_table(pa.table({"image": images, "label": text}), where)
+    with pytest.raises(DataError, match=r"x\.parquet, row 1: column 'label' holds text that is not UTF-8"):
+        inspect(ParquetSource(where))
+    struct = pa.StructArray.from_arrays([pa.array(images), text], ["bytes", "path"])
+    pq.write_table(pa.table({"image": struct, "label": ["a", "b"]}), where)
+    with pytest.raises(DataError, match=r"x\.parquet, row 1: column 'image' holds text that is not UTF-8"):
+        list(iterate(ParquetSource(where), "train"))
+
+
+def test_levels_that_are_named_twice_and_too_few_labels(rows, parquet):
+    with pytest.raises(DataError, match="levels names 'label' twice"):
+        inspect(ParquetSource(parquet(rows), levels=("label", "label")))
+    with pytest.raises(DataError, match=r"two images with labels; .*images\.parquet has 1"):
+        inspect(ParquetSource(parquet(rows[:1]), test_fraction=0.5))
+
+
 def test_decompression_bomb_is_refused():
     with pytest.raises(DataError, match=r"bomb\.png: .*decompression bomb"):
         decode_rgb(bomb(), "bomb.png")

@@ -145,7 +145,9 @@ def test_wrong_npz(tmp_path):
         ({"images": images[:0]}, "there are no images"),
         ({"images": np.asfortranarray(np.ones((3, 4, 4, 3), np.uint8))}, "Fortran order"),
         ({"images": images, "labels": np.array([1, 2])}, "expected 3 integers or texts"),
-        ({"images": images, "labels": np.array([1.0, 2, 3])}, "expected 3 integers or texts"),
+        ({"images": images, "labels": np.array([1.0, 2.5, 3])}, "2.5 is no label"),
+        ({"images": images, "labels": np.array([1.0, -2, np.nan])}, "holds -2.0; labels are 0 or more"),
+        ({"images": images, "labels": np.array(3)}, "expected 3 integers or texts"),
         ({"images": images, "labels": np.array([1, 2, -7])}, "holds -7; labels are 0 or more"),
         ({"images": images, "labels": np.zeros((3, 2), int)}, "has 2 label levels and levels names 1"),
         ({"images": images, "labels": np.array([{}, {}, {}], object)}, "cannot be read .*allow_pickle"),
@@ -231,6 +233,38 @@ def test_webdataset_labels_come_from_cls_json_or_nowhere(rows, tmp_path):
         assert inspect(WebDatasetSource(pattern)).n_train == (8 if "{" in pattern else 4)
 
 
+def test_npz_labels_by_name_floats_and_empty_texts(tmp_path):
+    path = str(tmp_path / "x.npz")
+    images = np.zeros((3, 4, 4), np.uint8)
+    np.savez(path, images=images, label=np.array([2.0, np.nan, 0]), where=np.array(["a", "", "a"]))
+    read = list(iterate(NpzSource(path, label="label", group="where"), "train"))
+    assert [raw.labels for raw in read] == [("2",), (None,), ("0",)]
+    assert [raw.group for raw in read] == ["a", None, "a"]
+    assert inspect(NpzSource(path)).n_labeled == 0  # the usual name may be absent
+    with pytest.raises(DataError, match="no array 'labelz', did you mean 'label'"):
+        inspect(NpzSource(path, label="labelz"))
+
+
+def test_a_damaged_zip_header_is_named(tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros((3, 4, 4), np.uint8))
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    data[:4] = b"XXXX"
+    (tmp_path / "x.npz").write_bytes(data)
+    with pytest.raises(DataError, match=r"x\.npz: array 'images' is damaged"):
+        inspect(NpzSource(str(tmp_path / "x.npz")))
+
+
+def test_webdataset_files_of_a_sample_may_be_apart(rows, tmp_path):
+    files = [(f"{i}.png", rows[i][0]) for i in range(4)] + [(f"{i}.cls", b"%d" % i) for i in range(4)]
+    files += [(f"._{i}.png", b"\0\5\x16\7") for i in range(4)]
+    files += [("4.png", rows[4][0]), ("4.json", b'{"label": "", "site": ""}')]
+    files += [("5.png", rows[5][0]), ("5.json", b'{"label": 3.0, "site": NaN}')]
+    read = list(iterate(WebDatasetSource(write_tar(tmp_path / "x.tar", files), group="site"), "train"))
+    assert [raw.labels[0] for raw in read] == ["0", "1", "2", "3", None, "3"]
+    assert {raw.group for raw in read} == {None}
+    assert np.array_equal(read[2].decode(), decode_rgb(rows[2][0], "x"))
+
+
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "x/../../a.png"])
 def test_tar_members_that_point_outside_are_refused(rows, tmp_path, name):
     where = write_tar(tmp_path / "x.tar", [("ok.png", rows[0][0]), (name, rows[1][0])])
@@ -260,6 +294,11 @@ def test_wrong_shards(rows, tmp_path):
     assert "should be an object with label" in problem([image, ("a.json", b"[1]")])
     assert "1.5 is no label" in problem([image, ("a.json", b'{"label": 1.5}')])
     assert "a .cls file holds one label" in problem([image, ("a.cls", b"1")], levels=LEVELS)
+    two = problem([("img.1.png", b"x"), ("img.2.png", b"y")])
+    assert "'img.1.png' and 'img.2.png' are of one sample" in two and "first dot" in two
+    assert "'a.png' and 'a.png' are of one sample" in problem([image, image])
+    assert "'a.cls' and 'a.cls'" in problem([image, ("a.cls", b"1"), ("a.cls", b"2")])
+    assert "'b.cls' is a label without an image" in problem([image, ("b.cls", b"1"), ("b.heic", b"x")])
     (tmp_path / "x.tar").write_bytes(b"no tar at all")
     with pytest.raises(DataError, match=r"x\.tar: not a readable, uncompressed tar"):
         inspect(WebDatasetSource(str(tmp_path / "x.tar")))

@@ -79,24 +79,25 @@ def test_check_lists_everything_and_fails(mine: Bench) -> None:
     assert f"{root}/train/ant/000.png = {root}/test/ant/copy.png" in out
     assert "2 of 4 classes of 'label' have fewer than 10 images" in out
     assert "mine: 124 images, 3 bad, 4 classes" in out
-    assert "3 problems, 1 note" in out
+    assert "2 problems, 2 notes" in out
     document = json.loads(data(mine, "check", "grid.yaml", "--json", expect=1).stdout)
     kinds = [(found["kind"], found["split"], found["severe"]) for found in document["findings"]]
     assert kinds == [
         ("bad images", "train", True),
         ("bad images", "test", True),
         ("few images", "train", False),
-        ("copies across splits", "train, test", True),
+        ("copies across splits", "train, test", False),
     ]
     assert not (mine.folder / mine.store).exists(), "a check writes nothing"
 
 
 def test_check_of_good_data_succeeds(mine: Bench) -> None:
     mine.write(GRID.replace("test, size: 16", "test, size: 16, on_bad_image: skip"))
-    (mine.folder / "images" / "test" / "ant" / "copy.png").unlink()
     out = data(mine, "check", "grid.yaml").stdout
-    assert "0 problems, 3 notes" in out
+    assert "0 problems, 4 notes" in out
     assert "left out (on_bad_image: skip)" in out
+    assert "also in train; a sweep leaves them out of pretraining (leakage: drop)" in out
+    assert "1 problem, 3 notes" in data(mine, "check", "grid.yaml", "leakage=report", expect=1).stdout
 
 
 def test_leaks_across_datasets(mine: Bench) -> None:
@@ -149,6 +150,21 @@ def test_a_killed_prepare_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     (one,), (other,) = ([*(tmp_path / s).rglob("dataset.json")] for s in ("killed", "quiet"))
     assert one.read_bytes() == other.read_bytes()
     assert not journals()
+
+
+def test_a_damaged_copy_is_not_prepared_and_is_made_whole(mine: Bench) -> None:
+    row = lambda *name: json.loads(data(mine, "prepare", "grid.yaml", *name, "--json").stdout)["datasets"][0]  # noqa: E731
+    folder = mine.folder / mine.store / "prepare" / row("objects")["id"] / "data"
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for damage in (
+        lambda: (folder / "train_keys.npy").unlink(),
+        lambda: (folder / "train.npy").write_bytes(whole["train.npy"][:1000]),
+    ):
+        damage()
+        assert prepares(mine)["objects"] == "to_run"
+        assert row("objects")["state"] == "prepared"
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+        assert prepares(mine)["objects"] == "complete"
 
 
 def test_inspect_before_and_after_preparing(mine: Bench) -> None:
@@ -212,3 +228,5 @@ def test_what_is_asked_wrong(mine: Bench) -> None:
     assert "nowhere" in data(mine, "check", "grid.yaml", gone, expect=1).stdout
     assert "nowhere" in data(mine, "prepare", "grid.yaml", gone, expect=2).stderr
     data(mine, "prepare", "grid.yaml", gone, "objects")
+    negative = data(mine, "subset", "grid.yaml", "objects", gone, "--images", "5", "--seed", "-1", expect=1)
+    assert "--seed -1" in negative.stderr
