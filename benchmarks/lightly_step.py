@@ -32,7 +32,7 @@ from data_ops.view_backend import choose_views
 from ssl_core.config import ENCODERS, default_config
 from ssl_core.encoders import build_encoder, torch_seed
 from ssl_core.optim import LARS
-from ssl_core.trainer import Training
+from ssl_core.trainer import Training, TrainingImages
 
 SKIPPED = 3  # steps of a block: more than either side prefetches before the clock runs
 IMAGES = 4096
@@ -102,7 +102,8 @@ class Ours:
             images, np.arange(len(images), dtype=np.uint64), batch=batch, seed=0, views=self.views
         )
         with torch_seed(0):
-            self.training = Training(config, loader, torch.device("cpu"), {})
+            data = TrainingImages(images, np.arange(len(images), dtype=np.uint64))
+            self.training = Training(config, loader, torch.device("cpu"), data)
         self.training.model.train()
         self.batches = loader.batches(0, 10**9)
 

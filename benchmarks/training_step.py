@@ -29,7 +29,7 @@ from data_ops.view_backend import ViewBackend, choose_views
 from data_ops.views import sample_params
 from ssl_core.config import ENCODERS, default_config
 from ssl_core.encoders import torch_seed
-from ssl_core.trainer import Training
+from ssl_core.trainer import Training, TrainingImages
 
 SKIPPED = 4  # steps of a block: more than are prefetched
 IMAGES = 4096
@@ -61,7 +61,7 @@ def main() -> None:
     with closing(choose_views(config.views, "auto", args.batch, cuda=device.type == "cuda")) as views:
         loader = ViewLoader(images, keys, batch=args.batch, seed=0, views=views)
         with torch_seed(0):
-            training = Training(config, loader, device, {})
+            training = Training(config, loader, device, TrainingImages(images, keys))
         training.model.train()
         real: list[float] = []
         resident: list[float] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,14 +15,14 @@ from data_ops.views import ViewPolicy, sample_params
 _COLUMNS = 8
 
 
-def training_sheet(pool: ImagePool, policy: ViewPolicy, seed: int) -> bytes:
-    """A PNG: columns are images of the pool, rows the clean one, the corrupted one, two views of epoch 0."""
+def training_sheet(pool: ImagePool, policies: Sequence[ViewPolicy], seed: int) -> bytes:
+    """A PNG: columns are images of the pool, rows the clean one, the corrupted one, a view by each policy."""
     index = np.linspace(0, len(pool) - 1, min(_COLUMNS, len(pool))).astype(np.int64)
     rows = {"image": pool.clean(index)}
     if pool.corruption.name != "none":
         rows[pool.corruption.canonical] = pool[index]
-    renderer = TorchViews(policy)
-    for view in (0, 1):
+    for view, policy in enumerate(policies):
+        renderer = TorchViews(policy)
         params = sample_params(policy, seed, 0, pool.keys[index], view, shape=pool.shape[1:3])
         rows[f"view {view + 1}"] = _pixels(renderer.render(pool[index], params).numpy())
     return png_bytes(contact_sheet([list(images) for images in rows.values()], list(rows)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from data_ops.views import ViewPolicy
@@ -34,6 +36,17 @@ LABELLED_METHODS = frozenset({"supervised"})
 """Methods that learn from labels."""
 TWO_VIEWS = frozenset({"simclr", "moco-v2", "byol"})
 """Methods that compare two views of an image; the others take one."""
+USED_BY: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "temperature": frozenset({"simclr", "moco-v2"}),
+        "head_layers": TWO_VIEWS,
+        "head_dim": TWO_VIEWS,
+        "queue": frozenset({"moco-v2"}),
+        "predictor_dim": frozenset({"byol"}),
+        "momentum_encoder": frozenset({"moco-v2", "byol"}),
+    }
+)
+"""Settings that only some methods look at, and those methods."""
 SMALL_IMAGE = 64
 """Up to this side in pixels the encoders take the small-image stem and the configs the CIFAR preset."""
 
@@ -119,6 +132,10 @@ class PretrainConfig:
         )
         _require(0 <= self.grad_clip < math.inf, "grad_clip", self.grad_clip, "a norm, or 0 for no bound")
 
+    def total_steps(self, images: int) -> int:
+        """Optimisation steps of a training on so many images."""
+        return self.steps or self.epochs * (images // self.batch)
+
     @property
     def peak_learning_rate(self) -> float:
         """Base rate times batch / 256 (linear) or the square root of the batch (SimCLR, table B.1)."""
@@ -170,8 +187,8 @@ def default_config(encoder: str, image_size: int, **overrides: Any) -> PretrainC
     domain of two, MoCo on none, SimCLR clearly. The pretext tasks and supervised training: see
     `ssl_core.presets`. A batch that does not divide a preset's queue takes the default queue.
 
-    Trainings of all encoders but the demo one take bfloat16 autocast where the hardware is faster with it, and
-    float32 elsewhere; the losses are in float32 everywhere.
+    Trainings of all encoders but the demo one take bfloat16 autocast where the hardware is faster with it,
+    and float32 elsewhere; the losses are in float32 everywhere.
 
     The warm-up is the reference's 10 epochs, or a tenth of a schedule shorter than 100. TypeError for an
     unknown field, ValueError for a value out of range.

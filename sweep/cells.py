@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -115,6 +116,13 @@ LATER_SETTINGS = (
 )
 """Fields of PretrainConfig that are columns, and keys of a pretrain block, under their own names."""
 
+
+def _epochs(p: Pretraining) -> int:
+    """As given, or as many as the given steps begin."""
+    config = p.spec.config
+    return math.ceil(config.steps * config.batch / (p.images or 1)) if config.steps else config.epochs
+
+
 PRETRAIN_COLUMNS: Mapping[str, Callable[[Pretraining], Value]] = {
     "pretrain_id": lambda p: p.id,
     "method": lambda p: p.spec.config.method,
@@ -122,7 +130,7 @@ PRETRAIN_COLUMNS: Mapping[str, Callable[[Pretraining], Value]] = {
     "images": lambda p: p.images,
     "corruption": _if_trained(lambda p: p.spec.corruption),
     "encoder": lambda p: p.spec.config.encoder,
-    "epochs": _if_trained(lambda p: p.spec.config.epochs),
+    "epochs": _if_trained(lambda p: _epochs(p)),
     "batch": _if_trained(lambda p: p.spec.config.batch),
     "subset_seed": _if_trained(lambda p: p.seeds[0]),
     "pretrain_seed": lambda p: p.seeds[1],
@@ -169,6 +177,8 @@ SETTING_COLUMNS: Mapping[str, Callable[[Pretraining], Value]] = {
     "subset_draw": _if_trained(lambda p: p.spec.parts[0].draw),
     "imbalance": _if_trained(lambda p: p.spec.parts[0].imbalance),
     **{name: _setting(name) for name in LATER_SETTINGS},
+    "steps": _if_trained(lambda p: p.spec.config.total_steps(p.images or 0)),
+    "weights": lambda p: p.spec.config.weights or None,
     "pool_shares": lambda p: p.shares or None,
 }
 """The settings that a grid can also vary; the last columns of the results."""

@@ -13,12 +13,12 @@ from typing import Literal
 
 from ssl_core.config import PretrainConfig
 from sweep.plan import Node, Plan
-from sweep.specs import FeatureSpec, FinetuneSpec, PretrainSpec, ProbeSpec
+from sweep.specs import UNTRAINED, FeatureSpec, FinetuneSpec, PretrainSpec, ProbeSpec
 from sweep.store import Store
 
 RateSource = Literal["measured", "default guess"]
-Shape = tuple[str, int, str]
-"""(encoder, image size in pixels, device)"""
+Shape = tuple[str, str, int, str]
+"""(method, encoder, image size in pixels, device)"""
 
 # Multiply-adds of one forward pass in billions at (small-image stem, 32 px) and (ImageNet stem, 224 px),
 # parameters in millions, feature width.
@@ -35,6 +35,8 @@ _ENCODERS: Mapping[str, tuple[float, float, float, int]] = {
 # Billions of multiply-adds a second that a training reaches: one CPU core, one data-centre GPU.
 _SPEED = {"cpu": 30.0, "gpu": 20_000.0}
 _PASSES = 6  # two views; forward once, backward twice
+# Time of a method's step against SimCLR's on the same images, measured with the demo encoder on a CPU.
+_EFFORT = {"moco-v2": 0.9, "byol": 1.4, "rotation": 1.5, "jigsaw": 1.2, "inpainting": 2.0, "supervised": 0.45}
 _PROBE_S = 0.3
 _PREPARE_IMAGES_PER_S = 2_000.0
 
@@ -51,30 +53,41 @@ class Rates:
         seen: dict[Shape, list[float]] = {}
         for manifest in store.manifests("pretrain"):
             config = manifest.spec.get("config", {})
-            if config.get("method") == "random" or manifest.run.seconds <= 0:
+            if config.get("method") in UNTRAINED or manifest.run.seconds <= 0:
                 continue
-            images = sum(part["images"] for part in manifest.spec["parts"])
-            work = _images_seen(config["epochs"], images, config["batch"])
-            shape = (config["encoder"], config["image_size"], manifest.run.device)
+            work = config["batch"] * int(manifest.outputs["steps"]) if "steps" in manifest.outputs else 0
+            if work <= 0:
+                continue
+            shape = (config["method"], config["encoder"], config["image_size"], manifest.run.device)
             # What it took over all its legs, if it was resumed, and on all its workers.
             seconds = float(str(manifest.outputs.get("seconds") or manifest.run.seconds))
             seen.setdefault(shape, []).append(seconds * manifest.run.workers / work)
         return cls({shape: median(values) for shape, values in seen.items()})
 
     def per_image(self, config: PretrainConfig, device: str) -> tuple[float, RateSource]:
-        """Seconds per image and where the figure comes from."""
-        found = self.measured.get((config.encoder, config.image_size, device))
+        """Seconds per image and the figure's source: this method's rate, or another one's in proportion."""
+        effort = _EFFORT.get(config.method, 1.0)
+        place = (config.encoder, config.image_size, device)
+        found = self.measured.get((config.method, *place))
         if found is not None:
             return found, "measured"
-        return _PASSES * _multiply_adds(config.encoder, config.image_size) / _SPEED[device], "default guess"
+        for shape, other in self.measured.items():
+            if shape[1:] == place:
+                return other * effort / _EFFORT.get(shape[0], 1.0), "measured"
+        guess = _PASSES * _multiply_adds(config.encoder, config.image_size) / _SPEED[device]
+        return guess * effort, "default guess"
 
     def training(self, node: Node, device: str = "cpu") -> tuple[float, RateSource]:
         """Seconds of one training."""
-        spec = node.spec
-        assert isinstance(spec, PretrainSpec)
-        images = sum(part.images for part in spec.parts)
-        rate, source = self.per_image(spec.config, device)
-        return rate * _images_seen(spec.config.epochs, images, spec.config.batch), source
+        assert isinstance(node.spec, PretrainSpec)
+        rate, source = self.per_image(node.spec.config, device)
+        return rate * images_seen(node.spec), source
+
+
+def images_seen(spec: PretrainSpec) -> int:
+    """Images (not views) that a training goes through, over all epochs or steps."""
+    config = spec.config
+    return max(1, config.batch * config.total_steps(sum(part.images for part in spec.parts)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,10 +139,6 @@ def estimate(plan: Plan, store: Store, device: str = "cpu") -> Estimate:
     )
 
 
-def _images_seen(epochs: int, images: int, batch: int) -> int:
-    return max(1, epochs * (images // batch) * batch)
-
-
 def _multiply_adds(encoder: str, size: int) -> float:
     small, large, _, _ = _ENCODERS.get(encoder, _ENCODERS["resnet50"])
     return small * (size / 32) ** 2 if size <= 64 else large * (size / 224) ** 2
@@ -159,7 +168,7 @@ def _other_seconds(plan: Plan, rates: Rates, device: str) -> Iterable[float]:
                 yield _PROBE_S
             case FinetuneSpec(encoder=encoder, n_labels=labels, config=finetuning):
                 # One view and half a pretraining's passes; three rates on the folds, then the final fit.
-                folds = finetuning.folds - 1 if labels < finetuning.holdout_from else 1
+                folds = finetuning.folds if labels < finetuning.holdout_from else 1
                 images = finetuning.total_steps(labels) * finetuning.batches(labels)[0] * (1 + 3 * folds)
                 yield images * rates.per_image(configs[encoder], device)[0] / 2
     prepares = {node.id for node in plan.prepares}

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from data_ops.corruptions import parse_corruption
 from data_ops.errors import DataError
 from data_ops.subsets import Draw, largest_tail
-from ssl_core.config import LABELLED_METHODS, PretrainConfig, ProbeConfig, default_config
+from ssl_core.config import LABELLED_METHODS, PretrainConfig, ProbeConfig
 from sweep.catalog import DatasetInfo
 from sweep.cells import Cell, Pretraining
 from sweep.errors import GridError, Located
@@ -25,7 +25,7 @@ from sweep.grid_model import EvaluateBlock, PretrainBlock
 from sweep.identity import short_hash, stage_id
 from sweep.pools import Pool
 from sweep.rules import Matcher, matcher, no_match
-from sweep.settings import VIEWS, finetunings_of, settings_of, view_fields
+from sweep.settings import configured, finetunings_of, settings_of
 from sweep.sizes import Size, parse_size
 from sweep.specs import (
     UNTRAINED,
@@ -181,9 +181,11 @@ class _Expansion:
             )
 
     def _given(self, entry: Entry[PretrainBlock], evaluation: DatasetInfo) -> Iterator[Pretraining]:
+        source = self.grid.source
+        folder = Path.cwd() if source.overridden((*entry.path, "weights")) else source.folder
         for i, (encoder, weights) in enumerate(product(entry.value.encoder, entry.value.weights)):
             try:
-                given = given_weights(weights, self.grid.source.folder)
+                given = given_weights(weights, folder)
             except ValueError as error:
                 self.problem(self._path(entry, "weights", i % len(entry.value.weights)), str(error))
                 continue
@@ -294,10 +296,8 @@ class _Expansion:
         seed: int,
         settings: dict[str, Any],
     ) -> PretrainConfig | None:
-        views = {name: settings.pop(name) for name in VIEWS if name in settings}
         try:
-            config = default_config(encoder, size, method=method, seed=seed, **settings)
-            return replace(config, **view_fields(config, **views)) if views else config
+            return configured(method, encoder, size, seed, settings)
         except (ValueError, DataError) as error:
             named = [key for key in entry.value.model_fields_set if re.search(rf"\b{key}\b", str(error))]
             path = (*entry.path, sorted(named, key=len)[-1]) if named else entry.path

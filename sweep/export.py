@@ -21,10 +21,12 @@ def export_encoder(encoder_id: str, store_uri: str, output: Path) -> str:
             f"the store has no finished encoder {encoder_id!r}{did_you_mean(encoder_id, known)}",
             hint="the column pretrain_id of `ssl-sweep results` names them",
         )
+    from safetensors import SafetensorError
+
     from ssl_core.export import export
 
     try:
         card = export(store.path("pretrain", encoder_id), output)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise StoreError(f"{output} cannot be written: {error}") from error
     return f"{output} holds the weights, {card} says what they are and how to load them"

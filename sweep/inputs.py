@@ -9,7 +9,7 @@ import numpy as np
 from data_ops.corruptions import parse_corruption
 from data_ops.dataset import PreparedDataset
 from data_ops.hashing import derive_seed, hash64
-from data_ops.pool import ImagePool, Share
+from data_ops.pool import ImagePool, Share, leaked
 from sweep.runtime import Runtime
 from sweep.specs import PoolPart, PretrainSpec
 from sweep.store import Store
@@ -40,7 +40,9 @@ def watched_slice(spec: PretrainSpec, runtime: Runtime, store: Store) -> Labelle
     data = open_dataset(runtime, store, part.fingerprint)
     labels = data.labels("train")
     free = labels >= 0
-    free[_share(part, runtime, store).positions()] = False
+    share = _share(part, runtime, store)
+    free[share.positions()] = False
+    free &= ~leaked(data, share.avoid)
     rows = np.flatnonzero(free)
     order = np.argsort(hash64(derive_seed("watched", spec.config.seed), data.keys("train")[rows]))
     chosen = np.sort(rows[order[:_WATCHED]])

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from sweep.cost import images_seen
 from sweep.execute import Progress
 from sweep.nodes import Node
 from sweep.specs import STAGES, PretrainSpec
@@ -49,14 +50,6 @@ class Pace:
         return (self.total - self.done) / self.rate if self.rate > 0 else None
 
 
-def training_images_of(node: Node) -> int:
-    """Images (not views) that a training goes through, over all epochs."""
-    assert isinstance(node.spec, PretrainSpec)
-    images = sum(part.images for part in node.spec.parts)
-    batch = node.spec.config.batch
-    return images // batch * batch * node.spec.config.epochs
-
-
 class PaceMeter:
     """Reads the epochs that running trainings have logged in their folders."""
 
@@ -70,13 +63,16 @@ class PaceMeter:
         for node in progress.nodes.values():
             if not node.trains or progress.status[node.id] not in ("running", "complete", "waiting"):
                 continue
-            images = training_images_of(node)
+            assert isinstance(node.spec, PretrainSpec)
+            images = images_seen(node.spec)
             total += images
             if progress.status[node.id] == "complete":
                 done += images
             elif progress.status[node.id] == "running":
-                assert isinstance(node.spec, PretrainSpec)
-                done += images * _epochs_logged(self._folders[node.id]) / node.spec.config.epochs
+                config = node.spec.config
+                per_epoch = sum(part.images for part in node.spec.parts) // config.batch
+                logged = _epochs_logged(self._folders[node.id]) * per_epoch
+                done += min(images, logged * config.batch)
         now = time.monotonic()
         if self._start is None:
             self._start = (now, done)

@@ -108,9 +108,7 @@ def print_summary(table: pa.Table, out: Console) -> None:
         out.print("no finished cell yet")
         return
     domains = sorted({(row.eval_domain, row.n_labels) for row in rows})
-    shown = Table(
-        title="linear probe, top-1 % at the largest label budget, mean over seeds", title_justify="left"
-    )
+    shown = Table(title="top-1 % at the largest label budget, mean over seeds", title_justify="left")
     for name in ("method", "pretrained on", "images", "corruption", "encoder"):
         shown.add_column(name)
     for name, n_labels in domains:

@@ -246,6 +246,11 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
             f"compute.mode is in-process and compute.workers is {compute.workers}: that mode has one worker",
             hint="set compute.mode to auto or workers",
         )
+    if compute.compile and compute.activation_checkpointing:
+        raise InfeasibleError(
+            "compute.compile and compute.activation_checkpointing do not go together in this torch",
+            hint="leave one of them out; the results are the same",
+        )
     for node in plan.to_run:
         if isinstance(node.spec, PretrainSpec) and node.trains:
             batch = node.spec.config.batch

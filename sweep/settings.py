@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any
 
 from data_ops.policies import Mode
 from data_ops.views import simclr_policy
-from ssl_core.config import TWO_VIEWS, PretrainConfig
+from ssl_core.config import TWO_VIEWS, USED_BY, PretrainConfig, default_config
 from ssl_core.finetune_config import FinetuneConfig, default_finetune
 from sweep.cells import LATER_SETTINGS
 from sweep.grid_model import EvaluateBlock, PretrainBlock
@@ -37,6 +37,25 @@ def settings_of(block: PretrainBlock) -> Iterator[tuple[tuple[str, Any], ...]]:
     given = [name for name in (*SETTINGS, *VIEWS) if getattr(block, name)]
     for values in product(*(getattr(block, name) for name in given)):
         yield tuple(zip(given, values, strict=True))
+
+
+def configured(
+    method: str, encoder: str, size: int, seed: int, settings: Mapping[str, Any]
+) -> PretrainConfig:
+    """The preset with the settings that the method looks at; the others are left at their defaults, so that
+    trainings that differ in nothing are one. ValueError or DataError as for the config and its views."""
+    views = {name: value for name, value in settings.items() if name in VIEWS}
+    used = {
+        name: value
+        for name, value in settings.items()
+        if name not in VIEWS and method in USED_BY.get(name, (method,))
+    }
+    config = default_config(encoder, size, method=method, seed=seed, **used)
+    if views:
+        config = replace(config, **view_fields(config, **views))
+    if config.views2 == config.views:
+        config = replace(config, views2=None)
+    return config if config.optimizer == "lars" else replace(config, lars_form="official")
 
 
 def view_fields(

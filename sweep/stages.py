@@ -18,8 +18,10 @@ import numpy as np
 
 from data_ops.corruptions import parse_corruption
 from data_ops.dataset import DatasetManifest
+from data_ops.errors import DataError
 from data_ops.pool import CorruptedImages, ImagePool
 from data_ops.prepare import prepare
+from ssl_core.config import TWO_VIEWS
 from sweep.answers import finetune, probe
 from sweep.backend import Outcome
 from sweep.errors import first_line
@@ -167,10 +169,12 @@ def _describe(images: ImagePool, spec: PretrainSpec, folder: Path) -> None:
     """What the network will see: which images, and for some their corruption and views."""
     from data_ops.training_sheet import training_sheet
 
+    config = spec.config
+    policies = [config.views, config.views2 or config.views][: 2 if config.method in TWO_VIEWS else 1]
     with whole(folder / SUBSET) as partial, partial.open("wb") as file:
         np.save(file, images.ids())
     with whole(folder / CONTACT_SHEET) as partial:
-        partial.write_bytes(training_sheet(images, spec.config.views, spec.config.seed))
+        partial.write_bytes(training_sheet(images, policies, spec.config.seed))
 
 
 def _device(runtime: Runtime) -> str:
@@ -193,6 +197,9 @@ def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) 
     if spec.config.method == "weights":
         path = runtime.weights.get(spec.config.weights) or spec.config.weights
         given = load_weights(replace(spec.config, weights=path))
+        asked = spec.config.weights.removeprefix("sha256:")
+        if asked != spec.config.weights and not given.sha256.startswith(asked):
+            raise DataError(f"{path} is not the file that was planned with (sha256 {asked}…); run again")
         encoder, facts = given.encoder, {"sha256": given.sha256, "trained_on": given.trained_on}
     else:
         encoder = random_encoder(spec.config, training_images(spec, runtime, store))
@@ -247,10 +254,8 @@ def record_failure(runtime: Runtime, node: Node, error: BaseException) -> None:
 
 
 def _failure_kind(error: BaseException) -> str:
-    from data_ops.errors import DataError
-
     if isinstance(error, DataError):
         return "data"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "OutOfMemory"):
         return "oom"
     return "worker_error"

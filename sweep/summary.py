@@ -36,6 +36,8 @@ _SETTINGS = (
     *LATER_SETTINGS,
 )
 
+_PROTOCOL = ("protocol", "finetune_steps", "finetune_epochs")
+
 
 @dataclass(frozen=True)
 class SummaryRow:
@@ -57,7 +59,8 @@ class SummaryRow:
 def summary(table: pa.Table) -> list[SummaryRow]:
     """One row per pretraining and domain, finest level, uniform draw where there is one; sorted."""
     rows = [r for r in table.to_pylist() if r["status"] == "complete" and r["level_index"] == 0]
-    varied = [name for name in _SETTINGS if len({r[name] for r in rows if r["method"] != "random"}) > 1]
+    varied = [name for name in _SETTINGS if _varies(name, rows)]
+    varied += [name for name in _PROTOCOL if len({r[name] for r in rows}) > 1]
     groups: dict[tuple[Any, ...], dict[tuple[Any, ...], list[float]]] = {}
     for row in _largest_budgets(rows):
         key = (_sortable(row), _pretraining(row, varied), row["eval_domain"], row["n_labels"])
@@ -69,6 +72,14 @@ def summary(table: pa.Table) -> list[SummaryRow]:
         std = stdev(means) if len(means) > 1 else None
         found.append(SummaryRow(pretraining, domain, n_labels, fmean(means), std, len(means)))
     return found
+
+
+def _varies(name: str, rows: list[dict[str, Any]]) -> bool:
+    """Whether a setting differs within a method; presets differ between methods, which says nothing."""
+    values: dict[str, set[Any]] = {}
+    for row in rows:
+        values.setdefault(row["method"], set()).add(row[name])
+    return any(len(found) > 1 for found in values.values())
 
 
 def _largest_budgets(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
@@ -87,7 +98,8 @@ def _largest_budgets(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     for row in chosen:
         if row["draw"] == max(draws[row["eval_domain"]]):  # "uniform" sorts after "stratified"
             # 500 and 10% can be one budget: two rows, one probe
-            probes.setdefault((row["pretrain_id"], row["eval_domain"], row["probe_seed"]), row)
+            question = tuple(row[name] for name in ("eval_domain", "probe_seed", *_PROTOCOL))
+            probes.setdefault((row["pretrain_id"], *question), row)
     return probes.values()
 
 

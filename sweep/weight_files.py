@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+_NAME = re.compile(r"[A-Za-z0-9_]+_Weights\.[A-Z0-9_]+")
 _FILES = (".pt", ".pth", ".safetensors")
 
 
@@ -20,11 +22,15 @@ class GivenWeights:
 
 def given_weights(text: str, folder: Path) -> GivenWeights:
     """A file, relative to the grid's folder, or a name of torchvision's. ValueError for a missing file."""
-    if not text.endswith(_FILES):
+    if _NAME.fullmatch(text):
         return GivenWeights(text, "")
+    if not text.endswith(_FILES):
+        raise ValueError(f"weights: {text!r} is no file ({', '.join(_FILES)}) and no name of torchvision's")
     path = folder / Path(text).expanduser()
     try:
         stat = path.stat()
+        if not path.is_file():
+            raise FileNotFoundError
     except OSError:
         raise ValueError(f"weights: no file {path}") from None
     return GivenWeights(f"sha256:{_digest(path, stat.st_size, stat.st_mtime_ns)}", str(path.resolve()))

@@ -17,6 +17,7 @@ from sweep.manifest import RunRecord
 from sweep.nodes import Node
 from sweep.plan import Plan
 from sweep.plan_grid import plan_grid
+from sweep.specs import ANSWERS
 from sweep.store import FILES, Store
 
 GRID = """\
@@ -79,7 +80,7 @@ class Sweeps:
         return {**outputs(node), **facts}
 
     def files(self, node: Node) -> list[Path]:
-        if node.stage == "probe":
+        if node.stage in ANSWERS:
             return [self.store.predictions(node.id)]
         return [self.store.path(node.stage, node.id) / name for name in FILES[node.stage]]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from data_ops.sources import SyntheticSource
 from sweep.catalog import DatasetInfo
-from sweep.cells import EVALUATE_COLUMNS, SETTING_COLUMNS, Cell
+from sweep.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS, Cell
 from sweep.errors import GridError
 from sweep.expand import expand, expand_all
 from sweep.grid import check_grid
@@ -461,3 +461,48 @@ def test_fine_tuning_is_a_stage_of_its_own_and_has_its_schedule():
         [("probe", "None"), ("finetune", "5"), ("finetune", "9")] * 2
     )
     assert len({c.probe_id for c in found}) == 6
+
+
+def test_settings_that_a_method_has_not_make_no_second_training():
+    pretrain = (
+        "{domain: a, images: 600, batch: 8, method: [simclr, rotation], temperature: [0.1, 0.2],"
+        " lars_form: [official, you2017]}"
+    )
+    found = {c.pretraining.id: c.pretraining.spec.config for c in cells(pretrain, "{domain: b, labels: 10}")}
+    by_method = [config.method for config in found.values()]
+    assert (by_method.count("simclr"), by_method.count("rotation")) == (4, 1)  # rotation takes SGD
+    same = "{domain: a, images: 600, batch: 8, views: [simclr, [simclr, simclr]]}"
+    assert len({c.pretraining.id for c in cells(same, "{domain: b, labels: 10}")}) == 1
+    alone = "{domain: a, images: 600, batch: 8, method: rotation, queue: 16}"
+    text = f"name: x\ndatasets: {DATASETS}\npretrain: {alone}\nevaluate: {{domain: a, labels: 9}}\n"
+    _, problems = check_grid(parse_yaml(text, file="grid.yaml", folder=Path()))
+    assert "queue: rotation has none; it is of moco-v2" in str(problems[0])
+
+
+def test_steps_and_epochs_are_both_columns():
+    found = {
+        c.pretraining.id: c.pretraining
+        for c in cells(
+            "{domain: a, images: 80, batch: 8, epochs: 3, steps: [0, 25]}", "{domain: b, labels: 10}"
+        )
+    }
+    shown = {(SETTING_COLUMNS["steps"](p), PRETRAIN_COLUMNS["epochs"](p)) for p in found.values()}
+    assert shown == {(30, 3), (25, 3)}  # 25 steps of 8 images begin a third epoch of 80
+
+
+def test_given_weights_are_refused_where_they_are_no_file(tmp_path):
+    (tmp_path / "folder.pt").mkdir()
+    for weights, said in {
+        "gone.pt": "no file",
+        "folder.pt": "no file",
+        "model.pth.tar": "is no file (.pt",
+        "resnet50": "no name of torchvision",
+    }.items():
+        text = (
+            f"name: x\ndatasets: {DATASETS}\npretrain: {{method: weights, weights: {weights}}}\n"
+            "evaluate: {domain: a, labels: 9}\n"
+        )
+        grid, problems = check_grid(parse_yaml(text, file="grid.yaml", folder=tmp_path))
+        assert problems == []
+        (problem, *_) = expand_all(grid, CATALOG)[1]
+        assert said in str(problem), problem

@@ -263,9 +263,9 @@ def test_cost_is_measured_where_something_was_and_a_guess_elsewhere(sweeps: Any)
     # every training answers 2 domains x 5 budgets and seeds
     assert guess.alone_s == pytest.approx(10 * guess.shared_s)
     first: Node = plan.pretrainings[0]
-    sweeps.commit(first, {})
-    manifest = sweeps.store.complete("pretrain", first.id)
     assert isinstance(first.spec, PretrainSpec)
+    sweeps.commit(first, {"steps": first.spec.config.total_steps(sum(p.images for p in first.spec.parts))})
+    manifest = sweeps.store.complete("pretrain", first.id)
     assert Rates.of(sweeps.store).training(first)[0] == pytest.approx(manifest.run.seconds)
     seconds, source = Rates.of(sweeps.store).training(plan.pretrainings[1])
     images = [sum(p.images for p in node.spec.parts) // 64 * 64 for node in plan.pretrainings[:2]]

@@ -189,3 +189,29 @@ def test_the_summary_keeps_settings_apart(sweeps: Any) -> None:
     assert [row.std for row in rows if row.pretraining[0] == "simclr"] == [None] * 4
     assert all(math.isclose(row.mean, 0.5) for row in rows)
     assert summary(results(sweeps.plan(sweeps.grid, "name=other", "evaluate.labels=77"), sweeps.store)) == []
+
+
+def test_the_summary_keeps_protocols_apart(sweeps: Any) -> None:
+    text = sweeps.grid.replace(
+        "labels: [50, 10%, all]", "labels: all\n    protocol: [linear, fine-tune]\n    finetune_steps: 5"
+    )
+    plan = sweeps.prepared(text)
+    for node in plan.to_run:
+        if node.stage == "probe":
+            sweeps.finish([node], top1=0.5)
+        elif node.stage == "finetune":
+            sweeps.commit(node, {**sweeps.outputs(plan_probe(plan)), "levels": levels(0.9)})
+        else:
+            sweeps.finish([node])
+    found = summary(results(sweeps.plan(text), sweeps.store))
+    shown = {("fine-tune" in row.pretraining[-1], row.mean) for row in found}
+    assert shown == {(False, 0.5), (True, 0.9)}
+
+
+def plan_probe(plan: Any) -> Any:
+    return next(node for node in plan.nodes if node.stage == "probe")
+
+
+def levels(top1: float) -> dict[str, Any]:
+    numbers = {"top1": top1, "top1_std_err": 0.01, "top5": 1.0, "balanced_accuracy": top1, "n_test": 200}
+    return {level: numbers for level in ("class", "group")}
