@@ -12,6 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
+from data_ops.dataset import DatasetManifest
+from data_ops.hashing import derive_seed, hash64
 from sweep.manifest import RunRecord
 from sweep.plan import Plan
 from sweep.plan_grid import plan_grid
@@ -55,7 +59,24 @@ def fill(store: Store, plan: Plan) -> None:
         if node.stage == "prepare":
             outputs = {"fingerprint": f"data-{node.id}", "n_train": 4000, "n_test": 1000}
             outputs["levels"] = ["class", "group"]
+            write_dataset(store.path("prepare", node.id) / "data", f"data-{node.id}")
         store.commit(node.stage, node.id, node.spec, node.upstream, outputs, RunRecord.since(time.time()))
+
+
+def write_dataset(folder: Path, fingerprint: str) -> None:
+    """What the leakage guard reads of a prepared dataset: its manifest and the keys of its images."""
+    manifest = DatasetManifest(
+        fingerprint=fingerprint,
+        size=32,
+        n_train=4000,
+        n_test=1000,
+        levels=("class", "group"),
+        class_names=((), ()),
+        parents=((),),
+    )
+    (folder / "dataset.json").write_text(manifest.to_json())
+    for split, n in (("train", 4000), ("test", 1000)):
+        np.save(folder / f"{split}_keys.npy", hash64(derive_seed(fingerprint, split), np.arange(n)))
 
 
 def main() -> None:

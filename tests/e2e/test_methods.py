@@ -101,7 +101,8 @@ def test_given_weights_are_known_by_their_content(bench: Bench) -> None:
     assert "weights: no file" in missing.stderr and "gone.pt" in missing.stderr
 
 
-def test_supervised_pretraining_takes_labelled_images_only(tmp_path) -> None:
+def test_unlabelled_images_are_pretrained_on_and_supervision_takes_labelled_ones(tmp_path) -> None:
+    """The usual case: thousands of images, a few hundred labels."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
     labels = np.where(np.arange(60) % 3 == 0, np.arange(60) % 2, -1)
@@ -116,4 +117,5 @@ def test_supervised_pretraining_takes_labelled_images_only(tmp_path) -> None:
     bench.run()
     table = list(csv.DictReader(io.StringIO(bench.results())))
     assert {(row["method"], row["images"]) for row in table} == {("supervised", "20"), ("simclr", "60")}
+    assert {row["n_labels"] for row in table} == {"20"}
     assert {row["status"] for row in table} == {"complete"}
