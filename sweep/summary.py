@@ -33,7 +33,7 @@ _SETTINGS = (
     "subset_draw",
     "imbalance",
     "pool_shares",
-    *LATER_SETTINGS,
+    *(name for name in LATER_SETTINGS if name != "steps"),  # epochs say it, and steps follow the images
 )
 
 _PROTOCOL = ("protocol", "finetune_steps", "finetune_epochs")
