@@ -104,6 +104,16 @@ def _views(p: Pretraining) -> tuple[ViewPolicy, ...]:
     return (config.views, config.views2) if config.views2 else (config.views,)
 
 
+RECIPE = (
+    "optimizer",
+    "learning_rate",
+    "lr_scaling",
+    "warmup_epochs",
+    "weight_decay",
+    "temperature",
+    "head_layers",
+    "head_dim",
+)
 LATER_SETTINGS = (
     "steps",
     "momentum",
@@ -114,7 +124,8 @@ LATER_SETTINGS = (
     "lars_form",
     "weights",
 )
-"""Fields of PretrainConfig that are columns, and keys of a pretrain block, under their own names."""
+"""With RECIPE the fields of PretrainConfig that are columns, and keys of a pretrain block, under their own
+names."""
 
 
 def _epochs(p: Pretraining) -> int:
@@ -161,24 +172,17 @@ EVALUATE_COLUMNS: Mapping[str, Callable[[Cell], Value]] = {
 
 SETTING_COLUMNS: Mapping[str, Callable[[Pretraining], Value]] = {
     "image_size": lambda p: p.spec.config.image_size,
-    "optimizer": _if_trained(lambda p: p.spec.config.optimizer),
-    "learning_rate": _if_trained(lambda p: p.spec.config.learning_rate),
-    "lr_scaling": _if_trained(lambda p: p.spec.config.lr_scaling),
-    "warmup_epochs": _if_trained(lambda p: p.spec.config.warmup_epochs),
-    "weight_decay": _if_trained(lambda p: p.spec.config.weight_decay),
-    "temperature": _if_trained(lambda p: p.spec.config.temperature),
-    "head_layers": _if_trained(lambda p: p.spec.config.head_layers),
-    "head_dim": _if_trained(lambda p: p.spec.config.head_dim),
+    **{name: _setting(name) for name in RECIPE},
     "strength": _if_trained(lambda p: round(p.spec.config.views.brightness / 0.8, 6)),
     "blur": _if_trained(lambda p: p.spec.config.views.blur > 0),
     "view_mode": _if_trained(lambda p: p.spec.config.views.mode),
-    "precision": _if_trained(lambda p: p.spec.config.precision),
+    "precision": _setting("precision"),
     "views": _if_trained(lambda p: policy_name(_views(p))),
     "subset_draw": _if_trained(lambda p: p.spec.parts[0].draw),
     "imbalance": _if_trained(lambda p: p.spec.parts[0].imbalance),
+    "pool_shares": lambda p: p.shares or None,
     **{name: _setting(name) for name in LATER_SETTINGS},
     "steps": _if_trained(lambda p: p.spec.config.total_steps(p.images or 0)),
     "weights": lambda p: p.spec.config.weights or None,
-    "pool_shares": lambda p: p.shares or None,
 }
 """The settings that a grid can also vary; the last columns of the results."""

@@ -339,17 +339,14 @@ class _Expansion:
             for corruption, draw, imbalance, protocol, seed, finetuning in product(
                 block.corruption, block.draw, block.imbalance, block.protocol, block.seed, finetunings
             ):
-                if imbalance > 1:
-                    draw = "uniform"  # the tail decides the classes either way
-                    if evaluation.class_counts:
-                        most = largest_tail(evaluation.class_counts, imbalance, seed)
-                        if n > most:
-                            has = f"{evaluation.name!r} has room for {most} labels, not {n}"
-                            message = f"imbalance {imbalance:g} of {has}"
-                            self.problem((*entry.path, "imbalance"), message)
-                            continue
-                elif n == evaluation.n_labeled:
-                    draw, seed = "uniform", 0
+                draw, seed = _one_draw(n, evaluation.n_labeled, draw, imbalance, seed)
+                if imbalance > 1 and evaluation.class_counts:
+                    most = largest_tail(evaluation.class_counts, imbalance, seed)
+                    if n > most:
+                        has = f"{evaluation.name!r} has room for {most} labels, not {n}"
+                        message = f"imbalance {imbalance:g} of {has}"
+                        self.problem((*entry.path, "imbalance"), message)
+                        continue
                 if not self._survives(corruption, evaluation.size, entry):
                     continue
                 probe: Answer
@@ -440,10 +437,14 @@ def _free(d: DatasetInfo, labelled: bool) -> int:
     return d.n_free_labeled if labelled else d.n_free
 
 
-def _part(d: DatasetInfo, share: int, seed: int, draw: Draw, imbalance: float, labelled: bool) -> PoolPart:
-    """All images of a dataset are one draw, whatever its seed and kind."""
+def _one_draw(n: int, available: int, draw: Draw, imbalance: float, seed: int) -> tuple[Draw, int]:
+    """Draw and seed of n images in one spelling: a tail decides the classes with any draw, and all images are
+    one draw, whatever its seed and kind."""
     if imbalance > 1:
-        draw = "uniform"  # the tail decides the classes either way
-    elif share == _free(d, labelled):
-        draw, seed = "uniform", 0
+        return "uniform", seed
+    return ("uniform", 0) if n == available else (draw, seed)
+
+
+def _part(d: DatasetInfo, share: int, seed: int, draw: Draw, imbalance: float, labelled: bool) -> PoolPart:
+    draw, seed = _one_draw(share, _free(d, labelled), draw, imbalance, seed)
     return PoolPart(d.fingerprint, share, seed, draw, imbalance, d.avoid, labelled and d.n_unlabeled > 0)

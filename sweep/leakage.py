@@ -5,13 +5,15 @@ Images are compared by their ids, which are hashes of the decoded pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from data_ops.dataset import PreparedDataset
+from data_ops.pool import leaked
 from sweep.catalog import DatasetInfo
 from sweep.store import Store
 
@@ -33,33 +35,31 @@ def guard(
         return dict(catalog), []
     prepared = {name: info for name, info in catalog.items() if info.prepared}
     tests = [prepared[name] for name in sorted(set(evaluated)) if name in prepared]
+    images = {
+        name: PreparedDataset(store.path("prepare", prepared[name].prepare_id) / "data")
+        for name in sorted({*pretrained, *evaluated} & set(prepared))
+    }
     guarded, notes = dict(catalog), []
     for name in sorted(set(pretrained) & set(prepared)):
         info = prepared[name]
-        shared = [test for test in tests if _leaks(info, (test,), store)[0]]
+        found = {test.name: leaked(images[name], [images[test.name]]) for test in tests}
+        shared = [test for test in tests if found[test.name].any()]
         if not shared:
             continue
-        count, classes = _leaks(info, shared, store)
+        lost = np.logical_or.reduce([found[test.name] for test in shared])
+        count = int(lost.sum())
         where = ", ".join(test.name for test in shared)
         done = "left out of pretraining" if policy == "drop" else "kept in pretraining (leakage: report)"
         notes.append(f"leakage: {count:,} training images of {name} are test images of {where}: {done}")
         if policy == "drop":
             avoid = tuple(sorted({test.fingerprint for test in shared}))
+            classes = _by_class(images[name], lost)
             guarded[name] = replace(info, avoid=avoid, n_leaked=count, leaked_classes=classes)
     return guarded, notes
 
 
-def _leaks(data: DatasetInfo, tests: Sequence[DatasetInfo], store: Store) -> tuple[int, tuple[int, ...]]:
-    """Training images of `data` that are a test image of one of `tests`: all, and those of each class."""
-    from data_ops.pool import leaked
-
-    def opened(info: DatasetInfo) -> PreparedDataset:
-        return PreparedDataset(store.path("prepare", info.prepare_id) / "data")
-
-    prepared = opened(data)
-    found = leaked(prepared, [opened(test) for test in tests])
-    if not found.any():
-        return 0, ()
-    labels = prepared.labels("train")[found]
-    classes = np.bincount(labels[labels >= 0], minlength=prepared.manifest.n_classes())
-    return int(found.sum()), tuple(int(count) for count in classes)
+def _by_class(data: PreparedDataset, chosen: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+    """How many of the chosen training images each class of the finest level has."""
+    labels = data.labels("train")[chosen]
+    counts = np.bincount(labels[labels >= 0], minlength=data.manifest.n_classes())
+    return tuple(int(count) for count in counts)

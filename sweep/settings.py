@@ -11,21 +11,14 @@ from data_ops.policies import Mode
 from data_ops.views import simclr_policy
 from ssl_core.config import TWO_VIEWS, USED_BY, PretrainConfig, default_config
 from ssl_core.finetune_config import FinetuneConfig, default_finetune
-from sweep.cells import LATER_SETTINGS
+from sweep.cells import LATER_SETTINGS, RECIPE
 from sweep.grid_model import EvaluateBlock, PretrainBlock
 from sweep.view_choice import ViewChoice
 
 SETTINGS = (
     "epochs",
     "batch",
-    "optimizer",
-    "learning_rate",
-    "lr_scaling",
-    "warmup_epochs",
-    "weight_decay",
-    "temperature",
-    "head_layers",
-    "head_dim",
+    *RECIPE,
     "precision",
     *(name for name in LATER_SETTINGS if name != "weights"),
 )

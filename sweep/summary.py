@@ -7,35 +7,14 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from sweep.cells import LATER_SETTINGS
+from sweep.cells import SETTING_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _SHOWN = ("method", "pretrain_domain", "images", "corruption", "encoder")
-_SETTINGS = (
-    "epochs",
-    "batch",
-    "image_size",
-    "optimizer",
-    "learning_rate",
-    "lr_scaling",
-    "warmup_epochs",
-    "weight_decay",
-    "temperature",
-    "head_layers",
-    "head_dim",
-    "strength",
-    "blur",
-    "view_mode",
-    "precision",
-    "views",
-    "subset_draw",
-    "imbalance",
-    "pool_shares",
-    *(name for name in LATER_SETTINGS if name != "steps"),  # epochs say it, and steps follow the images
-)
-
+# Epochs say what steps would, and steps follow the images.
+_SETTINGS = ("epochs", "batch", *(name for name in SETTING_COLUMNS if name != "steps"))
 _PROTOCOL = ("protocol", "finetune_steps", "finetune_epochs")
 
 
