@@ -12,13 +12,15 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from ssl_core.config import PretrainConfig
+from ssl_core.config import PretrainConfig, default_config
 from ssl_core.encoders import Encoder, build_encoder
+from ssl_core.heads import build_head
 from ssl_core.reporter import CHECKPOINT_FILE, EpochRecord
 
 ENCODER_FILE = "encoder.safetensors"
+HEAD_FILE = "head.safetensors"
 CARD_FILE = "encoder.json"
 _FORMAT = 1
 
@@ -86,12 +88,15 @@ def load_checkpoint(directory: Path) -> Checkpoint:
 
 
 def export_encoder(
-    encoder: Encoder, config: PretrainConfig, directory: Path, training: Mapping[str, Any] | None = None
+    encoder: Encoder,
+    config: PretrainConfig,
+    directory: Path,
+    training: Mapping[str, Any] | None = None,
+    head: nn.Module | None = None,
 ) -> None:
-    """Write the encoder's weights and, last, its card. `training` are further facts for the card, JSON
-    values."""
+    """Write the encoder's weights, those of its projection head where it has one and, last, its card.
+    `training` are further facts for the card, JSON values."""
     directory.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
     card = {
         "format": _FORMAT,
         "encoder": config.encoder,
@@ -102,25 +107,53 @@ def export_encoder(
         "config": dataclasses.asdict(config),
         "training": dict(training or {}),
     }
-    _write_atomic(directory / ENCODER_FILE, lambda path: save_file(weights, path))
+    if head is not None:
+        _write_atomic(directory / HEAD_FILE, lambda path: save_file(_weights(head), path))
+    _write_atomic(directory / ENCODER_FILE, lambda path: save_file(_weights(encoder), path))
     _write_atomic(directory / CARD_FILE, lambda path: path.write_text(json.dumps(card, indent=1) + "\n"))
 
 
 def load_encoder(directory: Path) -> Encoder:
     """The exported encoder in eval mode, on the CPU. FileNotFoundError where there is none."""
-    card_path = Path(directory) / CARD_FILE
-    if not card_path.exists():
-        raise FileNotFoundError(f"{directory} holds no exported encoder ({CARD_FILE} is missing)")
-    card = json.loads(card_path.read_text())
-    if card["format"] != _FORMAT:
-        raise ValueError(
-            f"{card_path} has format {card['format']}, this version reads {_FORMAT}; train it again"
-        )
+    card = _card(directory)
     with torch.random.fork_rng(devices=[]):  # the random weights are replaced at once
         encoder = build_encoder(card["encoder"], card["image_size"])
     encoder.load_state_dict(load_file(Path(directory) / ENCODER_FILE))
     encoder.eval()
     return encoder
+
+
+def load_head(directory: Path) -> nn.Module:
+    """The projection head beside an exported encoder, features (n, feature_dim) to g(h) (n, head_dim), in
+    eval mode, on the CPU. FileNotFoundError where there is none: the method has no such head, or it was
+    random."""
+    card = _card(directory)
+    path = Path(directory) / HEAD_FILE
+    if not path.exists():
+        raise FileNotFoundError(
+            f"the encoder in {directory} has no projection head ({HEAD_FILE} is missing); ask for h"
+        )
+    named = {name: card["config"][name] for name in ("head_layers", "head_dim", "predictor_dim")}
+    config = default_config(card["encoder"], card["image_size"], method=card["method"], **named)
+    with torch.random.fork_rng(devices=[]):
+        head = build_head(config, card["feature_dim"])
+    head.load_state_dict(load_file(path))
+    head.eval()
+    return head
+
+
+def _card(directory: Path) -> dict[str, Any]:
+    path = Path(directory) / CARD_FILE
+    if not path.exists():
+        raise FileNotFoundError(f"{directory} holds no exported encoder ({CARD_FILE} is missing)")
+    card: dict[str, Any] = json.loads(path.read_text())
+    if card["format"] != _FORMAT:
+        raise ValueError(f"{path} has format {card['format']}, this version reads {_FORMAT}; train it again")
+    return card
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
 def _write_atomic(path: Path, write: Callable[[Path], Any]) -> None:

@@ -1,9 +1,33 @@
-"""Projection heads: from features to the space in which views are compared; thrown away after the
-pretraining. With 0 layers there is no head and the features themselves are compared."""
+"""Projection heads: from features h to the space g(h) in which views are compared; kept beside the encoder,
+whose features do not need them. With 0 layers there is no head and the features themselves are compared."""
 
 from __future__ import annotations
 
 from torch import nn
+
+from ssl_core.config import PretrainConfig
+
+HIDDEN = 4096
+
+
+def build_head(config: PretrainConfig, in_dim: int) -> nn.Sequential:
+    """The projection head of a method that compares views, for features (n, in_dim). ValueError for another
+    method."""
+    layers = config.head_layers
+    match config.method:
+        case "simclr":
+            return projection_head(in_dim, config.head_dim, layers)
+        case "moco-v2":
+            return plain_head(in_dim, config.head_dim, layers)
+        case "byol":
+            return wide_head(in_dim, predictor_width(config, in_dim), config.head_dim, layers)
+    raise ValueError(f"method {config.method!r} has no projection head; simclr, moco-v2 and byol have one")
+
+
+def predictor_width(config: PretrainConfig, in_dim: int) -> int:
+    """Hidden width of BYOL's projector and predictor: `config.predictor_dim`, or twice the features' and at
+    most 4096, which is the published 4096 for a ResNet-50 and in proportion for a smaller encoder."""
+    return config.predictor_dim or min(HIDDEN, 2 * in_dim)
 
 
 def projection_head(in_dim: int, out_dim: int, layers: int) -> nn.Sequential:

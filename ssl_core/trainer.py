@@ -388,7 +388,7 @@ class Training:
         )
         if rank() == 0:
             facts = {"loss": summary.loss, "steps": summary.steps, **self.identity["data"]}
-            export_encoder(self.model.encoder, self.config, out_dir, facts)
+            export_encoder(self.model.encoder, self.config, out_dir, facts, self.model.projection())
             shutil.rmtree(out_dir / _CHECKPOINT_NEXT, ignore_errors=True)
         return summary
 

@@ -39,6 +39,10 @@ class Method(nn.Module):
         """Loss of `n_views` views, float32 (n, 3, S, S) each, of the same n images; `labels` int64 (n,)."""
         raise NotImplementedError
 
+    def projection(self) -> nn.Module | None:
+        """The head whose output g(h) the loss compares, kept beside the encoder; None where there is none."""
+        return None
+
     def after_step(self, step: int, total_steps: int) -> None:
         """What follows the optimiser's update of step 0, 1, …, on every worker alike: moving averages,
         queues."""

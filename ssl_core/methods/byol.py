@@ -5,36 +5,36 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_core.config import PretrainConfig
 from ssl_core.encoders import build_encoder
-from ssl_core.heads import wide_head
+from ssl_core.heads import build_head, predictor_width, wide_head
 from ssl_core.losses import byol_loss
 from ssl_core.methods.base import Method, StepOutput
 from ssl_core.methods.moving_average import follow, slow_copy
 
 MOMENTUM = 0.996
-HIDDEN = 4096
 
 
 class BYOL(Method):
     """Online encoder, projector and predictor, and the slow target of the first two.
 
-    Projector and predictor have the same hidden width: `config.predictor_dim`, or twice the features' and
-    at most 4096, which is the published 4096 for a ResNet-50 and in proportion for a smaller encoder.
+    Projector and predictor have the same hidden width, see `predictor_width`.
     """
 
     def __init__(self, config: PretrainConfig, n_classes: int = 0, n_images: int = 0) -> None:
         super().__init__()
         self.encoder = build_encoder(config.encoder, config.image_size)
         width = self.encoder.feature_dim
-        hidden = config.predictor_dim or min(HIDDEN, 2 * width)
         out_dim = config.head_dim if config.head_layers else width
-        self.head = wide_head(width, hidden, out_dim, config.head_layers)
-        self.predictor = wide_head(out_dim, hidden, out_dim, 2)
+        self.head = build_head(config, width)
+        self.predictor = wide_head(out_dim, predictor_width(config, width), out_dim, 2)
         self.target_encoder, self.target_head = slow_copy(self.encoder), slow_copy(self.head)
         self.momentum = config.momentum_encoder or MOMENTUM
+
+    def projection(self) -> nn.Module:
+        return self.head
 
     def forward(self, views: tuple[Tensor, ...], labels: Tensor | None = None) -> StepOutput:
         """The sum of both directions. Each view goes through on its own, so batch norm sees one kind of

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_core.config import PretrainConfig
 from ssl_core.distributed import gather
 from ssl_core.encoders import build_encoder
-from ssl_core.heads import plain_head
+from ssl_core.heads import build_head
 from ssl_core.losses import moco_loss
 from ssl_core.methods.base import Method, StepOutput
 from ssl_core.methods.moving_average import follow, slow_copy
@@ -32,7 +32,7 @@ class MoCo(Method):
     def __init__(self, config: PretrainConfig, n_classes: int = 0, n_images: int = 0) -> None:
         super().__init__()
         self.encoder = build_encoder(config.encoder, config.image_size)
-        self.head = plain_head(self.encoder.feature_dim, config.head_dim, config.head_layers)
+        self.head = build_head(config, self.encoder.feature_dim)
         self.key_encoder, self.key_head = slow_copy(self.encoder), slow_copy(self.head)
         self.temperature = config.temperature
         self.momentum = config.momentum_encoder or MOMENTUM
@@ -40,6 +40,9 @@ class MoCo(Method):
         width = config.head_dim if config.head_layers else self.encoder.feature_dim
         self.register_buffer("queue", F.normalize(torch.randn(length, width), dim=1))
         self._keys: Tensor | None = None  # of this step, until the optimiser has done with the queue
+
+    def projection(self) -> nn.Module:
+        return self.head
 
     def forward(self, views: tuple[Tensor, ...], labels: Tensor | None = None) -> StepOutput:
         """`features` are the query encoder's, of the first view."""

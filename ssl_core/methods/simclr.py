@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_core.config import PretrainConfig
 from ssl_core.encoders import build_encoder
-from ssl_core.heads import projection_head
+from ssl_core.heads import build_head
 from ssl_core.losses import nt_xent
 from ssl_core.methods.base import Method, StepOutput
 
@@ -18,8 +18,11 @@ class SimCLR(Method):
     def __init__(self, config: PretrainConfig, n_classes: int = 0, n_images: int = 0) -> None:
         super().__init__()
         self.encoder = build_encoder(config.encoder, config.image_size)
-        self.head = projection_head(self.encoder.feature_dim, config.head_dim, config.head_layers)
+        self.head = build_head(config, self.encoder.feature_dim)
         self.temperature = config.temperature
+
+    def projection(self) -> nn.Module:
+        return self.head
 
     def forward(self, views: tuple[Tensor, ...], labels: Tensor | None = None) -> StepOutput:
         """Both views go through in one batch, so batch norm sees them together, as in the official code."""

@@ -7,9 +7,10 @@ from torch import nn
 from training_case import blobs
 
 from data_ops.torch_views import pixels_to_input
-from ssl_core.checkpoint import export_encoder, load_encoder
+from ssl_core.checkpoint import export_encoder, load_encoder, load_head
 from ssl_core.config import default_config
 from ssl_core.features import extract_features
+from ssl_core.methods import build_method
 from ssl_core.random_encoder import random_encoder
 
 
@@ -97,3 +98,22 @@ def test_random_encoder_survives_its_export(encoder, images, tmp_path):
     extract_features(encoder, images, tmp_path / "a.npy")
     extract_features(load_encoder(tmp_path), images, tmp_path / "b.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
+
+
+@pytest.mark.parametrize("method", ["simclr", "moco-v2", "byol"])
+def test_features_after_the_head_are_those_the_loss_compared(method, images, tmp_path):
+    config = default_config("resnet-demo", 32, method=method, batch=8, head_layers=3)
+    model = build_method(config, n_images=64)
+    model(
+        tuple(pixels_to_input(images[start : start + 8]) for start in (0, 8)), None
+    )  # moves batch statistics
+    export_encoder(model.encoder, config, tmp_path, head=model.projection())
+    head = load_head(tmp_path)
+    extract_features(load_encoder(tmp_path), images, tmp_path / "g.npy", head=head, batch_size=32)
+    model.eval()
+    with torch.no_grad():
+        direct = model.projection()(model.encoder(pixels_to_input(images))).numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "g.npy"), direct, rtol=1e-4, atol=1e-5)
+    (tmp_path / "head.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="no projection head"):
+        load_head(tmp_path)

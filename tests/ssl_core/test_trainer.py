@@ -142,9 +142,9 @@ def test_resuming_again_and_again_is_exact(straight, tmp_path, look_every_step):
 
 def test_random_layers_resume_exactly(tmp_path, look_every_step, monkeypatch):
     """Dropout draws the same numbers whether a step comes in one go or after a resume."""
-    plain = simclr.projection_head
+    plain = simclr.build_head
     monkeypatch.setattr(
-        simclr, "projection_head", lambda *a: torch.nn.Sequential(torch.nn.Dropout(0.5), plain(*a))
+        simclr, "build_head", lambda *a: torch.nn.Sequential(torch.nn.Dropout(0.5), plain(*a))
     )
     train(tmp_path / "straight", small_config())
     with pytest.raises(Interrupted):
