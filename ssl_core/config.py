@@ -47,6 +47,18 @@ USED_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 """Settings that only some methods look at, and those methods."""
+FEATURES, HEAD_OUTPUT = "h", "g(h)"
+"""The representation before the projection head, and the one after it."""
+LAYERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "resnet-demo": tuple(f"blocks.{i}" for i in range(4)),
+        **{name: tuple(f"layer{i}" for i in range(1, 5)) for name in ENCODERS if name[6:7].isdigit()},
+        **{
+            name: tuple(f"encoder.layers.encoder_layer_{i}" for i in range(12)) for name in ("vit-s", "vit-b")
+        },
+    }
+)
+"""The blocks of each encoder whose pooled output can be asked for, from input to output."""
 SMALL_IMAGE = 64
 """Up to this side in pixels the encoders take the small-image stem and the configs the CIFAR preset."""
 
