@@ -6,6 +6,8 @@ is compared byte by byte: only in Parquet files and reports.
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -74,8 +76,9 @@ class _Evidence:
 
     def _dataset(self, prepare_id: str) -> DatasetManifest:
         if prepare_id not in self._datasets:
-            path = self._store.path("prepare", prepare_id) / "data" / "dataset.json"
-            self._datasets[prepare_id] = DatasetManifest.from_json(path.read_text())
+            manifest = self._store.complete("prepare", prepare_id)
+            assert manifest is not None  # else the cell would not be complete
+            self._datasets[prepare_id] = DatasetManifest.from_json(json.dumps(dict(manifest.outputs)))
         return self._datasets[prepare_id]
 
     def _answered(self, cell: Cell) -> tuple[np.ndarray, np.ndarray, float]:

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_ops.dataset import DatasetManifest
 from sweep.evidence import EVIDENCE, FULL_SCHEMA, results_with_evidence
 from sweep.manifest import RunRecord
 
@@ -38,12 +37,10 @@ def predicted(path: Any, y: np.ndarray, best: np.ndarray) -> None:
 
 
 def test_hits_and_times_come_with_the_rows(sweeps: Any) -> None:
-    plan = sweeps.prepared(GRID)
-    names = (tuple("abcde"), tuple("xyz"))
-    facts = {"fingerprint": "data of objects", "size": 32, "n_train": 1000, "n_test": 200}
-    found = DatasetManifest(**facts, levels=("class", "group"), class_names=names, parents=(PARENTS,))
-    (prepare,) = sweeps.store.ids("prepare")
-    (sweeps.store.path("prepare", prepare) / "data" / "dataset.json").write_text(found.to_json())
+    (prepare,) = sweeps.plan(GRID).prepares
+    names = {"class_names": (tuple("abcde"), tuple("xyz")), "parents": (PARENTS,), "size": 32}
+    sweeps.commit(prepare, sweeps.outputs(prepare, **names))
+    plan = sweeps.plan(GRID)
     sweeps.finish(n for n in plan.to_run if n.stage == "features")
     epochs = [{"rankme": 9.0}, {"rankme": 17.5}]
     for node in plan.to_run:
