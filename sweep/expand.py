@@ -327,7 +327,6 @@ class _Expansion:
         self, entry: Entry[EvaluateBlock], pretraining: Pretraining, evaluation: DatasetInfo
     ) -> Iterator[Cell]:
         block = entry.value
-        finetunings = finetunings_of(block, pretraining.spec.config)
         for j, labels in enumerate(block.labels):
             n = labels.resolve(evaluation.n_labeled)
             if not 1 <= n <= evaluation.n_labeled:
@@ -336,6 +335,7 @@ class _Expansion:
                 has = f"{evaluation.name!r} has {evaluation.n_labeled} {kind} images"
                 self.problem(path, f"labels: {labels.text} is {n} images; {has}")
                 continue
+            finetunings = finetunings_of(block, pretraining.spec.config, n, evaluation.n_labeled)
             for corruption, draw, imbalance, protocol, seed, finetuning in product(
                 block.corruption, block.draw, block.imbalance, block.protocol, block.seed, finetunings
             ):
