@@ -53,8 +53,8 @@ class FinetuneState:
             content = torch.load(path, map_location="cpu", weights_only=True)
             plain, known = json.loads(content["plain"]), content["format"] == _FORMAT
         except Exception as error:
-            kind = type(error).__name__
-            raise ValueError(f"{path} is no readable checkpoint ({kind}); delete it to start again") from error
+            said = f"no readable checkpoint ({type(error).__name__})"
+            raise ValueError(f"{path} is {said}; delete it to start again") from error
         changed = [key for key, value in self.identity.items() if plain["identity"].get(key) != value]
         if changed or not known:
             what = f"another fine-tuning (other {', '.join(changed)})" if changed else "another version"
@@ -63,8 +63,9 @@ class FinetuneState:
 
 
 def identity_of(encoder: nn.Module, config: FinetuneConfig, seed: int, *arrays: Any) -> dict[str, Any]:
-    """What a checkpoint belongs to, as JSON values: the encoder's weights, the seed, the arrays of the budget,
-    and the fields of the config that are not at their defaults, so that a younger field makes no difference."""
+    """What a checkpoint belongs to, as JSON values: the encoder's weights, the seed, the arrays of the
+    budget, and the fields of the config that are not at their defaults, so that a younger field makes no
+    difference."""
     hashed = hashlib.sha256()
     for tensor in encoder.state_dict().values():
         hashed.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -81,9 +81,7 @@ def finetune(
         device=device,
         backend=runtime.backend,
         activation_checkpointing=runtime.activation_checkpointing,
-        watched=Supervision(
-            stop=stop, folder=checkpoint, checkpoint_every_s=runtime.checkpoint_every_s
-        ),
+        watched=Supervision(stop=stop, folder=checkpoint, checkpoint_every_s=runtime.checkpoint_every_s),
     )
     facts: dict[str, Any] = {"learning_rate": fit.learning_rate, "steps": fit.steps}
     facts |= {"converged": fit.converged, "precision": fit.precision, "fit_seconds": fit.seconds}

@@ -25,7 +25,7 @@ from sweep.grid_model import EvaluateBlock, PretrainBlock
 from sweep.identity import short_hash, stage_id
 from sweep.pools import Pool
 from sweep.rules import Matcher, matcher, no_match
-from sweep.settings import configured, finetunings_of, settings_of
+from sweep.settings import bounded_queue, configured, finetunings_of, settings_of
 from sweep.sizes import Size, parse_size
 from sweep.specs import (
     UNTRAINED,
@@ -139,7 +139,7 @@ class _Expansion:
                     _part(d, share, subset_seed, draw, imbalance, labelled)
                     for d, share in zip(members, mine, strict=True)
                 )
-                spec = PretrainSpec(config, parts, corruption)
+                spec = PretrainSpec(bounded_queue(config, sum(mine)), parts, corruption)
                 yield Pretraining(
                     id=stage_id("pretrain", spec),
                     spec=spec,
@@ -305,14 +305,13 @@ class _Expansion:
             return None
 
     def _batch_fits(self, config: PretrainConfig, images: int, entry: Entry[PretrainBlock], j: int) -> bool:
-        if config.batch <= images:
+        given, key = entry.value.model_fields_set, "batch" if config.batch > images else "queue"
+        value = getattr(config, key)
+        if value <= images or (key == "queue" and key not in given):
             return True
-        given = "batch" in entry.value.model_fields_set
-        path = (*entry.path, "batch") if given else self._path(entry, "images", j)
-        what = "batch" if given else "the default batch"
-        self.problem(
-            path, f"{what} {config.batch} is larger than {images} images; set batch to {images} or less"
-        )
+        path = (*entry.path, key) if key in given else self._path(entry, "images", j)
+        what = key if key in given else "the default batch"
+        self.problem(path, f"{what} {value} is larger than {images} images; set {key} to {images} or less")
         return False
 
     # Evaluations ------------------------------------------------------------------------------------

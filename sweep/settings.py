@@ -52,6 +52,11 @@ def configured(
     return config if config.optimizer == "lars" else replace(config, lars_form="official")
 
 
+def bounded_queue(config: PretrainConfig, images: int) -> PretrainConfig:
+    """A preset's queue that is longer than the images gives way to the default one, which ends with them."""
+    return replace(config, queue=0) if config.queue > images else config
+
+
 def view_fields(
     preset: PretrainConfig,
     view_mode: Mode = "exact",

@@ -6,61 +6,27 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from finetune_case import (
+    CLASSES,
+    SIZE,
+    TEST_IMAGES,
+    budget_of,
+    config_of,
+    fit,
+    logits_of,
+    random_start,
+    same,
+    top1,
+)
 from torch import nn
 
 from data_ops.hashing import hash64
 from data_ops.policies import named_policy
 from ssl_core import finetune as module
-from ssl_core.encoders import Encoder, build_encoder, torch_seed
-from ssl_core.evaluation.metrics import score
-from ssl_core.finetune import (
-    FinetuneFit,
-    LabelBudget,
-    Supervision,
-    finetune,
-    split_budget,
-)
+from ssl_core.encoders import build_encoder, torch_seed
+from ssl_core.finetune import FinetuneFit, Supervision, finetune, split_budget
 from ssl_core.finetune_config import FinetuneConfig, default_finetune, reference_epochs
 from ssl_core.trainer import DivergedError, Interrupted
-
-SIZE, CLASSES = 16, 4
-
-
-def images_of(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Each class its own coarse pattern under noise."""
-    patterns = np.random.default_rng(99).integers(0, 256, (CLASSES, 4, 4, 3))
-    noise = np.random.default_rng(seed).integers(0, 256, (len(labels), 4, 4, 3))
-    mixed = (patterns[labels] * 0.6 + noise * 0.4).astype(np.uint8)
-    return mixed.repeat(SIZE // 4, axis=1).repeat(SIZE // 4, axis=2)
-
-
-def budget_of(n: int, classes=range(CLASSES), seed: int = 0) -> LabelBudget:
-    labels = np.resize(np.array(list(classes), dtype=np.int64), n)
-    return LabelBudget(images=images_of(labels, seed), keys=hash64(seed, np.arange(n)), labels=labels)
-
-
-TEST_LABELS = np.arange(80) % CLASSES
-TEST_IMAGES = images_of(TEST_LABELS, 7)
-
-
-def random_start(seed: int) -> Encoder:
-    with torch_seed(seed):
-        return build_encoder("resnet-demo", SIZE)
-
-
-def config_of(**overrides) -> FinetuneConfig:
-    return default_finetune("resnet-demo", SIZE, **{"steps": 20, "batch": 24, **overrides})
-
-
-def fit(budget: LabelBudget, test_images=TEST_IMAGES, **overrides) -> FinetuneFit:
-    options = {"seed": 0, "config": config_of(), "encoder": random_start(0)}
-    options |= overrides
-    encoder = options.pop("encoder")
-    return finetune(encoder, budget, test_images, n_classes=CLASSES, **options)
-
-
-def top1(found: FinetuneFit) -> float:
-    return score(TEST_LABELS, found.top5, CLASSES).top1
 
 
 @pytest.fixture(scope="module")
@@ -77,18 +43,6 @@ def test_it_learns():
     assert (np.sort(found.top5[:, :CLASSES], axis=1) == np.arange(CLASSES)).all()
     assert (found.top5[:, CLASSES:] == -1).all()
     assert found.held_out[config_of().learning_rates.index(found.learning_rate)] == max(found.held_out)
-
-
-def same(a: FinetuneFit, b: FinetuneFit) -> bool:
-    return np.array_equal(a.top5, b.top5) and a.held_out == b.held_out and a.learning_rate == b.learning_rate
-
-
-def logits_of(budget, monkeypatch, **overrides) -> np.ndarray:
-    kept = []
-    rank = module.rank_classes
-    monkeypatch.setattr(module, "rank_classes", lambda s, classes: (kept.append(s), rank(s, classes))[1])
-    fit(budget, **overrides)
-    return kept[0]
 
 
 def test_same_seed_same_logits_bit_for_bit(monkeypatch):
