@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -84,7 +85,8 @@ def probe(node: Node, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> Non
 def finetune(
     node: Node, spec: FinetuneSpec, runtime: Runtime, device: str, threads: int, stop: Callable[[], bool]
 ) -> None:
-    """The encoder trained on, end to end; on a random encoder, training from scratch."""
+    """The encoder trained on, end to end; on a random encoder, training from scratch. Goes on from the
+    checkpoint in the stage's folder, which is there until the commit."""
     import torch
 
     from ssl_core.checkpoint import load_encoder
@@ -104,6 +106,7 @@ def finetune(
         rows=drawn,
         groups=None if groups is None else groups[drawn],
     )
+    checkpoint = store.path("finetune", node.id) / "checkpoint"
     fit = train_on(
         load_encoder(store.path("pretrain", spec.encoder)),
         budget,
@@ -113,17 +116,16 @@ def finetune(
         config=spec.config,
         device=device,
         backend=runtime.backend,
-        watched=Supervision(stop=stop),
+        activation_checkpointing=runtime.activation_checkpointing,
+        watched=Supervision(stop=stop, folder=checkpoint, checkpoint_every_s=runtime.checkpoint_every_s),
     )
     facts: dict[str, Any] = {"learning_rate": fit.learning_rate, "steps": fit.steps}
-    facts |= {"converged": fit.converged}
-    outputs = (
-        _judged(node, data, spec.level, fit.top5, store)
-        | facts
-        | {"missing_classes": list(fit.missing_classes)}
-    )
+    facts |= {"converged": fit.converged, "precision": fit.precision, "fit_seconds": fit.seconds}
+    facts |= {"missing_classes": list(fit.missing_classes)}
+    outputs = _judged(node, data, spec.level, fit.top5, store) | facts
     record = run_record(started, gpu=device == "cuda", mode="in-process")
     store.commit("finetune", node.id, spec, node.upstream, outputs, record)
+    shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def _budget(spec: Answer, data: PreparedDataset) -> Positions:

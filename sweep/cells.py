@@ -200,8 +200,9 @@ PRETRAIN_COLUMNS: Mapping[str, Callable[[Pretraining], Value]] = {
 def _schedule(cell: Cell) -> dict[str, int]:
     if isinstance(cell.probe, ProbeSpec):
         return {}
-    config = cell.probe.config
-    return {"steps": config.steps} if config.steps else {"epochs": config.epochs}
+    config, labels = cell.probe.config, cell.probe.n_labels
+    steps = config.total_steps(labels)
+    return {"steps": steps, "epochs": math.ceil(steps / config.batches(labels)[1])}
 
 
 EVALUATE_COLUMNS: Mapping[str, Callable[[Cell], Value]] = {

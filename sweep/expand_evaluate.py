@@ -75,7 +75,6 @@ class Evaluations:
     ) -> Iterator[Cell]:
         """Every cell of the block for these encoders' joined features, usually one encoder's."""
         block, levels = entry.value, self._levels(entry, evaluation)
-        recipes = recipes_of(block, encoders[0].spec.config)
         for j, labels in enumerate(block.labels):
             n = labels.resolve(evaluation.n_labeled)
             if not 1 <= n <= evaluation.n_labeled:
@@ -84,6 +83,7 @@ class Evaluations:
                 has = f"{evaluation.name!r} has {evaluation.n_labeled} {kind} images"
                 self._context.problem(path, f"labels: {labels.text} is {n} images; {has}")
                 continue
+            recipes = recipes_of(block, encoders[0].spec.config, n, evaluation.n_labeled)
             for corruption, draw, imbalance, seed, recipe, level in product(
                 block.corruption, block.draw, block.imbalance, block.seed, recipes, levels
             ):

@@ -23,7 +23,7 @@ from sweep.grid import Entry
 from sweep.grid_model import PretrainBlock
 from sweep.identity import stage_id
 from sweep.pools import Pool
-from sweep.settings import configured, settings_of
+from sweep.settings import bounded_queue, configured, settings_of
 from sweep.sizes import Size, parse_size
 from sweep.specs import UNTRAINED, PoolPart, PretrainSpec
 from sweep.weight_files import given_weights
@@ -82,7 +82,7 @@ class Pretrainings:
                     _part(d, share, subset_seed, draw, imbalance, labelled)
                     for d, share in zip(members, mine, strict=True)
                 )
-                spec = PretrainSpec(config, parts, corruption)
+                spec = PretrainSpec(bounded_queue(config, sum(mine)), parts, corruption)
                 yield Pretraining(
                     id=stage_id("pretrain", spec),
                     spec=spec,
@@ -241,14 +241,14 @@ class Pretrainings:
             return None
 
     def _batch_fits(self, config: PretrainConfig, images: int, entry: Entry[PretrainBlock], j: int) -> bool:
-        if config.batch <= images:
+        given, key = entry.value.model_fields_set, "batch" if config.batch > images else "queue"
+        value = getattr(config, key)
+        if value <= images or (key == "queue" and key not in given):
             return True
-        given = "batch" in entry.value.model_fields_set
-        path = (*entry.path, "batch") if given else self._context.path(entry, "images", j)
-        what = "batch" if given else "the default batch"
-        self._context.problem(
-            path, f"{what} {config.batch} is larger than {images} images; set batch to {images} or less"
-        )
+        path = (*entry.path, key) if key in given else self._context.path(entry, "images", j)
+        what = key if key in given else "the default batch"
+        said = f"{what} {value} is larger than {images} images; set {key} to {images} or less"
+        self._context.problem(path, said)
         return False
 
 

@@ -205,6 +205,12 @@ class EvaluateBlock(Model):
     knn_temperature: Axis[Positive] = Field(
         default=(), description="Temperature of their votes; default 0.1."
     )
+    finetune_schedule: Axis[Literal["constant-steps", "reference"]] = Field(
+        default=(),
+        description="constant-steps: the preset's, the same for every budget. reference: SimCLR's epochs, 60"
+        " up to 1 % of the labels, else 30, from scratch 90. Default: constant-steps, unless steps or epochs"
+        " are given.",
+    )
     finetune_steps: Axis[Count] = Field(
         default=(), description="Steps of a fine-tuning, the same for every budget; default: the preset's."
     )
