@@ -33,7 +33,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON doc
 def cli() -> None:
     """Does self-supervised pretraining pay on your images?
 
-    Write a grid file, then: ssl-sweep data check GRID (are the images sound?), ssl-sweep plan GRID (what it
+    Write a grid file (ssl-sweep init has whole studies), then: ssl-sweep data check GRID (are the images sound?), ssl-sweep plan GRID (what it
     takes), ssl-sweep run GRID (do what is missing; the same command resumes), ssl-sweep results GRID (the
     table), ssl-sweep ui (compare in MLflow).
     """
@@ -42,6 +42,24 @@ def cli() -> None:
 def grid_command(function: Callable[..., None]) -> click.Command:
     """A command on a grid, its overrides and a store."""
     return cli.command()(grid_argument(overrides_argument(store_option(function))))
+
+
+@cli.command()
+@click.option("--study", help="Which one; without it they are listed.")
+@click.option("-o", "--output", help="The grid to write (default STUDY.yaml); - is stdout.")
+@click.option("--force", is_flag=True, help="Overwrite it.")
+def init(study: str | None, output: str | None, force: bool) -> None:
+    """Write the commented grid of a whole study, to run as it is or with your own images."""
+    from sweep.init import STUDIES, preset, question, write_preset
+
+    if study is None:
+        width = max(map(len, STUDIES))
+        click.echo("\n".join(f"{name:<{width}}  {question(name)}" for name in STUDIES))
+    elif output == "-":
+        click.echo(preset(study), nl=False)
+    else:
+        written = write_preset(study, Path(output or f"{study}.yaml"), force=force)
+        click.echo(f"{written} is written; next: ssl-sweep plan {written}", err=True)
 
 
 @grid_command
