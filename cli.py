@@ -33,9 +33,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON doc
 def cli() -> None:
     """Does self-supervised pretraining pay on your images?
 
-    Write a grid file (ssl-sweep init has whole studies), then: ssl-sweep data check GRID (are the images sound?), ssl-sweep plan GRID (what it
-    takes), ssl-sweep run GRID (do what is missing; the same command resumes), ssl-sweep results GRID (the
-    table), ssl-sweep ui (compare in MLflow).
+    Write a grid file (ssl-sweep init has whole studies), then: ssl-sweep data check GRID (are the images
+    sound?), ssl-sweep plan GRID (what it takes), ssl-sweep run GRID (do what is missing; the same command
+    resumes), ssl-sweep results GRID (the table), ssl-sweep ui (compare in MLflow).
     """
 
 
@@ -122,15 +122,20 @@ def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool
 @grid_command
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File instead of stdout.")
-def results(grid: Path, overrides: tuple[str, ...], store_uri: str, form: str, output: Path | None) -> None:
+@click.option("--per-class", is_flag=True, help="A row per class as well: test images and those found.")
+def results(
+    grid: Path, overrides: tuple[str, ...], store_uri: str, form: str, output: Path | None, per_class: bool
+) -> None:
     """One row per cell and label level; cells that are not done yet have a status instead of numbers."""
     from sweep.evidence import results_with_evidence
+    from sweep.per_class import results_per_class
     from sweep.plan_grid import plan_in
     from sweep.render import show_results
     from sweep.results import results as results_of
 
     planned, store = plan_in(grid, overrides, store_uri)
-    table = (results_with_evidence if form == "parquet" else results_of)(planned, store)
+    whole = results_with_evidence if form == "parquet" else results_of
+    table = (results_per_class if per_class else whole)(planned, store)
     show_results(table, form, output, _console())
 
 

@@ -37,7 +37,7 @@ def write_preset(study: str, output: Path, *, force: bool = False) -> Path:
     """Writes the grid of a study, whole or not at all.
 
     Raises:
-        UsageError: no such study, the file is there already and `force` is not given, or it cannot be written.
+        UsageError: no such study; the file is there and `force` is not given; or it cannot be written.
     """
     text = preset(study)
     if output.exists() and not force:

@@ -22,8 +22,7 @@ def plan_grid(
     """The grid and its plan; GridError with all that is wrong with the file, its names and its sizes. With
     `expect` datasets that are not here have their expected sizes: such a plan cannot run."""
     grid, cells, notes = _expand(path, overrides, store, expect)
-    device = "gpu" if grid.compute.device == "gpu" else "cpu"
-    return grid, plan(cells, store, grid.name, notes, device)
+    return grid, plan(cells, store, grid.name, notes, "gpu" if grid.compute.device == "gpu" else "cpu")
 
 
 def plan_in(path: str | Path, overrides: Iterable[str], store_uri: str) -> tuple[Plan, Store]:
@@ -56,8 +55,8 @@ def _expand(
     if found:
         raise GridError(found)
     notes += [
-        f"assumed: {info.n_train:,} training and {info.n_test:,} test images of {info.name}, as its expect says;"
-        " they are not here, and run needs them"
+        f"assumed: {info.n_train:,} training and {info.n_test:,} test images of {info.name}, as its expect"
+        " says; they are not here, and run needs them"
         for info in assumed
     ]
     return grid, cells, (*notes, *_without_effect(cells))
