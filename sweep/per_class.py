@@ -22,8 +22,8 @@ PER_CLASS = pa.schema(
     ]
 )
 """`class` counts from 0 in the dataset's order; `n_test` test images are of it, and `correct` of these are
-predicted as it. Summed over the classes, correct / n_test is the top-1 of the cell and level; what the cell is
-stands in the table of results, under `cell_id`."""
+predicted as it. Summed over the classes, correct / n_test is the top-1 of the cell and level; the table of
+results says under `cell_id` what the cell is."""
 
 
 def results_per_class(plan: Plan, store: Store) -> pa.Table:

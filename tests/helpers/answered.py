@@ -44,9 +44,8 @@ def answered(sweeps: Any) -> Plan:
             sweeps.commit(node, {"epochs": epochs, "seconds": 12.0} if node.trains else {})
         if node.stage == "probe":
             fine = not node.spec.level
-            _write(
-                sweeps.store.predictions(node.id), *((TRUE, GUESS) if fine else (COARSE[TRUE], COARSE[GUESS]))
-            )
+            y, best = (TRUE, GUESS) if fine else (COARSE[TRUE], COARSE[GUESS])
+            _write(sweeps.store.predictions(node.id), y, best)
             levels = {"group": _metrics(COARSE[TRUE], COARSE[GUESS], 3)}
             if fine:
                 levels["class"] = _metrics(TRUE, GUESS, 5)

@@ -56,9 +56,7 @@ def test_the_header_says_command_cost_and_what_comes_out(study: str, planned: An
 
 
 @pytest.mark.parametrize("study", EMBEDDED)
-def test_it_takes_embedded_domains_and_shows_where_other_data_goes(
-    study: str, planned: Any
-) -> None:
+def test_it_takes_embedded_domains_and_shows_where_other_data_goes(study: str, planned: Any) -> None:
     text = preset(study)
     assert re.search(r"^  # \w+: \{source: folder", text, re.MULTILINE)
     plan, takes = planned(study)
