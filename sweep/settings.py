@@ -10,7 +10,15 @@ from typing import Any
 
 from data_ops.policies import Mode
 from data_ops.views import simclr_policy
-from ssl_core.config import TWO_VIEWS, USED_BY, PretrainConfig, default_config
+from ssl_core.config import (
+    C_PATHS,
+    TWO_VIEWS,
+    USED_BY,
+    KnnConfig,
+    PretrainConfig,
+    ProbeConfig,
+    default_config,
+)
 from ssl_core.finetune_config import FinetuneConfig, default_finetune, reference_epochs
 from sweep.cells import LATER_SETTINGS, RECIPE
 from sweep.grid_model import EvaluateBlock, PretrainBlock
@@ -23,6 +31,7 @@ SETTINGS = (
     "precision",
     *(name for name in LATER_SETTINGS if name != "weights"),
 )
+DEFAULT_KNN = KnnConfig()
 VIEWS = ("strength", "blur", "view_mode", "views")
 
 
@@ -78,6 +87,26 @@ def view_fields(
     if len(policies) > (2 if preset.method in TWO_VIEWS else 1):
         raise ValueError(f"views: {len(policies)} policies, and {preset.method} has fewer views; give one")
     return {"views": policies[0], "views2": policies[1] if len(policies) > 1 else None}
+
+
+Recipe = ProbeConfig | KnnConfig | FinetuneConfig
+
+
+def recipes_of(block: EvaluateBlock, encoder: PretrainConfig, labels: int, available: int) -> list[Recipe]:
+    """What the block's protocols do with `labels` of the `available` labelled images, each with its own
+    settings only."""
+    recipes: list[Recipe] = []
+    for protocol in block.protocol:
+        match protocol:
+            case "linear":
+                recipes += [ProbeConfig(cs=C_PATHS[path]) for path in block.c_path]
+            case "knn":
+                ks, temperatures = block.knn_k or (DEFAULT_KNN.k,), block.knn_temperature
+                temperatures = temperatures or (DEFAULT_KNN.temperature,)
+                recipes += [KnnConfig(k=k, temperature=t) for k, t in product(ks, temperatures)]
+            case "fine-tune":
+                recipes += finetunings_of(block, encoder, labels, available)
+    return recipes
 
 
 def finetunings_of(

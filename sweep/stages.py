@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,8 +21,8 @@ from data_ops.dataset import DatasetManifest
 from data_ops.errors import DataError
 from data_ops.pool import CorruptedImages, ImagePool
 from data_ops.prepare import prepare
-from ssl_core.config import TWO_VIEWS
-from sweep.answers import finetune, probe
+from ssl_core.config import FEATURES, HEAD_OUTPUT, TWO_VIEWS
+from sweep.answers import ProbeInputs, finetune, probe
 from sweep.backend import Outcome
 from sweep.card import encoder_facts
 from sweep.errors import first_line
@@ -61,7 +61,7 @@ def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> 
         torch.set_num_threads(threads)
     store = runtime.open_store()
     outcomes: list[Outcome] = []
-    inputs: dict[str, Any] = {}
+    inputs = ProbeInputs(runtime, store)
     for node in nodes:
         if runtime.stop_requested():
             outcomes.append(Outcome(node.id, "interrupted"))
@@ -76,7 +76,7 @@ def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> 
     return outcomes
 
 
-def _perform(node: Node, runtime: Runtime, store: Store, inputs: dict[str, Any]) -> None:
+def _perform(node: Node, runtime: Runtime, store: Store, inputs: ProbeInputs) -> None:
     match node.spec:
         case PrepareSpec():
             prepare_dataset(node.id, node.spec, store)
@@ -85,7 +85,7 @@ def _perform(node: Node, runtime: Runtime, store: Store, inputs: dict[str, Any])
         case FeatureSpec():
             _extract(node, node.spec, runtime, store)
         case ProbeSpec():
-            probe(node, node.spec, runtime, store, inputs)
+            probe(node, node.spec, inputs, store)
 
 
 def prepare_dataset(
@@ -218,14 +218,16 @@ def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) 
 
 
 def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> None:
-
-    from ssl_core.checkpoint import load_encoder
+    from ssl_core.checkpoint import load_encoder, load_head
     from ssl_core.features import extract_features
 
     started = time.time()
     data = open_dataset(runtime, store, spec.fingerprint)
     folder = store.path("features", node.id)
-    encoder = load_encoder(store.path("pretrain", spec.encoder))
+    trained = store.path("pretrain", spec.encoder)
+    encoder = load_encoder(trained)
+    head = load_head(trained) if spec.representation == HEAD_OUTPUT else None
+    layer = "" if spec.representation in (FEATURES, HEAD_OUTPUT) else spec.representation
     device = _device(runtime)
     with whole(folder / "x.npy") as partial:
         images = CorruptedImages(
@@ -234,7 +236,7 @@ def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> N
             parse_corruption(spec.corruption),
             spec.corruption_seed,
         )
-        shape = extract_features(encoder, images, partial, device=device)
+        shape = extract_features(encoder, images, partial, device=device, layer=layer, head=head)
     with whole(folder / "ids.npy") as partial, partial.open("wb") as file:
         np.save(file, data.ids(spec.split))
     store.commit(
