@@ -117,3 +117,11 @@ def test_an_older_training_differs_in_what_was_given_only():
     for younger in ("lars_form", "grad_clip", "views2", "queue"):
         del config[younger]
     assert preset_of(config) == {"name": "simclr, cifar", "epochs": 200, "changed": {"batch": 256}}
+
+
+def test_weights_known_by_their_identity_alone_need_a_finished_encoder(sweeps):
+    text = f"{DATA}\npretrain: {{method: weights, weights: 'sha256:0123456789abcdef'}}\n"
+    plan, runtime = prepared(sweeps, text + "evaluate: {domain: objects, labels: 20}\n")
+    (node,) = stages(plan, "pretrain")
+    (outcome,) = perform_light([node], runtime)
+    assert outcome.status == "failed" and "give their file in the grid" in outcome.message
