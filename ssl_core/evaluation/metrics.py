@@ -58,9 +58,7 @@ class PerClass:
     correct: Ints
 
 
-def per_class(
-    y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer], n_classes: int
-) -> PerClass:
+def per_class(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer], n_classes: int) -> PerClass:
     """Counts of labels (n,) and first ranks of predictions (n, 5), by the true class."""
     right = top5[:, 0] == y_true
     return PerClass(
