@@ -1,7 +1,8 @@
 """One linear probe on a GPU: scikit-learn's own estimator on torch tensors, one strength, all labels.
 
-    SCIPY_ARRAY_API=1 python benchmarks/probe_gpu.py
-    SCIPY_ARRAY_API=1 python benchmarks/probe_gpu.py --device cpu:0 --images 5000 --width 64 --classes 20 --check
+    export SCIPY_ARRAY_API=1
+    python benchmarks/probe_gpu.py
+    python benchmarks/probe_gpu.py --device cpu:0 --images 5000 --width 64 --classes 20 --check
 
 Prints the seconds and iterations, and the peak of the GPU's memory; target on one large GPU: 1,000,000 × 2048
 features of 1,000 classes in 2 minutes. On the host it takes about 28 bytes a number, 57 GB at full size.
