@@ -213,7 +213,7 @@ def test_the_same_estimator_on_torch_tensors(monkeypatch):
     paths = os.pathsep.join(map(str, (here, here.parents[1])))
     environment = os.environ | {"SCIPY_ARRAY_API": "1", "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", ON_TORCH], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", ON_TORCH], env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.stdout == "same\n", done.stderr
     monkeypatch.delenv("SCIPY_ARRAY_API", raising=False)
