@@ -47,6 +47,18 @@ USED_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 """Settings that only some methods look at, and those methods."""
+FEATURES, HEAD_OUTPUT = "h", "g(h)"
+"""The representation before the projection head, and the one after it."""
+LAYERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "resnet-demo": tuple(f"blocks.{i}" for i in range(4)),
+        **{name: tuple(f"layer{i}" for i in range(1, 5)) for name in ENCODERS if name[6:7].isdigit()},
+        **{
+            name: tuple(f"encoder.layers.encoder_layer_{i}" for i in range(12)) for name in ("vit-s", "vit-b")
+        },
+    }
+)
+"""The blocks of each encoder whose pooled output can be asked for, from input to output."""
 SMALL_IMAGE = 64
 """Up to this side in pixels the encoders take the small-image stem and the configs the CIFAR preset."""
 
@@ -61,8 +73,8 @@ class PretrainConfig:
     - `views2` is the policy of the second view where it has its own (BYOL); None: that of `views`.
     - `head_layers` 0 compares the features themselves.
     - `momentum` is the optimiser's; `momentum_encoder` the share of the slow copy that a step keeps (MoCo;
-      BYOL's at the start), 0 for the method's own. `queue` is MoCo's, in images; 0 for 65,536, at most the
-      training images. `predictor_dim` is the width of BYOL's hidden layers, 0 for its own.
+      BYOL's at the start), 0 for the method's own. `queue` is MoCo's, in images; 0 for 65,536; never more
+      than the training images. `predictor_dim` is the width of BYOL's hidden layers, 0 for its own.
     - `grad_clip` bounds the norm of the whole gradient; 0 does not. `lars_form` is what divides in the trust
       ratio: the norm of gradient and decay together (official) or the sum of their norms (You et al. 2017).
     - `weights` says which ones method "weights" takes.
