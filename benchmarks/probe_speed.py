@@ -159,8 +159,8 @@ class Sides:
         truth = [self.data.labels(self.data.y_test, first + i) for i in range(len(predicted))]
         return tuple(float(np.mean(p == t)) for p, t in zip(predicted, truth, strict=True))
 
-    def peak_memory(self) -> float:
-        """Of a probe on the largest budget, in float64 matrices of it; two iterations take as much as all."""
+    def peak_memory(self) -> int:
+        """Bytes, of a probe on the largest budget; two iterations take as much as all."""
         data, budget = self.data, self.data.size.budgets[-1]
         rows, config = data.rows(budget, 0), ProbeConfig(max_iter=2)
         probes = LinearProbes(data.x, data.x_test)
@@ -168,7 +168,7 @@ class Sides:
         probes.fit(rows, data.y[rows], n_classes=data.size.classes[0], seed=0, config=config)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return peak / (8 * budget * data.size.width)
+        return peak
 
 
 def run(answer: Callable[[Cell], Outcome], cells: list[Cell], processes: int) -> tuple[float, list[Outcome]]:
@@ -221,7 +221,11 @@ def main() -> None:
     plain_s, plain = run(sides.plain, every, arguments.processes)
     report(size, ours, plain)
     print(f"wall time: ours {ours_s:.1f} s, plain {plain_s:.1f} s, {plain_s / ours_s:.2f} times")
-    print(f"peak memory of the largest probe: {sides.peak_memory():.2f} float64 matrices of its budget")
+    peak, matrix = sides.peak_memory(), 8 * size.budgets[-1] * size.width
+    print(
+        f"peak memory of the largest probe: {peak / 2**20:.0f} MiB, "
+        f"{peak / matrix:.2f} times its budget's matrix in float64"
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from ssl_core.evaluation.metrics import (
     level_scores,
     map_up,
     per_class,
+    rank_classes,
     score,
     unpack_hits,
 )
@@ -88,3 +89,15 @@ def test_levels_that_do_not_nest():
         level_predictions(np.zeros((1, 5), int), trained=1, parents=parents)
     with pytest.raises(ValueError, match="trained is 3; there are levels 0 to 2"):
         level_predictions(np.zeros((1, 5), int), trained=3, parents=parents)
+
+
+@pytest.mark.parametrize("classes", [1, 3, 5, 40])
+def test_ranks_are_those_of_a_stable_sort(classes):
+    scores = np.random.default_rng(0).integers(0, 6, (200, classes)).astype(float)
+    scores[0] = np.nan
+    scores[1] = -np.inf
+    ids = 2 * np.arange(classes) + 1
+    expected = ids[np.argsort(-scores, axis=1, kind="stable")[:, :5]]
+    found = rank_classes(scores, ids)
+    np.testing.assert_array_equal(found[:, : expected.shape[1]], expected)
+    assert (found[:, expected.shape[1] :] == -1).all()
