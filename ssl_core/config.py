@@ -164,7 +164,7 @@ C_PATHS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     }
 )
 """Strengths to choose from: one a decade, or the 45 from 1e-6 to 1e5 of SimCLR (Chen et al. 2020, appendix
-B.8; there they weigh the penalty, here, as everywhere in scikit-learn, the losses: the range of C is ours)."""
+B.8), where the range is said of the regularisation; here it is of C, as everywhere in scikit-learn."""
 
 
 @dataclass(frozen=True, kw_only=True)
