@@ -5,9 +5,9 @@ grid search per cell.
 
 Both sides take the same budgets, seven strengths and three folds, in as many processes of one BLAS thread.
 The plain side is `GridSearchCV(StandardScaler, LogisticRegression)` on float64, once per budget, seed and
-level; ours is one probe per budget and seed, whose predictions are mapped up. Prints the ratio of wall times,
-also of the finest level alone, the top-1 of both, what a probe takes beyond scikit-learn's fits, and the peak
-of its memory. `--small` is a quick check of a minute.
+level; ours is one probe per budget and seed, whose predictions are mapped up. Prints the ratio of wall times
+and of processor time, also of the finest level alone, the top-1 of both, what a probe takes beyond
+scikit-learn's fits, and the peak of its memory. `--small` is a check of a minute.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from dataclasses import dataclass
 import numpy as np
 from machine import header
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ssl_core.config import ProbeConfig
+from ssl_core.evaluation.folds import stratified_folds
 from ssl_core.evaluation.linear import LinearProbes
 from ssl_core.evaluation.metrics import level_predictions
 
@@ -46,7 +47,7 @@ class Size:
 
 
 FULL = Size(20_000, 5_000, 512, (100, 20, 5), (200, 500, 1_000, 2_000, 5_000, 20_000), 3)
-SMALL = Size(2_000, 2_000, 256, (50, 10, 5), (200, 500, 2_000), 2)
+SMALL = Size(3_000, 2_000, 256, (50, 10, 5), (200, 800, 3_000), 2)
 
 
 class Features:
@@ -66,7 +67,7 @@ class Features:
 
         def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
             y = rng.integers(0, fine, n)
-            z = centres[y] + rng.normal(size=(n, latent)) * np.linspace(4.5, 1.5, latent)
+            z = centres[y] + rng.normal(size=(n, latent)) * np.linspace(3, 1, latent)
             x = np.maximum(z @ mixing + offset + 0.3 * rng.normal(size=(n, size.width)), 0)
             return x.astype(np.float32), y
 
@@ -91,28 +92,27 @@ class Cell:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`top1` per level; seconds as a whole and inside scikit-learn's fits."""
+    """`top1` of the level trained on and of the coarser ones by mapping up; seconds of the processor, and of
+    them those outside scikit-learn's fits."""
 
     cell: Cell
     top1: tuple[float, ...]
     seconds: float
-    fitting: float = 0.0
+    beyond: float = 0.0
 
 
 class FitClock:
-    """Seconds inside `LogisticRegression.fit`."""
+    """Processor seconds inside `LogisticRegression.fit`."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self._fit = LogisticRegression.fit
 
     def __enter__(self) -> FitClock:
-        plain = self._fit
-
         def timed(model: LogisticRegression, x: np.ndarray, y: np.ndarray) -> LogisticRegression:
-            started = time.perf_counter()
-            plain(model, x, y)
-            self.seconds += time.perf_counter() - started
+            started = time.process_time()
+            self._fit(model, x, y)
+            self.seconds += time.process_time() - started
             return model
 
         LogisticRegression.fit = timed
@@ -122,37 +122,57 @@ class FitClock:
         LogisticRegression.fit = self._fit
 
 
-def ours(cell: Cell) -> Outcome:
-    with FitClock() as clock:
-        started = time.perf_counter()
-        rows = DATA.rows(cell.budget, cell.seed)
-        fit = LinearProbes(DATA.x, DATA.x_test).fit(
-            rows, DATA.y[rows], n_classes=DATA.size.classes[0], seed=cell.seed, config=CONFIG
+class Sides:
+    """The two, on one feature set."""
+
+    def __init__(self, data: Features) -> None:
+        self.data = data
+
+    def ours(self, cell: Cell) -> Outcome:
+        data, started = self.data, time.process_time()
+        with FitClock() as clock:
+            rows = data.rows(cell.budget, cell.seed)
+            fit = LinearProbes(data.x, data.x_test).fit(
+                rows, data.y[rows], n_classes=data.size.classes[0], seed=cell.seed, config=CONFIG
+            )
+            levels = level_predictions(fit.top5, trained=0, parents=data.parents)
+            top1 = self._top1([top5[:, 0] for top5 in levels], 0)
+        seconds = time.process_time() - started
+        return Outcome(cell, top1, seconds, seconds - clock.seconds)
+
+    def plain(self, cell: Cell) -> Outcome:
+        data, started = self.data, time.process_time()
+        rows = data.rows(cell.budget, cell.seed)
+        search = GridSearchCV(
+            make_pipeline(StandardScaler(), LogisticRegression(tol=CONFIG.tol, max_iter=CONFIG.max_iter)),
+            {"logisticregression__C": CONFIG.cs},
+            cv=PredefinedSplit(stratified_folds(data.y[rows], cell.seed, CONFIG.folds)),
         )
-        levels = level_predictions(fit.top5, trained=0, parents=DATA.parents)
-        top1 = [np.mean(top5[:, 0] == DATA.labels(DATA.y_test, i)) for i, top5 in enumerate(levels)]
-        seconds = time.perf_counter() - started
-    return Outcome(cell, tuple(map(float, top1)), seconds, clock.seconds)
+        search.fit(data.x[rows].astype(np.float64), data.labels(data.y[rows], cell.level))
+        predicted = search.predict(data.x_test.astype(np.float64))
+        mapped = [predicted]
+        if cell.level == 0:
+            mapped += [parents[predicted] for parents in data.parents]
+        return Outcome(cell, self._top1(mapped, cell.level), time.process_time() - started)
 
+    def _top1(self, predicted: list[np.ndarray], first: int) -> tuple[float, ...]:
+        truth = [self.data.labels(self.data.y_test, first + i) for i in range(len(predicted))]
+        return tuple(float(np.mean(p == t)) for p, t in zip(predicted, truth, strict=True))
 
-def plain(cell: Cell) -> Outcome:
-    started = time.perf_counter()
-    rows = DATA.rows(cell.budget, cell.seed)
-    y, y_test = DATA.labels(DATA.y, cell.level), DATA.labels(DATA.y_test, cell.level)
-    search = GridSearchCV(
-        make_pipeline(StandardScaler(), LogisticRegression(tol=CONFIG.tol, max_iter=CONFIG.max_iter)),
-        {"logisticregression__C": CONFIG.cs},
-        cv=StratifiedKFold(CONFIG.folds, shuffle=True, random_state=cell.seed),
-    )
-    search.fit(DATA.x[rows].astype(np.float64), y[rows])
-    predicted = search.predict(DATA.x_test.astype(np.float64))
-    top1 = [float(np.mean(DATA.labels(predicted, i) == DATA.labels(DATA.y_test, i)))
-            for i in range(len(DATA.size.classes))] if cell.level == 0 else [float(np.mean(predicted == y_test))]
-    return Outcome(cell, tuple(top1), time.perf_counter() - started)
+    def peak_memory(self) -> int:
+        """Bytes, of a probe on the largest budget; two iterations take as much as all."""
+        data, budget = self.data, self.data.size.budgets[-1]
+        rows, config = data.rows(budget, 0), ProbeConfig(max_iter=2)
+        probes = LinearProbes(data.x, data.x_test)
+        tracemalloc.start()
+        probes.fit(rows, data.y[rows], n_classes=data.size.classes[0], seed=0, config=config)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
 
 
 def run(answer: Callable[[Cell], Outcome], cells: list[Cell], processes: int) -> tuple[float, list[Outcome]]:
-    """The largest first, so that no process is left with it at the end."""
+    """Wall seconds of all; the largest come first, so that no process is left with one at the end."""
     cells = sorted(cells, key=lambda cell: (-cell.budget, cell.level))
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         started = time.perf_counter()
@@ -160,59 +180,52 @@ def run(answer: Callable[[Cell], Outcome], cells: list[Cell], processes: int) ->
         return time.perf_counter() - started, outcomes
 
 
-def peak_memory() -> float:
-    """Of a probe on the largest budget, in float64 matrices of it; few iterations take as much as many."""
-    budget = DATA.size.budgets[-1]
-    rows, config = DATA.rows(budget, 0), ProbeConfig(max_iter=2)
-    probes = LinearProbes(DATA.x, DATA.x_test)
-    tracemalloc.start()
-    probes.fit(rows, DATA.y[rows], n_classes=DATA.size.classes[0], seed=0, config=config)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak / (8 * budget * DATA.size.width)
-
-
-def report(ours_s: float, plain_s: float, own: list[Outcome], other: list[Outcome]) -> None:
-    finest = {o.cell: o for o in other if o.cell.level == 0}
-    print("budget  ours s  plain s (all levels, finest)  top-1 ours, plain at the finest level")
-    for budget in DATA.size.budgets:
-        here = [o for o in own if o.cell.budget == budget]
-        there = [o for o in other if o.cell.budget == budget]
-        alone = [o for o in there if o.cell.level == 0]
-        print(
-            f"{budget:6d} {sum(o.seconds for o in here):7.2f} {sum(o.seconds for o in there):8.2f} "
-            f"{sum(o.seconds for o in alone):8.2f}  "
-            f"{100 * np.mean([o.top1[0] for o in here]):6.2f} {100 * np.mean([o.top1[0] for o in alone]):6.2f}"
-        )
-    for level in range(len(DATA.size.classes)):
-        mapped = 100 * np.mean([o.top1[level] - finest[o.cell].top1[level] for o in own])
-        line = f"level {level}: ours minus plain, both mapped up, mean over cells {mapped:+.3f} points"
+def report(size: Size, ours: list[Outcome], plain: list[Outcome]) -> None:
+    print("budget: processor seconds of ours, plain, plain at the finest level | top-1 there, ours and plain")
+    finest = [o for o in plain if o.cell.level == 0]
+    for budget in size.budgets:
+        sides = [[o for o in side if o.cell.budget == budget] for side in (ours, plain, finest)]
+        seconds = " ".join(f"{sum(o.seconds for o in side):8.1f}" for side in sides)
+        top1 = " ".join(f"{100 * np.mean([o.top1[0] for o in side]):6.2f}" for side in (sides[0], sides[2]))
+        beyond = 1000 * np.median([o.beyond for o in sides[0]])
+        print(f"{budget:6d} {seconds} | {top1} | {beyond:.0f} ms a probe beyond the fits")
+    for level in range(len(size.classes)):
+        own = 100 * np.mean([o.top1[level] for o in ours])
+        same = own - 100 * np.mean([o.top1[level] for o in finest])
+        line = f"level {level}: ours {own:.2f}, {same:+.3f} points from plain trained on the finest labels"
         if level:
-            retrained = [o.top1[0] for o in other if o.cell.level == level]
-            line += f"; minus plain trained on the level {100 * (np.mean([o.top1[level] for o in own]) - np.mean(retrained)):+.2f}"
+            retrained = 100 * np.mean([o.top1[0] for o in plain if o.cell.level == level])
+            line += f", {own - retrained:+.2f} from plain trained on this level's"
         print(line)
-    beyond = {b: [o.seconds - o.fitting for o in own if o.cell.budget == b] for b in DATA.size.budgets}
-    print("beyond the fits, ms a probe:", {b: round(1000 * float(np.median(s)), 1) for b, s in beyond.items()})
-    cpu = sum(o.seconds for o in own), sum(o.seconds for o in other), sum(o.seconds for o in finest.values())
-    print(f"ours {ours_s:.1f} s, plain {plain_s:.1f} s: {plain_s / ours_s:.2f} times as fast; "
-          f"the finest level alone {cpu[2] / cpu[0]:.2f} times, in seconds of the processes")
+    total = [sum(o.seconds for o in side) for side in (ours, plain, finest)]
+    print(
+        f"processor time: plain takes {total[1] / total[0]:.2f} times ours, "
+        f"its finest level alone {total[2] / total[0]:.2f} times"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
-    global DATA
-    DATA = Features(SMALL if arguments.small else FULL)
+    size = SMALL if arguments.small else FULL
     print(header("scikit-learn", "numpy", "scipy"))
-    print(DATA.size)
-    cells = [Cell(b, s) for b in DATA.size.budgets for s in range(DATA.size.seeds)]
-    ours_s, own = run(ours, cells, arguments.processes)
-    every = [Cell(c.budget, c.seed, level) for c in cells for level in range(len(DATA.size.classes))]
-    plain_s, other = run(plain, every, arguments.processes)
-    report(ours_s, plain_s, own, other)
-    print(f"peak memory of the largest probe: {peak_memory():.2f} float64 matrices of its budget")
+    print(size)
+    sides = Sides(Features(size))
+    cells = [Cell(budget, seed) for budget in size.budgets for seed in range(size.seeds)]
+    ours_s, ours = run(sides.ours, cells, arguments.processes)
+    every = [Cell(c.budget, c.seed, level) for c in cells for level in range(len(size.classes))]
+    plain_s, plain = run(sides.plain, every, arguments.processes)
+    report(size, ours, plain)
+    print(f"wall time: ours {ours_s:.1f} s, plain {plain_s:.1f} s, {plain_s / ours_s:.2f} times")
+    peak, matrix = sides.peak_memory(), 8 * size.budgets[-1] * size.width
+    print(
+        f"peak memory of the largest probe: {peak / 2**20:.0f} MiB, "
+        f"{peak / matrix:.2f} times its budget's matrix in float64"
+    )
 
 
 if __name__ == "__main__":

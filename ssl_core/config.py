@@ -164,7 +164,7 @@ C_PATHS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     }
 )
 """Strengths to choose from: one a decade, or the 45 from 1e-6 to 1e5 of SimCLR (Chen et al. 2020, appendix
-B.8; there they weigh the penalty, here, as everywhere in scikit-learn, the losses: the range of C is ours)."""
+B.8), where the range is said of the regularisation; here it is of C, as everywhere in scikit-learn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +229,8 @@ def default_config(encoder: str, image_size: int, **overrides: Any) -> PretrainC
       few dozen epochs on a CPU core, where temperatures of 0.5 and SGD learned less or less reliably.
 
     MoCo v2: SGD at 0.03 per 256, no warm-up, momentum 0.999, queue of 65,536, temperature 0.2 as published;
-    up to 64 px as in the official CIFAR-10 demo. BYOL: LARS, the published rate, decay and momentum of the
+    up to 64 px decay, temperature, queue and momentum of the official CIFAR-10 demo (its views, linear head
+    and split batch norm are not taken). BYOL: LARS, the published rate, decay and momentum of the
     nearest schedule (40, 100, 300, 1000 epochs) that is not longer, asymmetric views above 64 px. Both with
     resnet-demo at higher rates; in 20 epochs of 2,000 images BYOL beat a random encoder on one procedural
     domain of two, MoCo on none, SimCLR clearly. The pretext tasks and supervised training: see

@@ -34,7 +34,6 @@ from ssl_core.finetune_state import FinetuneState, identity_of
 from ssl_core.memory import checkpoint_blocks, finetune_memory_guard
 from ssl_core.optim import LARS, learning_rate_at
 from ssl_core.precision import fast_bfloat16
-from ssl_core.resnets import zero_residual_gains
 from ssl_core.trainer import DivergedError, Interrupted
 
 Ints = npt.NDArray[np.int64]
@@ -90,14 +89,6 @@ class Supervision:
 
 
 UNWATCHED = Supervision()
-
-
-def scratch_start(encoder: Encoder) -> Encoder:
-    """The random encoder, changed in place to how a training from scratch starts: its residual branches at 0
-    (Goyal et al. 2017, section 5.1; SimCLR's code), as every pretraining here starts. As a frozen encoder,
-    the floor of a comparison, it has them at 1."""
-    zero_residual_gains(encoder)
-    return encoder
 
 
 def finetune(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ssl_core.config import SMALL_IMAGE, default_config
+from ssl_core.config import SMALL_IMAGE, ProbeConfig, default_config
 from sweep.identity import KIND, spec_difference
 from sweep.specs import UNTRAINED
 from sweep.store import Store
@@ -43,12 +43,17 @@ def preset_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def linear_probes(store: Store, encoder_id: str) -> Iterator[dict[str, Any]]:
-    """Budget, draw and top-1 at the finest level of every finished linear probe of this encoder alone."""
-    features = {m.id: m.spec for m in store.manifests("features") if m.spec.get("encoder") == encoder_id}
+    """Budget, draw and top-1 at the finest level of every finished linear probe of this encoder's features h
+    alone, trained on the finest labels."""
+    of_it = (m for m in store.manifests("features") if m.spec.get("encoder") == encoder_id)
+    features = {m.id: m.spec for m in of_it if m.spec.get("representation", "h") == "h"}
     for manifest in store.manifests("probe") if features else ():
-        spec, test = manifest.spec, features.get(str(manifest.spec.get("test_features")))
-        if test is None or not set(manifest.upstream) <= set(features):
+        spec = manifest.spec
+        alone = set(manifest.upstream) <= set(features)
+        if not alone or spec["config"][KIND] != ProbeConfig.__name__ or spec.get("level"):
             continue
+        name = spec["test_features"]
+        test = features[name if isinstance(name, str) else name[0]]  # text before encoders could be joined
         level, scores = next(iter(manifest.outputs["levels"].items()))
         yield {
             "probe_id": manifest.id,

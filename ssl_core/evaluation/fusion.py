@@ -10,7 +10,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 
-_CHUNK_BYTES = 16 * 2**20  # of float64, so that what is read of a memory map at once stays small
+_CHUNK_BYTES = 4 * 2**20  # of float64, so that what is read of a memory map at once stays small
 
 
 class FusedFeatures:
@@ -63,9 +63,7 @@ def check_shapes(x_train: Features, x_test: Features) -> None:
         raise ValueError(f"features are {x_train.shape} and {x_test.shape}; give (n, d) and (n_test, d)")
 
 
-def check_labels(
-    x_train: Features, rows: Ints | None, y: npt.NDArray[np.integer], n_classes: int
-) -> None:
+def check_labels(x_train: Features, rows: Ints | None, y: npt.NDArray[np.integer], n_classes: int) -> None:
     """ValueError where the rows that have labels and these labels do not fit together."""
     n = len(x_train) if rows is None else len(rows)
     if y.shape != (n,) or n == 0:

@@ -107,4 +107,4 @@ def _votes(
     # relative to the most similar possible, 1: the votes of one image keep their proportions
     weights = np.exp((similar[taken].astype(np.float64) - 1) / temperature)
     votes = np.bincount(images * n_classes + codes[neighbours], weights, minlength=n * n_classes)
-    return votes.reshape(n, n_classes)
+    return votes.astype(np.float64).reshape(n, n_classes)

@@ -94,9 +94,7 @@ class LinearProbes:
         fit = LogisticFit(standardised(self._x_train, rows), y, config, device=self._device)
         converged = fit.fit(c)
         weights = fit.weights()
-        parts = [
-            rank_classes(linear_scores(part, weights), fit.classes) for _, part in read(self._x_test)
-        ]
+        parts = [rank_classes(linear_scores(part, weights), fit.classes) for _, part in read(self._x_test)]
         return ProbeFit(
             top5=np.concatenate(parts),
             C=c,

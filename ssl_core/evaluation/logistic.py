@@ -19,7 +19,7 @@ from ssl_core.evaluation.fusion import Features, Floats, Ints, read
 
 Doubles = npt.NDArray[np.float64]
 
-_BLOCK_BYTES = 16 * 2**20
+_BLOCK_BYTES = 4 * 2**20
 
 
 def check_device(device: str) -> None:
@@ -64,7 +64,7 @@ def column_statistics(x: Floats, rows: Ints | None = None) -> tuple[Doubles, Dou
     """Mean and scale (d,) of each column over the rows, to the bit those of StandardScaler in float64: a few
     columns at a time where there are many values, since it copies what it is given twice."""
     n = len(x) if rows is None else len(rows)
-    width = max(16, _BLOCK_BYTES // (8 * n))
+    width = max(16, x.shape[1] // 32, _BLOCK_BYTES // (8 * n))
     means, scales = [], []
     for start in range(0, x.shape[1], width):
         columns = slice(start, start + width)

@@ -30,13 +30,16 @@ def choose_c(
     """The C of `config.cs` with the most correct predictions over stratified folds of x (n, d) and y (n,),
     the smallest one among equals, and whether all fits it was chosen by converged.
 
-    FIXED_C below 3 labels a fold, 2 labels a class on average or one group a fold: folds would be too
-    small to choose by. Rows of one group (a patient, a scene; -1 is none) are always in one fold.
+    A single C is no choice and is taken. FIXED_C below 3 labels a fold, 2 labels a class on average or one
+    group a fold: folds would be too small to choose by. Rows of one group (a patient, a scene; -1 is none)
+    are always in one fold.
 
     From the smallest C upwards; each fit starts from the one of the C before. Once FALLS in a row are
     more than a standard error below the best so far the rest is left out: accuracy rises and falls once
     along C, and the last fits are the longest. The fits are float32: they only choose.
     """
+    if len(config.cs) == 1:
+        return config.cs[0], True
     fold = _folds(y, seed, config, groups)
     if fold is None:
         return FIXED_C, True

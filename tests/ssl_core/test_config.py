@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ssl_core.config import METHODS, PretrainConfig, ProbeConfig, default_config
+from ssl_core.config import C_PATHS, METHODS, PretrainConfig, ProbeConfig, default_config
 
 
 def test_planning_modules_load_without_torch():
@@ -130,3 +130,13 @@ def test_gradients_are_not_accumulated():
 def test_unknown_override():
     with pytest.raises(TypeError, match="epoch"):
         default_config("resnet-demo", 32, epoch=3)
+
+
+def test_the_path_of_simclr_and_the_names_of_paths():
+    cs = C_PATHS["simclr"]
+    assert len(cs) == 45 and (cs[0], cs[-1]) == (1e-6, 1e5)
+    assert all(
+        later / earlier == pytest.approx(10**0.25, rel=1e-5) for earlier, later in itertools.pairwise(cs)
+    )
+    assert ProbeConfig().c_path == "default" and ProbeConfig(cs=cs).c_path == "simclr"
+    assert ProbeConfig(cs=cs[:3]).c_path == "custom"
