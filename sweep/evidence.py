@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_ops.dataset import DatasetManifest
+from ssl_core.evaluation.metrics import hits
 from sweep.cells import Cell
 from sweep.plan import Plan
 from sweep.results import SCHEMA, Row, results
@@ -69,7 +70,7 @@ class _Evidence:
         return {
             "n_classes": dataset.n_classes(level),
             "levels_total": len(dataset.levels),
-            "hits": np.packbits(mapped[truth] == mapped[guess]).tobytes(),
+            "hits": hits(mapped[truth], mapped[guess][:, None]),
             "answer_seconds": seconds,
             **self._training(cell.pretraining.id),
         }
