@@ -1,8 +1,8 @@
-"""Curves over sizes: the saturating power law of accuracy against pretraining images, the label budget at which
-one curve overtakes another, and the labels that pretraining saves.
+"""Curves over sizes: the saturating power law of accuracy against pretraining images, the label budget at
+which one curve overtakes another, and the labels that pretraining saves.
 
-Everything is computed for each pretraining seed and then averaged, so that the intervals are over seeds; where
-the data does not suffice a `NotFitted` says why.
+Everything is computed for each pretraining seed and then averaged, so that the intervals are over seeds;
+where the data does not suffice a `NotFitted` says why.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def crossover(first: pd.DataFrame, second: pd.DataFrame, metric: str = "top1") -
 def labels_saved(
     pretrained: pd.DataFrame, scratch: pd.DataFrame, metric: str = "top1"
 ) -> pd.DataFrame | NotFitted:
-    """What each budget of `scratch` reaches, and with how many labels `pretrained` reaches it, interpolated on
-    log labels. Columns: labels, accuracy, needed, low, high, n; `needed` NaN with a `reason` where that
+    """What each budget of `scratch` reaches, and with how many labels `pretrained` does, interpolated on log
+    labels. Columns: labels, accuracy, needed, low, high, n; `needed` NaN with a `reason` where that
     lies outside of the budgets tried."""
     a = _curves(pretrained, "n_labels", metric)
     b = _curves(scratch, "n_labels", metric)
@@ -105,17 +105,18 @@ def labels_saved(
         goals = b.loc[seeds, labels].to_numpy(np.float64)
         logs = [_reaches(x, row, goal) for row, goal in zip(a.loc[seeds].to_numpy(), goals, strict=True)]
         known = [value for value in logs if math.isfinite(value)]
-        row = {"labels": float(labels), "accuracy": float(goals.mean()), "n": len(known)}
+        needed: tuple[float | None, ...] = (None, None, None)
+        reason = ""
         if len(known) == len(logs):
             one = _of_logs(np.array(known))
-            row |= {"needed": one.mean, "low": one.low, "high": one.high, "reason": ""}
+            needed = (one.mean, one.low, one.high)
+        elif all(value == -math.inf for value in logs if not math.isfinite(value)):
+            reason = f"fewer than {a.columns[0]:,.0f} labels"
         else:
-            below = all(value == -math.inf for value in logs if not math.isfinite(value))
-            few, most = a.columns[0], a.columns[-1]
-            reason = f"fewer than {few:,.0f} labels" if below else f"not reached with {most:,.0f} labels"
-            row |= {"needed": math.nan, "low": math.nan, "high": math.nan, "reason": reason}
-        found.append(row)
-    return pd.DataFrame(found, columns=["labels", "accuracy", "needed", "low", "high", "n", "reason"])
+            reason = f"not reached with {a.columns[-1]:,.0f} labels"
+        found.append((float(labels), float(goals.mean()), *needed, len(known), reason))
+    frame = pd.DataFrame(found, columns=["labels", "accuracy", "needed", "low", "high", "n", "reason"])
+    return frame.astype({"needed": float, "low": float, "high": float})
 
 
 def _curves(rows: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
