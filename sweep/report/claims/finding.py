@@ -42,7 +42,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """`judge` takes the answered rows of a sweep and gives one finding per scope that it has cells for."""
+    """`judge` takes the rows of a sweep, unfinished ones too, and gives one finding per scope that it has
+    cells for; it sees the finest level of each dataset, or all of them."""
 
     id: str
     lens: str
@@ -51,6 +52,7 @@ class Claim:
     needs: str
     judge: Callable[[Claim, pd.DataFrame], Iterable[Finding]]
     paper_key: str = ""
+    all_levels: bool = False
 
     def finding(
         self,

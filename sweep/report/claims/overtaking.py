@@ -29,7 +29,7 @@ def overtaking(claim: Claim, pairs: Iterable[Comparison]) -> Iterator[Finding]:
         verdict = together([test.judge(one) for test, one in found])
         where = crossover(
             *(
-                pd.concat([one.sides[name] for one in family.budgets.values()])
+                pd.concat([one.sides[name].frame() for one in family.budgets.values()])
                 for name in (PRETRAINED, SCRATCH)
             )
         )
