@@ -250,9 +250,9 @@ def _hits(sides: list[_Side]) -> Floats | None:
 
 @functools.lru_cache(maxsize=256)
 def _student(freedom: int) -> float:
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
 
-    return float(t.ppf(0.975, freedom))
+    return float(stdtrit(freedom, 0.975))
 
 
 def verdict(

@@ -100,7 +100,7 @@ def _finding(
     if others:
         detail += f" At other budgets: {'; '.join(others)}."
     needs = deciding.test.needs(deciding.estimate) if overall == "not enough evidence" else ""
-    return claim.finding(family.scope, overall, deciding.estimate, detail, needs=needs, budget=main)
+    return claim.finding(family.scope, overall, deciding.estimate, said, detail, needs=needs, budget=main)
 
 
 @dataclass(frozen=True)

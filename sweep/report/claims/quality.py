@@ -104,7 +104,15 @@ def _order(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
 
 
 CLAIMS = (
-    Claim("quality.costs", "quality", "Damaged pretraining images cost accuracy", _SOURCE, _NEEDS, _costs),
+    Claim(
+        "quality.costs",
+        "quality",
+        "Damaged pretraining images cost accuracy",
+        _SOURCE,
+        _NEEDS,
+        _costs,
+        "fig4:order",
+    ),
     Claim(
         "quality.downsampling",
         "quality",

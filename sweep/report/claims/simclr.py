@@ -119,6 +119,7 @@ CLAIMS = (
         _SOURCE + "section 4.2, Fig. 8",
         "head_layers: [0, 1], 3 seeds",
         _any_head,
+        "simclr-head:none",
     ),
     Claim(
         "simclr.before-the-head",
