@@ -49,7 +49,7 @@ _HOW_TO_READ = (
 )
 
 
-def findings(frame: pd.DataFrame) -> list[Finding]:
+def findings(frame: pd.DataFrame, claims: Sequence[Claim] = CLAIMS) -> list[Finding]:
     """Every claim judged on what is there, by lens; a claim whose cells a sweep lacks gives no finding."""
     if frame.empty:
         return []
@@ -57,7 +57,7 @@ def findings(frame: pd.DataFrame) -> list[Finding]:
     rows = rows.assign(top1=rows["top1"].where(rows["status"] == "complete"))
     rows = compact(rows[list(dict.fromkeys([*PRETRAINING, *EVALUATION, *Runs.COLUMNS]))])
     fine = finest(rows)
-    return [one for claim in CLAIMS for one in claim.judge(claim, rows if claim.all_levels else fine)]
+    return [one for claim in claims for one in claim.judge(claim, rows if claim.all_levels else fine)]
 
 
 def unasked(found: Sequence[Finding]) -> list[Claim]:
