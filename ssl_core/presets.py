@@ -45,7 +45,7 @@ def _moco(demo: bool, small: bool, size: int) -> Fields:
     if demo:
         short: Fields = {"batch": 128, "temperature": 0.2, "head_dim": 64, "momentum_encoder": 0.99}
         return sgd | short | {"learning_rate": 0.5, "views": _one_policy("simclr", size)}
-    if small:  # the official CIFAR-10 demo, with SimCLR's views for small images
+    if small:  # numbers of the official CIFAR-10 demo; views, head and batch norm are not its
         cifar: Fields = {"batch": 512, "temperature": 0.1, "weight_decay": 5e-4, "queue": 4096}
         return sgd | cifar | {"momentum_encoder": 0.99, "views": _one_policy("simclr", size)}
     return sgd | {"batch": 256, "temperature": 0.2, "views": _one_policy("moco-v2", size)}

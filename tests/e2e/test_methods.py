@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 from bench import Bench
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +35,16 @@ evaluate:
     protocol: fine-tune
     finetune_steps: 4
     match: {method: [simclr, random], epochs: [1, ""]}
+  - domain: objects
+    labels: all
+    protocol: [linear, knn]
+    knn_k: 5
+    representation: [h, "g(h)", blocks.2]
+    train_level: each
+    match: {method: [simclr, byol]}
+  - {domain: objects, labels: all, fuse: [{method: rotation}, {method: byol}]}
 """
+LEVELS = ("object", "shape", "outline")
 METHODS = {"simclr", "moco-v2", "byol", "rotation", "jigsaw", "inpainting", "supervised", "random"}
 
 
@@ -49,12 +62,56 @@ def rows(bench: Bench, **wanted: str) -> list[dict[str, str]]:
 
 
 def test_every_method_is_trained_and_judged(bench: Bench) -> None:
-    linear = rows(bench, protocol="linear", level_index="0")
+    linear = rows(bench, protocol="linear", level_index="0", representation="h", fused_with="")
     assert {row["status"] for row in linear} == {"complete"}
     assert {row["method"] for row in linear} == METHODS
     folder = bench.folder / bench.store / "pretrain"
     weights = {(folder / row["pretrain_id"] / "encoder.safetensors").read_bytes() for row in linear}
     assert len(weights) == 9
+
+
+def features(bench: Bench, probe_id: str) -> tuple[list[np.ndarray], list[np.ndarray], dict[str, Any]]:
+    store = bench.folder / bench.store
+    manifest = json.loads((store / "probe" / probe_id / "manifest.json").read_text())
+    spec = manifest["spec"]
+    arrays = [
+        [np.load(store / "features" / id / "x.npy") for id in spec[split]]
+        for split in ("train_features", "test_features")
+    ]
+    return arrays[0], arrays[1], manifest
+
+
+def test_joined_features_and_every_output_are_judged_as_plain_scikit_learn_does(bench: Bench) -> None:
+    store = bench.folder / bench.store
+    (prepare,) = (store / "prepare").iterdir()
+    y_train, y_test = (np.load(prepare / "data" / f"{split}_labels.npy") for split in ("train", "test"))
+    checked = set()
+    for path in (store / "probe").iterdir():
+        train, test, manifest = features(bench, path.name)
+        spec = manifest["spec"]
+        if spec["config"]["kind"] != "ProbeConfig" or spec["n_labels"] != len(y_train):
+            continue
+        level = LEVELS.index(spec["level"] or LEVELS[0])
+        plain = make_pipeline(
+            StandardScaler(),
+            LogisticRegression(C=manifest["outputs"]["C"], tol=spec["config"]["tol"], max_iter=1000),
+        )
+        plain.fit(np.hstack(train).astype(np.float64), y_train[:, level])
+        right = plain.predict(np.hstack(test).astype(np.float64)) == y_test[:, level]
+        assert manifest["outputs"]["levels"][LEVELS[level]]["top1"] == pytest.approx(right.mean())
+        checked.add((len(train), train[0].shape[1], level))
+    # h, g(h), a block's output and two encoders' joined, each level learnt
+    widths = {(encoders, width) for encoders, width, _ in checked}
+    assert widths == {(1, 128), (1, 64), (2, 128)} and {level for _, _, level in checked} == {0, 1, 2}
+
+
+def test_a_coarser_level_has_rows_for_itself_and_above(bench: Bench) -> None:
+    coarse = rows(bench, train_level=LEVELS[1])
+    assert {row["level"] for row in coarse} == set(LEVELS[1:])
+    assert {row["protocol"] for row in coarse} == {"linear", "knn"}
+    assert {row["representation"] for row in coarse} == {"h", "g(h)", "blocks.2"}
+    assert {row["knn_k"] for row in coarse if row["protocol"] == "knn"} == {"5"}
+    assert {row["top1"] for row in coarse} != {""}
 
 
 def test_fine_tuning_and_training_from_scratch_share_the_recipe(bench: Bench) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from expansion import CATALOG, DATASETS, cells, impossible
+import pytest
+from expansion import CATALOG, DATASETS, cells, cells_of, impossible
 
 from sweep.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
+from sweep.errors import GridError
 from sweep.expand import expand_all
 from sweep.grid import check_grid
+from sweep.overrides import apply_overrides
 from sweep.specs import UNTRAINED
 from sweep.yaml_source import parse_yaml
+
+JUDGED = "{domain: b, labels: 10}"
 
 
 def test_view_policies_are_an_axis():
@@ -132,3 +137,91 @@ def test_given_weights_are_refused_where_they_are_no_file(tmp_path):
         assert problems == []
         (problem, *_) = expand_all(grid, CATALOG)[1]
         assert said in str(problem), problem
+
+
+def said_of(pretrain: str, evaluate: str = "{domain: a, labels: 9}") -> list[str]:
+    text = f"name: x\ndatasets: {DATASETS}\npretrain: {pretrain}\nevaluate: {evaluate}\n"
+    return [str(p) for p in check_grid(parse_yaml(text, file="grid.yaml", folder=Path()))[1]]
+
+
+def test_settings_that_no_method_of_a_block_looks_at_are_refused():
+    both = "{method: [simclr, random], domain: a, images: 600, batch: 8, temperature: [0.1, 0.5]}"
+    found = cells(both, "{domain: b, labels: 10}")
+    assert len({c.pretraining.id for c in found}) == 2 + 3  # the random ones have no temperature
+    for key, value in {"steps": 5, "temperature": 0.1, "views": "crop", "optimizer": "sgd"}.items():
+        (said,) = said_of(f"{{method: random, {key}: {value}}}")
+        assert said.startswith("grid.yaml:3:28: ") and f"{key}: a random encoder takes none" in said
+    (said,) = said_of("{method: weights, weights: x.pt, seed: [0, 1]}")
+    assert "seed: given weights take none" in said
+    assert said_of("{method: [random, weights], weights: x.pt, seed: [0, 1]}") == []
+    (said,) = said_of("{domain: a, images: 600, batch: 8, weights: x.pt}")
+    assert "weights: simclr takes none" in said
+    (said,) = said_of("{method: random}", "{domain: a, labels: 9, finetune_epochs: 3}")
+    assert said.startswith("grid.yaml:4:34: ") and "this block fine-tunes nothing" in said
+
+
+def test_an_override_passes_over_encoders_that_nobody_trains():
+    text = f"name: x\ndatasets: {DATASETS}\nevaluate: {{domain: a, labels: 9}}\n"
+    text += "pretrain: [{domain: a, images: 80, batch: 8}, {method: random}]\n"
+    changed, problems = apply_overrides(
+        parse_yaml(text, file="grid.yaml", folder=Path()), ["pretrain.temperature=0.1"]
+    )
+    assert problems == [] and check_grid(changed)[1] == []
+
+
+def test_a_queue_is_never_longer_than_the_images():
+    """The preset's gives way, so that the identity says what is trained; a given one is an error."""
+    pretrain = "{domain: a, images: [300, 600], batch: 60, method: moco-v2, encoder: resnet18%s}"
+    queues = {c.pretraining.images: c.pretraining.spec.config.queue for c in cells(pretrain % "", JUDGED)}
+    assert queues == {300: 0, 600: 0}
+    given = {c.pretraining.spec.config.queue for c in cells(pretrain % ", queue: 300", JUDGED)}
+    assert given == {300}
+    (said,) = impossible(pretrain % ", queue: 360", JUDGED)
+    assert "queue 360 is larger than 300 images; set queue to 300 or less" in said
+
+
+def test_fine_tuning_schedules():
+    """Constant steps, given epochs, or the published ones, which depend on the share of the labels."""
+
+    def schedules(evaluate: str, pretrain: str = "{domain: a, images: 80, batch: 8}") -> dict[str, set]:
+        found: dict[str, set] = {}
+        for c in cells(pretrain, f"{{domain: a, protocol: fine-tune, {evaluate}}}"):
+            steps, epochs = (EVALUATE_COLUMNS[f"finetune_{name}"](c) for name in ("steps", "epochs"))
+            found.setdefault(c.labels.text, set()).add((steps, epochs))
+        return found
+
+    assert schedules("labels: [10, 640]") == {"10": {(300, 300)}, "640": {(300, 30)}}  # 1 and 10 batches
+    assert schedules("labels: [10, 11, all], finetune_schedule: reference") == {
+        "10": {(60, 60)},
+        "11": {(30, 30)},
+        "all": {(480, 30)},
+    }
+    scratch = schedules("labels: [10, all], finetune_schedule: reference", "{method: random, seed: 0}")
+    assert scratch == {"10": {(90, 90)}, "all": {(1440, 90)}}
+    both = schedules("labels: 10, finetune_schedule: [constant-steps, reference], finetune_steps: 7")
+    assert both == {"10": {(300, 300), (60, 60), (7, 7)}}
+    assert schedules("labels: 10, finetune_epochs: 5") == {"10": {(5, 5)}}
+
+
+def test_the_identity_of_given_weights_stands_for_their_file(tmp_path):
+    """So that a finished encoder is found without it; a missing file says so."""
+    (tmp_path / "x.safetensors").write_bytes(b"weights")
+
+    def encoders(weights: str) -> set[str]:
+        text = (
+            f"name: x\ndatasets: {DATASETS}\npretrain: {{method: weights, weights: '{weights}'}}\n"
+            "evaluate: {domain: a, labels: 9}\n"
+        )
+        found = cells_of(parse_yaml(text, file="grid.yaml", folder=tmp_path))
+        shown = {str(SETTING_COLUMNS["weights"](c.pretraining)) for c in found}
+        assert len(shown) == 1
+        identity.update(shown)
+        return {c.pretraining.id for c in found}
+
+    identity: set[str] = set()
+    given = encoders("x.safetensors")
+    (name,) = identity
+    (tmp_path / "x.safetensors").rename(tmp_path / "y.safetensors")
+    assert encoders(name) == given == encoders("y.safetensors")
+    with pytest.raises(GridError, match=r"give the path it has now.*column weights"):
+        encoders("x.safetensors")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,17 +13,25 @@ import torch
 from ssl_core.checkpoint import export_encoder, load_encoder
 from ssl_core.config import default_config
 from ssl_core.encoders import build_encoder, torch_seed
+from sweep.mirror import pending
+from sweep.tracking import model_of
 
 SCRIPT = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from sweep.tracking import MirrorRun, Tracker, local_uri
 
 folder = Path(sys.argv[1])
 tracker = Tracker(local_uri(folder / "mlflow"), "models", folder / "artifacts")
-facts = {"params": {}, "metrics": (), "tags": {}, "encoder": folder / "encoder"}
+facts = {"params": {}, "metrics": (), "tags": {}}
 run = MirrorRun(id="a", name="a", started_ms=1, ended_ms=2, **facts)
-assert tracker.log([run]) == 1
+assert tracker.log([run]) == 1  # without its model, as where log_models was not set yet
+tracker = Tracker(local_uri(folder / "mlflow"), "models", folder / "artifacts")
+assert tracker.existing() == {"a"}
+run = replace(run, encoder=folder / "encoder")
+assert [tracker.log([run]), tracker.log([run])] == [1, 0]
+assert Tracker(local_uri(folder / "mlflow"), "models", None).existing() == {"a", "a/model"}
 
 import mlflow.pytorch, torch
 (model,) = (folder / "artifacts").rglob("MLmodel")
@@ -49,3 +58,13 @@ def test_an_encoder_is_logged_as_a_model(tmp_path: Path) -> None:
         assert torch.allclose(features, load_encoder(tmp_path / "encoder")(images), atol=1e-5)
     pickles = [p for p in (tmp_path / "artifacts").rglob("*") if p.suffix in (".pkl", ".pickle", ".pth")]
     assert not pickles
+
+
+def test_models_that_are_missing_are_pending_once_they_are_asked_for(sweeps: Any) -> None:
+    plan = sweeps.prepared()
+    sweeps.finish(plan.pretrainings)
+    logged = frozenset(node.id for node in plan.pretrainings)
+    assert list(pending(plan, sweeps.store, logged, models=False)) == []
+    lacking = list(pending(plan, sweeps.store, logged, models=True))
+    assert {run.id for run in lacking} == logged and all(run.encoder for run in lacking)
+    assert not list(pending(plan, sweeps.store, logged | {model_of(id) for id in logged}, models=True))
