@@ -1,0 +1,1 @@
+"""The statements of the study and of the other sources, one module per lens."""
