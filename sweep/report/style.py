@@ -105,6 +105,32 @@ def marker(position: int) -> str:
     return MARKERS[(position + position // len(HUES)) % len(MARKERS)]
 
 
+_METHODS = {
+    "simclr": "SimCLR",
+    "supervised": "supervised",
+    "rotation": "rotation",
+    "moco-v2": "MoCo v2",
+    "byol": "BYOL",
+    "jigsaw": "jigsaw",
+    "inpainting": "inpainting",
+}
+
+
+def method_name(method: str) -> str:
+    """As its authors write it."""
+    return _METHODS.get(method, method)
+
+
+def method_look(method: str) -> tuple[str, str]:
+    """Colour and marker, the same in every figure."""
+    position = list(_METHODS).index(method) if method in _METHODS else len(_METHODS)
+    return hue(position), marker(position)
+
+
+def method_order(method: str) -> tuple[int, str]:
+    return (list(_METHODS).index(method) if method in _METHODS else len(_METHODS), method)
+
+
 def count(n: float) -> str:
     """500, 1.5k, 50k, 1M: a number of images on an axis."""
     for unit, size in (("M", 1_000_000), ("k", 1_000)):

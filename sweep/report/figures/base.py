@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from sweep.report import style
-from sweep.report.frame import complete
-from sweep.report.statistics import estimates
+from sweep.report.curves import NotFitted
+from sweep.report.frame import SEEDS, complete
+from sweep.report.statistics import Estimate, estimates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,6 +59,9 @@ Drawn = Figure | Gap
 # Numbers ----------------------------------------------------------------------------------------------
 
 
+_NEEDED = ("top1", "top1_std_err", "n_test", "hits", *SEEDS)
+
+
 def points(rows: pd.DataFrame, keys: Sequence[str], metric: str = "top1", scale: float = 100) -> pd.DataFrame:
     """One row per group of `keys`: mean, low, high (95 %, NaN with one seed), n, cells and those complete.
     A group without an answer has NaN: the gap to mark."""
@@ -66,7 +70,8 @@ def points(rows: pd.DataFrame, keys: Sequence[str], metric: str = "top1", scale:
         return pd.DataFrame(columns=[*by, "mean", "low", "high", "n", "complete", "cells"])
     cells = rows.groupby(by, dropna=False)["cell_id"].nunique().reset_index(name="cells")
     done = complete(rows)
-    done = done[done[metric].notna()]
+    kept = dict.fromkeys([*by, "cell_id", "eval_domain", metric, *_NEEDED])  # a table of few columns groups faster
+    done = done.loc[done[metric].notna(), list(kept)]
     if done.empty:
         found = cells[by].assign(mean=math.nan, low=math.nan, high=math.nan, n=0, complete=0)
     else:
@@ -96,6 +101,18 @@ def gaps_text(table: pd.DataFrame) -> str:
     if not missing:
         return ""
     return f" {missing} of {len(table)} points are not finished yet (marked ×)."
+
+
+def crossing_text(found: Estimate | NotFitted) -> str:
+    """`at 2.1k labels [1.8k, 2.5k], n = 3`, or why there is none."""
+    if isinstance(found, NotFitted):
+        return found.reason
+    span = "" if found.low is None or found.high is None else f" [{_short(found.low)}, {_short(found.high)}]"
+    return f"at {_short(found.mean)} labels{span}, n = {found.n}"
+
+
+def _short(number: float) -> str:
+    return style.count(float(f"{number:.2g}"))
 
 
 # Panels -----------------------------------------------------------------------------------------------
@@ -138,7 +155,7 @@ def line(
     """Means joined by a line that breaks at gaps, thin bars for intervals, × at the foot for what is missing."""
     table = table.sort_values(x)
     at, mean = table[x].to_numpy(float), table["mean"].to_numpy(float)
-    axis.plot(at, mean, dashes, color=colour, marker=marker, markeredgecolor=style.PAPER, markeredgewidth=0.5, **more)
+    axis.plot(at, mean, linestyle=dashes, color=colour, marker=marker, markeredgecolor=style.PAPER, markeredgewidth=0.5, **more)
     has = table["low"].notna()
     axis.vlines(at[has], table["low"][has], table["high"][has], color=colour, linewidth=0.9)
     foot = [0.03 + 0.035 * position] * int(np.isnan(mean).sum())
@@ -203,12 +220,23 @@ def legend(canvas: Canvas, axes: Sequence[Axes], width: float) -> None:
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    if found:
-        longest = max(len(label) for label in found)
-        across = max(1, int(canvas.get_figwidth() / (0.55 + 0.068 * longest)))
-        canvas.legend(
-            list(found.values()), list(found), loc="outside upper left", ncols=min(across, len(found)), borderaxespad=0.2
-        )
+    if not found:
+        return
+    room = canvas.get_figwidth()
+    if sum(0.55 + 0.063 * len(label) for label in found) <= room:
+        across = len(found)
+    else:
+        across = max(1, int(room / (0.55 + 0.068 * max(len(label) for label in found))))
+    names = _by_rows(list(found), across)
+    canvas.legend([found[name] for name in names], names, loc="outside upper left", ncols=across, borderaxespad=0.2)
+
+
+def _by_rows(names: list[str], across: int) -> list[str]:
+    """The order in which matplotlib, which fills columns, shows names row by row."""
+    down = math.ceil(len(names) / across)
+    full = len(names) - (down - 1) * across or across
+    grid = [names[row * across : (row + 1) * across] for row in range(down)]
+    return [grid[row][column] for column in range(across) for row in range(down if column < full else down - 1)]
 
 
 # Tables as pictures -----------------------------------------------------------------------------------
@@ -223,6 +251,7 @@ def heat(
     from matplotlib.patches import Rectangle
 
     rows, columns = list(dict.fromkeys(table["row"])), list(dict.fromkeys(table["column"]))
+    tight = axis.get_figure().get_figwidth() / (len(columns) + 0.06 * max(map(len, rows))) < 1.0  # type: ignore[union-attr]
     ranked = table[~table["row"].isin(apart)]
     axis.set_xlim(0, len(columns))
     axis.set_ylim(len(rows), 0)
@@ -245,7 +274,9 @@ def heat(
         if order == 1:
             axis.plot([x + 0.36, x + 0.64], [y + 0.6, y + 0.6], color=style.INK, linewidth=0.9)
         half = (cell["high"] - cell["low"]) / 2
-        note = f"n = {cell['n']:.0f}" if math.isnan(half) else f"± {half:.1f}, n = {cell['n']:.0f}"
+        note = f"n = {cell['n']:.0f}" if math.isnan(half) else f"± {half:.1f}"
+        if not tight and not math.isnan(half):
+            note += f", n = {cell['n']:.0f}"
         axis.text(x + 0.5, y + 0.77, note, ha="center", va="center", fontsize=6.5, color=style.MUTED)
     for y in range(1, len(rows)):
         heavy = rows[y] in apart and rows[y - 1] not in apart
@@ -263,6 +294,6 @@ def heat_canvas(rows: int, columns: int, width: float, longest: int) -> tuple[Ca
     """Room for a heat map whose longest row name has `longest` characters."""
     from matplotlib.figure import Figure as Canvas
 
-    wide = min(width, 0.075 * longest + 1.25 * columns + 0.4)
+    wide = min(width, 0.075 * longest + 1.3 * columns + 0.4)
     canvas = Canvas(figsize=(max(wide, NARROW if width <= NARROW else 4), 0.46 * rows + 0.6), layout="constrained")
     return canvas, canvas.add_subplot()

@@ -49,25 +49,27 @@ def hours(frame: pd.DataFrame) -> Drawn:
     where = "on a GPU" if gpu.all() else "on CPU cores" if not gpu.any() else "on CPU cores or a GPU, so not all comparable"
     caption = (
         f"Each mark is one way of pretraining, time as its trainings took, {where}. The line joins those that nothing"
-        f" cheaper beats; above and left is better. Larger marks: more images. {seeds_text(table).capitalize()}.{held}"
+        f" cheaper beats; open marks cost more for less; above and left is better. Larger marks: more images. {seeds_text(table).capitalize()}.{held}"
     )
 
     def picture(width: float) -> Canvas:
         domains = sorted(table["eval_domain"].unique())
         canvas, axes = panels(len(domains), width, per_row=3)
-        methods = list(dict.fromkeys(table["method"]))
+        methods = sorted(table["method"].unique(), key=style.method_order)
         sizes = sorted(table["images"].unique())
         unit, name = (3600, "hours") if table["train_seconds"].max() > 7200 else (60, "minutes")
         for axis, domain in zip(axes, domains, strict=True):
             part = table[table["eval_domain"] == domain].assign(time=lambda t: t["train_seconds"] / unit)
             front = part[part["pareto"]].sort_values("time")
             axis.plot(front["time"], front["mean"], color=style.MUTED, linewidth=1, drawstyle="steps-post", zorder=1)
-            for i, method in enumerate(methods):
+            for method in methods:
+                colour, mark = style.method_look(method)
                 for _, row in part[part["method"] == method].iterrows():
-                    axis.vlines(row["time"], row["low"], row["high"], color=style.hue(i), linewidth=0.8)
+                    axis.vlines(row["time"], row["low"], row["high"], color=colour, linewidth=0.8)
                     size = 4 + 5 * sizes.index(row["images"]) / max(1, len(sizes) - 1)
-                    face = style.hue(i) if row["pareto"] else style.PAPER
-                    axis.plot(row["time"], row["mean"], style.marker(i), color=style.hue(i), markerfacecolor=face, markersize=size, label=method)
+                    face = colour if row["pareto"] else style.PAPER
+                    axis.plot(row["time"], row["mean"], mark, color=colour, markerfacecolor=face, markersize=size)
+                axis.plot([], [], mark, color=colour, markersize=6, label=style.method_name(method))
             axis.set_xscale("log")
             _plain_log(axis, part["time"])
             axis.set_xlabel(f"{name} of pretraining")
@@ -114,12 +116,13 @@ def rankme(frame: pd.DataFrame) -> Drawn:
     def picture(width: float) -> Canvas:
         domains = sorted(table["eval_domain"].unique())
         canvas, axes = panels(len(domains), width, per_row=3)
-        methods = list(dict.fromkeys(table["method"]))
+        methods = sorted(table["method"].unique(), key=style.method_order)
         for axis, domain in zip(axes, domains, strict=True):
-            for i, method in enumerate(methods):
+            for method in methods:
+                colour, mark = style.method_look(method)
                 part = table[(table["eval_domain"] == domain) & (table["method"] == method)]
                 if len(part):
-                    axis.plot(part["rankme"], part["mean"], style.marker(i), color=style.hue(i), alpha=0.75, label=method)
+                    axis.plot(part["rankme"], part["mean"], mark, color=colour, alpha=0.75, label=style.method_name(method))
             axis.set_title(f"{domain} · ρ = {ranks[domain]:.2f}")
             axis.set_xlabel("RankMe")
         same_limits(axes)

@@ -57,7 +57,7 @@ def matrix(frame: pd.DataFrame) -> Drawn:
             references.append(points(found, ["eval_domain"]).assign(row=name, column=lambda t: t["eval_domain"]))
     table = pd.concat([table, *references], ignore_index=True)
     caption = (
-        f"Linear-probe top-1, %, of {method} encoders pretrained on {sizes} images of the row's domain{size_held}."
+        f"Linear-probe top-1, %, of {style.method_name(str(method))} encoders pretrained on {sizes} images of the row's domain{size_held}."
         " Bold: best of the column; underlined: second; darker: better within the column. If the domain matters, the"
         f" diagonal is bold. Below the rule: references, not ranked. {_spread(table)}.{held}{gaps_text(table).replace(' (marked ×)', ' (hatched)')}"
     )
@@ -82,16 +82,19 @@ def pooled(frame: pd.DataFrame) -> Drawn:
     both, held = hold(both, ["pretrain_domain", "eval_domain", "images"])
     single = both["pretrain_domain"] == both["eval_domain"]
     shown = both["pretrain_domain"].where(~single, "in-domain")
+    parts = {len(name.split("+")) for name in pools["pretrain_domain"]}
+    sizes = {size / n for size in pools["images"] for n in {1, *parts}}
     both = both.assign(row=[f"{name} · {style.count(n)}" for name, n in zip(shown, both["images"], strict=True)])
-    both = both.assign(column=both["eval_domain"], order=single.astype(int)).sort_values(["order", "images", "row"])
-    table = points(both, ["order", "images", "row", "column"]).sort_values(["order", "images", "row"])
+    both = both.assign(column=both["eval_domain"], order=single.astype(int) * -1 - both["images"])
+    table = points(both[~single | both["images"].isin(sizes)], ["order", "row", "column"]).sort_values(["order", "row"])
     table["row"] = table["row"].str.replace("+", " + ", regex=False)
     caption = (
-        f"{method} pretrained on a pool of domains against pretraining on the column's domain alone{size_held}. Compare rows"
-        f" of equal size: a pool that contains the column's domain is shown, others are left out. {_spread(table)}.{held}"
+        f"{style.method_name(str(method))} pretrained on a pool of domains against pretraining on the column's domain alone{size_held}. Compare rows"
+        f" of equal size: in-domain stands above the pools of its size, and below them the part that a pool shares with it."
+        f" Pools without the column's domain are left out. {_spread(table)}.{held}"
         f"{gaps_text(table).replace(' (marked ×)', ' (hatched)')}"
     )
-    return _heat("pooled", title, caption, table, ())
+    return _heat("pooled", title, caption, table, (), rank=False)
 
 
 def fused(frame: pd.DataFrame) -> Drawn:
@@ -118,14 +121,14 @@ def fused(frame: pd.DataFrame) -> Drawn:
         " Two seeds of one domain are the control: what a second encoder of the same kind brings by itself."
         f" {_spread(table)}.{held}"
     )
-    return _heat("fusion", title, caption, table, (), singles=apart)
+    return _heat("fusion", title, caption, table, (), singles=apart, rank=False)
 
 
 def _fusion_name(row: dict[str, object]) -> str:
-    name = f"{row['method']} {row['pretrain_domain']}"
+    name = f"{style.method_name(str(row['method']))} {row['pretrain_domain']}"
     if not row["fused_with"]:
         return name
-    other = f"{row['fused_method']} {row['fused_domain']}"
+    other = f"{style.method_name(str(row['fused_method']))} {row['fused_domain']}"
     return f"{name} + its other seed" if other == name else f"{name} + {other}"
 
 
@@ -159,12 +162,18 @@ def _spread(table: pd.DataFrame) -> str:
 
 
 def _heat(
-    name: str, title: str, caption: str, table: pd.DataFrame, apart: tuple[str, ...], singles: tuple[str, ...] = ()
+    name: str,
+    title: str,
+    caption: str,
+    table: pd.DataFrame,
+    apart: tuple[str, ...],
+    singles: tuple[str, ...] = (),
+    rank: bool = True,
 ) -> Figure:
     def picture(width: float) -> Canvas:
         rows, columns = table["row"].nunique(), table["column"].nunique()
         canvas, axis = heat_canvas(rows, columns, width, max(map(len, table["row"])))
-        heat(axis, table, rank=True, apart=apart)
+        heat(axis, table, rank=rank, apart=apart)
         if singles:
             axis.axhline(len(singles), color=style.MUTED, linewidth=1)
         return canvas

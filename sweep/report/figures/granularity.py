@@ -50,8 +50,8 @@ def draw(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
     gaps = _gaps(parts)
     labels = ", ".join(f"{d} {style.count(n)}" for d, n in mine.groupby("eval_domain")["n_labels"].first().items())
     caption = (
-        f"{method}, linear probe trained on the finest labels ({labels}) whose predictions are mapped up the hierarchy;"
-        " levels from coarse to fine, with their number of classes. Small numbers: what the best supervised"
+        f"{style.method_name(method)}, linear probe trained on the finest labels ({labels}) whose predictions are mapped up the hierarchy;"
+        " levels from coarse to fine, with their number of classes. Numbers at the foot: what the best supervised"
         f" line has more (+) or less, in points, seed-paired. {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
     )
     data = table.merge(gaps, how="left", on=["eval_domain", "level"]) if len(gaps) else table
@@ -109,12 +109,15 @@ def _picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-untype
                 if len(drawn):
                     line(axis, drawn, "x", colour, mark, dashes, position=i, label=name)
             ticks = [
-                lv if math.isnan(n) else f"{lv}\n{n:.0f} classes" for lv, n in zip(levels["level"], levels["n_classes"], strict=True)
+                _short(lv) if math.isnan(n) else f"{_short(lv)}\n{n:.0f} classes" for lv, n in zip(levels["level"], levels["n_classes"], strict=True)
             ]
             axis.set_xticks(-levels["level_index"].to_numpy(), ticks)
             axis.margins(x=0.15)
             axis.set_title(domain)
         same_limits(axes)
+        for axis in axes:
+            bottom, top = axis.get_ylim()
+            axis.set_ylim(bottom - (0.13 * (top - bottom) if len(gaps) else 0), top)
         for axis, domain in zip(axes, domains, strict=True):
             _write_gaps(axis, table[(table["eval_domain"] == domain) & (table["line"] == MAPPED)], gaps)
         for axis in axes[:: 4 if width > 5 else 1]:
@@ -125,6 +128,10 @@ def _picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-untype
     return picture
 
 
+def _short(level: str) -> str:
+    return level.removeprefix("label_")
+
+
 def _write_gaps(axis, mapped: pd.DataFrame, gaps: pd.DataFrame) -> None:  # type: ignore[no-untyped-def]
     if gaps.empty:
         return
@@ -132,6 +139,5 @@ def _write_gaps(axis, mapped: pd.DataFrame, gaps: pd.DataFrame) -> None:  # type
     for _, row in found.iterrows():
         axis.annotate(
             f"{row['gap']:+.1f}",
-            (-row["level_index"], row["mean"]), xytext=(0, -13), textcoords="offset points", ha="center", fontsize=7.5,
-            color=style.MUTED,
+            (-row["level_index"], 0.03), xycoords=("data", "axes fraction"), ha="center", fontsize=7.5, color=style.MUTED,
         )  # fmt: skip

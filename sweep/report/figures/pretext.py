@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sweep.report import style
-from sweep.report.curves import crossover
+from sweep.report.curves import NotFitted, crossover
 from sweep.report.figures.base import (
     Drawn,
     Figure,
     Gap,
+    crossing_text,
     gaps_text,
     heat,
     heat_canvas,
@@ -62,7 +63,7 @@ def rotation(frame: pd.DataFrame) -> Drawn:
         here = own[own["eval_domain"] == domain]
         chosen = here[here["protocol"] == ("fine-tune" if (here["protocol"] == "fine-tune").any() else "linear")]
         crossings[domain] = crossover(chosen, labels_only[labels_only["eval_domain"] == domain])
-    said = "; ".join(f"{domain}: {_crossing(found)}" for domain, found in crossings.items())
+    said = "; ".join(f"{domain} {crossing_text(found)}" for domain, found in crossings.items())
     caption = (
         "Rotation pretraining on the evaluation domain's images, then labels; black: labels alone. Few labels favour"
         f" pretraining; where the lines cross it stops paying. Crossing: {said}. {seeds_text(table).capitalize()}."
@@ -81,7 +82,7 @@ def rotation(frame: pd.DataFrame) -> Drawn:
                 if len(drawn):
                     line(axis, drawn, "n_labels", colour, mark, position=i, label=name)
                     ends.append((last_value(drawn, "n_labels"), name, colour))
-            if not isinstance(found, str):
+            if not isinstance(found, NotFitted):
                 axis.axvline(found.mean, color=style.MUTED, linewidth=1, linestyle=(0, (2, 2)))
                 if found.low is not None and found.high is not None:
                     axis.axvspan(found.low, found.high, color=style.MUTED, alpha=0.12, linewidth=0)
@@ -95,14 +96,6 @@ def rotation(frame: pd.DataFrame) -> Drawn:
         return canvas
 
     return Figure(section="other sources", name="rotation", title=title, caption=caption, data=table, draw=picture)
-
-
-def _crossing(found: object) -> str:
-    if isinstance(found, str):
-        return found
-    mean, low, high, n = found.mean, found.low, found.high, found.n  # type: ignore[attr-defined]
-    span = "" if low is None else f" [{style.count(float(f'{low:.2g}'))}, {style.count(float(f'{high:.2g}'))}]"
-    return f"{style.count(float(f'{mean:.2g}'))} labels{span}, n = {n}"
 
 
 def augmentations(frame: pd.DataFrame) -> Drawn:
@@ -134,7 +127,7 @@ def augmentations(frame: pd.DataFrame) -> Drawn:
     full = flat[flat["composed"] == "crop-colour-blur"]
     beyond = f" All three together: {full['mean'].iloc[0]:.1f} %." if len(full) and full["mean"].notna().all() else ""
     caption = (
-        f"{method} on {first}{' (the first of several domains)' if several else ''}: linear-probe top-1, %, when the two views"
+        f"{style.method_name(str(method))} on {first}{' (the first of several domains)' if several else ''}: linear-probe top-1, %, when the two views"
         " differ by the named operations and a flip only. SimCLR found crop with colour far better than either alone:"
         f" without colour, crops of one image share a histogram, which gives the answer away.{beyond}"
         f" {seeds_text(flat).replace('bars are 95 % intervals', '± is half the 95 % interval').capitalize()}.{held}"
@@ -177,7 +170,7 @@ def heads(frame: pd.DataFrame) -> Drawn:
     own, held = hold(own, ["head_layers", "representation", "eval_domain"])
     table = points(own, ["eval_domain", "head_layers", "representation"])
     caption = (
-        f"{method}, linear-probe top-1. h are the encoder's features, g(h) the projection head's output, which the loss"
+        f"{style.method_name(str(method))}, linear-probe top-1. h are the encoder's features, g(h) the projection head's output, which the loss"
         " compares. SimCLR found: non-linear better than linear better than none, and h better than g(h)."
         f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
     )
@@ -191,7 +184,7 @@ def heads(frame: pd.DataFrame) -> Drawn:
                 part = table[(table["eval_domain"] == domain) & (table["representation"] == name)]
                 part = part.assign(x=part["head_layers"].map(layers.index) + (i - 0.5) * 0.12)
                 if len(part):
-                    line(axis, part, "x", colour, style.marker(i), dashes="", position=i, label=name, markersize=7)
+                    line(axis, part, "x", colour, style.marker(i), dashes="none", position=i, label=name, markersize=7)
             axis.set_xticks(range(len(layers)), [_HEADS.get(int(n), f"{n:g}").replace(", ", "\n") for n in layers])
             axis.set_xlim(-0.5, len(layers) - 0.5)
             axis.grid(axis="x", visible=False)
@@ -221,7 +214,7 @@ def schedule(frame: pd.DataFrame) -> Drawn:
     own, held = hold(own, ["eval_domain", "batch", "epochs"])
     table = points(own, ["eval_domain", "batch", "epochs"])
     caption = (
-        f"{method}, linear-probe top-1 against epochs of pretraining, one line per batch size. SimCLR found that larger"
+        f"{style.method_name(str(method))}, linear-probe top-1 against epochs of pretraining, one line per batch size. SimCLR found that larger"
         f" batches help most when training is short, and that longer training helps. {seeds_text(table).capitalize()}."
         f"{held}{gaps_text(table)}"
     )
@@ -238,7 +231,7 @@ def schedule(frame: pd.DataFrame) -> Drawn:
             for i, (batch, colour) in enumerate(zip(batches, colours, strict=True)):
                 drawn = part[part["batch"] == batch]
                 if len(drawn):
-                    line(axis, drawn, "epochs", colour, style.marker(i), position=i, label=f"batch {batch:g}")
+                    line(axis, drawn, "epochs", colour, "o", position=i, label=f"batch {batch:g}")
                     ends.append((last_value(drawn, "epochs"), f"batch {batch:g}", colour))
             axis.set_title(domain)
             if len(axes) == 1:

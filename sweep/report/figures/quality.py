@@ -35,7 +35,7 @@ def draw(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
     table = _drops(rows)
     ratios = _ratios(table, method)
     caption = (
-        f"Points of top-1 lost when only the pretraining images are damaged, {method} against supervised pretraining; both"
+        f"Points of top-1 lost when only the pretraining images are damaged, {style.method_name(method)} against supervised pretraining; both"
         f" then judged by a linear probe trained and tested on clean images. Further right is worse, 0 is no loss.{ratios}"
         f" {seeds_text(table).replace('mean', 'Mean seed-paired difference').capitalize()}.{held}{_gaps(table)}"
     )
@@ -81,8 +81,8 @@ def _picture(table: pd.DataFrame, method: str):  # type: ignore[no-untyped-def]
         canvas, axes = panels(len(domains), width, per_row=3, height=0.62 + 0.42 * len(order))
         for axis, domain in zip(axes, domains, strict=True):
             part = table[table["eval_domain"] == domain]
-            for shift, name, colour, mark in ((0.14, method, style.hue(0), "o"), (-0.14, "supervised", style.hue(1), "s")):
-                _rows(axis, part[part["method"] == name], order, shift, name, colour, mark)
+            for shift, name in ((0.14, method), (-0.14, "supervised")):
+                _rows(axis, part[part["method"] == name], order, shift, name)
             axis.axvline(0, color=style.MUTED, linewidth=1)
             axis.set_yticks(range(len(order)), order)
             axis.set_ylim(-0.6, len(order) - 0.4)
@@ -98,13 +98,14 @@ def _picture(table: pd.DataFrame, method: str):  # type: ignore[no-untyped-def]
     return picture
 
 
-def _rows(axis, part: pd.DataFrame, order: list[str], shift: float, name: str, colour: str, mark: str) -> None:  # type: ignore[no-untyped-def]
+def _rows(axis, part: pd.DataFrame, order: list[str], shift: float, name: str) -> None:  # type: ignore[no-untyped-def]
     if part.empty:
         return
+    colour, mark = style.method_look(name)
     at = part["corruption"].map(order.index) + shift
     known = part["mean"].notna()
     axis.hlines(at[known], 0, part["mean"][known], color=colour, linewidth=4, alpha=0.28)
     bars = part["low"].notna()
     axis.hlines(at[bars], part["low"][bars], part["high"][bars], color=colour, linewidth=0.9)
-    axis.plot(part["mean"][known], at[known], mark, color=colour, markersize=5, label=name)
+    axis.plot(part["mean"][known], at[known], mark, color=colour, markersize=5, label=style.method_name(name))
     axis.plot([0.0] * int((~known).sum()), at[~known], "x", color=colour, markersize=5)

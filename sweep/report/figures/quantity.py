@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sweep.report.paper import PaperNumbers
 
 PROTOCOLS = ("linear", "fine-tune")
+Look = tuple[str, str, str]  # name, colour, marker of a line
 SCRATCH, FLOOR = "from scratch", "random encoder"
 
 
@@ -48,13 +49,14 @@ def by_size(frame: pd.DataFrame) -> Drawn:
     own, held = hold(own, ["eval_domain", "protocol", "images", "n_labels"])
     table = _with_references(points(own, ["eval_domain", "protocol", "images", "n_labels"]), rows, "images")
     caption = (
-        f"{method} pretrained on the evaluation domain's own images; one line per number of pretraining images,"
+        f"{style.method_name(method)} pretrained on the evaluation domain's own images; one line per number of pretraining images,"
         f" darkest for the most. Black: the same network trained from scratch on the labels alone; where a coloured"
         f" line lies above it, pretraining pays. Grey, dashed: linear probe of an untrained encoder."
         f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
     )
     sizes = sorted(own["images"].dropna().unique())
-    names = [(f"{style.count(size)} images", colour) for size, colour in zip(sizes, style.sequence(len(sizes)), strict=True)]
+    colours = style.sequence(len(sizes))
+    names = [(f"{style.count(size)} images", colour, "o") for size, colour in zip(sizes, colours, strict=True)]
     return _figure("quantity", title, caption, table, names)
 
 
@@ -77,12 +79,13 @@ def by_method(frame: pd.DataFrame) -> Drawn:
         f" methods share. Black: trained from scratch. {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
     )
     methods = list(own.groupby("method")["top1"].mean().sort_values(ascending=False, na_position="last").index)
-    return _figure("methods", title, caption, table, [(name, style.hue(i)) for i, name in enumerate(methods)])
+    names = [(style.method_name(name), *style.method_look(name)) for name in methods]
+    return _figure("methods", title, caption, table, names)
 
 
 def _with_references(table: pd.DataFrame, rows: pd.DataFrame, key: str) -> pd.DataFrame:
     """The lines, named in `line`, with from-scratch and floor under both protocols' names."""
-    names = table[key].map(lambda v: f"{style.count(v)} images") if key == "images" else table[key]
+    names = table[key].map(lambda v: f"{style.count(v)} images") if key == "images" else table[key].map(style.method_name)
     parts = [table.assign(line=names)]
     shown = table["eval_domain"].unique()
     for name, found in ((SCRATCH, scratch(rows)), (FLOOR, floor(rows))):
@@ -93,7 +96,7 @@ def _with_references(table: pd.DataFrame, rows: pd.DataFrame, key: str) -> pd.Da
     return pd.concat(parts, ignore_index=True)
 
 
-def _figure(name: str, title: str, caption: str, table: pd.DataFrame, names: Sequence[tuple[str, str]]) -> Figure:
+def _figure(name: str, title: str, caption: str, table: pd.DataFrame, names: Sequence[Look]) -> Figure:
     def picture(width: float) -> Canvas:
         lines = table[~table["line"].isin([SCRATCH, FLOOR])]
         order = [p for p in PROTOCOLS if p in set(lines["protocol"])] + sorted(set(lines["protocol"]) - set(PROTOCOLS))
@@ -113,24 +116,25 @@ def _figure(name: str, title: str, caption: str, table: pd.DataFrame, names: Seq
     return Figure(section="quantity", name=name, title=title, caption=caption, data=table, draw=picture)
 
 
-def _panel(axis: object, table: pd.DataFrame, protocol: str, names: Sequence[tuple[str, str]]) -> None:
+def _panel(axis: object, table: pd.DataFrame, protocol: str, names: Sequence[Look]) -> None:
     from matplotlib.axes import Axes
 
     assert isinstance(axis, Axes)
     budgets = sorted(table["n_labels"].unique())
     style.log_counts(axis, budgets, "labelled images")
-    floor_rows = table[table["line"] == FLOOR]
-    if len(floor_rows) and protocol != "fine-tune":
-        line(axis, floor_rows, "n_labels", style.MUTED, marker="", dashes="--", linewidth=1.1, label=FLOOR)
     scratch_rows = table[table["line"] == SCRATCH]
     ends = []
-    for i, (text, colour) in enumerate(names):
+    for i, (text, colour, mark) in enumerate(names):
         part = table[(table["line"] == text) & (table["protocol"] == protocol)]
         if len(part):
-            line(axis, part, "n_labels", colour, style.marker(i), position=i, label=text)
+            line(axis, part, "n_labels", colour, mark, position=i, label=text)
             ends.append((last_value(part, "n_labels"), text, colour))
     if len(scratch_rows):
         line(axis, scratch_rows, "n_labels", style.INK, "o", position=len(names), label=SCRATCH)
         ends.append((last_value(scratch_rows, "n_labels"), SCRATCH, style.INK))
+    floor_rows = table[table["line"] == FLOOR]
+    if len(floor_rows) and protocol != "fine-tune":
+        line(axis, floor_rows, "n_labels", style.MUTED, marker="", dashes="--", linewidth=1.1, label=FLOOR, zorder=1.5)
+        ends.append((last_value(floor_rows, "n_labels"), FLOOR, style.MUTED))
     if axis.get_figure() is not None and len(axis.get_figure().axes) == 1:  # type: ignore[union-attr]
         label_ends(axis, ends)

@@ -44,7 +44,7 @@ def by_domain(frame: pd.DataFrame) -> Drawn:
     table = _differences(rows, method, ["pretrain_domain", "eval_domain"])
     table["own"] = table["pretrain_domain"] == table["eval_domain"]
     caption = (
-        f"Right of 0, {method} pretraining gives the better linear probe; left of it, supervised pretraining on the same images"
+        f"Right of 0, {style.method_name(method)} pretraining gives the better linear probe; left of it, supervised pretraining on the same images"
         " with their labels. Filled: pretrained on the domain it is judged in; open: on another. If label-free features"
         f" bear a domain gap better, open marks lie further right than filled ones."
         f" {_paired_text(table)}.{held}{_missing(table)}"
@@ -60,7 +60,7 @@ def by_domain(frame: pd.DataFrame) -> Drawn:
         axis.set_ylim(-0.7, len(table_here) - 0.3)
         axis.grid(axis="y", visible=False)
         axis.axvline(0, color=style.MUTED, linewidth=1)
-        axis.set_xlabel(f"{method} minus supervised, points of top-1")
+        axis.set_xlabel(f"{style.method_name(method)} − supervised, points")
         return canvas
 
     return Figure(section="other sources", name="transfer", title=title, caption=caption, data=table, draw=picture)
@@ -80,7 +80,7 @@ def by_scarcity(frame: pd.DataFrame) -> Drawn:
     table["line"] = ["own domain" if own else "another domain" for own in table["pretrain_domain"] == table["eval_domain"]]
     table = table[table.groupby(["pretrain_domain", "eval_domain"])["images"].transform("nunique") > 1]
     caption = (
-        f"Above 0, {method} pretraining gives the better linear probe. If label-free pretraining bears scarcity better, the lines"
+        f"Above 0, {style.method_name(method)} pretraining gives the better linear probe. If label-free pretraining bears scarcity better, the lines"
         f" fall from left to right. Solid: judged in its own domain; dotted: in another. {_paired_text(table)}.{held}{_missing(table)}"
     )
 
@@ -99,7 +99,7 @@ def by_scarcity(frame: pd.DataFrame) -> Drawn:
             axis.axhline(0, color=style.MUTED, linewidth=1)
             axis.set_title(domain)
         same_limits(axes)
-        axes[0].set_ylabel(f"{method} minus supervised, points")
+        axes[0].set_ylabel(f"{style.method_name(method)} − supervised, points")
         legend(canvas, axes, width)
         return canvas
 
@@ -133,10 +133,11 @@ def by_imbalance(frame: pd.DataFrame) -> Drawn:
         for axis, domain in zip(axes, domains, strict=True):
             part = table[table["eval_domain"] == domain]
             style.log_counts(axis, sorted(part["imbalance"].unique()), "imbalance of the pretraining images")
-            for i, name in enumerate([method, SUPERVISED]):
+            for i, name in enumerate((method, SUPERVISED)):
+                colour, mark = style.method_look(name)
                 drawn = part[part["method"] == name]
                 if len(drawn):
-                    line(axis, drawn, "imbalance", style.hue(i), style.marker(i), position=i, label=name)
+                    line(axis, drawn, "imbalance", colour, mark, position=i, label=style.method_name(name))
             axis.set_title(domain)
         same_limits(axes)
         axes[0].set_ylabel("top-1 accuracy, %")
