@@ -132,12 +132,13 @@ def saved(frame: pd.DataFrame) -> Drawn:
         reason = f"`method: random` with `protocol: fine-tune` at several `labels`, beside an in-domain pretraining ({why})"
         return Gap(section="beyond", name="labels-saved", title=title, reason=reason)
     table = pd.concat(tables, ignore_index=True)
+    overtaken = "; ".join(f"{text} ({', '.join(where)})" for text, where in said.items())
     table["factor"] = table["labels"] / table["needed"]
     caption = (
         f"For each label budget of training from scratch (across), the budget at which {style.method_name(str(method))} pretraining reaches the same"
         " accuracy (up), interpolated on a logarithmic scale. Below the dotted diagonal pretraining saves labels; ▽ at the foot:"
         f" fewer than the smallest budget tried are enough; △ at the top: the largest is not enough. From scratch overtakes:"
-        f" {'; '.join(f'{text} ({", ".join(where)})' for text, where in said.items())}. n = {_span(table)} pretraining seeds, bars are 95 % intervals.{held}"
+        f" {overtaken}. n = {_span(table)} pretraining seeds, bars are 95 % intervals.{held}"
     )
 
     def picture(width: float) -> Canvas:
