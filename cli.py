@@ -106,12 +106,14 @@ def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File instead of stdout.")
 def results(grid: Path, overrides: tuple[str, ...], store_uri: str, form: str, output: Path | None) -> None:
     """One row per cell and label level; cells that are not done yet have a status instead of numbers."""
+    from sweep.evidence import results_with_evidence
     from sweep.plan_grid import plan_in
     from sweep.render import show_results
     from sweep.results import results as results_of
 
     planned, store = plan_in(grid, overrides, store_uri)
-    show_results(results_of(planned, store), form, output, _console())
+    table = (results_with_evidence if form == "parquet" else results_of)(planned, store)
+    show_results(table, form, output, _console())
 
 
 @grid_command

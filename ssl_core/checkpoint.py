@@ -60,7 +60,7 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:
         "features": checkpoint.features,
     }
     directory.mkdir(parents=True, exist_ok=True)
-    _write_atomic(directory / CHECKPOINT_FILE, lambda path: torch.save(content, path))
+    write_atomic(directory / CHECKPOINT_FILE, lambda path: torch.save(content, path))
 
 
 def load_checkpoint(directory: Path) -> Checkpoint:
@@ -108,9 +108,9 @@ def export_encoder(
         "training": dict(training or {}),
     }
     if head is not None:
-        _write_atomic(directory / HEAD_FILE, lambda path: save_file(_weights(head), path))
-    _write_atomic(directory / ENCODER_FILE, lambda path: save_file(_weights(encoder), path))
-    _write_atomic(directory / CARD_FILE, lambda path: path.write_text(json.dumps(card, indent=1) + "\n"))
+        write_atomic(directory / HEAD_FILE, lambda path: save_file(_weights(head), path))
+    write_atomic(directory / ENCODER_FILE, lambda path: save_file(_weights(encoder), path))
+    write_atomic(directory / CARD_FILE, lambda path: path.write_text(json.dumps(card, indent=1) + "\n"))
 
 
 def load_encoder(directory: Path) -> Encoder:
@@ -156,7 +156,8 @@ def _weights(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
-def _write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
+def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
+    """`write` a file at a path beside `path`, on disk before it takes its place."""
     partial = path.with_name(f"{path.name}.partial")
     write(partial)
     with open(partial, "rb+") as file:

@@ -47,6 +47,18 @@ USED_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 """Settings that only some methods look at, and those methods."""
+FEATURES, HEAD_OUTPUT = "h", "g(h)"
+"""The representation before the projection head, and the one after it."""
+LAYERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "resnet-demo": tuple(f"blocks.{i}" for i in range(4)),
+        **{name: tuple(f"layer{i}" for i in range(1, 5)) for name in ENCODERS if name[6:7].isdigit()},
+        **{
+            name: tuple(f"encoder.layers.encoder_layer_{i}" for i in range(12)) for name in ("vit-s", "vit-b")
+        },
+    }
+)
+"""The blocks of each encoder whose pooled output can be asked for, from input to output."""
 SMALL_IMAGE = 64
 """Up to this side in pixels the encoders take the small-image stem and the configs the CIFAR preset."""
 
@@ -61,8 +73,8 @@ class PretrainConfig:
     - `views2` is the policy of the second view where it has its own (BYOL); None: that of `views`.
     - `head_layers` 0 compares the features themselves.
     - `momentum` is the optimiser's; `momentum_encoder` the share of the slow copy that a step keeps (MoCo;
-      BYOL's at the start), 0 for the method's own. `queue` is MoCo's, in images; 0 for 65,536, at most the
-      training images. `predictor_dim` is the width of BYOL's hidden layers, 0 for its own.
+      BYOL's at the start), 0 for the method's own. `queue` is MoCo's, in images; 0 for 65,536; never more
+      than the training images. `predictor_dim` is the width of BYOL's hidden layers, 0 for its own.
     - `grad_clip` bounds the norm of the whole gradient; 0 does not. `lars_form` is what divides in the trust
       ratio: the norm of gradient and decay together (official) or the sum of their norms (You et al. 2017).
     - `weights` says which ones method "weights" takes.
@@ -144,15 +156,26 @@ class PretrainConfig:
         )
 
 
+C_PATHS: Mapping[str, tuple[float, ...]] = MappingProxyType(
+    {
+        "default": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1),
+        # to six digits, so that the numbers, and what is identified by them, are the same on every machine
+        "simclr": tuple(float(f"{10 ** (-6 + k / 4):.6g}") for k in range(45)),
+    }
+)
+"""Strengths to choose from: one a decade, or the 45 from 1e-6 to 1e5 of SimCLR (Chen et al. 2020, appendix
+B.8; there they weigh the penalty, here, as everywhere in scikit-learn, the losses: the range of C is ours)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProbeConfig:
-    """How features are judged. `cs` are the inverse regularisation strengths to choose from inside the
-    budget, in scikit-learn's sense (they weigh the sum of the losses, so the best one moves with the
-    budget: choose per budget).
+    """How features are judged by a linear classifier. `cs` are the inverse regularisation strengths to
+    choose from inside the budget, in scikit-learn's sense (they weigh the sum of the losses, so the best one
+    moves with the budget: choose per budget). `folds` is how many parts the budget is divided into for it.
     """
 
     protocol: Literal["linear"] = "linear"
-    cs: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1)
+    cs: tuple[float, ...] = C_PATHS["default"]
     folds: int = 3
     max_iter: int = 1000
     tol: float = 1e-4
@@ -166,6 +189,31 @@ class ProbeConfig:
         _require(self.folds >= 2, "folds", self.folds, "at least 2")
         _require(self.max_iter >= 1, "max_iter", self.max_iter, "at least 1")
         _require(_positive(self.tol), "tol", self.tol, "a number above 0")
+
+    @property
+    def c_path(self) -> str:
+        """The name of `cs` in C_PATHS, or "custom"."""
+        return next((name for name, cs in C_PATHS.items() if cs == self.cs), "custom")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnnConfig:
+    """How features are judged by their neighbours: `k` nearest labelled images by cosine similarity (all of
+    them where the budget is smaller), each with a vote of exp(similarity / temperature).
+
+    k = 200 is Wu et al. 2018 (section 3.4; temperature 0.07); 0.1 is what the kNN monitors of MoCo's CIFAR
+    demo and of lightly take.
+    """
+
+    protocol: Literal["knn"] = "knn"
+    k: int = 200
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        _one_of("protocol", self.protocol, ("knn",))
+        _require(self.k >= 1, "k", self.k, "at least 1")
+        # similarities differ by 2 at most: below this the smallest vote would be no number any more
+        _require(0.005 <= self.temperature < math.inf, "temperature", self.temperature, "0.005 or more")
 
 
 def default_config(encoder: str, image_size: int, **overrides: Any) -> PretrainConfig:

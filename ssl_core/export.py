@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import nn
 
-from ssl_core.checkpoint import CARD_FILE, load_encoder
+from ssl_core.checkpoint import CARD_FILE, load_encoder, write_atomic
 from ssl_core.encoders import Encoder
 from ssl_core.resnets import StandardResNet
 from ssl_core.vits import StandardViT
@@ -31,20 +33,27 @@ class LoadingCode:
     timm: tuple[str, ...]
 
 
-def export(encoder_dir: Path, out: Path) -> Path:
+def add_to_card(encoder_dir: Path, facts: Mapping[str, Any]) -> None:
+    """Put further facts, JSON values by name, on the card of an exported encoder."""
+    path = Path(encoder_dir) / CARD_FILE
+    card = json.loads(path.read_text()) | dict(facts)
+    write_atomic(path, lambda partial: partial.write_text(json.dumps(card, indent=1) + "\n"))
+
+
+def export(encoder_dir: Path, out: Path, facts: Mapping[str, Any] | None = None) -> Path:
     """Write the encoder of `encoder_dir` to `out` (.safetensors) and its card beside it (.json); returns the
     card's path.
 
     The weights have torchvision's names, those of timm's ResNets too; for a ViT a second file with timm's
-    names, `<out>.timm.safetensors`, is written. The card is that of the training and the code that loads the
-    file in plain torchvision and timm. FileNotFoundError where there is no encoder, ValueError for another
-    ending of `out`.
+    names, `<out>.timm.safetensors`, is written. The card is that of the training, `facts` by name, and the
+    code that loads the file in plain torchvision and timm. FileNotFoundError where there is no encoder,
+    ValueError for another ending of `out`.
     """
     out = Path(out)
     if out.suffix != ".safetensors":
         raise ValueError(f"out is {out}; use a name ending in .safetensors")
     encoder = load_encoder(encoder_dir)
-    card = json.loads((Path(encoder_dir) / CARD_FILE).read_text())
+    card = json.loads((Path(encoder_dir) / CARD_FILE).read_text()) | dict(facts or {})
     code = loading_code(encoder, card["encoder"], card["image_size"])
     weights = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
     out.parent.mkdir(parents=True, exist_ok=True)

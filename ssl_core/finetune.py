@@ -11,7 +11,8 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -25,11 +26,15 @@ from data_ops.images import ImageArray
 from data_ops.loader import ViewLoader
 from data_ops.torch_views import pixels_to_input
 from data_ops.view_backend import ViewBackend, choose_views
-from ssl_core.encoders import Encoder, build_encoder, torch_seed
+from ssl_core.encoders import Encoder, torch_seed
 from ssl_core.evaluation.folds import group_folds, stratified_folds
 from ssl_core.evaluation.metrics import TOP, rank_classes
 from ssl_core.finetune_config import FinetuneConfig
+from ssl_core.finetune_state import FinetuneState, identity_of
+from ssl_core.memory import checkpoint_blocks, finetune_memory_guard
 from ssl_core.optim import LARS, learning_rate_at
+from ssl_core.precision import fast_bfloat16
+from ssl_core.resnets import zero_residual_gains
 from ssl_core.trainer import DivergedError, Interrupted
 
 Ints = npt.NDArray[np.int64]
@@ -58,7 +63,8 @@ class FinetuneFit:
     """`top5` (n_test, 5): class ids, best first, -1 beyond the classes the budget had. `learning_rate` is
     the base rate as chosen, `held_out` the share of held-out images that each rate got right (NaN for one
     that diverged; empty where the rate was fixed), `steps` those of the final fit. `converged` says that the
-    final fit used the rate chosen. `missing_classes` had no label."""
+    final fit used the rate chosen. `missing_classes` had no label. `precision` is what the network trained
+    in; `seconds` are those of interrupted parts too, as far as they were kept."""
 
     top5: Ints
     learning_rate: float
@@ -66,26 +72,32 @@ class FinetuneFit:
     steps: int
     held_out: tuple[float, ...]
     missing_classes: tuple[int, ...]
+    precision: str
     seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Supervision:
     """How whoever started a fine-tuning follows it: `progress(done, total)` in steps of all its fits, and
-    `stop()`, asked about twice a second."""
+    `stop()`, asked about twice a second. `folder` is where a checkpoint is looked for, and kept every
+    `checkpoint_every_s` seconds and where it stops; without one a stop loses everything. It is left there
+    in the end: whoever has put the result in safety removes it."""
 
     progress: Callable[[int, int], None] = lambda done, total: None
     stop: Callable[[], bool] = lambda: False
+    folder: Path | None = None
+    checkpoint_every_s: float = 30.0
 
 
 UNWATCHED = Supervision()
 
 
-def scratch_encoder(name: str, image_size: int, seed: int) -> Encoder:
-    """An encoder with random weights, to be fine-tuned as training from scratch. ValueError for an unknown
-    name."""
-    with torch_seed(derive_seed("scratch", seed)):
-        return build_encoder(name, image_size)
+def scratch_start(encoder: Encoder) -> Encoder:
+    """The random encoder, changed in place to how a training from scratch starts: its residual branches at 0
+    (Goyal et al. 2017, section 5.1; SimCLR's code), as every pretraining here starts. As a frozen encoder,
+    the floor of a comparison, it has them at 1."""
+    zero_residual_gains(encoder)
+    return encoder
 
 
 def finetune(
@@ -98,6 +110,7 @@ def finetune(
     config: FinetuneConfig,
     device: str = "cpu",
     backend: Literal["auto", "torch", "dali"] = "auto",
+    activation_checkpointing: bool = False,
     watched: Supervision = UNWATCHED,
 ) -> FinetuneFit:
     """Train a copy of `encoder` and a linear classifier on the whole budget; rank the classes of the
@@ -107,17 +120,21 @@ def finetune(
     smallest among equals: by `split_budget`. One whose loss stops being finite is out; should the chosen one
     do so in the final fit, the next best takes its place. The classifier starts at zero and has the classes
     of the budget; others are never predicted. On a CPU the same seed gives the same result bit for bit, for
-    one number of torch's threads. Nothing is kept of a fit that is stopped.
+    one number of torch's threads, however often it was interrupted. `activation_checkpointing` computes
+    activations twice to keep fewer: the same result.
 
     Raises:
-        Interrupted: `watched.stop` asked to stop.
+        Interrupted: `watched.stop` asked to stop; a checkpoint was kept where there is a folder for it.
         DivergedError: every rate diverged.
-        ValueError: images, labels, keys, views or rows do not fit together.
+        OutOfMemory: a step does not fit; the message names the ways out.
+        ValueError: images, labels, keys, views or rows do not fit together, or the checkpoint to them.
     """
     started = time.perf_counter()
     _check(encoder, budget, test_images, n_classes, config)
     present = np.unique(budget.labels)
     missing = tuple(int(c) for c in np.setdiff1d(np.arange(n_classes), present))
+    bfloat16 = config.precision == "bfloat16" and fast_bfloat16(torch.device(device))
+    precision = "bfloat16" if bfloat16 else "float32"
     if len(present) == 1:
         top5 = np.full((len(test_images), TOP), -1, dtype=np.int64)
         top5[:, 0] = present[0]
@@ -128,6 +145,7 @@ def finetune(
             steps=0,
             held_out=(),
             missing_classes=missing,
+            precision=precision,
             seconds=time.perf_counter() - started,
         )
     splits = split_budget(budget.labels, budget.groups, seed=seed, config=config)
@@ -137,11 +155,13 @@ def finetune(
     views = choose_views(
         config.views, backend, largest, cuda, threads=threads if cuda else max(1, threads // 4)
     )
-    with closing(views), torch_seed(derive_seed("finetune", seed)):
-        fits = _Fits(encoder, budget, present, config, seed, torch.device(device), views, watched, splits)
+    guard = finetune_memory_guard(largest, config.views.size, device, activation_checkpointing)
+    with closing(views), torch_seed(derive_seed("finetune", seed)), guard:
+        fits = _Fits(encoder, budget, config, seed, torch.device(device), views, watched, splits)
+        fits.bfloat16, fits.activation_checkpointing = bfloat16, activation_checkpointing
         held_out, order = fits.choose_rates()
         for rate in order:
-            model = fits.fit(np.arange(len(budget.labels)), rate)
+            model = fits.fit(f"{rate} on all", np.arange(len(budget.labels)), rate)
             scores = fits.scores(model, test_images, None) if model is not None else None
             if scores is not None:
                 return FinetuneFit(
@@ -151,7 +171,8 @@ def finetune(
                     steps=config.total_steps(len(budget.labels)),
                     held_out=held_out,
                     missing_classes=missing,
-                    seconds=time.perf_counter() - started,
+                    precision=precision,
+                    seconds=fits.seconds,
                 )
     raise DivergedError(
         f"the loss of the fine-tuning is not finite at any of the rates {config.learning_rates}; lower "
@@ -185,11 +206,12 @@ def split_budget(labels: Ints, groups: Ints | None, *, seed: int, config: Finetu
 class _Fits:
     """All fits on one budget, with the same start, batches and views."""
 
+    bfloat16 = activation_checkpointing = False
+
     def __init__(
         self,
         encoder: Encoder,
         budget: LabelBudget,
-        classes: Ints,
         config: FinetuneConfig,
         seed: int,
         device: torch.device,
@@ -197,15 +219,26 @@ class _Fits:
         watched: Supervision,
         splits: list[Split],
     ) -> None:
-        self._encoder, self._budget, self._classes, self._config = encoder, budget, classes, config
+        self._encoder, self._budget, self._config, self._seed = encoder, budget, config, seed
         self._device, self._views, self._watched, self._splits = device, views, watched, splits
-        self._seed = derive_seed("finetune-views", seed)
+        self._classes = np.unique(budget.labels)
         self._rows = np.arange(len(budget.labels)) if budget.rows is None else budget.rows
         self._targets = np.full(len(budget.images), -1, dtype=np.int64)  # by position in the images
-        self._targets[self._rows] = np.searchsorted(classes, budget.labels)
+        self._targets[self._rows] = np.searchsorted(self._classes, budget.labels)
         fits = [len(train) for train, _ in splits] * len(config.learning_rates) + [len(budget.labels)]
         self._done, self._total = 0, sum(config.total_steps(n) for n in fits)
-        self._looked_at = -math.inf
+        self._looked_at, self._kept_at = -math.inf, time.monotonic()
+        self._state = FinetuneState(identity={})
+        if watched.folder is not None:
+            whose = identity_of(encoder, config, seed, budget.labels, budget.keys, budget.groups, self._rows)
+            self._state = FinetuneState(identity=whose).resumed(watched.folder)
+        self._hits = dict(self._state.hits)
+        self._started = time.perf_counter() - self._state.seconds
+
+    @property
+    def seconds(self) -> float:
+        """Spent until now, in the runs before this one too."""
+        return time.perf_counter() - self._started
 
     def choose_rates(self) -> tuple[tuple[float, ...], list[float]]:
         """The share of held-out labels each rate got right, and the rates to try, best first."""
@@ -217,21 +250,29 @@ class _Fits:
         return shares, [rate for _, rate in sorted(usable)]
 
     def _judge(self, rate: float) -> float:
-        hits = judged = 0
-        for train, held in self._splits:
-            model = self.fit(train, rate)
-            rows = self._rows[held]
-            scores = self.scores(model, self._budget.images, rows) if model is not None else None
-            if scores is None:
-                return math.nan
-            hits += int((scores.argmax(axis=1) == self._targets[rows]).sum())
-            judged += len(held)
+        hits, judged = 0.0, 0
+        for k, (train, held) in enumerate(self._splits):
+            name = f"{rate} without fold {k}"
+            if name in self._hits:
+                self._tell(self._config.total_steps(len(train)))
+            else:
+                self._hits[name] = self._hits_of(self.fit(name, train, rate), held)
+            hits, judged = hits + self._hits[name], judged + len(held)
+            if math.isnan(hits):
+                break
         return hits / judged
 
-    def fit(self, members: Ints, base_rate: float) -> nn.Module | None:
+    def _hits_of(self, model: nn.Module | None, held: Ints) -> float:
+        rows = self._rows[held]
+        scores = self.scores(model, self._budget.images, rows) if model is not None else None
+        return math.nan if scores is None else int((scores.argmax(axis=1) == self._targets[rows]).sum())
+
+    def fit(self, name: str, members: Ints, base_rate: float) -> nn.Module | None:
         """A model trained on these of the budget; None where the loss stopped being finite."""
         config = self._config
         encoder = copy.deepcopy(self._encoder).requires_grad_(True)
+        if self.activation_checkpointing and not checkpoint_blocks(encoder):
+            raise ValueError("activation_checkpointing finds no blocks in the encoder; leave it out")
         classifier = nn.Linear(encoder.feature_dim, len(self._classes))
         nn.init.zeros_(classifier.weight)
         nn.init.zeros_(classifier.bias)
@@ -244,31 +285,37 @@ class _Fits:
             self._budget.images,
             self._budget.keys[members],
             batch=batch,
-            seed=self._seed,
+            seed=derive_seed("finetune-views", self._seed),
             views=self._views,
             n_views=1,
             rows=self._rows[members],
         )
-        loss_sum = torch.zeros((), device=self._device)
-        with closing(loader.batches(0, steps)) as batches:  # type: ignore[type-var]
+        first, loss_sum = 0, torch.zeros((), device=self._device)
+        if self._state.fit == name:
+            first, loss_sum = self._state.step, loss_sum + self._state.loss_sum
+            model.load_state_dict(self._state.model)
+            optimizer.load_state_dict(self._state.optimizer)
+            self._tell(first)
+        with closing(loader.batches(first, steps)) as batches:  # type: ignore[type-var]
             for views in batches:
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate_at(views.step, total_steps=steps, warmup_steps=0, peak=peak)
                 targets = torch.from_numpy(self._targets[views.index]).to(self._device)
+                torch.default_generator.manual_seed(derive_seed("finetune-step", self._seed, views.step))
                 loss_sum += self._update(model, optimizer, views.views[0], targets)
                 self._tell(1)
                 last = views.step + 1 == steps
                 if (last or views.step % _CHECK_EVERY == 0) and not math.isfinite(float(loss_sum)):
                     self._tell(steps - views.step - 1)
                     return None
+                self._look(name, views.step + 1, loss_sum, model, optimizer)
         return model.eval()
 
     def _update(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, view: Tensor, targets: Tensor
     ) -> Tensor:
         images = view.to(self._device, non_blocking=True, memory_format=torch.channels_last)
-        bfloat16 = self._config.precision == "bfloat16"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.bfloat16):
             logits = model(images)
         loss = F.cross_entropy(logits.float(), targets)
         optimizer.zero_grad(set_to_none=True)
@@ -279,11 +326,23 @@ class _Fits:
     def _tell(self, steps: int) -> None:
         self._done += steps
         self._watched.progress(self._done, self._total)
+
+    def _look(
+        self, name: str, step: int, loss_sum: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Keep a checkpoint where it is time for one; Interrupted, after one, where it is to stop."""
         now = time.monotonic()
-        if now - self._looked_at >= _LOOK_EVERY_S:
-            self._looked_at = now
-            if self._watched.stop():
-                raise Interrupted(f"the fine-tuning stopped after step {self._done} of {self._total}")
+        if now - self._looked_at < _LOOK_EVERY_S:
+            return
+        self._looked_at, folder = now, self._watched.folder
+        stop = self._watched.stop()
+        if folder is not None and (stop or now - self._kept_at >= self._watched.checkpoint_every_s):
+            kept = replace(self._state, hits=self._hits, fit=name, step=step, loss_sum=float(loss_sum))
+            kept = replace(kept, seconds=self.seconds)
+            replace(kept, model=model.state_dict(), optimizer=optimizer.state_dict()).save(folder)
+            self._kept_at = now
+        if stop:
+            raise Interrupted(f"the fine-tuning stopped after step {self._done} of {self._total}")
 
     def scores(
         self, model: nn.Module, images: ImageArray, rows: Ints | None

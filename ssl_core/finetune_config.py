@@ -73,7 +73,8 @@ def default_finetune(encoder: str, image_size: int, **overrides: Any) -> Finetun
     Steps are constant over the budgets, as in SimCLR's transfer protocol (appendix B.8: 20,000 steps, batch
     256), fewer for small images and the demo encoder; give `steps=0, epochs=...` for the low-label protocol,
     see `reference_epochs`. Views are crop and flip. The middle rate is the reference's 0.05 per 256 (appendix
-    B.5). ValueError or TypeError for what is not there.
+    B.5). All encoders but the demo one take bfloat16 autocast where the hardware is faster with it, as in a
+    pretraining. ValueError or TypeError for what is not there.
     """
     if encoder not in ENCODERS:
         raise ValueError(f"encoder is {encoder!r}; use one of {', '.join(ENCODERS)}")
@@ -82,15 +83,19 @@ def default_finetune(encoder: str, image_size: int, **overrides: Any) -> Finetun
         fields = {"steps": 300, "batch": 64, "learning_rates": (0.04, 0.2, 1.0)}
     elif image_size <= SMALL_IMAGE:
         fields = {"steps": 2_000, "batch": 128}
+    if encoder != "resnet-demo":
+        fields["precision"] = "bfloat16"
     if "views" not in overrides:
         (fields["views"],) = named_policy("supervised", image_size)
     return FinetuneConfig(**{**fields, **overrides})
 
 
-def reference_epochs(labels: int, images: int) -> int:
-    """SimCLR's epochs on a share of the labels (appendix B.5): 60 up to 1 %, else 30. It trains from scratch
-    for 90 on all of them; give that as `epochs` to both sides of a comparison."""
-    return 60 if labels * 100 <= images else 30
+def reference_epochs(labels: int, available: int, from_scratch: bool = False) -> int:
+    """SimCLR's epochs on `labels` of the `available` labelled images (appendix B.5): 60 up to 1 %, else 30;
+    90 from scratch, as its supervised reference, so that the untrained side is not the one cut short."""
+    if from_scratch:
+        return 90
+    return 60 if labels * 100 <= available else 30
 
 
 def _require(condition: bool, field: str, value: object, what: str) -> None:

@@ -66,15 +66,32 @@ def _frozen_statistics(block: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def memory_guard(config: PretrainConfig, workers: int, checkpointed: bool) -> Iterator[None]:
-    """OutOfMemory in place of what torch and Python raise."""
+    """OutOfMemory in place of what torch and Python raise in a pretraining."""
+    with _explained(lambda: _advice(config, workers, checkpointed)):
+        yield
+
+
+@contextmanager
+def finetune_memory_guard(batch: int, size: int, device: str, checkpointed: bool) -> Iterator[None]:
+    """OutOfMemory in place of what torch and Python raise in a fine-tuning, whose batch is its recipe's."""
+    ways = [] if checkpointed else ["activation_checkpointing (the same result, slower)"]
+    ways += ["device=cpu (the same recipe, slower)"] if device != "cpu" else ["a machine with more memory"]
+    ways += ["smaller images", "a smaller encoder"]
+    said = f"a fine-tuning in batches of {batch} at {size} px does not fit into memory; use "
+    with _explained(lambda: said + ", or ".join(ways[:3])):
+        yield
+
+
+@contextmanager
+def _explained(advice: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemory(_advice(config, workers, checkpointed)) from error
+        raise OutOfMemory(advice()) from error
     except RuntimeError as error:
         if "can't allocate memory" not in str(error):  # torch's CPU allocator has no class of its own
             raise
-        raise OutOfMemory(_advice(config, workers, checkpointed)) from error
+        raise OutOfMemory(advice()) from error
 
 
 def _advice(config: PretrainConfig, workers: int, checkpointed: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from data_ops.corruptions import parse_corruption
 from data_ops.dataset import PreparedDataset
 from data_ops.pool import CorruptedImages
 from data_ops.subsets import Positions, label_budget
+from ssl_core.config import KnnConfig, ProbeConfig
 from sweep.files import whole
 from sweep.inputs import open_dataset
 from sweep.nodes import Node
@@ -23,32 +25,68 @@ from sweep.specs import Answer, FinetuneSpec, ProbeSpec
 from sweep.store import Store
 
 
-def probe(node: Node, spec: ProbeSpec, runtime: Runtime, store: Store, inputs: dict[str, Any]) -> None:
-    """Logistic regression on features. ``inputs`` keeps those of a batch's last probe for the next one."""
-    from ssl_core.evaluation.linear import fit_linear_probe
+class ProbeInputs:
+    """The features of the last probe of a batch, kept for the next one: they are checked once."""
+
+    def __init__(self, runtime: Runtime, store: Store) -> None:
+        self._runtime, self._store = runtime, store
+        self._key: tuple[str, ...] = ()
+
+    def open(self, spec: ProbeSpec) -> None:
+        """Afterwards `train` and `test` are the features of `spec`, `data` is the dataset they are of."""
+        from ssl_core.evaluation.fusion import FusedFeatures
+        from ssl_core.evaluation.linear import LinearProbes
+
+        key = (*spec.train_features, *spec.test_features)
+        if key == self._key:
+            return
+        manifest = self._store.complete("features", spec.test_features[0])
+        assert manifest is not None
+        self.data = open_dataset(self._runtime, self._store, manifest.spec["fingerprint"])
+        self.train = FusedFeatures([self._array(id) for id in spec.train_features])
+        self.test = FusedFeatures([self._array(id) for id in spec.test_features])
+        self.linear = LinearProbes(self.train, self.test)
+        self._key = key
+
+    def _array(self, id: str) -> np.ndarray:
+        array: np.ndarray = np.load(self._store.path("features", id) / "x.npy", mmap_mode="r")
+        return array
+
+
+def probe(node: Node, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> None:
+    """A classifier on features, committed."""
+    from ssl_core.evaluation.knn import fit_knn
 
     started = time.time()
-    x_train, x_test, data = _features(spec, runtime, store, inputs)
-    drawn = _budget(spec, data)
-    groups = data.groups("train")
-    fit = fit_linear_probe(
-        x_train[drawn],
-        data.labels("train")[drawn],
-        x_test,
-        n_classes=data.manifest.n_classes(),
-        seed=spec.seed,
-        config=spec.config,
-        groups=None if groups is None else groups[drawn],
-    )
-    facts = {"C": fit.C, "converged": fit.converged, "n_iter": fit.n_iter}
-    outputs = _judged(node, data, fit.top5, store) | facts | {"missing_classes": list(fit.missing_classes)}
+    inputs.open(spec)
+    data, drawn = inputs.data, _budget(spec, inputs.data)
+    level = spec.level or None
+    labels, n_classes = data.labels("train", level)[drawn], data.manifest.n_classes(level)
+    match spec.config:
+        case ProbeConfig() as config:
+            groups = data.groups("train")
+            fit = inputs.linear.fit(
+                drawn,
+                labels,
+                n_classes=n_classes,
+                seed=spec.seed,
+                config=config,
+                groups=None if groups is None else groups[drawn],
+            )
+            facts: dict[str, Any] = {"C": fit.C, "converged": fit.converged, "n_iter": fit.n_iter}
+            top5, missing = fit.top5, fit.missing_classes
+        case KnnConfig() as config:
+            near = fit_knn(inputs.train, labels, inputs.test, n_classes=n_classes, config=config, rows=drawn)
+            facts, top5, missing = {"k": near.k}, near.top5, near.missing_classes
+    outputs = _judged(node, data, spec.level, top5, store) | facts | {"missing_classes": list(missing)}
     store.commit("probe", node.id, spec, node.upstream, outputs, run_record(started))
 
 
 def finetune(
     node: Node, spec: FinetuneSpec, runtime: Runtime, device: str, threads: int, stop: Callable[[], bool]
 ) -> None:
-    """The encoder trained on, end to end; on a random encoder, training from scratch."""
+    """The encoder trained on, end to end; on a random encoder, training from scratch. Goes on from the
+    checkpoint in the stage's folder, which is there until the commit."""
     import torch
 
     from ssl_core.checkpoint import load_encoder
@@ -64,26 +102,30 @@ def finetune(
     budget = LabelBudget(
         images=data.images("train"),
         keys=data.keys("train")[drawn],
-        labels=data.labels("train")[drawn],
+        labels=data.labels("train", spec.level or None)[drawn],
         rows=drawn,
         groups=None if groups is None else groups[drawn],
     )
+    checkpoint = store.path("finetune", node.id) / "checkpoint"
     fit = train_on(
         load_encoder(store.path("pretrain", spec.encoder)),
         budget,
         _test_images(spec, data),
-        n_classes=data.manifest.n_classes(),
+        n_classes=data.manifest.n_classes(spec.level or None),
         seed=spec.seed,
         config=spec.config,
         device=device,
         backend=runtime.backend,
-        watched=Supervision(stop=stop),
+        activation_checkpointing=runtime.activation_checkpointing,
+        watched=Supervision(stop=stop, folder=checkpoint, checkpoint_every_s=runtime.checkpoint_every_s),
     )
     facts: dict[str, Any] = {"learning_rate": fit.learning_rate, "steps": fit.steps}
-    facts |= {"converged": fit.converged}
-    outputs = _judged(node, data, fit.top5, store) | facts | {"missing_classes": list(fit.missing_classes)}
+    facts |= {"converged": fit.converged, "precision": fit.precision, "fit_seconds": fit.seconds}
+    facts |= {"missing_classes": list(fit.missing_classes)}
+    outputs = _judged(node, data, spec.level, fit.top5, store) | facts
     record = run_record(started, gpu=device == "cuda", mode="in-process")
     store.commit("finetune", node.id, spec, node.upstream, outputs, record)
+    shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def _budget(spec: Answer, data: PreparedDataset) -> Positions:
@@ -99,34 +141,25 @@ def _test_images(spec: FinetuneSpec, data: PreparedDataset) -> CorruptedImages:
     return CorruptedImages(data.images("test"), data.keys("test"), corruption, spec.corruption_seed)
 
 
-def _features(
-    spec: ProbeSpec, runtime: Runtime, store: Store, inputs: dict[str, Any]
-) -> tuple[np.ndarray, np.ndarray, PreparedDataset]:
-    key = f"{spec.train_features}/{spec.test_features}"
-    if key not in inputs:
-        inputs.clear()
-        arrays = []
-        for feature_id in (spec.train_features, spec.test_features):
-            arrays.append(np.load(store.path("features", feature_id) / "x.npy", mmap_mode="r"))
-        manifest = store.complete("features", spec.test_features)
-        assert manifest is not None
-        data = open_dataset(runtime, store, manifest.spec["fingerprint"])
-        inputs[key] = (*arrays, data)
-    found: tuple[np.ndarray, np.ndarray, PreparedDataset] = inputs[key]
-    return found
+def _judged(node: Node, data: PreparedDataset, level: str, top5: np.ndarray, store: Store) -> dict[str, Any]:
+    """Writes the predictions; the metrics of the level learnt and, by mapping predictions up, of the coarser
+    ones."""
+    from ssl_core.evaluation.metrics import level_scores
 
-
-def _judged(node: Node, data: PreparedDataset, top5: np.ndarray, store: Store) -> dict[str, Any]:
-    """Writes the predictions; the metrics of every level, coarser ones by mapping predictions up."""
-    from ssl_core.evaluation.metrics import map_up, score
-
-    manifest, y_test = data.manifest, data.labels("test")
-    levels = {manifest.levels[0]: asdict(score(y_test, top5, manifest.n_classes()))}
-    for level, parents in zip(manifest.levels[1:], manifest.parents, strict=True):
-        ranked = map_up(top5, np.asarray(parents))
-        levels[level] = asdict(score(data.labels("test", level), ranked, manifest.n_classes(level)))
-    _write_predictions(store.predictions(node.id), data.ids("test"), y_test, top5)
-    return {"levels": levels}
+    manifest = data.manifest
+    trained = manifest.levels.index(level) if level else 0
+    scores = level_scores(
+        top5,
+        trained=trained,
+        labels=[data.labels("test", name) for name in manifest.levels],
+        parents=[np.asarray(parents) for parents in manifest.parents],
+        n_classes=[manifest.n_classes(name) for name in manifest.levels],
+    )
+    _write_predictions(
+        store.predictions(node.id), data.ids("test"), data.labels("test", manifest.levels[trained]), top5
+    )
+    names = manifest.levels[trained:]
+    return {"levels": {name: asdict(found) for name, found in zip(names, scores, strict=True)}}
 
 
 def _write_predictions(path: Path, ids: np.ndarray, y: np.ndarray, top5: np.ndarray) -> None:

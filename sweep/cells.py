@@ -7,9 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from data_ops.views import ViewPolicy
+from ssl_core.config import FEATURES, KnnConfig, ProbeConfig
 from sweep.catalog import DatasetInfo
 from sweep.sizes import Size
-from sweep.specs import UNTRAINED, Answer, PretrainSpec, ProbeSpec, Stage
+from sweep.specs import (
+    UNTRAINED,
+    Answer,
+    FeatureSpec,
+    PretrainSpec,
+    ProbeSpec,
+    Stage,
+    feature_specs,
+)
 from sweep.view_choice import policy_name
 
 Value = str | int | float | bool | None
@@ -63,8 +72,8 @@ class Pretraining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One question of the grid. `labels` as written, `corruption` of the test images; `train_features` and
-    `test_features` are in `probe`.
+    """One question of the grid. `labels` as written, `corruption` of the test images. `fused` are encoders
+    whose features are joined to those of `pretraining`, usually none.
 
     `id` is made from the probe's id and the names and label text of its row, so a cell whose data, settings
     or stage versions change is another cell, before and after in any index kept by it.
@@ -75,8 +84,42 @@ class Cell:
     evaluation: DatasetInfo
     labels: Size
     corruption: str = "none"
+    representation: str = FEATURES
+    fused: tuple[Pretraining, ...] = ()
     probe: Answer
     probe_id: str
+
+    @property
+    def encoders(self) -> tuple[Pretraining, ...]:
+        return (self.pretraining, *self.fused)
+
+    @property
+    def datasets(self) -> tuple[DatasetInfo, ...]:
+        """Every dataset that the answer rests on."""
+        return (*(info for p in self.encoders for info in p.datasets), self.evaluation)
+
+    def feature_specs(self) -> tuple[list[FeatureSpec], list[FeatureSpec]]:
+        """Those of `probe.train_features` and of `probe.test_features`."""
+        ids = [p.id for p in self.encoders]
+        return feature_specs(ids, self.evaluation.fingerprint, self.corruption, self.representation)
+
+    @property
+    def protocol(self) -> str:
+        """`linear`, `knn` or `fine-tune`."""
+        if not isinstance(self.probe, ProbeSpec):
+            return "fine-tune"
+        return "linear" if isinstance(self.probe.config, ProbeConfig) else "knn"
+
+    @property
+    def train_level(self) -> str | None:
+        """The level whose labels are learnt; None for the finest of a dataset that is not prepared yet."""
+        return self.probe.level or next(iter(self.evaluation.levels), None)
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels that are judged: the one learnt and the coarser ones."""
+        known = self.evaluation.levels
+        return known[known.index(self.probe.level) :] if self.probe.level in known else known
 
     @property
     def stage(self) -> Stage:
@@ -87,8 +130,13 @@ class Cell:
     def label(self) -> str:
         damage = "" if self.corruption == "none" else f" {self.corruption}"
         judged = f"{self.evaluation.name}{damage} · {self.labels.text} labels · seed {self.probe.seed}"
-        protocol = "" if self.stage == "probe" else "fine-tune "
-        return f"{self.pretraining.label} → {protocol}{judged}"
+        rare = ["" if self.protocol == "linear" else self.protocol, self.probe.level]
+        rare += ["" if self.representation == FEATURES else self.representation]
+        return f"{self.encoders_label} → {' '.join([*filter(None, rare), judged])}"
+
+    @property
+    def encoders_label(self) -> str:
+        return " + ".join(p.label for p in self.encoders)
 
 
 def _if_trained(value: Callable[[Pretraining], Value]) -> Callable[[Pretraining], Value]:
@@ -152,8 +200,9 @@ PRETRAIN_COLUMNS: Mapping[str, Callable[[Pretraining], Value]] = {
 def _schedule(cell: Cell) -> dict[str, int]:
     if isinstance(cell.probe, ProbeSpec):
         return {}
-    config = cell.probe.config
-    return {"steps": config.steps} if config.steps else {"epochs": config.epochs}
+    config, labels = cell.probe.config, cell.probe.n_labels
+    steps = config.total_steps(labels)
+    return {"steps": steps, "epochs": math.ceil(steps / config.batches(labels)[1])}
 
 
 EVALUATE_COLUMNS: Mapping[str, Callable[[Cell], Value]] = {
@@ -161,12 +210,22 @@ EVALUATE_COLUMNS: Mapping[str, Callable[[Cell], Value]] = {
     "labels": lambda c: c.labels.text,
     "n_labels": lambda c: c.probe.n_labels,
     "draw": lambda c: c.probe.draw,
-    "protocol": lambda c: "linear" if c.stage == "probe" else "fine-tune",
+    "protocol": lambda c: c.protocol,
     "probe_seed": lambda c: c.probe.seed,
     "eval_corruption": lambda c: c.corruption,
     "label_imbalance": lambda c: c.probe.imbalance,
     "finetune_steps": lambda c: _schedule(c).get("steps"),
     "finetune_epochs": lambda c: _schedule(c).get("epochs"),
+    "representation": lambda c: c.representation,
+    "train_level": lambda c: c.train_level,
+    "fused_with": lambda c: " + ".join(p.label for p in c.fused),
+    "fused_domain": lambda c: "+".join(p.domain for p in c.fused),
+    "fused_method": lambda c: "+".join(p.spec.config.method for p in c.fused),
+    "c_path": lambda c: c.probe.config.c_path if isinstance(c.probe.config, ProbeConfig) else None,
+    "knn_k": lambda c: c.probe.config.k if isinstance(c.probe.config, KnnConfig) else None,
+    "knn_temperature": lambda c: (
+        c.probe.config.temperature if isinstance(c.probe.config, KnnConfig) else None
+    ),
 }
 """Results columns that the evaluation decides."""
 

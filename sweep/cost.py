@@ -126,11 +126,11 @@ def estimate(plan: Plan, store: Store, device: str = "cpu") -> Estimate:
     training = {node.id: rates.training(node, device) for node in plan.pretrainings}
     waiting = [node for node in plan.to_run if node.trains]
     sources = [training[node.id][1] for node in waiting]
-    cells = [cell for cell in plan.cells if cell.pretraining.trained]
+    alone = [p for cell in plan.cells for p in cell.encoders if p.trained]
     return Estimate(
         training_s=sum(training[node.id][0] for node in waiting),
         other_s=sum(_other_seconds(plan, rates, device)),
-        alone_s=sum(training[cell.pretraining.id][0] for cell in cells),
+        alone_s=sum(training[pretraining.id][0] for pretraining in alone),
         shared_s=sum(seconds for seconds, _ in training.values()),
         measured=sources.count("measured"),
         guessed=sources.count("default guess"),
@@ -148,7 +148,7 @@ def _sizes(plan: Plan) -> dict[str, tuple[int, int, int]]:
     """Fingerprint → (training images, test images, side in pixels)."""
     sizes = {}
     for cell in plan.cells:
-        for info in (*cell.pretraining.datasets, cell.evaluation):
+        for info in cell.datasets:
             sizes[info.fingerprint] = (info.n_train, info.n_test, info.size)
     return sizes
 
@@ -172,7 +172,7 @@ def _other_seconds(plan: Plan, rates: Rates, device: str) -> Iterable[float]:
                 images = finetuning.total_steps(labels) * finetuning.batches(labels)[0] * (1 + 3 * folds)
                 yield images * rates.per_image(configs[encoder], device)[0] / 2
     prepares = {node.id for node in plan.prepares}
-    infos = {i.prepare_id: i for c in plan.cells for i in (*c.pretraining.datasets, c.evaluation)}
+    infos = {i.prepare_id: i for c in plan.cells for i in c.datasets}
     for id in prepares:
         yield (infos[id].n_train + infos[id].n_test) / _PREPARE_IMAGES_PER_S
 
@@ -181,7 +181,7 @@ def _disk(plan: Plan) -> Iterable[int]:
     """Bytes of each stage that is to run: images as uint8, weights and features as float32."""
     sizes, configs = _sizes(plan), _encoder_configs(plan)
     tested = {cell.probe_id: cell.evaluation.n_test for cell in plan.cells}
-    infos = {i.prepare_id: i for c in plan.cells for i in (*c.pretraining.datasets, c.evaluation)}
+    infos = {i.prepare_id: i for c in plan.cells for i in c.datasets}
     for node in plan.to_run:
         match node.spec:
             case PretrainSpec(config=config):

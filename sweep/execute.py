@@ -141,7 +141,7 @@ def _ready_groups(progress: Progress) -> list[list[Node]]:
             case FeatureSpec():
                 key: tuple[str, ...] = ("features", node.spec.encoder, node.spec.fingerprint)
             case ProbeSpec():
-                key = ("probe", node.spec.train_features, node.spec.test_features)
+                key = ("probe", *node.spec.train_features, *node.spec.test_features)
             case _:
                 key = (node.stage, node.id)
         groups.setdefault(key, []).append(node)

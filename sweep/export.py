@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sweep.card import encoder_facts, linear_probes
 from sweep.errors import StoreError, did_you_mean
 from sweep.store import Store
 
@@ -25,8 +26,12 @@ def export_encoder(encoder_id: str, store_uri: str, output: Path) -> str:
 
     from ssl_core.export import export
 
+    made = store.complete("pretrain", encoder_id)
+    assert made is not None
+    facts = {"pretrain_id": encoder_id, **encoder_facts(made.spec, made.outputs)}
+    facts["linear_probes"] = list(linear_probes(store, encoder_id))
     try:
-        card = export(store.path("pretrain", encoder_id), output)
+        card = export(store.path("pretrain", encoder_id), output, facts)
     except (OSError, ValueError, SafetensorError) as error:
         raise StoreError(f"{output} cannot be written: {error}") from error
     return f"{output} holds the weights, {card} says what they are and how to load them"

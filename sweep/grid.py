@@ -89,7 +89,8 @@ def check_grid(source: YamlSource) -> tuple[Grid, list[Located]]:
         declared=frozenset(declared) if isinstance(declared, dict) else frozenset(),
         source=source,
     )
-    return grid, problems + list(_name_problems(grid)) + list(_random_problems(grid))
+    more = (*_name_problems(grid), *_random_problems(grid), *_protocol_problems(grid))
+    return grid, problems + list(more)
 
 
 def _datasets(
@@ -218,8 +219,12 @@ def _random_problems(grid: Grid) -> Iterator[Located]:
         if "weights" in block.method and not block.weights and "weights" not in entry.doubtful:
             message = f"{path_text(entry.path)} needs the key 'weights': a file, or a name of torchvision's"
             yield grid.source.problem(entry.path, message, key=True)
+        if "weights" in given and "weights" not in block.method:
+            message = f"weights: {', '.join(block.method)} takes none; give them to method weights"
+            yield grid.source.problem((*entry.path, "weights"), message, key=True)
         if set(block.method) <= UNTRAINED:
-            for key in sorted(NOT_FOR_RANDOM & given):
+            unused = NOT_FOR_RANDOM if "random" in block.method else NOT_FOR_RANDOM | {"seed"}
+            for key in sorted(unused & given):
                 takes = "a random encoder takes" if "random" in block.method else "given weights take"
                 message = f"{key}: {takes} none; give it in a block of its own without {key}"
                 yield grid.source.problem((*entry.path, key), message, key=True)
@@ -236,3 +241,12 @@ def _random_problems(grid: Grid) -> Iterator[Located]:
             if key not in given and key not in entry.doubtful:
                 message = f"{path_text(entry.path)} needs the key {key!r}"
                 yield grid.source.problem(entry.path, message, key=True)
+
+
+def _protocol_problems(grid: Grid) -> Iterator[Located]:
+    """Settings of fine-tunings where nothing is fine-tuned."""
+    for entry in grid.evaluate:
+        if "fine-tune" not in entry.value.protocol and "protocol" not in entry.doubtful:
+            for key in sorted(k for k in entry.value.model_fields_set if k.startswith("finetune_")):
+                message = f"{key}: this block fine-tunes nothing; add protocol: fine-tune, or leave it out"
+                yield grid.source.problem((*entry.path, key), message, key=True)

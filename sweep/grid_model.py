@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import WithJsonSchema
 
 from data_ops.policies import POLICIES
+from ssl_core.config import FEATURES
 from sweep.errors import did_you_mean
 from sweep.grid_axes import Axis, Model, Scalar, Seed
 from sweep.grid_datasets import AnyDataset
@@ -75,6 +76,15 @@ Viewed = Annotated[ViewChoice, BeforeValidator(parse_views), WithJsonSchema(_VIE
 Draw = Literal["uniform", "stratified"]
 Imbalance = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Rule = dict[str, Axis[Scalar]]
+
+
+def _one_set(value: Any) -> Any:
+    """A single set of rules, not in a list of sets."""
+    single = isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
+    return [value] if single else value
+
+
+FusedRules = Annotated[tuple[Rule, ...], Field(min_length=2)]
 
 
 class PretrainBlock(Model):
@@ -167,10 +177,39 @@ class EvaluateBlock(Model):
     corruption: Axis[Corruption] = Field(
         default=("none",), description="Damage done to the test images; the labelled ones stay clean."
     )
-    protocol: Axis[Literal["linear", "fine-tune"]] = Field(
+    protocol: Axis[Literal["linear", "knn", "fine-tune"]] = Field(
         default=("linear",),
-        description="linear: a classifier on frozen features. fine-tune: the encoder trained on, end to end;"
-        " with method random this is training from scratch.",
+        description="linear: logistic regression on frozen features. knn: votes of the nearest labelled"
+        " images. fine-tune: the encoder trained on, end to end; with method random this is training from"
+        " scratch.",
+    )
+    representation: Axis[str] = Field(
+        default=(FEATURES,),
+        description="What a linear probe or knn reads: h (before the projection head), g(h) (after it), or"
+        " the output of a block (layer3).",
+    )
+    train_level: Axis[str] = Field(
+        default=("finest",),
+        description="Label level that is learnt; coarser ones are judged by mapping predictions up. each: one"
+        " classifier for every level.",
+    )
+    fuse: Annotated[Axis[FusedRules], BeforeValidator(_one_set)] = Field(
+        default=(),
+        description="Join features: each entry is a list of rules over results columns, one an encoder.",
+    )
+    c_path: Axis[Literal["default", "simclr"]] = Field(
+        default=("default",),
+        description="Strengths that a linear probe chooses from: 7, or the 45 of SimCLR's transfer protocol.",
+    )
+    knn_k: Axis[Count] = Field(default=(), description="Neighbours that vote; default 200.")
+    knn_temperature: Axis[Positive] = Field(
+        default=(), description="Temperature of their votes; default 0.1."
+    )
+    finetune_schedule: Axis[Literal["constant-steps", "reference"]] = Field(
+        default=(),
+        description="constant-steps: the preset's, the same for every budget. reference: SimCLR's epochs, 60"
+        " up to 1 % of the labels, else 30, from scratch 90. Default: constant-steps, unless steps or epochs"
+        " are given.",
     )
     finetune_steps: Axis[Count] = Field(
         default=(), description="Steps of a fine-tuning, the same for every budget; default: the preset's."

@@ -19,7 +19,7 @@ from sweep.plan import Plan
 from sweep.results import AXES, METRICS, Row, cell_rows
 from sweep.specs import PretrainSpec
 from sweep.store import Store
-from sweep.tracking import MirrorRun, Tracker, local_uri
+from sweep.tracking import MirrorRun, Tracker, local_uri, model_of
 
 # The writer looks for finished stages this often; each look is a few stat calls.
 _EVERY_S = 3.0
@@ -47,9 +47,10 @@ def open_tracker(store: Store, uri: str | None, sweep: str) -> Tracker:
 
 def pending(plan: Plan, store: Store, done: frozenset[str], models: bool) -> Iterable[MirrorRun]:
     """The runs of everything finished in the store, trainings first, without those in ``done``; with
-    ``models`` the encoders are logged as MLflow models."""
+    ``models`` the encoders are logged as MLflow models, those of trainings that were logged before too."""
     for node in plan.pretrainings:
-        if node.id not in done and (run := training_run(node, store)) is not None:
+        lacking = node.id not in done or (models and model_of(node.id) not in done)
+        if lacking and (run := training_run(node, store)) is not None:
             yield replace(run, encoder=store.path("pretrain", node.id)) if models else run
     for rows in cell_rows(plan, store, skip=done):
         yield cell_run(rows, plan, store)
@@ -173,7 +174,10 @@ class Mirror:
         stages = {id: self._plan.by_id[id].stage for id in self._plan.cell_nodes.values()}
         answered = {id for id, stage in stages.items() if self._finished(stage, id)}
         yield from (cell for cell, id in self._plan.cell_nodes.items() if id in answered)
-        yield from (n.id for n in self._plan.pretrainings if self._finished("pretrain", n.id))
+        trained = [n.id for n in self._plan.pretrainings if self._finished("pretrain", n.id)]
+        yield from trained
+        if self._models:
+            yield from map(model_of, trained)
 
     def _finished(self, stage: str, id: str) -> bool:
         return (self._store.root / stage / id / "manifest.json").exists()

@@ -11,11 +11,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from sweep.errors import Located, did_you_mean
+from sweep.grid_model import PretrainBlock
 from sweep.yaml_source import Path_, YamlSource, parse_value
 
-NOT_FOR_RANDOM = frozenset(
-    {"domain", "images", "corruption", "subset_seed", "draw", "imbalance", "epochs", "batch"}
-)
+NOT_FOR_RANDOM = frozenset(PretrainBlock.model_fields) - {"method", "encoder", "seed", "weights"}
 """Keys of a pretrain block that an encoder nobody trains has no use for."""
 
 _SHAPE = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*=.*", re.DOTALL)

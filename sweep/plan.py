@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from ssl_core.config import FEATURES
 from sweep.catalog import DatasetInfo
 from sweep.cells import Cell, Pretraining
 from sweep.errors import StoreError
@@ -123,42 +124,46 @@ def _nodes(cells: tuple[Cell, ...]) -> Iterable[Node]:
     """Every stage of `cells` once, in topological order, states not known yet."""
     datasets: dict[str, dict[str, DatasetInfo]] = {}
     pretrainings: dict[str, Pretraining] = {}
-    features: dict[str, tuple[FeatureSpec, Cell]] = {}
+    features: dict[str, tuple[FeatureSpec, Pretraining, Cell]] = {}
     answers: dict[str, Cell] = {}
     for cell in cells:
-        for info in (*cell.pretraining.datasets, cell.evaluation):
+        for info in cell.datasets:
             datasets.setdefault(info.prepare_id, {})[info.name] = info
         if cell.probe_id in answers:
             continue
         answers[cell.probe_id] = cell
-        pretrainings.setdefault(cell.pretraining.id, cell.pretraining)
+        for pretraining in cell.encoders:
+            pretrainings.setdefault(pretraining.id, pretraining)
         if isinstance(cell.probe, FinetuneSpec):
             continue
-        if cell.probe.train_features in features and cell.probe.test_features in features:
+        ids = (*cell.probe.train_features, *cell.probe.test_features)
+        if all(id in features for id in ids):
             continue
-        encoder, data = cell.pretraining.id, cell.evaluation.fingerprint
-        features[cell.probe.train_features] = (FeatureSpec(encoder, data, "train"), cell)
-        features[cell.probe.test_features] = (FeatureSpec(encoder, data, "test", cell.corruption), cell)
+        train, test = cell.feature_specs()
+        for id, feature, pretraining in zip(ids, (*train, *test), cell.encoders * 2, strict=True):
+            features[id] = (feature, pretraining, cell)
     for id, by_name in datasets.items():
         names = tuple(sorted(by_name))
         spec = by_name[names[0]].prepare
         yield Node.waiting(id, "prepare", spec, (), ", ".join(names), names, by_name.values())
     for id, pretraining in pretrainings.items():
-        infos = list(pretraining.datasets)
+        infos = pretraining.datasets
         names = tuple(sorted(info.name for info in infos))
         upstream = tuple(info.prepare_id for info in infos)
         yield Node.waiting(id, "pretrain", pretraining.spec, upstream, pretraining.label, names, infos)
-    for id, (feature, cell) in features.items():
-        infos = [*cell.pretraining.datasets, cell.evaluation]
-        damage = "" if feature.corruption == "none" else f" {feature.corruption}"
-        label = f"{cell.pretraining.label} → {cell.evaluation.name} {feature.split}{damage}"
+    for id, (feature, pretraining, cell) in features.items():
+        infos = (*pretraining.datasets, cell.evaluation)
+        rare = [feature.corruption] if feature.corruption != "none" else []
+        rare += [feature.representation] if feature.representation != FEATURES else []
+        label = f"{pretraining.label} → {' '.join([cell.evaluation.name, feature.split, *rare])}"
         upstream = (feature.encoder, cell.evaluation.prepare_id)
         yield Node.waiting(id, "features", feature, upstream, label, (cell.evaluation.name,), infos)
     for id, cell in answers.items():
-        infos, names = [*cell.pretraining.datasets, cell.evaluation], (cell.evaluation.name,)
+        infos, names = cell.datasets, (cell.evaluation.name,)
         match cell.probe:
-            case ProbeSpec(train_features=train, test_features=test):
-                yield Node.waiting(id, "probe", cell.probe, (train, test), cell.label, names, infos)
+            case ProbeSpec(train_features=train_ids, test_features=test_ids):
+                upstream = (*train_ids, *test_ids)
+                yield Node.waiting(id, "probe", cell.probe, upstream, cell.label, names, infos)
             case FinetuneSpec(encoder=encoder):
                 upstream = (encoder, cell.evaluation.prepare_id)
                 yield Node.waiting(id, "finetune", cell.probe, upstream, cell.label, names, infos)

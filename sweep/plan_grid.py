@@ -57,8 +57,8 @@ def _without_effect(cells: Iterable[Cell]) -> list[str]:
     """Corruptions that leave images of the given size as they are."""
     found: dict[str, None] = {}
     for cell in cells:
-        size = cell.pretraining.spec.config.image_size
-        for text in (cell.pretraining.spec.corruption, cell.corruption):
+        size = cell.evaluation.size
+        for text in (*(p.spec.corruption for p in cell.encoders), cell.corruption):
             if text != "none" and parse_corruption(text).changes_nothing(size):
                 found[f"corruption {text} changes nothing in images of {size} pixels"] = None
     return list(found)
@@ -67,7 +67,7 @@ def _without_effect(cells: Iterable[Cell]) -> list[str]:
 def validate_grid(path: str | Path, overrides: Iterable[str] = ()) -> str:
     """One line on a valid grid; GridError otherwise."""
     grid, cells = expand_grid(path, overrides)
-    encoders = {cell.pretraining.id: cell.pretraining.trained for cell in cells}
+    encoders = {p.id: p.trained for cell in cells for p in cell.encoders}
     return (
         f"{path} is valid: {len(cells):,} cells, {sum(encoders.values()):,} pretrainings,"
         f" {len(grid.datasets):,} datasets"

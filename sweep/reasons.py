@@ -68,8 +68,8 @@ class _Past:
                 fingerprint = then.get(spec.fingerprint, spec.fingerprint)
                 return replace(spec, encoder=self.id(spec.encoder), fingerprint=fingerprint)
             case ProbeSpec():
-                train, test = self.id(spec.train_features), self.id(spec.test_features)
-                return replace(spec, train_features=train, test_features=test)
+                train, test = map(self.id, spec.train_features), map(self.id, spec.test_features)
+                return replace(spec, train_features=tuple(train), test_features=tuple(test))
         return spec
 
 

@@ -3,7 +3,8 @@
 Sorted by (cell_id, level), without times, so it is the same bytes as long as nothing ran. A cell that is not
 finished has its rows too, with a status instead of numbers: one per level once its dataset is prepared, else
 one row without a level. `level_index` counts levels from the finest, 0; `missing_classes` of the finest level
-had no image in the label budget.
+had no image in the label budget. A classifier that learnt a coarser level has rows for that one and those
+above it.
 """
 
 from __future__ import annotations
@@ -95,6 +96,14 @@ SCHEMA = pa.schema(
         ("weights", pa.string()),
         ("finetune_steps", pa.int64()),
         ("finetune_epochs", pa.int64()),
+        ("representation", pa.string()),
+        ("train_level", pa.string()),
+        ("fused_with", pa.string()),
+        ("fused_domain", pa.string()),
+        ("fused_method", pa.string()),
+        ("c_path", pa.string()),
+        ("knn_k", pa.int64()),
+        ("knn_temperature", pa.float64()),
     ]
 )
 AXES = tuple(
@@ -132,12 +141,12 @@ def _rows(cell: Cell, store: Store, status: CellStatus) -> Iterator[Row]:
     manifest = store.complete(cell.stage, cell.probe_id) if status == "complete" else None
     if manifest is None:
         gone: CellStatus = "missing" if status == "complete" else status
-        for index, level in enumerate(cell.evaluation.levels):
+        for index, level in _levels(cell):
             yield {**axes, "level": level, "level_index": index, "status": gone}
         if not cell.evaluation.levels:
             yield {**axes, "level": None, "status": gone}
         return
-    for index, level in enumerate(cell.evaluation.levels):
+    for index, level in _levels(cell):
         found = manifest.outputs["levels"][level]
         facts: dict[str, Value] = {
             "level": level,
@@ -147,6 +156,12 @@ def _rows(cell: Cell, store: Store, status: CellStatus) -> Iterator[Row]:
         }
         facts["missing_classes"] = len(manifest.outputs.get("missing_classes", ()))
         yield {**axes, **facts, **{name: _number(found[name]) for name in METRICS}}
+
+
+def _levels(cell: Cell) -> Iterator[tuple[int, str]]:
+    """The levels that the cell judges, counted from the finest of the dataset."""
+    known = cell.evaluation.levels
+    yield from enumerate(cell.levels, start=len(known) - len(cell.levels))
 
 
 def _number(value: Any) -> float | None:

@@ -161,7 +161,7 @@ class _Sweep:
             self._listener.planned(ready, self._store.root)
             mirror = Mirror(plan, self._store, self._tracking_uri, self._compute.log_models)
             mirror.start()
-            weights = {c.pretraining.spec.config.weights: c.pretraining.weights for c in plan.cells}
+            weights = {p.spec.config.weights: p.weights for c in plan.cells for p in c.encoders}
             runtime = replace(runtime, datasets=datasets_of(plan, self._store), weights=weights)
             self._carry_out(ready, runtime, cluster)
             grace = _STOP_GRACE_S if runtime.stop_requested() else _MIRROR_GRACE_S

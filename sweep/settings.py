@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
 from data_ops.policies import Mode
 from data_ops.views import simclr_policy
-from ssl_core.config import TWO_VIEWS, USED_BY, PretrainConfig, default_config
-from ssl_core.finetune_config import FinetuneConfig, default_finetune
+from ssl_core.config import (
+    C_PATHS,
+    TWO_VIEWS,
+    USED_BY,
+    KnnConfig,
+    PretrainConfig,
+    ProbeConfig,
+    default_config,
+)
+from ssl_core.finetune_config import FinetuneConfig, default_finetune, reference_epochs
 from sweep.cells import LATER_SETTINGS, RECIPE
 from sweep.grid_model import EvaluateBlock, PretrainBlock
 from sweep.view_choice import ViewChoice
@@ -22,6 +31,7 @@ SETTINGS = (
     "precision",
     *(name for name in LATER_SETTINGS if name != "weights"),
 )
+DEFAULT_KNN = KnnConfig()
 VIEWS = ("strength", "blur", "view_mode", "views")
 
 
@@ -51,6 +61,11 @@ def configured(
     return config if config.optimizer == "lars" else replace(config, lars_form="official")
 
 
+def bounded_queue(config: PretrainConfig, images: int) -> PretrainConfig:
+    """A preset's queue that is longer than the images gives way to the default one, which ends with them."""
+    return replace(config, queue=0) if config.queue > images else config
+
+
 def view_fields(
     preset: PretrainConfig,
     view_mode: Mode = "exact",
@@ -74,8 +89,42 @@ def view_fields(
     return {"views": policies[0], "views2": policies[1] if len(policies) > 1 else None}
 
 
-def finetunings_of(block: EvaluateBlock, encoder: PretrainConfig) -> list[FinetuneConfig]:
-    """The recipes of the block for an encoder: the preset, or its schedule held to given steps or epochs."""
-    schedules: list[dict[str, Any]] = [{"steps": steps} for steps in block.finetune_steps]
-    schedules += [{"steps": 0, "epochs": epochs} for epochs in block.finetune_epochs]
-    return [default_finetune(encoder.encoder, encoder.image_size, **given) for given in schedules or [{}]]
+Recipe = ProbeConfig | KnnConfig | FinetuneConfig
+
+
+def recipes_of(block: EvaluateBlock, encoder: PretrainConfig, labels: int, available: int) -> list[Recipe]:
+    """What the block's protocols do with `labels` of the `available` labelled images, each with its own
+    settings only."""
+    recipes: list[Recipe] = []
+    for protocol in block.protocol:
+        match protocol:
+            case "linear":
+                recipes += [ProbeConfig(cs=C_PATHS[path]) for path in block.c_path]
+            case "knn":
+                ks, temperatures = block.knn_k or (DEFAULT_KNN.k,), block.knn_temperature
+                temperatures = temperatures or (DEFAULT_KNN.temperature,)
+                recipes += [KnnConfig(k=k, temperature=t) for k, t in product(ks, temperatures)]
+            case "fine-tune":
+                recipes += finetunings_of(block, encoder, labels, available)
+    return recipes
+
+
+def finetunings_of(
+    block: EvaluateBlock, encoder: PretrainConfig, labels: int, available: int
+) -> list[FinetuneConfig]:
+    """The recipes of the block for an encoder and `labels` of the `available` labelled images: the preset's
+    constant steps, the published epochs, or given steps or epochs. Those that come to the same are one."""
+    epochs = list(block.finetune_epochs)
+    if "reference" in block.finetune_schedule:
+        epochs.append(reference_epochs(labels, available, encoder.method == "random"))
+    given = [(steps, 0) for steps in block.finetune_steps] + [(0, count) for count in epochs]
+    if "constant-steps" in block.finetune_schedule or not given:
+        given.append((0, 0))
+    return [_finetuning(encoder.encoder, encoder.image_size, *schedule) for schedule in given]
+
+
+@lru_cache(maxsize=1024)
+def _finetuning(encoder: str, size: int, steps: int, epochs: int) -> FinetuneConfig:
+    """The preset where neither steps nor epochs are given."""
+    schedule = {"steps": steps, "epochs": epochs} if steps or epochs else {}
+    return default_finetune(encoder, size, **schedule)

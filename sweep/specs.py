@@ -6,20 +6,20 @@ its code changes the numbers it gives for an unchanged spec.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
 from data_ops.sources import Source
-from ssl_core.config import PretrainConfig, ProbeConfig
+from ssl_core.config import FEATURES, KnnConfig, PretrainConfig, ProbeConfig
 from ssl_core.finetune_config import FinetuneConfig
 
 Stage = Literal["prepare", "pretrain", "features", "probe", "finetune"]
 
 STAGES: tuple[Stage, ...] = ("prepare", "pretrain", "features", "probe", "finetune")
 VERSIONS: Mapping[Stage, int] = MappingProxyType(
-    {"prepare": 1, "pretrain": 1, "features": 1, "probe": 1, "finetune": 1}
+    {"prepare": 1, "pretrain": 1, "features": 1, "probe": 2, "finetune": 1}
 )
 ANSWERS: tuple[Stage, ...] = ("probe", "finetune")
 """The stages that answer cells: each leaves predictions of all test images."""
@@ -69,26 +69,32 @@ class PretrainSpec:
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Features of one split of one dataset, corrupted or clean, under the encoder of a pretrain stage."""
+    """Features of one split of one dataset, corrupted or clean, under the encoder of a pretrain stage: its
+    `representation` h, g(h) after the projection head, or a block's output."""
 
     encoder: str
     fingerprint: str
     split: Literal["train", "test"]
     corruption: str = "none"
     corruption_seed: int = 0
+    representation: str = FEATURES
 
 
 @dataclass(frozen=True)
 class ProbeSpec:
-    """One evaluation: `n_labels` training images drawn by `draw` and `seed`, tested on all test images."""
+    """One evaluation: `n_labels` training images drawn by `draw` and `seed`, tested on all test images.
 
-    train_features: str
-    test_features: str
+    `train_features` and `test_features` are feature stages, one each for every encoder whose features are
+    joined, usually one. `level` has the labels that are learnt, "" for the finest."""
+
+    train_features: tuple[str, ...]
+    test_features: tuple[str, ...]
     n_labels: int
     draw: Literal["uniform", "stratified"]
     seed: int
-    config: ProbeConfig
+    config: ProbeConfig | KnnConfig
     imbalance: float = 1.0
+    level: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,18 @@ class FinetuneSpec:
     imbalance: float = 1.0
     corruption: str = "none"
     corruption_seed: int = 0
+    level: str = ""
 
 
 Answer = ProbeSpec | FinetuneSpec
 Spec = PrepareSpec | PretrainSpec | FeatureSpec | ProbeSpec | FinetuneSpec
+
+
+def feature_specs(
+    encoders: Sequence[str], fingerprint: str, corruption: str, representation: str
+) -> tuple[list[FeatureSpec], list[FeatureSpec]]:
+    """What a probe reads of each encoder: features of the clean training images and of the test images."""
+    return (
+        [FeatureSpec(id, fingerprint, "train", representation=representation) for id in encoders],
+        [FeatureSpec(id, fingerprint, "test", corruption, representation=representation) for id in encoders],
+    )

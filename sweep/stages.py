@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,11 +21,13 @@ from data_ops.dataset import DatasetManifest
 from data_ops.errors import DataError
 from data_ops.pool import CorruptedImages, ImagePool
 from data_ops.prepare import prepare
-from ssl_core.config import TWO_VIEWS
-from sweep.answers import finetune, probe
+from ssl_core.config import FEATURES, HEAD_OUTPUT, TWO_VIEWS
+from sweep.answers import ProbeInputs, finetune, probe
 from sweep.backend import Outcome
+from sweep.card import encoder_facts
 from sweep.errors import first_line
 from sweep.files import whole
+from sweep.identity import full_form
 from sweep.inputs import open_dataset, training_images, watched_slice
 from sweep.manifest import Failure
 from sweep.nodes import Node
@@ -59,7 +61,7 @@ def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> 
         torch.set_num_threads(threads)
     store = runtime.open_store()
     outcomes: list[Outcome] = []
-    inputs: dict[str, Any] = {}
+    inputs = ProbeInputs(runtime, store)
     for node in nodes:
         if runtime.stop_requested():
             outcomes.append(Outcome(node.id, "interrupted"))
@@ -74,7 +76,7 @@ def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> 
     return outcomes
 
 
-def _perform(node: Node, runtime: Runtime, store: Store, inputs: dict[str, Any]) -> None:
+def _perform(node: Node, runtime: Runtime, store: Store, inputs: ProbeInputs) -> None:
     match node.spec:
         case PrepareSpec():
             prepare_dataset(node.id, node.spec, store)
@@ -83,7 +85,7 @@ def _perform(node: Node, runtime: Runtime, store: Store, inputs: dict[str, Any])
         case FeatureSpec():
             _extract(node, node.spec, runtime, store)
         case ProbeSpec():
-            probe(node, node.spec, runtime, store, inputs)
+            probe(node, node.spec, inputs, store)
 
 
 def prepare_dataset(
@@ -123,6 +125,7 @@ def _pretrain(
     runtime: Runtime, node: Node, spec: PretrainSpec, plan: TrainPlan, reporter: Reporter, threads: int
 ) -> None:
     from ssl_core.distributed import rank
+    from ssl_core.export import add_to_card
     from ssl_core.methods import method_class
     from ssl_core.trainer import Interrupted, TrainingImages, pretrain
 
@@ -160,7 +163,9 @@ def _pretrain(
             mode="in-process" if plan.in_process else "workers",
             backend=summary.backend,
         )
-        store.commit("pretrain", node.id, spec, node.upstream, asdict(summary), record)
+        outputs = asdict(summary)
+        add_to_card(folder, {"pretrain_id": node.id, **encoder_facts(full_form(spec), outputs)})
+        store.commit("pretrain", node.id, spec, node.upstream, outputs, record)
         for leftover in ("checkpoint", "checkpoint-next"):  # the optimiser's state has no reader any more
             shutil.rmtree(folder / leftover, ignore_errors=True)
 
@@ -189,6 +194,7 @@ def _device(runtime: Runtime) -> str:
 def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) -> None:
     """An encoder without a pretraining: random, having seen only the images' batch statistics, or given."""
     from ssl_core.checkpoint import export_encoder
+    from ssl_core.export import add_to_card
     from ssl_core.pretrained import load_weights
     from ssl_core.random_encoder import random_encoder
 
@@ -196,6 +202,8 @@ def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) 
     facts: dict[str, str] = {}
     if spec.config.method == "weights":
         path = runtime.weights.get(spec.config.weights) or spec.config.weights
+        if path.startswith("sha256:"):
+            raise DataError(f"the store has no encoder of the weights {path}; give their file in the grid")
         given = load_weights(replace(spec.config, weights=path))
         asked = spec.config.weights.removeprefix("sha256:")
         if asked != spec.config.weights and not given.sha256.startswith(asked):
@@ -203,19 +211,23 @@ def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) 
         encoder, facts = given.encoder, {"sha256": given.sha256, "trained_on": given.trained_on}
     else:
         encoder = random_encoder(spec.config, training_images(spec, runtime, store))
-    export_encoder(encoder, spec.config, store.path("pretrain", node.id), facts)
+    folder = store.path("pretrain", node.id)
+    export_encoder(encoder, spec.config, folder, facts)
+    add_to_card(folder, {"pretrain_id": node.id, **encoder_facts(full_form(spec), {})})
     store.commit("pretrain", node.id, spec, node.upstream, facts, run_record(started))
 
 
 def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> None:
-
-    from ssl_core.checkpoint import load_encoder
+    from ssl_core.checkpoint import load_encoder, load_head
     from ssl_core.features import extract_features
 
     started = time.time()
     data = open_dataset(runtime, store, spec.fingerprint)
     folder = store.path("features", node.id)
-    encoder = load_encoder(store.path("pretrain", spec.encoder))
+    trained = store.path("pretrain", spec.encoder)
+    encoder = load_encoder(trained)
+    head = load_head(trained) if spec.representation == HEAD_OUTPUT else None
+    layer = "" if spec.representation in (FEATURES, HEAD_OUTPUT) else spec.representation
     device = _device(runtime)
     with whole(folder / "x.npy") as partial:
         images = CorruptedImages(
@@ -224,7 +236,7 @@ def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> N
             parse_corruption(spec.corruption),
             spec.corruption_seed,
         )
-        shape = extract_features(encoder, images, partial, device=device)
+        shape = extract_features(encoder, images, partial, device=device, layer=layer, head=head)
     with whole(folder / "ids.npy") as partial, partial.open("wb") as file:
         np.save(file, data.ids(spec.split))
     store.commit(

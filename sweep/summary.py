@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 _SHOWN = ("method", "pretrain_domain", "images", "corruption", "encoder")
 # Epochs say what steps would, and steps follow the images.
 _SETTINGS = ("epochs", "batch", *(name for name in SETTING_COLUMNS if name != "steps"))
-_PROTOCOL = ("protocol", "finetune_steps", "finetune_epochs")
+_PROTOCOL = (
+    "protocol",
+    "finetune_steps",
+    "finetune_epochs",
+    "representation",
+    "train_level",
+    "fused_with",
+    "c_path",
+    "knn_k",
+    "knn_temperature",
+)
 
 
 @dataclass(frozen=True)

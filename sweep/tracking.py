@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ID_TAG = "ssl_sweep.id"
+MODEL_TAG = "ssl_sweep.model"
+"""On runs that have their encoder as a model: where it is among their artifacts."""
 _PAGE = 1000
 # MLflow's limits for one log_batch request.
 _PARAMS_AT_ONCE, _METRICS_AT_ONCE = 100, 1000
@@ -74,6 +76,11 @@ def local_uri(folder: Path) -> str:
     return f"sqlite:///{folder / 'mlflow.db'}"
 
 
+def model_of(id: str) -> str:
+    """What stands for the model of the run `id` where ids of runs are listed."""
+    return f"{id}/model"
+
+
 class Tracker:
     """An experiment on a tracking server (or in SQLite), opened for idempotent logging."""
 
@@ -81,41 +88,54 @@ class Tracker:
         """``artifacts``: where a new experiment keeps its files; None leaves that to the server."""
         self._client = _client(uri)
         self._experiment = _experiment(self._client, experiment, artifacts)
-        self._finished, self._half_written = self._look()
+        self._finished, self._half_written, self._models = self._look()
 
     def existing(self) -> frozenset[str]:
-        """Ids of every finished run of this experiment."""
-        return frozenset(self._finished)
+        """Ids of every finished run of this experiment, and `model_of` those with a model."""
+        return frozenset(self._finished) | {model_of(id) for id in self._models}
 
-    def _look(self) -> tuple[set[str], dict[str, str]]:
-        """Ids of finished runs, and id → run id of those that a kill left half written."""
-        finished: set[str] = set()
+    def _look(self) -> tuple[dict[str, str], dict[str, str], set[str]]:
+        """id → run id of finished runs and of those that a kill left half written; ids with a model."""
+        finished: dict[str, str] = {}
         half_written: dict[str, str] = {}
+        models: set[str] = set()
         token = None
         while True:
             page = self._client.search_runs([self._experiment], max_results=_PAGE, page_token=token)
             for run in page:
                 if (id := run.data.tags.get(ID_TAG)) is None:
                     continue
-                if run.info.status == "FINISHED":
-                    finished.add(id)
-                else:
-                    half_written[id] = run.info.run_id
+                runs = finished if run.info.status == "FINISHED" else half_written
+                runs[id] = run.info.run_id
+                if MODEL_TAG in run.data.tags:
+                    models.add(id)
             token = page.token
             if not token:
-                return finished, half_written
+                return finished, half_written, models
 
     def log(self, runs: Iterable[MirrorRun]) -> int:
-        """Write the runs that are not there yet; the number written."""
+        """Write the runs that are not there yet, and the models of those that lack theirs; the number
+        written."""
         written = 0
         for run in runs:
-            if run.id not in self._finished:
-                self._write(run)
-                self._finished.add(run.id)
-                written += 1
+            new = run.id not in self._finished
+            if new:
+                self._finished[run.id] = self._write(run)
+            elif run.encoder is not None and run.id not in self._models:
+                self._add_model(run, self._finished[run.id])
+                new = True
+            written += new
         return written
 
-    def _write(self, run: MirrorRun) -> None:
+    def _add_model(self, run: MirrorRun, run_id: str) -> None:
+        """The tag comes last: a model that a kill left half written is written again."""
+        assert run.encoder is not None
+        _log_model(self._client, run_id, run.encoder)
+        self._client.set_tag(run_id, MODEL_TAG, "model")
+        self._models.add(run.id)
+
+    def _write(self, run: MirrorRun) -> str:
+        """Gives the run's id in MLflow."""
         from mlflow.entities import Metric, Param, RunTag
 
         run_id = self._half_written.get(run.id) or self._new(run)
@@ -128,8 +148,9 @@ class Tracker:
         for path in run.artifacts:
             self._client.log_artifact(run_id, str(path))
         if run.encoder is not None:
-            _log_model(self._client, run_id, run.encoder)
+            self._add_model(run, run_id)
         self._client.set_terminated(run_id, "FINISHED", run.ended_ms)
+        return run_id
 
     def _new(self, run: MirrorRun) -> str:
         tags = {ID_TAG: run.id}

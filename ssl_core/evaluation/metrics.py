@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,18 +37,48 @@ def score(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer], n_clas
         )
     if y_true.min() < 0 or y_true.max() >= n_classes or top5.max() >= n_classes:
         raise ValueError(f"a label or prediction is outside 0 to {n_classes - 1}")
-    hits = top5 == y_true[:, None]
-    top1 = float(hits[:, 0].mean())
-    per_class = np.bincount(y_true, minlength=n_classes)
-    recalled = np.bincount(y_true[hits[:, 0]], minlength=n_classes)
-    present = per_class > 0
+    right = top5 == y_true[:, None]
+    top1 = float(right[:, 0].mean())
+    counts = per_class(y_true, top5, n_classes)
+    present = counts.n_test > 0
     return Metrics(
         top1=top1,
         top1_std_err=math.sqrt(top1 * (1 - top1) / len(y_true)),
-        top5=float(hits.any(axis=1).mean()),
-        balanced_accuracy=float((recalled[present] / per_class[present]).mean()),
+        top5=float(right.any(axis=1).mean()),
+        balanced_accuracy=float((counts.correct[present] / counts.n_test[present]).mean()),
         n_test=len(y_true),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerClass:
+    """(n_classes,) each: test images of the class, and how many of them are predicted as it."""
+
+    n_test: Ints
+    correct: Ints
+
+
+def per_class(
+    y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer], n_classes: int
+) -> PerClass:
+    """Counts of labels (n,) and first ranks of predictions (n, 5), by the true class."""
+    right = top5[:, 0] == y_true
+    return PerClass(
+        n_test=np.bincount(y_true, minlength=n_classes),
+        correct=np.bincount(y_true[right], minlength=n_classes),
+    )
+
+
+def hits(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer]) -> bytes:
+    """A bit per test image, in order: whether its first rank is right. ⌈n / 8⌉ bytes, zeros at the end."""
+    return np.packbits(top5[:, 0] == y_true).tobytes()
+
+
+def unpack_hits(packed: bytes, n_test: int) -> npt.NDArray[np.bool_]:
+    """(n_test,) of what `hits` packed. ValueError where it holds another number of images."""
+    if len(packed) != -(-n_test // 8):
+        raise ValueError(f"hits of {len(packed)} bytes are not those of {n_test} test images")
+    return np.unpackbits(np.frombuffer(packed, np.uint8), count=n_test).astype(bool)
 
 
 def rank_classes(scores: npt.NDArray[np.floating], classes: npt.NDArray[np.integer]) -> Ints:
@@ -74,3 +105,54 @@ def map_up(predictions: npt.NDArray[np.integer], parents: npt.NDArray[np.integer
     kept = np.where(repeated, -1, mapped)
     order = np.argsort(kept < 0, axis=1, kind="stable")
     return np.take_along_axis(kept, order, axis=1).astype(np.int64)
+
+
+def level_predictions(
+    top5: npt.NDArray[np.integer], *, trained: int, parents: Sequence[npt.NDArray[np.integer]]
+) -> tuple[Ints, ...]:
+    """Predictions (n, 5) of a classifier trained on the labels of level `trained` (0 is the finest), at that
+    level and every coarser one.
+
+    `parents` has for each level but the finest the coarse class of each finest class, (n finest,). ValueError
+    where a class of the trained level lies in two classes of a coarser one.
+    """
+    if not 0 <= trained <= len(parents):
+        raise ValueError(f"trained is {trained}; there are levels 0 to {len(parents)}")
+    found = [np.asarray(top5, dtype=np.int64)]
+    for level in range(trained, len(parents)):
+        above = np.asarray(parents[level])
+        found.append(map_up(top5, above if trained == 0 else _between(parents, trained, level + 1)))
+    return tuple(found)
+
+
+def _between(parents: Sequence[npt.NDArray[np.integer]], fine: int, coarse: int) -> Ints:
+    """The class at level `coarse` of each class at level `fine`, neither of them the finest."""
+    of_fine, of_coarse = np.asarray(parents[fine - 1]), np.asarray(parents[coarse - 1])
+    above = np.full(of_fine.max() + 1, -1, dtype=np.int64)
+    above[of_fine] = of_coarse
+    split = np.flatnonzero(above[of_fine] != of_coarse)
+    if len(split):
+        raise ValueError(
+            f"class {of_fine[split[0]]} of level {fine} lies in two classes of level {coarse}, "
+            f"{of_coarse[split[0]]} and {above[of_fine[split[0]]]}; predictions cannot be mapped up"
+        )
+    return above
+
+
+def level_scores(
+    top5: npt.NDArray[np.integer],
+    *,
+    trained: int,
+    labels: Sequence[npt.NDArray[np.integer]],
+    parents: Sequence[npt.NDArray[np.integer]],
+    n_classes: Sequence[int],
+) -> tuple[Metrics, ...]:
+    """Scores at the level a classifier was trained on and every coarser one: see `level_predictions`.
+
+    `labels` (n_test,) and `n_classes` are those of every level, from the finest.
+    """
+    levels = level_predictions(top5, trained=trained, parents=parents)
+    return tuple(
+        score(np.asarray(labels[level]), ranked, n_classes[level])
+        for level, ranked in enumerate(levels, start=trained)
+    )

@@ -65,9 +65,8 @@ class MoCo(Method):
 
 
 def queue_length(config: PretrainConfig, n_images: int) -> int:
-    """`config.queue`, or 65,536 and at most the training images, rounded down to whole batches. A longer
+    """`config.queue` or 65,536, and at most the training images, rounded down to whole batches. A longer
     queue would hold several old keys of every image, the query's own among them."""
-    if config.queue:
-        return config.queue
-    longest = min(QUEUE, n_images) if n_images else QUEUE
+    longest = config.queue or QUEUE
+    longest = min(longest, n_images) if n_images else longest
     return max(1, longest // config.batch) * config.batch

@@ -10,8 +10,9 @@ from sklearn.preprocessing import StandardScaler
 
 from ssl_core.config import ProbeConfig
 from ssl_core.evaluation.folds import group_folds
-from ssl_core.evaluation.linear import FIXED_C, choose_c, fit_linear_probe
+from ssl_core.evaluation.linear import fit_linear_probe
 from ssl_core.evaluation.metrics import map_up, score
+from ssl_core.evaluation.strength import FIXED_C, choose_c
 
 CONFIG = ProbeConfig()
 CLASSES, DIM = 7, 12

@@ -6,57 +6,27 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from finetune_case import (
+    CLASSES,
+    SIZE,
+    TEST_IMAGES,
+    budget_of,
+    config_of,
+    fit,
+    logits_of,
+    random_start,
+    same,
+    top1,
+)
 from torch import nn
 
 from data_ops.hashing import hash64
 from data_ops.policies import named_policy
 from ssl_core import finetune as module
 from ssl_core.encoders import build_encoder, torch_seed
-from ssl_core.evaluation.metrics import score
-from ssl_core.finetune import (
-    FinetuneFit,
-    LabelBudget,
-    Supervision,
-    finetune,
-    scratch_encoder,
-    split_budget,
-)
+from ssl_core.finetune import FinetuneFit, Supervision, finetune, split_budget
 from ssl_core.finetune_config import FinetuneConfig, default_finetune, reference_epochs
 from ssl_core.trainer import DivergedError, Interrupted
-
-SIZE, CLASSES = 16, 4
-
-
-def images_of(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Each class its own coarse pattern under noise."""
-    patterns = np.random.default_rng(99).integers(0, 256, (CLASSES, 4, 4, 3))
-    noise = np.random.default_rng(seed).integers(0, 256, (len(labels), 4, 4, 3))
-    mixed = (patterns[labels] * 0.6 + noise * 0.4).astype(np.uint8)
-    return mixed.repeat(SIZE // 4, axis=1).repeat(SIZE // 4, axis=2)
-
-
-def budget_of(n: int, classes=range(CLASSES), seed: int = 0) -> LabelBudget:
-    labels = np.resize(np.array(list(classes), dtype=np.int64), n)
-    return LabelBudget(images=images_of(labels, seed), keys=hash64(seed, np.arange(n)), labels=labels)
-
-
-TEST_LABELS = np.arange(80) % CLASSES
-TEST_IMAGES = images_of(TEST_LABELS, 7)
-
-
-def config_of(**overrides) -> FinetuneConfig:
-    return default_finetune("resnet-demo", SIZE, **{"steps": 20, "batch": 24, **overrides})
-
-
-def fit(budget: LabelBudget, test_images=TEST_IMAGES, **overrides) -> FinetuneFit:
-    options = {"seed": 0, "config": config_of(), "encoder": scratch_encoder("resnet-demo", SIZE, 0)}
-    options |= overrides
-    encoder = options.pop("encoder")
-    return finetune(encoder, budget, test_images, n_classes=CLASSES, **options)
-
-
-def top1(found: FinetuneFit) -> float:
-    return score(TEST_LABELS, found.top5, CLASSES).top1
 
 
 @pytest.fixture(scope="module")
@@ -75,18 +45,6 @@ def test_it_learns():
     assert found.held_out[config_of().learning_rates.index(found.learning_rate)] == max(found.held_out)
 
 
-def same(a: FinetuneFit, b: FinetuneFit) -> bool:
-    return np.array_equal(a.top5, b.top5) and a.held_out == b.held_out and a.learning_rate == b.learning_rate
-
-
-def logits_of(budget, monkeypatch, **overrides) -> np.ndarray:
-    kept = []
-    rank = module.rank_classes
-    monkeypatch.setattr(module, "rank_classes", lambda s, classes: (kept.append(s), rank(s, classes))[1])
-    fit(budget, **overrides)
-    return kept[0]
-
-
 def test_same_seed_same_logits_bit_for_bit(monkeypatch):
     fixed = budget_of(6)  # too few to choose: one fit
     state = torch.random.get_rng_state()
@@ -103,7 +61,7 @@ def test_the_choice_follows_the_seed(usual):
 
 
 def test_the_encoder_that_is_given_stays_as_it_is():
-    encoder = scratch_encoder("resnet-demo", SIZE, 0).eval()
+    encoder = random_start(0).eval()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     fit(budget_of(6), encoder=encoder)
     assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items()) and not encoder.training
@@ -148,16 +106,16 @@ def test_pretrained_and_scratch_share_the_recipe(monkeypatch):
     seen = []
     usual_fit = module._Fits.fit
 
-    def spy(self, members, rate):
+    def spy(self, name, members, rate):
         seen[-1].append((members.tolist(), rate, self._config.total_steps(len(members))))
-        return usual_fit(self, members, rate)
+        return usual_fit(self, name, members, rate)
 
     monkeypatch.setattr(module._Fits, "fit", spy)
-    pretrained = scratch_encoder("resnet-demo", SIZE, 0)
+    pretrained = random_start(0)
     with torch.no_grad():
         for p in pretrained.parameters():
             p.mul_(0.9)
-    for encoder in (scratch_encoder("resnet-demo", SIZE, 1), pretrained):
+    for encoder in (random_start(1), pretrained):
         seen.append([])
         fit(budget_of(16), encoder=encoder, config=config_of(steps=2))
     assert seen[0][:-1] == seen[1][:-1] and len(seen[0]) == 3 * 3 + 1
@@ -206,9 +164,9 @@ def test_a_rate_that_diverges_loses_only_itself():
 def test_the_next_best_rate_takes_over_in_the_final_fit(monkeypatch, usual):
     usual_fit = module._Fits.fit
 
-    def failing(self, members, rate):
+    def failing(self, name, members, rate):
         whole = len(members) == len(self._budget.labels)
-        return None if whole and rate == usual.learning_rate else usual_fit(self, members, rate)
+        return None if whole and rate == usual.learning_rate else usual_fit(self, name, members, rate)
 
     monkeypatch.setattr(module._Fits, "fit", failing)
     found = fit(budget_of(48))
@@ -273,7 +231,9 @@ def test_presets():
     large = default_finetune("resnet50", 224)
     assert (large.steps, large.batch, large.learning_rates[1]) == (20_000, 256, 0.05)
     assert large.views == named_policy("supervised", 224)[0]
-    assert (reference_epochs(12_811, 1_281_167), reference_epochs(128_116, 1_281_167)) == (60, 30)
+    assert (large.precision, default_finetune("resnet-demo", 32).precision) == ("bfloat16", "float32")
+    shares = [reference_epochs(n, 1_281_167) for n in (12_811, 128_116, 1_281_167)]
+    assert shares == [60, 30, 30] and reference_epochs(12_811, 1_281_167, from_scratch=True) == 90
     assert {f.name for f in fields(FinetuneConfig)} >= {"steps", "epochs", "learning_rates"}
 
 

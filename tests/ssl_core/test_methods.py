@@ -95,6 +95,7 @@ def test_moco_queue_lengths():
     assert length(1_281_167) == 65_536 == length(0)
     assert length(50_000) == 195 * 256
     assert length(50_000, batch=100) == 50_000 and length(50_000, queue=1024) == 1024
+    assert length(1000, queue=4096) == 768, "never longer than the images"
     with pytest.raises(ValueError, match=r"queue is 100; use a multiple of batch \(256\)"):
         length(50_000, queue=100)
 

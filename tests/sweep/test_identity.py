@@ -40,8 +40,10 @@ def reference() -> dict[str, str]:
         ids[f"{name}"] = encoder = stage_id("pretrain", PretrainSpec(CONFIG, parts))
         ids[f"{name} train"] = train = stage_id("features", FeatureSpec(encoder, "fingerprint-b", "train"))
         ids[f"{name} test"] = test = stage_id("features", FeatureSpec(encoder, "fingerprint-b", "test"))
-        ids[f"{name} 50"] = stage_id("probe", ProbeSpec(train, test, 50, "uniform", 0, ProbeConfig()))
-        ids[f"{name} 500"] = stage_id("probe", ProbeSpec(train, test, 500, "stratified", 2, ProbeConfig()))
+        ids[f"{name} 50"] = stage_id("probe", ProbeSpec((train,), (test,), 50, "uniform", 0, ProbeConfig()))
+        ids[f"{name} 500"] = stage_id(
+            "probe", ProbeSpec((train,), (test,), 500, "stratified", 2, ProbeConfig())
+        )
     damaged = PretrainSpec(CONFIG, (PoolPart("fingerprint-a", 2000),), "jpeg-10")
     ids["damaged"] = stage_id("pretrain", damaged)
     ids["prepare"] = stage_id("prepare", PrepareSpec(SyntheticSource("objects"), 32, "signature"))
@@ -52,13 +54,13 @@ FROZEN = {
     "alone": "f85bd8f418",
     "alone train": "3bb7f7c850",
     "alone test": "7ec29d3811",
-    "alone 50": "162ba53070",
-    "alone 500": "c8cd239d29",
+    "alone 50": "16c2559cb2",
+    "alone 500": "2c7969278a",
     "pool": "d0dc146fb5",
     "pool train": "6c0e697263",
     "pool test": "b561d1527e",
-    "pool 50": "da20e5e168",
-    "pool 500": "2cf9f51b5d",
+    "pool 50": "b2808d893b",
+    "pool 500": "92aeb15e2a",
     "damaged": "596079f4c0",
     "prepare": "ea281ae927",
 }

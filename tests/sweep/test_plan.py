@@ -51,7 +51,7 @@ def test_nodes_come_after_what_they_need(sweeps: Any) -> None:
             case FeatureSpec():
                 assert node.spec.encoder in node.upstream
             case ProbeSpec():
-                assert node.upstream == (node.spec.train_features, node.spec.test_features)
+                assert node.upstream == (*node.spec.train_features, *node.spec.test_features)
         seen.add(node.id)
 
 

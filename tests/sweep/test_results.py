@@ -120,7 +120,7 @@ def test_unfinished_cells_have_a_status_instead_of_numbers(sweeps: Any) -> None:
     sweeps.store.fail("probe", probe.id, Failure(kind="data", message="no"))
     others = [n for n in plan.to_run if n.stage == "pretrain" and n.id != failed.id]
     done = next(n for n in plan.to_run if n.stage == "features" and n.spec.encoder == others[-1].id)
-    finished = next(c for c in plan.cells if done.id in (c.probe.train_features, c.probe.test_features))
+    finished = next(c for c in plan.cells if done.id in (*c.probe.train_features, *c.probe.test_features))
     sweeps.finish([plan.by_id[finished.probe_id]])
     now = results(sweeps.plan(), sweeps.store).to_pylist()
     by_status = {

@@ -46,6 +46,7 @@ def test_a_stage_is_finished_by_its_manifest_alone(tmp_path: Path) -> None:
         "split": "train",
         "corruption": "none",
         "corruption_seed": 0,
+        "representation": "h",
     }
     assert (manifest.version, manifest.upstream, manifest.outputs) == (1, ("encoder001",), {"shape": [2, 3]})
     assert (manifest.run.device, manifest.run.mode) == ("gpu", "workers")

@@ -1,0 +1,101 @@
+"""The strength of a linear probe, chosen inside the label budget."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from ssl_core.config import ProbeConfig
+from ssl_core.evaluation.folds import group_folds, stratified_folds
+from ssl_core.evaluation.fusion import Floats, Ints, read
+from ssl_core.evaluation.logistic import LogisticFit, linear_scores, standardised_in_single
+
+FIXED_C = 1.0
+"""The strength where the budget is too small to choose one: see `choose_c`."""
+FALLS = 2
+"""After so many strengths in a row that are clearly worse than the best, larger ones are not tried."""
+
+
+def choose_c(
+    x: Floats,
+    y: npt.NDArray[np.integer],
+    *,
+    seed: int,
+    config: ProbeConfig,
+    groups: Ints | None = None,
+    device: str = "cpu",
+) -> tuple[float, bool]:
+    """The C of `config.cs` with the most correct predictions over stratified folds of x (n, d) and y (n,),
+    the smallest one among equals, and whether all fits it was chosen by converged.
+
+    FIXED_C below 3 labels a fold, 2 labels a class on average or one group a fold: folds would be too
+    small to choose by. Rows of one group (a patient, a scene; -1 is none) are always in one fold.
+
+    From the smallest C upwards; each fit starts from the one of the C before. Once FALLS in a row are
+    more than a standard error below the best so far the rest is left out: accuracy rises and falls once
+    along C, and the last fits are the longest. The fits are float32: they only choose.
+    """
+    fold = _folds(y, seed, config, groups)
+    if fold is None:
+        return FIXED_C, True
+    parts = [_Fold(x, y, fold == k, config, device) for k in range(config.folds)]
+    best_c, best_hits, falls = config.cs[0], -1, 0
+    for c in config.cs:
+        hits = sum([part.hits(c) for part in parts])
+        if hits > best_hits:
+            best_c, best_hits = c, hits
+        falls = falls + 1 if hits < best_hits - _standard_error(best_hits, len(y)) else 0
+        if falls == FALLS:
+            break
+    return best_c, all(part.converged for part in parts)
+
+
+def _folds(y: npt.NDArray[np.integer], seed: int, config: ProbeConfig, groups: Ints | None) -> Ints | None:
+    """Fold of each row, or None where there is too little to divide."""
+    if len(y) < max(3 * config.folds, 2 * len(np.unique(y))):
+        return None
+    if groups is None:
+        return stratified_folds(y, seed, config.folds)
+    rows = np.arange(len(groups))
+    groups = np.where(groups < 0, groups.max() + 1 + rows, groups)  # without a group: one of its own
+    if len(np.unique(groups)) < config.folds:
+        return None
+    return group_folds(y, groups, seed, config.folds)
+
+
+def _standard_error(hits: int, n: int) -> float:
+    """Of a number of correct predictions among n."""
+    return math.sqrt(hits * (1 - hits / n))
+
+
+class _Fold:
+    """What is fitted without one fold and judged on it."""
+
+    def __init__(
+        self,
+        x: Floats,
+        y: npt.NDArray[np.integer],
+        held_out: npt.NDArray[np.bool_],
+        config: ProbeConfig,
+        device: str,
+    ) -> None:
+        self.converged = True
+        self._x, self._y, self._held_out = x, y, np.flatnonzero(held_out)
+        train = np.flatnonzero(~held_out)
+        self._fit: LogisticFit | None = None
+        self._only = y[train[0]]
+        if (y[train] != self._only).any():
+            matrix = standardised_in_single(x, train)
+            self._fit = LogisticFit(matrix, y[train], config, warm=True, device=device)
+
+    def hits(self, c: float) -> int:
+        """How many of the held-out rows are predicted correctly."""
+        y = self._y[self._held_out]
+        if self._fit is None:
+            return int((y == self._only).sum())
+        self.converged &= self._fit.fit(c)
+        weights = self._fit.weights()
+        best = [linear_scores(part, weights).argmax(axis=1) for _, part in read(self._x, self._held_out)]
+        return int((self._fit.classes[np.concatenate(best)] == y).sum())
