@@ -119,12 +119,18 @@ def finest(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["level_index"] == 0]
 
 
-def usual(frame: pd.DataFrame, protocol: str | None = "linear", *, fused: bool = False) -> pd.DataFrame:
+def usual(
+    frame: pd.DataFrame,
+    protocol: str | None = "linear",
+    *,
+    representation: str | None = "h",
+    fused: bool = False,
+) -> pd.DataFrame:
     """Rows under the usual conditions: one encoder's features h (or only fused ones), clean test images,
     classifier trained on the finest labels, even label budgets; uniformly drawn ones and the default path
-    of C where a dataset has those. `protocol` None takes every protocol."""
+    of C where a dataset has those. None takes every protocol or representation."""
     rows = frame[
-        (frame["representation"] == "h")
+        (frame["representation"].isin([representation]) | (representation is None))
         & (frame["eval_corruption"] == "none")
         & (frame["label_imbalance"] == 1)
         & ((frame["fused_with"] != "") == fused)
@@ -138,3 +144,27 @@ def usual(frame: pd.DataFrame, protocol: str | None = "linear", *, fused: bool =
         there = (rows[name] == value).groupby(group).transform("any")
         rows = rows[(rows[name] == value) | ~there]
     return rows
+
+
+def plain(frame: pd.DataFrame, *, damaged: bool = False, tailed: bool = False) -> pd.DataFrame:
+    """Rows of encoders made of images that are not corrupted (or may be, `damaged`) and drawn without a long
+    tail (or maybe with, `tailed`), uniformly; untrained encoders too."""
+    rows = frame[frame["subset_draw"].isna() | (frame["subset_draw"] == "uniform")] if not tailed else frame
+    if not damaged:
+        rows = rows[rows["corruption"].isin(("none", ""))]
+    return rows if tailed else rows[rows["imbalance"].isna() | (rows["imbalance"] == 1)]
+
+
+def self_supervised(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of encoders trained without labels."""
+    return frame[frame["method"].isin(SSL_METHODS)]
+
+
+def in_domain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows judged on the dataset that the encoder was pretrained on."""
+    return frame[frame["pretrain_domain"] == frame["eval_domain"]]
+
+
+def scratch(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of training from scratch with labels."""
+    return frame[(frame["method"] == "random") & (frame["protocol"] == "fine-tune")]

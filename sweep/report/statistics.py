@@ -18,15 +18,16 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sweep.report.frame import SEEDS
+
 Verdict = Literal["holds", "does not hold", "not enough evidence"]
 Floats = npt.NDArray[np.float64]
-_Sides = list[tuple[float, pd.DataFrame]]
 _NORMAL = 1.959964
 MARGIN = 0.015
 """Differences within ± this are "no difference": 1.5 points."""
@@ -63,15 +64,13 @@ def paired_difference(a: pd.DataFrame, b: pd.DataFrame, metric: str = "top1") ->
 def contrast(terms: Sequence[tuple[float, pd.DataFrame]], metric: str = "top1") -> Estimate | None:
     """The weighted sum of several answers, seed by seed, over the pretraining seeds that all of them have;
     within a seed over the subset and budget seeds that all have, where there are such. None where nothing
-    pairs. The images' part needs `hits` and is that of top-1; for other metrics and without hits the interval
-    has the seeds' part alone."""
-    sides = [(weight, rows[rows[metric].notna()]) for weight, rows in terms]
-    sides = _paired(sides)
+    pairs. The images' part is that of top-1, of other metrics the interval has the seeds' part alone; without
+    `hits` it is the binomial one, without pairing."""
+    sides = _paired([_Side.of(weight, rows, metric) for weight, rows in terms])
     if not sides:
         return None
-    by_seed = [weight * rows.groupby("pretrain_seed")[metric].mean() for weight, rows in sides]
-    values = np.sum([values.to_numpy(np.float64) for values in by_seed], axis=0)  # (seeds,)
-    images = _images_variance(sides, len(values)) if metric == "top1" and len(values) > 1 else 0.0
+    values = np.sum([side.weight * side.means() for side in sides], axis=0)  # (seeds,)
+    images = _images_variance(sides) if metric == "top1" and len(values) > 1 else 0.0
     return interval(values, images)
 
 
@@ -80,14 +79,8 @@ def estimates(rows: pd.DataFrame, by: Sequence[str], metric: str = "top1") -> pd
     mean, low, high (NaN with fewer than two seeds) and n, in the order of the groups' first rows."""
     rows = rows[rows[metric].notna()]
     found = []
-    for _, group in rows.groupby(list(by), dropna=False, sort=False):
-        values = group[metric].to_numpy(np.float64)
-        seeds, place, runs = np.unique(group["pretrain_seed"], return_inverse=True, return_counts=True)
-        means = np.bincount(place, values) / runs
-        images = 0.0
-        if metric == "top1" and len(seeds) > 1:
-            images = _images_variance([(1.0, group)], len(seeds))
-        one = interval(means, images)
+    for _, group in rows.groupby(list(by), dropna=False, sort=False)[[*by, *_Side.COLUMNS, metric]]:
+        one = estimate(group, metric)
         found.append((*group.iloc[0][list(by)], one.mean, one.low, one.high, one.n))
     names = [*by, "mean", "low", "high", "n"]
     return pd.DataFrame(found, columns=names).astype({"mean": float, "low": float, "high": float, "n": int})
@@ -102,32 +95,76 @@ def interval(values: Floats, images: float = 0.0) -> Estimate:
     return Estimate(mean, mean - half, mean + half, n)
 
 
-def _paired(sides: _Sides) -> _Sides:
-    """The rows of the seeds that every side has, in the order of the seeds; [] where there are none."""
-    common = set.intersection(*(set(rows["pretrain_seed"]) for _, rows in sides))
+@dataclass(frozen=True)
+class _Side:
+    """The finished runs of one answer, as arrays (runs,); pandas would take most of the time."""
+
+    COLUMNS: ClassVar = (*SEEDS, "eval_domain", "top1_std_err", "n_test", "hits")
+
+    weight: float
+    domain: str
+    runs: list[tuple[int, int, int]]
+    values: Floats
+    errors: Floats
+    n_test: Floats
+    hits: npt.NDArray[np.object_]
+
+    @classmethod
+    def of(cls, weight: float, rows: pd.DataFrame, metric: str) -> _Side:
+        values = rows[metric].to_numpy(np.float64)
+        done = ~np.isnan(values)
+        columns = {name: rows[name].to_numpy()[done] for name in cls.COLUMNS}
+        runs = list(zip(*(columns[name].tolist() for name in SEEDS), strict=True))
+        domain = str(columns["eval_domain"][0]) if runs else ""
+        errors, n_test = (columns[name].astype(np.float64) for name in ("top1_std_err", "n_test"))
+        return cls(weight, domain, runs, values[done], errors, n_test, columns["hits"])
+
+    def only(self, kept: Sequence[int]) -> _Side:
+        """Those runs alone."""
+        at = list(kept)
+        runs = [self.runs[i] for i in at]
+        return _Side(
+            self.weight, self.domain, runs, self.values[at], self.errors[at], self.n_test[at], self.hits[at]
+        )
+
+    def shares(self) -> Floats:
+        """(seeds, runs): the weight of each run in the mean of its seed; seeds ascending."""
+        seeds = sorted({seed for seed, _, _ in self.runs})
+        owns = np.array([[seed == run[0] for run in self.runs] for seed in seeds], dtype=np.float64)
+        return np.asarray(owns / owns.sum(axis=1, keepdims=True))
+
+    def means(self) -> Floats:
+        return np.asarray(self.shares() @ self.values)
+
+
+def _paired(sides: list[_Side]) -> list[_Side]:
+    """The runs of the seeds that every side has; [] where there are none."""
+    common = set.intersection(*({run[0] for run in side.runs} for side in sides))
     if not common:
         return []
-    for names in (["pretrain_seed", "subset_seed", "probe_seed"], ["pretrain_seed", "probe_seed"]):
-        keys = [pd.MultiIndex.from_frame(rows[names]) for _, rows in sides]
-        shared = functools.reduce(pd.MultiIndex.intersection, keys)
-        if set(shared.get_level_values(0)) == common:
-            chosen = [key.isin(shared) for key in keys]
-            return [(weight, rows[mask]) for (weight, rows), mask in zip(sides, chosen, strict=True)]
-    return [(weight, rows[rows["pretrain_seed"].isin(common)]) for weight, rows in sides]
+    # pretraining, subset and budget seed; else pretraining and budget seed; else pretraining seed alone
+    for parts in ((0, 1, 2), (0, 2), (0,)):
+        keys = [[tuple(run[i] for i in parts) for run in side.runs] for side in sides]
+        shared = set.intersection(*map(set, keys))
+        if {key[0] for key in shared} == common:
+            break
+    return [
+        side.only([i for i, key in enumerate(of_side) if key in shared])
+        for side, of_side in zip(sides, keys, strict=True)
+    ]
 
 
-def _images_variance(sides: _Sides, n: int) -> float:
+def _images_variance(sides: list[_Side]) -> float:
     """Variance of the mean that is due to the test images: of different datasets added up; where hits are
     missing the binomial one, as if no two sides had been tested on the same images (that is too wide)."""
     total = 0.0
-    for domain in dict.fromkeys(rows["eval_domain"].iloc[0] for _, rows in sides):
-        here = [(weight, rows) for weight, rows in sides if rows["eval_domain"].iloc[0] == domain]
-        hits = _hits(here, n)
+    for domain in dict.fromkeys(side.domain for side in sides):
+        here = [side for side in sides if side.domain == domain]
+        hits = _hits(here)
         if hits is not None:
             total += images_variance(hits)
         else:
-            errors = (weight**2 * (rows["top1_std_err"] ** 2).mean() for weight, rows in here)
-            total += float(np.nansum(list(errors)))
+            total += float(np.nansum([side.weight**2 * float(np.mean(side.errors**2)) for side in here]))
     return total
 
 
@@ -143,23 +180,21 @@ def images_variance(hits: Floats) -> float:
     return max(0.0, (between / (m - 1) - chance / n) / m)
 
 
-def _hits(sides: _Sides, n: int) -> Floats | None:
-    """The weighted sum of the sides' hits (n seeds, images); None where some are missing or of another test
+def _hits(sides: list[_Side]) -> Floats | None:
+    """The weighted sum of the sides' hits (seeds, images); None where some are missing or of another test
     set."""
-    counts = {int(count) for _, rows in sides for count in rows["n_test"].unique()}
-    if len(counts) != 1 or any(rows["hits"].isna().any() for _, rows in sides):
+    counts = set(np.concatenate([side.n_test for side in sides]).tolist())
+    if len(counts) != 1 or not math.isfinite(first := next(iter(counts))) or first < 2:
         return None
-    (m,) = counts
-    total = np.zeros((n, m))
-    for weight, rows in sides:
-        packed = [np.frombuffer(hits, np.uint8) for hits in rows["hits"]]
-        if m < 2 or any(len(one) != (m + 7) // 8 for one in packed):
+    m = int(first)
+    total: Floats | None = None
+    for side in sides:
+        if not all(isinstance(one, bytes) and len(one) == (m + 7) // 8 for one in side.hits):
             return None
-        bits = np.unpackbits(np.stack(packed), axis=1, count=m)
-        seed, runs = np.unique(rows["pretrain_seed"], return_inverse=True, return_counts=True)[1:]
-        share = np.zeros((n, len(rows)), np.float32)
-        share[seed, np.arange(len(rows))] = weight / runs[seed]
-        total += share @ bits.astype(np.float32)
+        packed = np.stack([np.frombuffer(one, np.uint8) for one in side.hits])
+        bits = np.unpackbits(packed, axis=1, count=m).astype(np.float32)
+        part = (side.weight * side.shares()).astype(np.float32) @ bits
+        total = part.astype(np.float64) if total is None else total + part
     return total
 
 
