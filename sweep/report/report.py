@@ -93,16 +93,15 @@ def overview(frame: pd.DataFrame) -> pd.DataFrame:
 def _write_figure(figure: Figure, folder: Path) -> Picture:
     with matplotlib.rc_context(style.rc()):
         wide, narrow = figure.draw(WIDE), figure.draw(NARROW)
-    label = f"{figure.title}. {figure.caption}"
-    (folder / f"{figure.name}.svg").write_text(style.svg(wide, figure.name, alone=True, label=label), encoding="utf-8")
+    picture = Picture(
+        figure,
+        style.svg(wide, f"{figure.name}-w", figure.title),
+        style.svg(narrow, f"{figure.name}-n", figure.title),
+    )
+    (folder / f"{figure.name}.svg").write_text(style.alone(picture.wide, figure.caption), encoding="utf-8")
     (folder / f"{figure.name}.png").write_bytes(style.png(wide))
     figure.data.to_csv(folder / f"{figure.name}.csv", index=False)
-    title = figure.title
-    return Picture(
-        figure,
-        style.svg(wide, f"{figure.name}-w", alone=False, label=title),
-        style.svg(narrow, f"{figure.name}-n", alone=False, label=title),
-    )
+    return picture
 
 
 def _page(frame: pd.DataFrame, title: str) -> Page:

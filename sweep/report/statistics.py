@@ -79,7 +79,9 @@ def estimates(rows: pd.DataFrame, by: Sequence[str], metric: str = "top1") -> pd
     mean, low, high (NaN with fewer than two seeds) and n, in the order of the groups' first rows."""
     rows = rows[rows[metric].notna()]
     found = []
-    for _, group in rows.groupby(list(by), dropna=False, sort=False)[[*by, *_Side.COLUMNS, metric]]:
+    for _, group in rows.groupby(list(by), dropna=False, sort=False)[
+        list(dict.fromkeys([*by, *_Side.COLUMNS, metric]))
+    ]:
         one = estimate(group, metric)
         found.append((*group.iloc[0][list(by)], one.mean, one.low, one.high, one.n))
     names = [*by, "mean", "low", "high", "n"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -157,34 +158,37 @@ def log_counts(axis: Axes, values: list[float], label: str) -> None:
     axis.set_xlabel(label)
 
 
-def svg(canvas: Canvas, name: str, *, alone: bool, label: str = "") -> str:
-    """The figure as SVG text whose colours are CSS variables.
+def svg(canvas: Canvas, name: str, label: str) -> str:
+    """The figure as SVG for inlining, its colours CSS variables of the page; its layout is settled by this.
 
     Args:
         name: makes the ids in it unique in a page.
-        alone: for a file of its own, with the variables and both themes inside; else for inlining.
         label: what a screen reader says.
     """
     import matplotlib
 
     stream = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context({**_RC, "svg.hashsalt": name}):
-        canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        canvas.savefig(stream, format="svg", metadata=nothing)
+    canvas.set_layout_engine("none")  # the PNG is to look the same, and need not work it out again
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
-    text = _unique_ids(text, name)
-    text = re.sub(r' style="[^"]*"', _themed, text)
-    text = re.sub(r"<svg ([^>]*?)>", lambda found: _head(found.group(1), label), text, count=1)
-    if not alone:
-        return text.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1)
+    text = re.sub(r' style="[^"]*"', _themed, _unique_ids(text, name))
+    return re.sub(r"<svg ([^>]*?)>", lambda found: _head(found.group(1), label), text, count=1)
+
+
+def alone(inline: str, caption: str) -> str:
+    """The same for a file of its own, with both themes inside."""
     light, dark = theme_css()
-    style = (
-        f"<style>svg{{{light}--font:{_FAMILY};stroke-linejoin:round;stroke-linecap:butt}}"
+    inside = (
+        f"<desc>{escape(caption)}</desc><style>svg{{{light}--font:{_FAMILY};stroke-linejoin:round}}"
         f"@media(prefers-color-scheme:dark){{svg{{{dark}background:{DARK[PAPER]}}}}}</style>"
     )
-    return re.sub(r"(<svg [^>]*?>)", lambda found: found.group(1) + style, text, count=1)
+    text = re.sub(r"(<svg [^>]*?>)", lambda found: found.group(1) + inside, inline, count=1)
+    return text.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
 
 
 def png(canvas: Canvas) -> bytes:
@@ -206,13 +210,11 @@ def _themed(style: re.Match[str]) -> str:
 
 def _head(attributes: str, label: str) -> str:
     """Scales with the page, never beyond its drawn size; named for screen readers."""
-    from html import escape
-
     size = dict(re.findall(r'(width|height)="([\d.]+)pt"', attributes))
     box = re.search(r'viewBox="[^"]*"', attributes)
     pixels = float(size["width"]) * 4 / 3
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {box.group(0) if box else ""} role="img"'
+        f'<svg {box.group(0) if box else ""} role="img"'
         f' aria-label="{escape(label)}" width="{pixels:.0f}" height="{float(size["height"]) * 4 / 3:.0f}">'
     )
 
