@@ -6,6 +6,8 @@ import math
 
 from results_frame import Table
 
+HOSTILE = "<script>document.title='run'</script> & \"co\""
+"""A name that means harm."""
 DOMAINS = ("objects", "plankton", "scenes")
 SIZES = (500, 1000, 2000, 4000, 8000)
 BUDGETS = (100, 300, 1000, 3000, 8000)
