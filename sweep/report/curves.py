@@ -81,10 +81,8 @@ def crossover(first: pd.DataFrame, second: pd.DataFrame, metric: str = "top1") -
     found = [_last_crossing(x, one) for one in lead]
     logs = [value for value in found if value is not None]
     if len(logs) < len(found):
-        ahead = float(lead[:, -1].mean())
-        side = "never overtakes" if ahead <= 0 else "is ahead or level throughout"
-        seeds = "" if not logs else f" in {len(found) - len(logs)} of {len(found)} seeds"
-        return NotFitted(f"no crossing {span}: the second {side}{seeds}")
+        seeds = f" in {len(found) - len(logs)} of {len(found)} seeds" if logs else ""
+        return NotFitted(f"the curves do not cross {span}{seeds}")
     return _of_logs(np.array(logs))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -136,13 +137,15 @@ def usual(
         & (frame["label_imbalance"] == 1)
         & ((frame["fused_with"] != "") == fused)
     ]
-    fine = rows[rows["level_index"] == 0].groupby("eval_domain")["level"].first()
-    rows = rows[rows["train_level"] == rows["eval_domain"].map(fine)]
     if protocol is not None:
         rows = rows[rows["protocol"] == protocol]
+    fine = rows[rows["level_index"] == 0].groupby("eval_domain", observed=True)["level"].first()
+    trained = zip(rows["eval_domain"], rows["train_level"], strict=True)
+    known = set(fine.items())
+    rows = rows[np.array([pair in known for pair in trained], dtype=bool)]
     for name, value in (("draw", "uniform"), ("c_path", "default")):
         group = [rows["eval_domain"], rows["protocol"]]
-        there = (rows[name] == value).groupby(group).transform("any")
+        there = (rows[name] == value).groupby(group, observed=True).transform("any")
         rows = rows[(rows[name] == value) | ~there]
     return rows
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, fields
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,9 @@ MARGIN = 0.015
 MIN_SEEDS = 3
 
 
+Rows: TypeAlias = "pd.DataFrame | Runs"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean, its 95 % interval (None with fewer than two pretraining seeds) and the number of seeds."""
@@ -44,7 +47,7 @@ class Estimate:
     n: int
 
 
-def estimate(rows: pd.DataFrame, metric: str = "top1") -> Estimate:
+def estimate(rows: Rows, metric: str = "top1") -> Estimate:
     """Mean of a metric over the pretraining seeds of `rows`, which are answers to one question.
 
     Raises:
@@ -56,12 +59,12 @@ def estimate(rows: pd.DataFrame, metric: str = "top1") -> Estimate:
     return found
 
 
-def paired_difference(a: pd.DataFrame, b: pd.DataFrame, metric: str = "top1") -> Estimate | None:
+def paired_difference(a: Rows, b: Rows, metric: str = "top1") -> Estimate | None:
     """a - b over the pretraining seeds that both have; None where there is none."""
     return contrast([(1.0, a), (-1.0, b)], metric)
 
 
-def contrast(terms: Sequence[tuple[float, pd.DataFrame]], metric: str = "top1") -> Estimate | None:
+def contrast(terms: Sequence[tuple[float, Rows]], metric: str = "top1") -> Estimate | None:
     """The weighted sum of several answers, seed by seed, over the pretraining seeds that all of them have;
     within a seed over the subset and budget seeds that all have, where there are such. None where nothing
     pairs. The images' part is that of top-1, of other metrics the interval has the seeds' part alone; without
@@ -79,13 +82,25 @@ def estimates(rows: pd.DataFrame, by: Sequence[str], metric: str = "top1") -> pd
     mean, low, high (NaN with fewer than two seeds) and n, in the order of the groups' first rows."""
     rows = rows[rows[metric].notna()]
     found = []
-    for _, group in rows.groupby(list(by), dropna=False, sort=False)[
-        list(dict.fromkeys([*by, *_Side.COLUMNS, metric]))
-    ]:
-        one = estimate(group, metric)
-        found.append((*group.iloc[0][list(by)], one.mean, one.low, one.high, one.n))
-    names = [*by, "mean", "low", "high", "n"]
-    return pd.DataFrame(found, columns=names).astype({"mean": float, "low": float, "high": float, "n": int})
+    runs, groups = Runs.of(rows, metric), rows.groupby(list(by), dropna=False, sort=False, observed=True)
+    places = positions(groups.ngroup().to_numpy())
+    for place in places:
+        one = contrast([(1.0, runs.take(place))], metric)
+        assert one is not None  # rows without the metric are gone
+        found.append((one.mean, one.low, one.high, one.n))
+    numbers = pd.DataFrame(found, columns=["mean", "low", "high", "n"])
+    numbers = numbers.astype({"mean": float, "low": float, "high": float, "n": int})
+    firsts = rows[list(by)].iloc[[place[0] for place in places]].reset_index(drop=True)
+    return pd.concat([firsts, numbers], axis=1)
+
+
+def positions(codes: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:
+    """Positions of equal codes, in the order of their first."""
+    if len(codes) == 0:
+        return []
+    order = np.argsort(codes, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    return sorted(groups, key=lambda group: int(group[0]))
 
 
 def interval(values: Floats, images: float = 0.0) -> Estimate:
@@ -98,75 +113,108 @@ def interval(values: Floats, images: float = 0.0) -> Estimate:
 
 
 @dataclass(frozen=True)
-class _Side:
-    """The finished runs of one answer, as arrays (runs,); pandas would take most of the time."""
+class Runs:
+    """Rows of the results as arrays (runs,), which is all that statistics look at: thousands of selections
+    from a frame would take most of the time. `seeds` (runs, 3): pretraining, subset and budget seed; `values`
+    of the metric, NaN where a run is not finished."""
 
-    COLUMNS: ClassVar = (*SEEDS, "eval_domain", "top1_std_err", "n_test", "hits")
-
-    weight: float
-    domain: str
-    runs: list[tuple[int, int, int]]
+    seeds: npt.NDArray[np.int64]
     values: Floats
     errors: Floats
     n_test: Floats
     hits: npt.NDArray[np.object_]
+    domain: npt.NDArray[np.object_]
+    images: Floats
+    n_labels: Floats
+    level_index: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, weight: float, rows: pd.DataFrame, metric: str) -> _Side:
-        values = rows[metric].to_numpy(np.float64)
-        done = ~np.isnan(values)
-        columns = {name: rows[name].to_numpy()[done] for name in cls.COLUMNS}
-        runs = list(zip(*(columns[name].tolist() for name in SEEDS), strict=True))
-        domain = str(columns["eval_domain"][0]) if runs else ""
-        errors, n_test = (columns[name].astype(np.float64) for name in ("top1_std_err", "n_test"))
-        return cls(weight, domain, runs, values[done], errors, n_test, columns["hits"])
+    def of(cls, rows: pd.DataFrame, metric: str = "top1") -> Runs:
+        def floats(name: str) -> Floats:
+            return rows[name].to_numpy(np.float64)
 
-    def only(self, kept: Sequence[int]) -> _Side:
-        """Those runs alone."""
-        at = list(kept)
-        runs = [self.runs[i] for i in at]
-        return _Side(
-            self.weight, self.domain, runs, self.values[at], self.errors[at], self.n_test[at], self.hits[at]
+        return cls(
+            seeds=rows[list(SEEDS)].to_numpy(np.int64),
+            values=floats(metric),
+            errors=floats("top1_std_err"),
+            n_test=floats("n_test"),
+            hits=rows["hits"].to_numpy(object),
+            domain=rows["eval_domain"].to_numpy(object),
+            images=floats("images"),
+            n_labels=floats("n_labels"),
+            level_index=rows["level_index"].to_numpy(np.int64),
         )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, at: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Runs:
+        """The runs at these positions or where true."""
+        return Runs(*(getattr(self, field.name)[at] for field in fields(self)))
+
+    def frame(self) -> pd.DataFrame:
+        """What curves need: pretrain_seed, images, n_labels, top1."""
+        columns = {"pretrain_seed": self.seeds[:, 0], "images": self.images, "n_labels": self.n_labels}
+        return pd.DataFrame({**columns, "top1": self.values})
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The finished runs of one answer and its weight."""
+
+    weight: float
+    runs: Runs
+    keys: list[tuple[int, ...]]
+
+    @classmethod
+    def of(cls, weight: float, rows: Rows, metric: str) -> _Side:
+        runs = rows if isinstance(rows, Runs) else Runs.of(rows, metric)
+        done = ~np.isnan(runs.values)
+        runs = runs if done.all() else runs.take(done)
+        return cls(weight, runs, list(map(tuple, runs.seeds.tolist())))
+
+    def only(self, kept: list[bool]) -> _Side:
+        if all(kept):
+            return self
+        keys = [key for key, keep in zip(self.keys, kept, strict=True) if keep]
+        return _Side(self.weight, self.runs.take(np.array(kept)), keys)
 
     def shares(self) -> Floats:
         """(seeds, runs): the weight of each run in the mean of its seed; seeds ascending."""
-        seeds = sorted({seed for seed, _, _ in self.runs})
-        owns = np.array([[seed == run[0] for run in self.runs] for seed in seeds], dtype=np.float64)
+        seeds = self.runs.seeds[:, 0]
+        owns = (np.unique(seeds)[:, None] == seeds).astype(np.float64)
         return np.asarray(owns / owns.sum(axis=1, keepdims=True))
 
     def means(self) -> Floats:
-        return np.asarray(self.shares() @ self.values)
+        return np.asarray(self.shares() @ self.runs.values)
 
 
 def _paired(sides: list[_Side]) -> list[_Side]:
     """The runs of the seeds that every side has; [] where there are none."""
-    common = set.intersection(*({run[0] for run in side.runs} for side in sides))
+    common = set.intersection(*({key[0] for key in side.keys} for side in sides))
     if not common:
         return []
     # pretraining, subset and budget seed; else pretraining and budget seed; else pretraining seed alone
     for parts in ((0, 1, 2), (0, 2), (0,)):
-        keys = [[tuple(run[i] for i in parts) for run in side.runs] for side in sides]
+        keys = [[tuple(key[i] for i in parts) for key in side.keys] for side in sides]
         shared = set.intersection(*map(set, keys))
         if {key[0] for key in shared} == common:
             break
-    return [
-        side.only([i for i, key in enumerate(of_side) if key in shared])
-        for side, of_side in zip(sides, keys, strict=True)
-    ]
+    return [side.only([key in shared for key in own]) for side, own in zip(sides, keys, strict=True)]
 
 
 def _images_variance(sides: list[_Side]) -> float:
     """Variance of the mean that is due to the test images: of different datasets added up; where hits are
     missing the binomial one, as if no two sides had been tested on the same images (that is too wide)."""
     total = 0.0
-    for domain in dict.fromkeys(side.domain for side in sides):
-        here = [side for side in sides if side.domain == domain]
+    for domain in dict.fromkeys(side.runs.domain[0] for side in sides):
+        here = [side for side in sides if side.runs.domain[0] == domain]
         hits = _hits(here)
         if hits is not None:
             total += images_variance(hits)
         else:
-            total += float(np.nansum([side.weight**2 * float(np.mean(side.errors**2)) for side in here]))
+            binomial = [side.weight**2 * float(np.mean(side.runs.errors**2)) for side in here]
+            total += float(np.nansum(binomial))
     return total
 
 
@@ -185,15 +233,15 @@ def images_variance(hits: Floats) -> float:
 def _hits(sides: list[_Side]) -> Floats | None:
     """The weighted sum of the sides' hits (seeds, images); None where some are missing or of another test
     set."""
-    counts = set(np.concatenate([side.n_test for side in sides]).tolist())
+    counts = set(np.concatenate([side.runs.n_test for side in sides]).tolist())
     if len(counts) != 1 or not math.isfinite(first := next(iter(counts))) or first < 2:
         return None
     m = int(first)
     total: Floats | None = None
     for side in sides:
-        if not all(isinstance(one, bytes) and len(one) == (m + 7) // 8 for one in side.hits):
+        if not all(isinstance(one, bytes) and len(one) == (m + 7) // 8 for one in side.runs.hits):
             return None
-        packed = np.stack([np.frombuffer(one, np.uint8) for one in side.hits])
+        packed = np.stack([np.frombuffer(one, np.uint8) for one in side.runs.hits])
         bits = np.unpackbits(packed, axis=1, count=m).astype(np.float32)
         part = (side.weight * side.shares()).astype(np.float32) @ bits
         total = part.astype(np.float64) if total is None else total + part
@@ -202,9 +250,9 @@ def _hits(sides: list[_Side]) -> Floats | None:
 
 @functools.lru_cache(maxsize=256)
 def _student(freedom: int) -> float:
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
 
-    return float(t.ppf(0.975, freedom))
+    return float(stdtrit(freedom, 0.975))
 
 
 def verdict(

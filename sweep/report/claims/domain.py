@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
 from sweep.report.claims.finding import Claim, Finding
@@ -110,7 +111,7 @@ def _own_first(fused: pd.DataFrame) -> pd.DataFrame:
     )
     there = set(zip(own["eval_domain"], own["fused_domain"], strict=True))
     new = [pair not in there for pair in zip(other["eval_domain"], other["fused_domain"], strict=True)]
-    return pd.concat([own, other[new]])
+    return pd.concat([own, other[np.array(new, dtype=bool)]])
 
 
 CLAIMS = (

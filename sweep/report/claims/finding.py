@@ -20,7 +20,8 @@ class Finding:
         scope: what it is judged on, such as an evaluation domain.
         estimate: the deciding difference (shares of 1) or ratio; None where nothing pairs.
         n: pretraining seeds behind it.
-        detail: a sentence with the numbers.
+        brief: the numbers alone.
+        detail: a sentence with the numbers and what they say.
         needs: the cells that would decide it; "" where it is decided.
         paper_key: key of the paper's number, "" for none.
         budget: labelled images it is judged at; None where it spans several.
@@ -34,6 +35,7 @@ class Finding:
     verdict: Verdict
     estimate: Estimate | None
     n: int
+    brief: str
     detail: str
     needs: str = ""
     paper_key: str = ""
@@ -42,7 +44,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """`judge` takes the answered rows of a sweep and gives one finding per scope that it has cells for."""
+    """`judge` takes the rows of a sweep, unfinished ones too, and gives one finding per scope that it has
+    cells for; it sees the finest level of each dataset, or all of them."""
 
     id: str
     lens: str
@@ -51,20 +54,20 @@ class Claim:
     needs: str
     judge: Callable[[Claim, pd.DataFrame], Iterable[Finding]]
     paper_key: str = ""
+    all_levels: bool = False
 
     def finding(
         self,
         scope: str,
         verdict: Verdict,
         estimate: Estimate | None,
+        brief: str,
         detail: str,
         *,
-        needs: str | None = None,
+        needs: str = "",
         budget: int | None = None,
     ) -> Finding:
-        """A finding of this claim; `needs` defaults to the claim's own unless the verdict is decided."""
-        if needs is None:
-            needs = self.needs if verdict == "not enough evidence" else ""
+        """A finding of this claim."""
         return Finding(
             claim_id=self.id,
             lens=self.lens,
@@ -74,6 +77,7 @@ class Claim:
             verdict=verdict,
             estimate=estimate,
             n=estimate.n if estimate else 0,
+            brief=brief,
             detail=detail,
             needs=needs,
             paper_key=self.paper_key,

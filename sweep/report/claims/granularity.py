@@ -25,7 +25,7 @@ def gaps(rows: pd.DataFrame) -> list[Comparison]:
     differing = (*UNTRAINED_DIFFERS, *HOW_CLASSIFIED)
     merged: dict[tuple[Hashable, ...], Comparison] = {}
     for one in against(probed, trained, (_SSL, _LABELLED), differing):
-        level, index = one.same["level"], int(one.sides[_SSL]["level_index"].iloc[0])
+        level, index = one.same["level"], int(one.sides[_SSL].level_index[0])
         same = {name: value for name, value in one.same.items() if name != "level"}
         sides = {(name, level, index): side for name, side in one.sides.items()}
         before = merged.get(key := tuple(same.values()))
@@ -61,5 +61,6 @@ CLAIMS = (
         "a dataset with levels; linear probes and `method: random` with `protocol: fine-tune`, 3 seeds",
         _grows,
         "fig5",
+        all_levels=True,
     ),
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import pandas as pd
+import numpy as np
 
 from sweep.report.claims.finding import Claim, Finding
 from sweep.report.claims.wording import conclusion, labels, points
@@ -15,6 +15,7 @@ from sweep.report.statistics import (
     MARGIN,
     MIN_SEEDS,
     Estimate,
+    Runs,
     Verdict,
     contrast,
     equivalence,
@@ -22,7 +23,7 @@ from sweep.report.statistics import (
     verdict,
 )
 
-Terms = Sequence[tuple[float, pd.DataFrame]]
+Terms = Sequence[tuple[float, Runs]]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Test:
 
     def needs(self, found: Estimate | None) -> str:
         """What would decide it."""
-        pending = sum(int(rows["top1"].isna().sum()) for _, rows in self.terms)
+        pending = sum(int(np.isnan(runs.values).sum()) for _, runs in self.terms)
         if pending:
             return f"{pending} cells of this comparison are not finished: run the sweep to its end"
         if found is None:
@@ -59,7 +60,7 @@ class Test:
         return "more pretraining seeds or test images: the interval is too wide to decide"
 
 
-def subtract(a: pd.DataFrame, b: pd.DataFrame) -> Terms:
+def subtract(a: Runs, b: Runs) -> Terms:
     return [(1.0, a), (-1.0, b)]
 
 
@@ -99,7 +100,7 @@ def _finding(
     if others:
         detail += f" At other budgets: {'; '.join(others)}."
     needs = deciding.test.needs(deciding.estimate) if overall == "not enough evidence" else ""
-    return claim.finding(family.scope, overall, deciding.estimate, detail, needs=needs, budget=main)
+    return claim.finding(family.scope, overall, deciding.estimate, said, detail, needs=needs, budget=main)
 
 
 @dataclass(frozen=True)

@@ -29,18 +29,18 @@ def overtaking(claim: Claim, pairs: Iterable[Comparison]) -> Iterator[Finding]:
         verdict = together([test.judge(one) for test, one in found])
         where = crossover(
             *(
-                pd.concat([one.sides[name] for one in family.budgets.values()])
+                pd.concat([one.sides[name].frame() for one in family.budgets.values()])
                 for name in (PRETRAINED, SCRATCH)
             )
         )
-        detail = (
-            f"On {family.scope}, training from scratch minus the pretrained encoder is"
-            f" {points(found[0][1])} with {labels(budgets[0])} and {points(found[1][1])} with"
-            f" {labels(budgets[-1])}; {_place(where)}: {conclusion(verdict, claim.statement)}."
+        brief = (
+            f"training from scratch minus the pretrained encoder is {points(found[0][1])} with"
+            f" {labels(budgets[0])} and {points(found[1][1])} with {labels(budgets[-1])}; {_place(where)}"
         )
+        detail = f"On {family.scope}, {brief}: {conclusion(verdict, claim.statement)}."
         open_test = next(((t, e) for t, e in found if t.judge(e) == "not enough evidence"), found[1])
         needs = open_test[0].needs(open_test[1]) if verdict == "not enough evidence" else ""
-        yield claim.finding(family.scope, verdict, found[1][1], detail, needs=needs)
+        yield claim.finding(family.scope, verdict, found[1][1], brief, detail, needs=needs)
 
 
 def _place(where: Estimate | NotFitted) -> str:

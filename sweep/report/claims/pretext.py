@@ -31,7 +31,8 @@ def _rotation(rows: pd.DataFrame) -> list[Comparison]:
 
 def _few(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
-        what = f"rotation, judged by {one.same['protocol']}, gives, against training from scratch,"
+        judged = "a linear probe" if one.same["protocol"] == "linear" else "fine-tuning"
+        what = f"rotation, judged by {judged}, gives, against training from scratch,"
         return [Test(what, subtract(one.sides[PRETRAINED], one.sides[SCRATCH]))]
 
     yield from by_budget(claim, _rotation(rows), tests, smallest=True)

@@ -11,6 +11,7 @@ from sweep.report.claims.finding import Claim, Finding
 from sweep.report.claims.judging import Test, by_budget, subtract
 from sweep.report.compare import SAME_IMAGES, Comparison, beside, equal_but_for
 from sweep.report.frame import plain, self_supervised, usual
+from sweep.report.statistics import Runs
 
 _SOURCE = "Cole et al. 2022, section 4.3, Fig. 4"
 _CLEAN = "none"
@@ -50,7 +51,7 @@ def _costs(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     yield from by_budget(claim, apart, tests)
 
 
-def _excess(one: Comparison, kind: str) -> Iterator[tuple[str, list[tuple[float, pd.DataFrame]]]]:
+def _excess(one: Comparison, kind: str) -> Iterator[tuple[str, list[tuple[float, Runs]]]]:
     """By how much each damage of a kind costs self-supervised pretraining more than supervised."""
     for name, damage in one.sides:
         if name == _SSL and str(damage).startswith(kind):
@@ -103,7 +104,15 @@ def _order(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
 
 
 CLAIMS = (
-    Claim("quality.costs", "quality", "Damaged pretraining images cost accuracy", _SOURCE, _NEEDS, _costs),
+    Claim(
+        "quality.costs",
+        "quality",
+        "Damaged pretraining images cost accuracy",
+        _SOURCE,
+        _NEEDS,
+        _costs,
+        "fig4:order",
+    ),
     Claim(
         "quality.downsampling",
         "quality",

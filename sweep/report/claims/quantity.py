@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 
 import pandas as pd
 
@@ -25,13 +25,13 @@ def sizes(rows: pd.DataFrame) -> list[Comparison]:
     """In-domain pretrainings that differ in the images alone: at equal epochs, and at equal steps."""
     mine = in_domain(self_supervised(plain(usual(rows))))
     found = equal_but_for(mine, "images", ("steps",)) + equal_but_for(mine, "images", ("epochs",))
-    return list({id_of(one): one for one in found}.values())
+    return list({_question(one): one for one in reversed(found)}.values())[::-1]
 
 
-def id_of(one: Comparison) -> tuple[object, ...]:
-    """What tells comparisons over sizes apart, whichever way they were found."""
-    sides = tuple((size, tuple(side.index)) for size, side in one.sides.items())
-    return (one.same["eval_domain"], one.budget, sides)
+def _question(one: Comparison) -> tuple[Hashable, ...]:
+    """What is the same in a comparison that was found at equal epochs and at equal steps."""
+    same = tuple(value for name, value in one.same.items() if name not in ("steps", "epochs"))
+    return same, tuple(one.sides)
 
 
 def _last_doubling(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:

@@ -11,6 +11,7 @@ from sweep.report.claims.judging import Test, by_budget, subtract
 from sweep.report.claims.wording import count
 from sweep.report.compare import Comparison, equal_but_for
 from sweep.report.frame import plain, usual
+from sweep.report.statistics import Runs
 
 _SOURCE = "Chen et al. 2020, "
 _COMPOSED = (("crop-colour", "crop", "colour"), ("crop-colour-blur", "crop-blur", "colour-blur"))
@@ -71,7 +72,7 @@ def _before_head(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     yield from by_budget(claim, equal_but_for(mine, "representation"), tests)
 
 
-def _difference(one: Comparison, a: str, b: str) -> list[tuple[float, pd.DataFrame]]:
+def _difference(one: Comparison, a: str, b: str) -> list[tuple[float, Runs]]:
     return [(1.0, one.sides[a]), (-1.0, one.sides[b])]
 
 
@@ -118,6 +119,7 @@ CLAIMS = (
         _SOURCE + "section 4.2, Fig. 8",
         "head_layers: [0, 1], 3 seeds",
         _any_head,
+        "simclr-head:none",
     ),
     Claim(
         "simclr.before-the-head",
