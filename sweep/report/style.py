@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 INK, MUTED, GRID, PAPER = "#1d232b", "#5c6773", "#e4e8ec", "#fefefe"
 BLUES = ("#9cc3e4", "#6ba6d6", "#3f87c4", "#1f68a8", "#0f4a84", "#062f5c")
 """Small to large; dark themes run from dim to bright."""
-HUES = ("#0072b3", "#cf5500", "#00805c", "#a64d8d", "#946200", "#4f6d7a")
+HUES = ("#0072b3", "#c25000", "#00805c", "#a64d8d", "#946200", "#4f6d7a")
 """Blue, vermilion, green, mauve, ochre, slate: told apart with the usual colour blindnesses, 4.5:1 on white."""
 HEAT, BAD = "#1c74bc", "#c0392b"
 
@@ -115,6 +115,12 @@ _METHODS = {
     "jigsaw": "jigsaw",
     "inpainting": "inpainting",
 }
+
+
+def short(name: object, most: int = 18) -> str:
+    """A name as a picture has room for it; tables and captions have it whole."""
+    text = str(name)
+    return text if len(text) <= most else f"{text[: (most + 1) // 2]}…{text[len(text) - most // 2 + 1 :]}"
 
 
 def method_name(method: str) -> str:

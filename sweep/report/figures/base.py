@@ -12,7 +12,7 @@ import pandas as pd
 
 from sweep.report import style
 from sweep.report.curves import NotFitted
-from sweep.report.frame import SEEDS, complete
+from sweep.report.frame import complete
 from sweep.report.statistics import Estimate, estimates
 
 if TYPE_CHECKING:
@@ -59,9 +59,6 @@ Drawn = Figure | Gap
 # Numbers ----------------------------------------------------------------------------------------------
 
 
-_NEEDED = ("top1", "top1_std_err", "n_test", "hits", *SEEDS)
-
-
 def points(rows: pd.DataFrame, keys: Sequence[str], metric: str = "top1", scale: float = 100) -> pd.DataFrame:
     """One row per group of `keys`: mean, low, high (95 %, NaN with one seed), n, cells and those complete.
     A group without an answer has NaN: the gap to mark."""
@@ -70,8 +67,7 @@ def points(rows: pd.DataFrame, keys: Sequence[str], metric: str = "top1", scale:
         return pd.DataFrame(columns=[*by, "mean", "low", "high", "n", "complete", "cells"])
     cells = rows.groupby(by, dropna=False)["cell_id"].nunique().reset_index(name="cells")
     done = complete(rows)
-    kept = dict.fromkeys([*by, "cell_id", "eval_domain", metric, *_NEEDED])  # a table of few columns groups faster
-    done = done.loc[done[metric].notna(), list(kept)]
+    done = done[done[metric].notna()]
     if done.empty:
         found = cells[by].assign(mean=math.nan, low=math.nan, high=math.nan, n=0, complete=0)
     else:
@@ -283,8 +279,11 @@ def heat(
         axis.axhline(y, color=style.MUTED if heavy else style.PAPER, linewidth=1)
     for x in range(1, len(columns)):
         axis.axvline(x, color=style.PAPER, linewidth=1)
-    axis.set_xticks([x + 0.5 for x in range(len(columns))], [str(c) for c in columns])
-    axis.set_yticks([y + 0.5 for y in range(len(rows))], [str(r) for r in rows])
+    named = [str(r).replace(" + ", "\n+ ") if tight else str(r) for r in rows]
+    longest = max(len(part) for name in named for part in name.split("\n"))
+    room = (axis.get_figure().get_figwidth() - 0.068 * longest) / len(columns)  # type: ignore[union-attr]
+    axis.set_xticks([x + 0.5 for x in range(len(columns))], [style.short(c, max(5, int(room / 0.078))) for c in columns])
+    axis.set_yticks([y + 0.5 for y in range(len(rows))], named)
     axis.tick_params(length=0, labelsize=8.5, labeltop=True, labelbottom=False)
     axis.grid(False)
     axis.spines[:].set_visible(False)

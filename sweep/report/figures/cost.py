@@ -73,7 +73,7 @@ def hours(frame: pd.DataFrame) -> Drawn:
             axis.set_xscale("log")
             _plain_log(axis, part["time"])
             axis.set_xlabel(f"{name} of pretraining")
-            axis.set_title(domain)
+            axis.set_title(style.short(domain))
         same_limits(axes)
         axes[0].set_ylabel("top-1 accuracy, %")
         legend(canvas, axes, width)
@@ -123,7 +123,7 @@ def rankme(frame: pd.DataFrame) -> Drawn:
                 part = table[(table["eval_domain"] == domain) & (table["method"] == method)]
                 if len(part):
                     axis.plot(part["rankme"], part["mean"], mark, color=colour, alpha=0.75, label=style.method_name(method))
-            axis.set_title(f"{domain} · ρ = {ranks[domain]:.2f}")
+            axis.set_title(f"{style.short(domain)} · ρ = {ranks[domain]:.2f}")
             axis.set_xlabel("RankMe")
         same_limits(axes)
         axes[0].set_ylabel("top-1 accuracy, %")

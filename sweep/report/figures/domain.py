@@ -49,7 +49,7 @@ def matrix(frame: pd.DataFrame) -> Drawn:
     own, held = hold(own, ["pretrain_domain", "eval_domain"])
     table = points(own, ["pretrain_domain", "eval_domain"])
     sizes = style.count(float(own["images"].iloc[0]))
-    table = table.assign(row=[f"{d} · {sizes}" for d in table["pretrain_domain"]], column=table["eval_domain"])
+    table = table.assign(row=[f"{style.short(d)} · {sizes}" for d in table["pretrain_domain"]], column=table["eval_domain"])
     references = []
     for name, found in ((RANDOM, _matching(floor(rows), own)), (SUPERVISED, at_most_labels(scratch(rows)))):
         found, _ = hold(found[found["eval_domain"].isin(table["eval_domain"])], ["eval_domain"])
@@ -81,13 +81,13 @@ def pooled(frame: pd.DataFrame) -> Drawn:
     both, size_held = _one_budget(both)
     both, held = hold(both, ["pretrain_domain", "eval_domain", "images"])
     single = both["pretrain_domain"] == both["eval_domain"]
-    shown = both["pretrain_domain"].where(~single, "in-domain")
+    pooled_names = [" + ".join(map(style.short, name.split("+"))) for name in both["pretrain_domain"]]
+    shown = pd.Series(pooled_names, index=both.index).where(~single, "in-domain")
     parts = {len(name.split("+")) for name in pools["pretrain_domain"]}
     sizes = {size / n for size in pools["images"] for n in {1, *parts}}
     both = both.assign(row=[f"{name} · {style.count(n)}" for name, n in zip(shown, both["images"], strict=True)])
     both = both.assign(column=both["eval_domain"], order=single.astype(int) * -1 - both["images"])
     table = points(both[~single | both["images"].isin(sizes)], ["order", "row", "column"]).sort_values(["order", "row"])
-    table["row"] = table["row"].str.replace("+", " + ", regex=False)
     caption = (
         f"{style.method_name(str(method))} pretrained on a pool of domains against pretraining on the column's domain alone{size_held}. Compare rows"
         f" of equal size: in-domain stands above the pools of its size, and below them the part that a pool shares with it."
@@ -125,10 +125,10 @@ def fused(frame: pd.DataFrame) -> Drawn:
 
 
 def _fusion_name(row: dict[str, object]) -> str:
-    name = f"{style.method_name(str(row['method']))} {row['pretrain_domain']}"
+    name = f"{style.method_name(str(row['method']))} {style.short(row['pretrain_domain'])}"
     if not row["fused_with"]:
         return name
-    other = f"{style.method_name(str(row['fused_method']))} {row['fused_domain']}"
+    other = f"{style.method_name(str(row['fused_method']))} {style.short(row['fused_domain'])}"
     return f"{name} + its other seed" if other == name else f"{name} + {other}"
 
 

@@ -113,7 +113,7 @@ def _picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-untype
             ]
             axis.set_xticks(-levels["level_index"].to_numpy(), ticks)
             axis.margins(x=0.15)
-            axis.set_title(domain)
+            axis.set_title(style.short(domain))
         same_limits(axes)
         for axis in axes:
             bottom, top = axis.get_ylim()
@@ -129,7 +129,7 @@ def _picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-untype
 
 
 def _short(level: str) -> str:
-    return level.removeprefix("label_")
+    return style.short(level.removeprefix("label_"), 14)
 
 
 def _write_gaps(axis, mapped: pd.DataFrame, gaps: pd.DataFrame) -> None:  # type: ignore[no-untyped-def]

@@ -86,7 +86,7 @@ def rotation(frame: pd.DataFrame) -> Drawn:
                 axis.axvline(found.mean, color=style.MUTED, linewidth=1, linestyle=(0, (2, 2)))
                 if found.low is not None and found.high is not None:
                     axis.axvspan(found.low, found.high, color=style.MUTED, alpha=0.12, linewidth=0)
-            axis.set_title(domain)
+            axis.set_title(style.short(domain))
             if len(axes) == 1:
                 label_ends(axis, ends)
         same_limits(axes)
@@ -188,7 +188,7 @@ def heads(frame: pd.DataFrame) -> Drawn:
             axis.set_xticks(range(len(layers)), [_HEADS.get(int(n), f"{n:g}").replace(", ", "\n") for n in layers])
             axis.set_xlim(-0.5, len(layers) - 0.5)
             axis.grid(axis="x", visible=False)
-            axis.set_title(domain)
+            axis.set_title(style.short(domain))
         same_limits(axes)
         axes[0].set_ylabel("top-1 accuracy, %")
         legend(canvas, axes, width)
@@ -233,7 +233,7 @@ def schedule(frame: pd.DataFrame) -> Drawn:
                 if len(drawn):
                     line(axis, drawn, "epochs", colour, "o", position=i, label=f"batch {batch:g}")
                     ends.append((last_value(drawn, "epochs"), f"batch {batch:g}", colour))
-            axis.set_title(domain)
+            axis.set_title(style.short(domain))
             if len(axes) == 1:
                 label_ends(axis, ends)
         same_limits(axes)

@@ -84,10 +84,10 @@ def _picture(table: pd.DataFrame, method: str):  # type: ignore[no-untyped-def]
             for shift, name in ((0.14, method), (-0.14, "supervised")):
                 _rows(axis, part[part["method"] == name], order, shift, name)
             axis.axvline(0, color=style.MUTED, linewidth=1)
-            axis.set_yticks(range(len(order)), order)
+            axis.set_yticks(range(len(order)), [style.short(name, 22) for name in order])
             axis.set_ylim(-0.6, len(order) - 0.4)
             axis.grid(axis="y", visible=False)
-            axis.set_title(domain)
+            axis.set_title(style.short(domain))
             axis.set_xlabel("points of top-1 lost")
         left, right = min(a.get_xlim()[0] for a in axes), max(a.get_xlim()[1] for a in axes)
         for axis in axes:

@@ -105,7 +105,7 @@ def _figure(name: str, title: str, caption: str, table: pd.DataFrame, names: Seq
         canvas, axes = panels(len(shown), width, per_row=min(4, len(domains)))
         for axis, (protocol, domain) in zip(axes, shown, strict=True):
             _panel(axis, table[table["eval_domain"] == domain], protocol, names)
-            axis.set_title(f"{domain} · {protocol}")
+            axis.set_title(f"{style.short(domain)} · {protocol}")
         for axis in axes[:: min(4, len(domains)) if width > 5 else 1]:
             axis.set_ylabel("top-1 accuracy, %")
         same_limits(axes)

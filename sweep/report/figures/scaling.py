@@ -66,7 +66,7 @@ def power_law(frame: pd.DataFrame) -> Drawn:
             line(axis, part, "images", style.hue(0), dashes="none" if isinstance(fit, PowerLaw) else "-")
             if isinstance(fit, PowerLaw):
                 _curve(axis, fit)
-            axis.set_title(domain)
+            axis.set_title(style.short(domain))
         same_limits(axes)
         axes[0].set_ylabel("top-1 accuracy, %")
         return canvas
@@ -156,7 +156,7 @@ def saved(frame: pd.DataFrame) -> Drawn:
             axis.set_ylim(low / 2.2, high * 2.2)
             axis.set_yticks(axis.get_xticks(), [t.get_text() for t in axis.get_xticklabels()])
             axis.minorticks_off()
-            axis.set_title(domain)
+            axis.set_title(style.short(domain))
         axes[0].set_ylabel("labels, pretrained")
         legend(canvas, axes, width)
         return canvas

@@ -51,12 +51,15 @@ def by_domain(frame: pd.DataFrame) -> Drawn:
     )
 
     def picture(width: float) -> Canvas:
-        table_here = table.assign(name=table["pretrain_domain"] + " → " + table["eval_domain"])
+        table_here = table.assign(
+            name=[f"{style.short(a)} → {style.short(b)}" for a, b in zip(table["pretrain_domain"], table["eval_domain"], strict=True)]
+        )
         table_here = table_here.sort_values(["own", "eval_domain", "pretrain_domain"])
         canvas, (axis,) = panels(1, width, height=0.9 + 0.27 * len(table_here))
         for y, row in enumerate(table_here.to_dict("records")):
             _difference_mark(axis, row, y, style.hue(0), filled=bool(row["own"]))
-        axis.set_yticks(range(len(table_here)), table_here["name"].tolist())
+        names = table_here["name"].tolist()
+        axis.set_yticks(range(len(names)), [n.replace(" → ", "\n→ ") if len(n) > 24 and width < 5 else n for n in names])
         axis.set_ylim(-0.7, len(table_here) - 0.3)
         axis.grid(axis="y", visible=False)
         axis.axvline(0, color=style.MUTED, linewidth=1)
@@ -95,9 +98,9 @@ def by_scarcity(frame: pd.DataFrame) -> Drawn:
                 drawn = part[part["pretrain_domain"] == source]
                 if len(drawn):
                     dashes = "-" if source == domain else ":"
-                    line(axis, drawn, "images", style.hue(i), style.marker(i), dashes, position=i, label=f"from {source}")
+                    line(axis, drawn, "images", style.hue(i), style.marker(i), dashes, position=i, label=f"from {style.short(source)}")
             axis.axhline(0, color=style.MUTED, linewidth=1)
-            axis.set_title(domain)
+            axis.set_title(style.short(domain))
         same_limits(axes)
         axes[0].set_ylabel(f"{style.method_name(method)} − supervised, points")
         legend(canvas, axes, width)
@@ -138,7 +141,7 @@ def by_imbalance(frame: pd.DataFrame) -> Drawn:
                 drawn = part[part["method"] == name]
                 if len(drawn):
                     line(axis, drawn, "imbalance", colour, mark, position=i, label=style.method_name(name))
-            axis.set_title(domain)
+            axis.set_title(style.short(domain))
         same_limits(axes)
         axes[0].set_ylabel("top-1 accuracy, %")
         legend(canvas, axes, width)
