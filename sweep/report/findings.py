@@ -9,8 +9,9 @@ import pandas as pd
 from sweep.report.claims import CLAIMS
 from sweep.report.claims.finding import Claim, Finding
 from sweep.report.compare import compact
-from sweep.report.frame import EVALUATION, finest
+from sweep.report.frame import EVALUATION, PRETRAINING, finest
 from sweep.report.paper_says import paper_says
+from sweep.report.statistics import Runs
 
 __all__ = ["CLAIMS", "Claim", "Finding", "findings", "findings_markdown", "unasked"]
 
@@ -39,13 +40,12 @@ _SIGNS = {
 }
 _SHOWN, _ROWS = 2, 24
 _HOW_TO_READ = (
-    "- **n** is the number of pretraining seeds; seeds of the subset and of the label budget are averaged within.",
-    "- **95 %** intervals are over pretraining seeds and test images, the same on both sides of a difference.",
-    "- **holds**: at least 3 seeds, and the interval excludes 0 on the side that is claimed.",
-    "- **does not hold**: at least 3 seeds, and the interval is on the other side, or within ± 1.5 points of 0.",
-    '- "Equals" and "less than 1.5 points" hold where the interval is within ± 1.5 points, and do not where it is'
-    " wholly outside.",
-    "- **not enough evidence** is all else, and says nothing about the statement; what would decide it is named.",
+    "- **n** is the number of pretraining seeds; subset and label-budget seeds are averaged within each.",
+    "- **95 %** intervals are over pretraining seeds and test images, the same on both sides.",
+    "- **holds**: at least 3 seeds, and the interval excludes 0 on the claimed side.",
+    "- **does not hold**: at least 3 seeds, and the interval is on the other side or within ± 1.5 points.",
+    '- "Equals" and "less than 1.5 points" hold within ± 1.5 points, and do not wholly outside of it.',
+    "- **not enough evidence** is all else and says nothing about the statement.",
 )
 
 
@@ -55,7 +55,7 @@ def findings(frame: pd.DataFrame) -> list[Finding]:
         return []
     rows = frame.drop_duplicates(["pretrain_id", *EVALUATION, "probe_seed", "status"])
     rows = rows.assign(top1=rows["top1"].where(rows["status"] == "complete"))
-    rows = compact(rows)
+    rows = compact(rows[list(dict.fromkeys([*PRETRAINING, *EVALUATION, *Runs.COLUMNS]))])
     fine = finest(rows)
     return [one for claim in CLAIMS for one in claim.judge(claim, rows if claim.all_levels else fine)]
 
@@ -113,9 +113,8 @@ def _lens(found: Sequence[Finding]) -> Iterator[str]:
         for one in mine[:_ROWS]:
             budget = "several" if one.budget is None else f"{one.budget:,}"
             there = "; ".join(filter(None, (paper_says(one.paper_key), one.source)))
-            cells = (
-                f"{_SIGNS[one.verdict]} {one.verdict}", one.statement, one.scope, budget, one.brief, str(one.n), there
-            )  # fmt: skip
+            verdict = f"{_SIGNS[one.verdict]} {one.verdict}"
+            cells = [verdict, one.statement, one.scope, budget, one.brief, str(one.n), there]
             yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
             needs = f" Decided by: {one.needs}." if one.needs else ""
             details.append(f"- {one.detail}{needs}")

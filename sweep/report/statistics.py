@@ -18,7 +18,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -117,6 +117,11 @@ class Runs:
     """Rows of the results as arrays (runs,), which is all that statistics look at: thousands of selections
     from a frame would take most of the time. `seeds` (runs, 3): pretraining, subset and budget seed; `values`
     of the metric, NaN where a run is not finished."""
+
+    COLUMNS: ClassVar = (
+        *SEEDS,
+        *("top1", "top1_std_err", "n_test", "hits", "eval_domain", "images", "n_labels", "level_index"),
+    )
 
     seeds: npt.NDArray[np.int64]
     values: Floats
