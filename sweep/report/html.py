@@ -20,11 +20,12 @@ from markupsafe import Markup, escape
 
 from sweep.report import style
 from sweep.report.figures.base import Figure, Gap
-from sweep.report.findings import Finding
+from sweep.report.findings import QUESTIONS, Finding
 
 SIGNS = {"holds": "✓", "does not hold": "✗", "not enough evidence": "?"}
 """Of a verdict, so that it does not hang on colour."""
 MOST_ROWS = 400
+SHOWN = 4
 _SECTIONS = {
     "quantity": "Data quantity",
     "domain": "Data domain",
@@ -77,14 +78,14 @@ def render(
     environment.filters["coded"] = _coded
     script = _text("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    counts = [(verdict, sum(f.verdict == verdict for f in found)) for verdict in SIGNS]
     return environment.from_string(_text("template.html")).render(
         page=page,
         css=Markup(_css()),
         script=Markup(script),
         script_hash=f"sha256-{digest}",
         signs=SIGNS,
-        tally=[(verdict, number) for verdict, number in counts if number],
+        tally=_tally(found),
+        questions=_questions(found),
         lenses=_lenses(found),
         sections=_sections(pictures),
         gaps=gaps,
@@ -113,8 +114,25 @@ def _coded(text: str) -> Markup:
     return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", marked))
 
 
+def _tally(found: Sequence[Finding]) -> list[tuple[str, int]]:
+    counts = [(verdict, sum(f.verdict == verdict for f in found)) for verdict in SIGNS]
+    return [(verdict, number) for verdict, number in counts if number]
+
+
+def _questions(found: Sequence[Finding]) -> list[tuple[str, dict[str, Any] | None]]:
+    """The five questions, each with the first of its claims that is decided, else that is asked at all."""
+    rows = []
+    for question, claims in QUESTIONS:
+        asked = [[f for f in found if f.claim_id == claim] for claim in claims]
+        asked = sorted(filter(None, asked), key=lambda fs: all(f.verdict == "not enough evidence" for f in fs))
+        shown = asked[0] if asked else []
+        first = {"id": shown[0].claim_id, "statement": shown[0].statement, "tally": _tally(shown)} if shown else None
+        rows.append((question, first))
+    return rows
+
+
 def _lenses(found: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Findings by lens and claim, in the order given; the decided ones of a claim first."""
+    """Findings by lens and claim, in the order given; the first few of a claim, the others folded."""
     lenses: dict[str, dict[str, list[Finding]]] = {}
     for finding in found:
         lenses.setdefault(finding.lens, {}).setdefault(finding.claim_id, []).append(finding)
@@ -124,11 +142,13 @@ def _lenses(found: Sequence[Finding]) -> list[dict[str, Any]]:
             "title": titles.get(lens, lens),
             "claims": [
                 {
+                    "id": id,
                     "statement": group[0].statement,
                     "source": group[0].source,
-                    "findings": sorted(group, key=lambda f: list(SIGNS).index(f.verdict)),
+                    "findings": group[:SHOWN],
+                    "more": group[SHOWN:],
                 }
-                for group in claims.values()
+                for id, group in claims.items()
             ],
         }
         for lens, claims in lenses.items()
