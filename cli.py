@@ -134,7 +134,9 @@ def report(
     """Write report.html, findings.md and the figures of a sweep, finished or not."""
     from sweep.report.command import report_of
 
-    click.echo(report_of(source, overrides, store_uri, tracking_uri, output, compare_paper=compare == "paper"))
+    click.echo(
+        report_of(source, overrides, store_uri, tracking_uri, output, compare_paper=compare == "paper")
+    )
 
 
 @grid_command

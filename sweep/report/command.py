@@ -45,7 +45,9 @@ def _from_table(source: Path, overrides: Sequence[str], out: Path, compare_paper
     from sweep.report.frame import read_table
 
     if overrides:
-        raise SweepError(f"{overrides[0]}: a results table has no keys to change", hint="give the grid instead")
+        raise SweepError(
+            f"{overrides[0]}: a results table has no keys to change", hint="give the grid instead"
+        )
     table = read_table(source)
     return write_report(table, out, title=title_of(source, table), compare_paper=compare_paper)
 

@@ -34,7 +34,12 @@ _SECTIONS = {
     "other sources": "Other sources",
     "beyond": "Beyond the paper",
 }
-_LENSES = {"pretext": "Rotation and supervised", "transfer": "Transfer", "imbalance": "Imbalance", "simclr": "SimCLR's choices"}
+_LENSES = {
+    "pretext": "Rotation and supervised",
+    "transfer": "Transfer",
+    "imbalance": "Imbalance",
+    "simclr": "SimCLR's choices",
+}
 _READING = (
     "**What a number is.** Top-1 accuracy on the dataset's fixed test images, in percent, of a classifier trained on the"
     " label budget: a linear one on frozen features, or the whole network where it says fine-tune.",
@@ -71,10 +76,16 @@ class Page:
 
 
 def render(
-    page: Page, found: Sequence[Finding], pictures: Sequence[Picture], gaps: Sequence[Gap], results: pd.DataFrame
+    page: Page,
+    found: Sequence[Finding],
+    pictures: Sequence[Picture],
+    gaps: Sequence[Gap],
+    results: pd.DataFrame,
 ) -> str:
     """The page."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["coded"] = _coded
     script = _text("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -124,9 +135,15 @@ def _questions(found: Sequence[Finding]) -> list[tuple[str, dict[str, Any] | Non
     rows = []
     for question, claims in QUESTIONS:
         asked = [[f for f in found if f.claim_id == claim] for claim in claims]
-        asked = sorted(filter(None, asked), key=lambda fs: all(f.verdict == "not enough evidence" for f in fs))
+        asked = sorted(
+            filter(None, asked), key=lambda fs: all(f.verdict == "not enough evidence" for f in fs)
+        )
         shown = asked[0] if asked else []
-        first = {"id": shown[0].claim_id, "statement": shown[0].statement, "tally": _tally(shown)} if shown else None
+        first = (
+            {"id": shown[0].claim_id, "statement": shown[0].statement, "tally": _tally(shown)}
+            if shown
+            else None
+        )
         rows.append((question, first))
     return rows
 
@@ -177,7 +194,11 @@ def _sections(pictures: Sequence[Picture]) -> list[dict[str, Any]]:
 
 def _table(data: pd.DataFrame) -> dict[str, Any]:
     rows = [[_cell(value) for value in row] for row in data.head(MOST_ROWS).itertuples(index=False)]
-    return {"columns": [str(name).replace("_", " ") for name in data.columns], "rows": rows, "total": len(data)}
+    return {
+        "columns": [str(name).replace("_", " ") for name in data.columns],
+        "rows": rows,
+        "total": len(data),
+    }
 
 
 def _cell(value: Any) -> dict[str, Any]:
@@ -187,4 +208,7 @@ def _cell(value: Any) -> dict[str, Any]:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return {"text": str(value), "value": None}
     whole = float(value).is_integer()
-    return {"text": f"{value:,.0f}" if whole else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3g}", "value": repr(float(value))}
+    return {
+        "text": f"{value:,.0f}" if whole else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3g}",
+        "value": repr(float(value)),
+    }

@@ -80,14 +80,22 @@ def title_of(path: Path, table: pa.Table) -> str:
 def overview(frame: pd.DataFrame) -> pd.DataFrame:
     """The finest level's top-1 by question: the columns that vary, mean over seeds, n; best first in each domain."""
     rows = finest(frame)
-    asked = [name for name in (*PRETRAINING, *EVALUATION) if name in rows and name not in ("level", "train_level", "steps")]
+    asked = [
+        name
+        for name in (*PRETRAINING, *EVALUATION)
+        if name in rows and name not in ("level", "train_level", "steps")
+    ]
     first = ["method", "pretrain_domain", "images", "eval_domain", "n_labels", "protocol"]
     keys = first + [name for name in asked if name not in first and rows[name].nunique() > 1]
     done = rows[(rows["status"] == "complete") & rows["top1"].notna()]
     grouped = done.groupby(keys, dropna=False)
-    table = grouped.agg(top1=("top1", "mean"), n=("pretrain_seed", "nunique"), cells=("cell_id", "nunique")).reset_index()
+    table = grouped.agg(
+        top1=("top1", "mean"), n=("pretrain_seed", "nunique"), cells=("cell_id", "nunique")
+    ).reset_index()
     table["top1"] *= 100
-    return table.sort_values(["eval_domain", "n_labels", "top1"], ascending=[True, False, False]).reset_index(drop=True)
+    return table.sort_values(["eval_domain", "n_labels", "top1"], ascending=[True, False, False]).reset_index(
+        drop=True
+    )
 
 
 def _write_figure(figure: Figure, folder: Path) -> Picture:

@@ -45,11 +45,24 @@ def _quantity(table: Table, domain: str, sizes: tuple[int, ...]) -> None:
     here = {"eval_domain": domain, "levels": _LEVELS[domain]}
     own = {**here, "pretrain_domain": domain}
     for labels in BUDGETS:
-        table.add(0.6 * _BASE[domain] + 0.03 * math.log10(labels / 1000), method="random", n_labels=labels, **here)
-        table.add(alone(domain, labels), method="random", protocol="fine-tune", n_labels=labels, coarser=0.11, **here)
+        table.add(
+            0.6 * _BASE[domain] + 0.03 * math.log10(labels / 1000), method="random", n_labels=labels, **here
+        )
+        table.add(
+            alone(domain, labels),
+            method="random",
+            protocol="fine-tune",
+            n_labels=labels,
+            coarser=0.11,
+            **here,
+        )
         for images in sizes:
             waits = domain == "scenes" and images >= 4000 and labels in (1000, 3000)
-            facts = {"status": "waiting" if waits else "complete", "train_seconds": images * 0.3, "train_gpu": False}
+            facts = {
+                "status": "waiting" if waits else "complete",
+                "train_seconds": images * 0.3,
+                "train_gpu": False,
+            }
             top1 = probe(domain, images, labels)
             rank = 20 + 60 * top1
             table.add(top1, n_labels=labels, images=images, rankme=rank, **facts, **own)
@@ -58,7 +71,13 @@ def _quantity(table: Table, domain: str, sizes: tuple[int, ...]) -> None:
 
 
 def _other(table: Table, domain: str, sizes: tuple[int, ...]) -> None:
-    own = {"eval_domain": domain, "pretrain_domain": domain, "levels": _LEVELS[domain], "n_labels": 8000, "images": 8000}
+    own = {
+        "eval_domain": domain,
+        "pretrain_domain": domain,
+        "levels": _LEVELS[domain],
+        "n_labels": 8000,
+        "images": 8000,
+    }
     best = probe(domain, 8000, 8000)
     for i, (method, less) in enumerate({"moco-v2": 0.005, "byol": -0.02, "supervised": -0.09}.items()):
         for labels in BUDGETS:
@@ -69,7 +88,13 @@ def _other(table: Table, domain: str, sizes: tuple[int, ...]) -> None:
         top1 = probe(domain, 8000, labels) - 0.06
         table.add(top1, method="rotation", **{**own, "n_labels": labels}, train_seconds=900.0)
         table.add(top1 + 0.03, method="rotation", protocol="fine-tune", **{**own, "n_labels": labels})
-    drops = {"downsample-4x": 0.15, "downsample-2x": 0.08, "jpeg": 0.03, "salt-and-pepper": 0.02, "resize": 0.005}
+    drops = {
+        "downsample-4x": 0.15,
+        "downsample-2x": 0.08,
+        "jpeg": 0.03,
+        "salt-and-pepper": 0.02,
+        "resize": 0.005,
+    }
     for corruption, drop in drops.items():
         waits = "waiting" if (domain, corruption) == ("scenes", "jpeg") else "complete"
         table.add(best - drop, corruption=corruption, status=waits, **own)
@@ -97,12 +122,22 @@ def _crossed(table: Table, domains: tuple[str, ...]) -> None:
                 own = {**crossed, "pretrain_domain": domain}
                 table.add(probe(domain, 8000, 8000) + 0.005, **own, **fused)
         own = {"pretrain_domain": source, "eval_domain": source, "n_labels": 8000, "images": 8000}
-        control = {"fused_with": f"simclr · {source} · 8000 · none · seed 1", "fused_domain": source, "fused_method": "simclr"}
+        control = {
+            "fused_with": f"simclr · {source} · 8000 · none · seed 1",
+            "fused_domain": source,
+            "fused_method": "simclr",
+        }
         table.add(probe(source, 8000, 8000) + 0.008, **own, **control)
 
 
 def _simclr(table: Table) -> None:
-    own = {"eval_domain": "objects", "pretrain_domain": "objects", "n_labels": 8000, "images": 8000, "levels": _LEVELS["objects"]}
+    own = {
+        "eval_domain": "objects",
+        "pretrain_domain": "objects",
+        "n_labels": 8000,
+        "images": 8000,
+        "levels": _LEVELS["objects"],
+    }
     best = probe("objects", 8000, 8000)
     for views, less in {"crop": 0.12, "colour": 0.17, "crop-blur": 0.1, "colour-blur": 0.15}.items():
         table.add(best - less, views=views, **own)

@@ -9,6 +9,7 @@ from study_table import HOSTILE, study
 
 from sweep.report.report import ReportFiles, write_report
 
+
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> ReportFiles:
     """Of two domains, one of which has a name that means harm; not all of it is finished."""

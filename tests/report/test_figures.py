@@ -35,7 +35,9 @@ def row(table: pd.DataFrame, **where: object) -> pd.Series:
 def test_a_point_is_the_mean_over_seeds_and_a_missing_one_a_gap() -> None:
     table = Table(n_test=300)
     for labels, status in ((100, "complete"), (1000, "waiting"), (8000, "complete")):
-        table.add(0.3 + labels / 1e5, n_labels=labels, status=status, probe_seeds=(0, 1), pretrain_domain="scenes")
+        table.add(
+            0.3 + labels / 1e5, n_labels=labels, status=status, probe_seeds=(0, 1), pretrain_domain="scenes"
+        )
         table.add(0.2, n_labels=labels, method="random")
     frame = table.frame()
     drawn = figure(quantity.draw(frame), "quantity")

@@ -49,7 +49,12 @@ def page(text: str) -> Parsed:
 
 
 def test_nothing_is_loaded_and_only_our_script_may_run(text: str, page: Parsed) -> None:
-    addresses = [v for _, attrs in page.tags for k, v in attrs.items() if k in ("src", "href", "srcset", "data", "action")]
+    addresses = [
+        v
+        for _, attrs in page.tags
+        for k, v in attrs.items()
+        if k in ("src", "href", "srcset", "data", "action")
+    ]
     assert addresses and all(address and address.startswith("#") for address in addresses)
     assert not page.of("link") and "@import" not in text and not re.search(r"url\((?!#)", text)
     (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
@@ -90,7 +95,12 @@ def test_every_colour_can_be_read_in_both_themes() -> None:
         light, dark = sorted((luminance(a), luminance(b)), reverse=True)
         return (light + 0.05) / (dark + 0.05)
 
-    for colour in (style.INK, style.MUTED, *style.HUES, *style.BLUES[3:]):  # these are also the colour of text
+    for colour in (
+        style.INK,
+        style.MUTED,
+        *style.HUES,
+        *style.BLUES[3:],
+    ):  # these are also the colour of text
         assert contrast(colour, style.PAPER) >= 4.5, colour
         assert contrast(style.DARK[colour], style.DARK[style.PAPER]) >= 4.5, colour
 
@@ -117,7 +127,9 @@ def browser() -> str:
 
 def start(browser: str, page: Path, *options: str) -> str:
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000"]
-    done = subprocess.run([browser, *flags, *options, page.as_uri()], capture_output=True, text=True, timeout=90)
+    done = subprocess.run(
+        [browser, *flags, *options, page.as_uri()], capture_output=True, text=True, timeout=90
+    )
     return done.stdout
 
 
@@ -135,7 +147,11 @@ def test_a_browser_runs_our_script_and_no_other(browser: str, report: ReportFile
     column = [re.findall(r"<td[^>]*>[^<]*</td>", row) for row in body.split("</tr>")[:-1]]
     names = re.findall(r"<button[^>]*>([^<]*)", table_head(shown))
     place = names.index("mean")
-    values = [float(found.group(1)) for cells in column if (found := re.search(r'data-value="([^"]+)"', cells[place]))]
+    values = [
+        float(found.group(1))
+        for cells in column
+        if (found := re.search(r'data-value="([^"]+)"', cells[place]))
+    ]
     assert len(values) > 5 and values == sorted(values)
 
 
@@ -145,7 +161,9 @@ def table_head(shown: str) -> str:
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, True)])
-def test_a_browser_shows_the_figures(browser: str, report: ReportFiles, tmp_path: Path, width: int, dark: bool) -> None:
+def test_a_browser_shows_the_figures(
+    browser: str, report: ReportFiles, tmp_path: Path, width: int, dark: bool
+) -> None:
     shot = tmp_path / "shot.png"
     scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
     start(browser, report.page, scheme, f"--window-size={width},6000", f"--screenshot={shot}")

@@ -77,7 +77,11 @@ def test_the_command_needs_no_store_for_a_table(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "is not there"), (b"not parquet", "cannot be read as Parquet"), ("columns", "is no table of results")],
+    [
+        (None, "is not there"),
+        (b"not parquet", "cannot be read as Parquet"),
+        ("columns", "is no table of results"),
+    ],
 )
 def test_a_table_that_is_none_is_refused(tmp_path: Path, content: bytes | str | None, message: str) -> None:
     path = tmp_path / "results.parquet"

@@ -151,13 +151,24 @@ def line(
     """Means joined by a line that breaks at gaps, thin bars for intervals, × at the foot for what is missing."""
     table = table.sort_values(x)
     at, mean = table[x].to_numpy(float), table["mean"].to_numpy(float)
-    axis.plot(at, mean, linestyle=dashes, color=colour, marker=marker, markeredgecolor=style.PAPER, markeredgewidth=0.5, **more)
+    axis.plot(
+        at,
+        mean,
+        linestyle=dashes,
+        color=colour,
+        marker=marker,
+        markeredgecolor=style.PAPER,
+        markeredgewidth=0.5,
+        **more,
+    )
     has = table["low"].notna()
     axis.vlines(at[has], table["low"][has], table["high"][has], color=colour, linewidth=0.9)
     foot = [0.03 + 0.035 * position] * int(np.isnan(mean).sum())
     if foot:
         transform = axis.get_xaxis_transform()
-        axis.plot(at[np.isnan(mean)], foot, "x", color=colour, transform=transform, markersize=4, clip_on=False)
+        axis.plot(
+            at[np.isnan(mean)], foot, "x", color=colour, transform=transform, markersize=4, clip_on=False
+        )
 
 
 def floor_line(axis: Axes, level: float, text: str) -> None:
@@ -179,7 +190,9 @@ def label_ends(axis: Axes, entries: Iterable[tuple[float, str, str]]) -> None:
     bottom, top = axis.get_ylim()
     tall = axis.get_window_extent().height / axis.get_figure().dpi * 72  # type: ignore[union-attr]
     step = 9.5 / max(tall, 40)
-    wanted = sorted(((v - bottom) / (top - bottom), text, colour) for v, text, colour in entries if not math.isnan(v))
+    wanted = sorted(
+        ((v - bottom) / (top - bottom), text, colour) for v, text, colour in entries if not math.isnan(v)
+    )
     places = [place for place, _, _ in wanted]
     for _ in range(60):
         for i in range(len(places) - 1):
@@ -224,7 +237,9 @@ def legend(canvas: Canvas, axes: Sequence[Axes], width: float) -> None:
     else:
         across = max(1, int(room / (0.55 + 0.068 * max(len(label) for label in found))))
     names = _by_rows(list(found), across)
-    canvas.legend([found[name] for name in names], names, loc="outside upper left", ncols=across, borderaxespad=0.2)
+    canvas.legend(
+        [found[name] for name in names], names, loc="outside upper left", ncols=across, borderaxespad=0.2
+    )
 
 
 def _by_rows(names: list[str], across: int) -> list[str]:
@@ -232,14 +247,22 @@ def _by_rows(names: list[str], across: int) -> list[str]:
     down = math.ceil(len(names) / across)
     full = len(names) - (down - 1) * across or across
     grid = [names[row * across : (row + 1) * across] for row in range(down)]
-    return [grid[row][column] for column in range(across) for row in range(down if column < full else down - 1)]
+    return [
+        grid[row][column] for column in range(across) for row in range(down if column < full else down - 1)
+    ]
 
 
 # Tables as pictures -----------------------------------------------------------------------------------
 
 
 def heat(
-    axis: Axes, table: pd.DataFrame, *, rank: bool, unit: str = "", apart: Sequence[str] = (), by_column: bool = True
+    axis: Axes,
+    table: pd.DataFrame,
+    *,
+    rank: bool,
+    unit: str = "",
+    apart: Sequence[str] = (),
+    by_column: bool = True,
 ) -> None:
     """A heat map of `points` indexed by (row, column): mean, ± half an interval, n. With `rank` the best of each
     column is bold and the second underlined; rows in `apart` are references and take no part. Cells that are
@@ -255,14 +278,20 @@ def heat(
         x, y = columns.index(cell["column"]), rows.index(cell["row"])
         peers = ranked[ranked["column"] == cell["column"]]["mean"] if by_column else ranked["mean"]
         if math.isnan(cell["mean"]):
-            axis.add_patch(Rectangle((x, y), 1, 1, facecolor="none", edgecolor=style.GRID, hatch="////", linewidth=0))
-            axis.text(x + 0.5, y + 0.5, "not finished", ha="center", va="center", fontsize=7, color=style.MUTED)
+            axis.add_patch(
+                Rectangle((x, y), 1, 1, facecolor="none", edgecolor=style.GRID, hatch="////", linewidth=0)
+            )
+            axis.text(
+                x + 0.5, y + 0.5, "not finished", ha="center", va="center", fontsize=7, color=style.MUTED
+            )
             continue
         spread = peers.max() - peers.min()
         strength = 0 if cell["row"] in apart or not spread > 0 else (cell["mean"] - peers.min()) / spread
         alpha = 0.0 if cell["row"] in apart else 0.05 + 0.4 * strength
         axis.add_patch(Rectangle((x, y), 1, 1, facecolor=style.HEAT, alpha=alpha, linewidth=0))
-        order = int((peers > cell["mean"]).sum()) if rank and cell["row"] not in apart and len(peers) > 1 else 9
+        order = (
+            int((peers > cell["mean"]).sum()) if rank and cell["row"] not in apart and len(peers) > 1 else 9
+        )
         axis.text(
             x + 0.5, y + 0.43, f"{cell['mean']:.1f}{unit}", ha="center", va="center",
             fontsize=10, weight="bold" if order == 0 else "normal",
@@ -271,7 +300,8 @@ def heat(
             axis.plot([x + 0.36, x + 0.64], [y + 0.6, y + 0.6], color=style.INK, linewidth=0.9)
         half = (cell["high"] - cell["low"]) / 2
         note = f"n = {cell['n']:.0f}" if math.isnan(half) else f"± {half:.1f}"
-        if not tight and not math.isnan(half):
+        note = "" if cell["n"] == 0 else note
+        if note and not tight and not math.isnan(half):
             note += f", n = {cell['n']:.0f}"
         axis.text(x + 0.5, y + 0.77, note, ha="center", va="center", fontsize=6.5, color=style.MUTED)
     for y in range(1, len(rows)):
@@ -282,7 +312,9 @@ def heat(
     named = [str(r).replace(" + ", "\n+ ") if tight else str(r) for r in rows]
     longest = max(len(part) for name in named for part in name.split("\n"))
     room = (axis.get_figure().get_figwidth() - 0.068 * longest) / len(columns)  # type: ignore[union-attr]
-    axis.set_xticks([x + 0.5 for x in range(len(columns))], [style.short(c, max(5, int(room / 0.078))) for c in columns])
+    axis.set_xticks(
+        [x + 0.5 for x in range(len(columns))], [style.short(c, max(5, int(room / 0.078))) for c in columns]
+    )
     axis.set_yticks([y + 0.5 for y in range(len(rows))], named)
     axis.tick_params(length=0, labelsize=8.5, labeltop=True, labelbottom=False)
     axis.grid(False)
@@ -294,5 +326,7 @@ def heat_canvas(rows: int, columns: int, width: float, longest: int) -> tuple[Ca
     from matplotlib.figure import Figure as Canvas
 
     wide = min(width, 0.075 * longest + 1.3 * columns + 0.4)
-    canvas = Canvas(figsize=(max(wide, NARROW if width <= NARROW else 4), 0.46 * rows + 0.6), layout="constrained")
+    canvas = Canvas(
+        figsize=(max(wide, NARROW if width <= NARROW else 4), 0.46 * rows + 0.6), layout="constrained"
+    )
     return canvas, canvas.add_subplot()

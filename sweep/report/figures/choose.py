@@ -9,7 +9,13 @@ import pandas as pd
 from sweep.report.frame import EVALUATION, PRETRAINING, SSL_METHODS, finest, usual
 
 UNTRAINED = "random"
-_USUAL = {"views": "simclr", "head_layers": 2, "corruption": "none", "imbalance": 1.0, "subset_draw": "uniform"}
+_USUAL = {
+    "views": "simclr",
+    "head_layers": 2,
+    "corruption": "none",
+    "imbalance": 1.0,
+    "subset_draw": "uniform",
+}
 _WORDS = {"n_labels": "labels", "finetune_epochs": "fine-tuning epochs", "learning_rate": "learning rate"}
 _FACTS = ("level", "level_index", "train_level", "fused_method", "steps", "n_labels")
 

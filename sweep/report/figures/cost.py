@@ -15,12 +15,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-    from sweep.report.paper import PaperNumbers
+_RECIPE = (
+    "method",
+    "pretrain_domain",
+    "images",
+    "corruption",
+    "epochs",
+    "batch",
+    "encoder",
+    "views",
+    "head_layers",
+    "imbalance",
+)
 
-_RECIPE = ("method", "pretrain_domain", "images", "corruption", "epochs", "batch", "encoder", "views", "head_layers", "imbalance")
 
-
-def draw(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
+def draw(frame: pd.DataFrame) -> list[Drawn]:
     return [hours(frame), rankme(frame)]
 
 
@@ -46,7 +55,13 @@ def hours(frame: pd.DataFrame) -> Drawn:
         front = best[best["mean"] > best["mean"].cummax().shift(fill_value=-1.0)]
         table.loc[front.index, "pareto"] = True
     gpu = rows["train_gpu"].fillna(False).astype(bool)
-    where = "on a GPU" if gpu.all() else "on CPU cores" if not gpu.any() else "on CPU cores or a GPU, so not all comparable"
+    where = (
+        "on a GPU"
+        if gpu.all()
+        else "on CPU cores"
+        if not gpu.any()
+        else "on CPU cores or a GPU, so not all comparable"
+    )
     caption = (
         f"Each mark is one way of pretraining, time as its trainings took, {where}. The line joins those that nothing"
         f" cheaper beats; open marks cost more for less; above and left is better. Larger marks: more images. {seeds_text(table).capitalize()}.{held}"
@@ -61,14 +76,18 @@ def hours(frame: pd.DataFrame) -> Drawn:
         for axis, domain in zip(axes, domains, strict=True):
             part = table[table["eval_domain"] == domain].assign(time=lambda t: t["train_seconds"] / unit)
             front = part[part["pareto"]].sort_values("time")
-            axis.plot(front["time"], front["mean"], color=style.MUTED, linewidth=1, drawstyle="steps-post", zorder=1)
+            axis.plot(
+                front["time"], front["mean"], color=style.MUTED, linewidth=1, drawstyle="steps-post", zorder=1
+            )
             for method in methods:
                 colour, mark = style.method_look(method)
                 for _, row in part[part["method"] == method].iterrows():
                     axis.vlines(row["time"], row["low"], row["high"], color=colour, linewidth=0.8)
                     size = 4 + 5 * sizes.index(row["images"]) / max(1, len(sizes) - 1)
                     face = colour if row["pareto"] else style.PAPER
-                    axis.plot(row["time"], row["mean"], mark, color=colour, markerfacecolor=face, markersize=size)
+                    axis.plot(
+                        row["time"], row["mean"], mark, color=colour, markerfacecolor=face, markersize=size
+                    )
                 axis.plot([], [], mark, color=colour, markersize=6, label=style.method_name(method))
             axis.set_xscale("log")
             _plain_log(axis, part["time"])
@@ -103,9 +122,13 @@ def rankme(frame: pd.DataFrame) -> Drawn:
     rows = rows[rows["eval_domain"].isin(enough[enough >= 4].index)]
     rows, held = hold(rows, ["eval_domain", "pretrain_id"])
     keys = ["eval_domain", "method", "pretrain_id", "images", "corruption", "pretrain_seed"]
-    table = rows.groupby(keys, dropna=False).agg(mean=("top1", "mean"), rankme=("rankme", "first")).reset_index()
+    table = (
+        rows.groupby(keys, dropna=False).agg(mean=("top1", "mean"), rankme=("rankme", "first")).reset_index()
+    )
     table["mean"] *= 100
-    ranks = {d: float(g["rankme"].corr(g["mean"], method="spearman")) for d, g in table.groupby("eval_domain")}
+    ranks = {
+        d: float(g["rankme"].corr(g["mean"], method="spearman")) for d, g in table.groupby("eval_domain")
+    }
     said = ", ".join(f"{d} {r:.2f} ({(table['eval_domain'] == d).sum()} encoders)" for d, r in ranks.items())
     caption = (
         "Each mark is one trained encoder. RankMe is the effective rank of its features, measured without labels; if it"
@@ -122,7 +145,14 @@ def rankme(frame: pd.DataFrame) -> Drawn:
                 colour, mark = style.method_look(method)
                 part = table[(table["eval_domain"] == domain) & (table["method"] == method)]
                 if len(part):
-                    axis.plot(part["rankme"], part["mean"], mark, color=colour, alpha=0.75, label=style.method_name(method))
+                    axis.plot(
+                        part["rankme"],
+                        part["mean"],
+                        mark,
+                        color=colour,
+                        alpha=0.75,
+                        label=style.method_name(method),
+                    )
             axis.set_title(f"{style.short(domain)} · ρ = {ranks[domain]:.2f}")
             axis.set_xlabel("RankMe")
         same_limits(axes)

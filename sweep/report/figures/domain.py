@@ -24,12 +24,10 @@ from sweep.report.frame import finest, usual
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from sweep.report.paper import PaperNumbers
-
 SUPERVISED, RANDOM = "from scratch, all labels", "random encoder"
 
 
-def draw(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
+def draw(frame: pd.DataFrame) -> list[Drawn]:
     return [matrix(frame), pooled(frame), fused(frame)]
 
 
@@ -49,19 +47,23 @@ def matrix(frame: pd.DataFrame) -> Drawn:
     own, held = hold(own, ["pretrain_domain", "eval_domain"])
     table = points(own, ["pretrain_domain", "eval_domain"])
     sizes = style.count(float(own["images"].iloc[0]))
-    table = table.assign(row=[f"{style.short(d)} · {sizes}" for d in table["pretrain_domain"]], column=table["eval_domain"])
+    table = table.assign(
+        row=[f"{style.short(d)} · {sizes}" for d in table["pretrain_domain"]], column=table["eval_domain"]
+    )
     references = []
     for name, found in ((RANDOM, _matching(floor(rows), own)), (SUPERVISED, at_most_labels(scratch(rows)))):
         found, _ = hold(found[found["eval_domain"].isin(table["eval_domain"])], ["eval_domain"])
         if len(found):
-            references.append(points(found, ["eval_domain"]).assign(row=name, column=lambda t: t["eval_domain"]))
+            references.append(
+                points(found, ["eval_domain"]).assign(row=name, column=lambda t: t["eval_domain"])
+            )
     table = pd.concat([table, *references], ignore_index=True)
     caption = (
         f"Linear-probe top-1, %, of {style.method_name(str(method))} encoders pretrained on {sizes} images of the row's domain{size_held}."
         " Bold: best of the column; underlined: second; darker: better within the column. If the domain matters, the"
         f" diagonal is bold. Below the rule: references, not ranked. {_spread(table)}.{held}{gaps_text(table).replace(' (marked ×)', ' (hatched)')}"
     )
-    return _heat("cross-domain", title, caption, table, (RANDOM, SUPERVISED))
+    return heat_figure("cross-domain", title, caption, table, (RANDOM, SUPERVISED))
 
 
 def pooled(frame: pd.DataFrame) -> Drawn:
@@ -74,7 +76,9 @@ def pooled(frame: pd.DataFrame) -> Drawn:
         reason = "pretrain on pools: an inner list is one, `domain: [objects, scenes, [objects, scenes]]`"
         return Gap(section="domain", name="pooled", title=title, reason=reason)
     domains = pools["eval_domain"].unique()
-    contains = [e in p.split("+") for p, e in zip(pools["pretrain_domain"], pools["eval_domain"], strict=True)]
+    contains = [
+        e in p.split("+") for p, e in zip(pools["pretrain_domain"], pools["eval_domain"], strict=True)
+    ]
     pools = pools[contains]
     singles = in_domain(own)
     both = pd.concat([pools, singles[singles["eval_domain"].isin(domains)]])
@@ -85,16 +89,20 @@ def pooled(frame: pd.DataFrame) -> Drawn:
     shown = pd.Series(pooled_names, index=both.index).where(~single, "in-domain")
     parts = {len(name.split("+")) for name in pools["pretrain_domain"]}
     sizes = {size / n for size in pools["images"] for n in {1, *parts}}
-    both = both.assign(row=[f"{name} · {style.count(n)}" for name, n in zip(shown, both["images"], strict=True)])
+    both = both.assign(
+        row=[f"{name} · {style.count(n)}" for name, n in zip(shown, both["images"], strict=True)]
+    )
     both = both.assign(column=both["eval_domain"], order=single.astype(int) * -1 - both["images"])
-    table = points(both[~single | both["images"].isin(sizes)], ["order", "row", "column"]).sort_values(["order", "row"])
+    table = points(both[~single | both["images"].isin(sizes)], ["order", "row", "column"]).sort_values(
+        ["order", "row"]
+    )
     caption = (
         f"{style.method_name(str(method))} pretrained on a pool of domains against pretraining on the column's domain alone{size_held}. Compare rows"
         f" of equal size: in-domain stands above the pools of its size, and below them the part that a pool shares with it."
         f" Pools without the column's domain are left out. {_spread(table)}.{held}"
         f"{gaps_text(table).replace(' (marked ×)', ' (hatched)')}"
     )
-    return _heat("pooled", title, caption, table, (), rank=False)
+    return heat_figure("pooled", title, caption, table, (), rank=False)
 
 
 def fused(frame: pd.DataFrame) -> Drawn:
@@ -107,11 +115,15 @@ def fused(frame: pd.DataFrame) -> Drawn:
     alone = undamaged(judged(frame, "linear"))
     used = set(rows["pretrain_domain"]) | {d for f in rows["fused_domain"] for d in f.split("+")}
     alone = alone[alone["pretrain_domain"].isin(used) & alone["eval_domain"].isin(rows["eval_domain"])]
-    alone = alone[alone["method"].isin(set(rows["method"]) | {m for f in rows["fused_method"] for m in f.split("+")})]
+    alone = alone[
+        alone["method"].isin(set(rows["method"]) | {m for f in rows["fused_method"] for m in f.split("+")})
+    ]
     alone = _matching(alone, rows)
     alone = alone[alone["images"].isin(rows["images"])]
     both = pd.concat([alone, rows])
-    both, held = hold(both, ["method", "pretrain_domain", "fused_method", "fused_domain", "fused_with", "eval_domain"])
+    both, held = hold(
+        both, ["method", "pretrain_domain", "fused_method", "fused_domain", "fused_with", "eval_domain"]
+    )
     both = both.assign(row=[_fusion_name(r) for r in both.to_dict("records")], column=both["eval_domain"])
     both["order"] = (both["fused_with"] != "").astype(int)
     table = points(both, ["order", "row", "column"]).sort_values(["order", "row"])
@@ -121,7 +133,7 @@ def fused(frame: pd.DataFrame) -> Drawn:
         " Two seeds of one domain are the control: what a second encoder of the same kind brings by itself."
         f" {_spread(table)}.{held}"
     )
-    return _heat("fusion", title, caption, table, (), singles=apart, rank=False)
+    return heat_figure("fusion", title, caption, table, (), singles=apart, rank=False)
 
 
 def _fusion_name(row: dict[str, object]) -> str:
@@ -140,7 +152,9 @@ def _shared_size(rows: pd.DataFrame) -> float:
 
 def _one_budget(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """For each evaluation domain the largest label budget that all of its encoders have, else that most have."""
-    encoders = rows.groupby(["eval_domain", "n_labels"])["pretrain_domain"].nunique().reset_index(name="encoders")
+    encoders = (
+        rows.groupby(["eval_domain", "n_labels"])["pretrain_domain"].nunique().reset_index(name="encoders")
+    )
     encoders = encoders.sort_values(["eval_domain", "encoders", "n_labels"]).groupby("eval_domain").last()
     rows = rows[rows["n_labels"] == rows["eval_domain"].map(encoders["n_labels"])]
     budgets = sorted({int(n) for n in encoders["n_labels"]})
@@ -161,7 +175,7 @@ def _spread(table: pd.DataFrame) -> str:
     return text[0].upper() + text[1:].replace("no bar", "none")
 
 
-def _heat(
+def heat_figure(
     name: str,
     title: str,
     caption: str,

@@ -8,20 +8,42 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sweep.report import style
-from sweep.report.figures.base import Drawn, Figure, Gap, gaps_text, legend, line, panels, points, same_limits, seeds_text
-from sweep.report.figures.choose import at_most_labels, hold, in_domain, main_method, pretrained, scratch, undamaged
+from sweep.report.figures.base import (
+    Drawn,
+    Figure,
+    Gap,
+    gaps_text,
+    legend,
+    line,
+    panels,
+    points,
+    same_limits,
+    seeds_text,
+)
+from sweep.report.figures.choose import (
+    at_most_labels,
+    hold,
+    in_domain,
+    main_method,
+    pretrained,
+    scratch,
+    undamaged,
+)
 from sweep.report.frame import complete, usual
 from sweep.report.statistics import paired_difference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from sweep.report.paper import PaperNumbers
+MAPPED, RETRAINED, SUPERVISED, SCRATCH = (
+    "linear probe",
+    "probe retrained per level",
+    "supervised pretraining",
+    "from scratch",
+)
 
-MAPPED, RETRAINED, SUPERVISED, SCRATCH = "linear probe", "probe retrained per level", "supervised pretraining", "from scratch"
 
-
-def draw(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
+def draw(frame: pd.DataFrame) -> list[Drawn]:
     title = "Label granularity: accuracy from the coarsest to the finest labels"
     usual_rows = undamaged(usual(frame, None))
     several = usual_rows.groupby("eval_domain")["level_index"].transform("max") > 0
@@ -41,29 +63,41 @@ def draw(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
     for name, found in ((SUPERVISED, supervised), (SCRATCH, reference)):
         found = at_most_labels(found[found["eval_domain"].isin(mine["eval_domain"])])
         if name == SUPERVISED:
-            found = found[found["images"] == found["eval_domain"].map(mine.groupby("eval_domain")["images"].first())]
+            found = found[
+                found["images"] == found["eval_domain"].map(mine.groupby("eval_domain")["images"].first())
+            ]
         parts.append((name, hold(found, keys)[0]))
     tables = [points(part, keys).assign(line=name) for name, part in parts if len(part)]
     table = pd.concat(tables, ignore_index=True)
     classes = frame.dropna(subset=["n_classes"]).groupby(["eval_domain", "level"])["n_classes"].first()
-    table["n_classes"] = [classes.get((d, lv), math.nan) for d, lv in zip(table["eval_domain"], table["level"], strict=True)]
+    table["n_classes"] = [
+        classes.get((d, lv), math.nan) for d, lv in zip(table["eval_domain"], table["level"], strict=True)
+    ]
     gaps = _gaps(parts)
-    labels = ", ".join(f"{d} {style.count(n)}" for d, n in mine.groupby("eval_domain")["n_labels"].first().items())
+    labels = ", ".join(
+        f"{d} {style.count(n)}" for d, n in mine.groupby("eval_domain")["n_labels"].first().items()
+    )
     caption = (
         f"{style.method_name(method)}, linear probe trained on the finest labels ({labels}) whose predictions are mapped up the hierarchy;"
         " levels from coarse to fine, with their number of classes. Numbers at the foot: what the best supervised"
         f" line has more (+) or less, in points, seed-paired. {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
     )
     data = table.merge(gaps, how="left", on=["eval_domain", "level"]) if len(gaps) else table
-    picture = _picture(table, gaps)
-    return [Figure(section="granularity", name="granularity", title=title, caption=caption, data=data, draw=picture)]
+    picture = levels_picture(table, gaps)
+    return [
+        Figure(
+            section="granularity", name="granularity", title=title, caption=caption, data=data, draw=picture
+        )
+    ]
 
 
 def _retrained(frame: pd.DataFrame, mine: pd.DataFrame) -> pd.DataFrame:
     """The same encoders and budgets with a probe trained on the labels of the level itself."""
     rows = frame[frame["pretrain_id"].isin(mine["pretrain_id"]) & (frame["protocol"] == "linear")]
     rows = rows[(rows["train_level"] == rows["level"]) & (rows["level_index"] > 0)]
-    rows = rows[(rows["representation"] == "h") & (rows["fused_with"] == "") & (rows["eval_corruption"] == "none")]
+    rows = rows[
+        (rows["representation"] == "h") & (rows["fused_with"] == "") & (rows["eval_corruption"] == "none")
+    ]
     budgets = mine.groupby("eval_domain")["n_labels"].first()
     return rows[(rows["n_labels"] == rows["eval_domain"].map(budgets)) & (rows["label_imbalance"] == 1)]
 
@@ -90,7 +124,7 @@ def _gaps(parts: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     return table[table["gap_to"] == table["eval_domain"].map(best)]
 
 
-def _picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-untyped-def]
+def levels_picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-untyped-def]
     looks = {
         MAPPED: (style.hue(0), "o", "-"),
         RETRAINED: (style.hue(0), "D", ":"),
@@ -109,7 +143,8 @@ def _picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-untype
                 if len(drawn):
                     line(axis, drawn, "x", colour, mark, dashes, position=i, label=name)
             ticks = [
-                _short(lv) if math.isnan(n) else f"{_short(lv)}\n{n:.0f} classes" for lv, n in zip(levels["level"], levels["n_classes"], strict=True)
+                _short(lv) if math.isnan(n) else f"{_short(lv)}\n{n:.0f} classes"
+                for lv, n in zip(levels["level"], levels["n_classes"], strict=True)
             ]
             axis.set_xticks(-levels["level_index"].to_numpy(), ticks)
             axis.margins(x=0.15)

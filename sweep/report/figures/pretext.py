@@ -26,20 +26,27 @@ from sweep.report.figures.base import (
     same_limits,
     seeds_text,
 )
-from sweep.report.figures.choose import at_most_labels, hold, in_domain, judged, main_method, pretrained, scratch, undamaged
+from sweep.report.figures.choose import (
+    at_most_labels,
+    hold,
+    in_domain,
+    judged,
+    main_method,
+    pretrained,
+    scratch,
+    undamaged,
+)
 from sweep.report.frame import finest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
-
-    from sweep.report.paper import PaperNumbers
 
 _OPERATIONS = ("crop", "colour", "blur")
 _COMPOSED = {"crop-colour", "crop-blur", "colour-blur"}
 _HEADS = {0: "no head", 1: "linear", 2: "non-linear, 2 layers", 3: "non-linear, 3 layers"}
 
 
-def draw(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
+def draw(frame: pd.DataFrame) -> list[Drawn]:
     return [rotation(frame), augmentations(frame), heads(frame), schedule(frame)]
 
 
@@ -61,7 +68,9 @@ def rotation(frame: pd.DataFrame) -> Drawn:
     crossings = {}
     for domain in sorted(table["eval_domain"].unique()):
         here = own[own["eval_domain"] == domain]
-        chosen = here[here["protocol"] == ("fine-tune" if (here["protocol"] == "fine-tune").any() else "linear")]
+        chosen = here[
+            here["protocol"] == ("fine-tune" if (here["protocol"] == "fine-tune").any() else "linear")
+        ]
         crossings[domain] = crossover(chosen, labels_only[labels_only["eval_domain"] == domain])
     said = "; ".join(f"{domain} {crossing_text(found)}" for domain, found in crossings.items())
     caption = (
@@ -72,7 +81,11 @@ def rotation(frame: pd.DataFrame) -> Drawn:
 
     def picture(width: float) -> Canvas:
         canvas, axes = panels(len(crossings), width, per_row=3)
-        looks = {"rotation, linear": (style.hue(0), "o"), "rotation, fine-tune": (style.hue(1), "s"), "from scratch": (style.INK, "D")}
+        looks = {
+            "rotation, linear": (style.hue(0), "o"),
+            "rotation, fine-tune": (style.hue(1), "s"),
+            "from scratch": (style.INK, "D"),
+        }
         for axis, (domain, found) in zip(axes, crossings.items(), strict=True):
             part = table[table["eval_domain"] == domain]
             style.log_counts(axis, sorted(part["n_labels"].unique()), "labelled images")
@@ -95,7 +108,9 @@ def rotation(frame: pd.DataFrame) -> Drawn:
             legend(canvas, axes, width)
         return canvas
 
-    return Figure(section="other sources", name="rotation", title=title, caption=caption, data=table, draw=picture)
+    return Figure(
+        section="other sources", name="rotation", title=title, caption=caption, data=table, draw=picture
+    )
 
 
 def augmentations(frame: pd.DataFrame) -> Drawn:
@@ -109,7 +124,9 @@ def augmentations(frame: pd.DataFrame) -> Drawn:
         reason = "`views: [crop, colour, crop-colour]` in a pretrain block (each also with `-blur`)"
         return Gap(section="other sources", name="augmentations", title=title, reason=reason)
     asked = own[own["composed"].isin(["crop", "colour"])]
-    own = at_most_labels(own[own["images"].isin(asked["images"]) & own["eval_domain"].isin(asked["eval_domain"])])
+    own = at_most_labels(
+        own[own["images"].isin(asked["images"]) & own["eval_domain"].isin(asked["eval_domain"])]
+    )
     own = own.drop(columns=["views", "blur", "strength"])
     own, held = hold(own, ["composed", "eval_domain"])
     several = own["eval_domain"].nunique() > 1
@@ -125,7 +142,11 @@ def augmentations(frame: pd.DataFrame) -> Drawn:
     rank = {name: i for i, name in enumerate(_OPERATIONS)}
     table = table.sort_values(["row", "column"], key=lambda names: names.map(rank)).reset_index(drop=True)
     full = flat[flat["composed"] == "crop-colour-blur"]
-    beyond = f" All three together: {full['mean'].iloc[0]:.1f} %." if len(full) and full["mean"].notna().all() else ""
+    beyond = (
+        f" All three together: {full['mean'].iloc[0]:.1f} %."
+        if len(full) and full["mean"].notna().all()
+        else ""
+    )
     caption = (
         f"{style.method_name(str(method))} on {first}{' (the first of several domains)' if several else ''}: linear-probe top-1, %, when the two views"
         " differ by the named operations and a flip only. SimCLR found crop with colour far better than either alone:"
@@ -138,7 +159,9 @@ def augmentations(frame: pd.DataFrame) -> Drawn:
         heat(axis, table, rank=False, by_column=False)
         return canvas
 
-    return Figure(section="other sources", name="augmentations", title=title, caption=caption, data=flat, draw=picture)
+    return Figure(
+        section="other sources", name="augmentations", title=title, caption=caption, data=flat, draw=picture
+    )
 
 
 def _composed(views: str, blur: object) -> str:
@@ -158,7 +181,11 @@ def _places(composed: str) -> list[tuple[str, str]]:
 def heads(frame: pd.DataFrame) -> Drawn:
     title = "Projection head: none, linear, non-linear; features before and after it"
     rows = finest(frame)
-    rows = rows[rows["representation"].isin(["h", "g(h)"]) & (rows["protocol"] == "linear") & (rows["fused_with"] == "")]
+    rows = rows[
+        rows["representation"].isin(["h", "g(h)"])
+        & (rows["protocol"] == "linear")
+        & (rows["fused_with"] == "")
+    ]
     rows = undamaged(rows[(rows["eval_corruption"] == "none") & (rows["label_imbalance"] == 1)])
     method = main_method(rows[rows["head_layers"].notna()])
     own = in_domain(pretrained(rows, method)) if method else rows.iloc[:0]
@@ -166,7 +193,9 @@ def heads(frame: pd.DataFrame) -> Drawn:
         reason = "`head_layers: [0, 1, 2]` in a pretrain block, and `representation: [h, g(h)]` in an evaluate block"
         return Gap(section="other sources", name="heads", title=title, reason=reason)
     asked = own[(own["head_layers"] != 2) | (own["representation"] != "h")]
-    own = at_most_labels(own[own["images"].isin(asked["images"]) & own["eval_domain"].isin(asked["eval_domain"])])
+    own = at_most_labels(
+        own[own["images"].isin(asked["images"]) & own["eval_domain"].isin(asked["eval_domain"])]
+    )
     own, held = hold(own, ["head_layers", "representation", "eval_domain"])
     table = points(own, ["eval_domain", "head_layers", "representation"])
     caption = (
@@ -184,8 +213,20 @@ def heads(frame: pd.DataFrame) -> Drawn:
                 part = table[(table["eval_domain"] == domain) & (table["representation"] == name)]
                 part = part.assign(x=part["head_layers"].map(layers.index) + (i - 0.5) * 0.12)
                 if len(part):
-                    line(axis, part, "x", colour, style.marker(i), dashes="none", position=i, label=name, markersize=7)
-            axis.set_xticks(range(len(layers)), [_HEADS.get(int(n), f"{n:g}").replace(", ", "\n") for n in layers])
+                    line(
+                        axis,
+                        part,
+                        "x",
+                        colour,
+                        style.marker(i),
+                        dashes="none",
+                        position=i,
+                        label=name,
+                        markersize=7,
+                    )
+            axis.set_xticks(
+                range(len(layers)), [_HEADS.get(int(n), f"{n:g}").replace(", ", "\n") for n in layers]
+            )
             axis.set_xlim(-0.5, len(layers) - 0.5)
             axis.grid(axis="x", visible=False)
             axis.set_title(style.short(domain))
@@ -194,7 +235,9 @@ def heads(frame: pd.DataFrame) -> Drawn:
         legend(canvas, axes, width)
         return canvas
 
-    return Figure(section="other sources", name="heads", title=title, caption=caption, data=table, draw=picture)
+    return Figure(
+        section="other sources", name="heads", title=title, caption=caption, data=table, draw=picture
+    )
 
 
 def schedule(frame: pd.DataFrame) -> Drawn:
@@ -203,7 +246,9 @@ def schedule(frame: pd.DataFrame) -> Drawn:
     method = main_method(rows)
     own = in_domain(pretrained(rows, method)) if method else rows.iloc[:0]
     keys = ["eval_domain", "images", "n_labels"]
-    spread = own.groupby(keys)[["batch", "epochs"]].nunique().max(axis=1) if len(own) else pd.Series(dtype=float)
+    spread = (
+        own.groupby(keys)[["batch", "epochs"]].nunique().max(axis=1) if len(own) else pd.Series(dtype=float)
+    )
     spread = spread[spread > 1].reset_index()
     if spread.empty:
         reason = "`batch: [64, 256]` and `epochs: [20, 60, 200]` in a pretrain block"
@@ -242,4 +287,6 @@ def schedule(frame: pd.DataFrame) -> Drawn:
             legend(canvas, axes, width)
         return canvas
 
-    return Figure(section="other sources", name="batch-epochs", title=title, caption=caption, data=table, draw=picture)
+    return Figure(
+        section="other sources", name="batch-epochs", title=title, caption=caption, data=table, draw=picture
+    )

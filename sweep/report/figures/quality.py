@@ -16,10 +16,8 @@ from sweep.report.statistics import paired_difference
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from sweep.report.paper import PaperNumbers
 
-
-def draw(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
+def draw(frame: pd.DataFrame) -> list[Drawn]:
     title = "Image quality: what corrupted pretraining images cost"
     rows = in_domain(pretrained(judged(frame, "linear")))
     rows = rows[rows["imbalance"] == 1]
@@ -28,7 +26,9 @@ def draw(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
     if method is None:
         reason = "pretrain on damaged images: `corruption: [none, downsample-2x, downsample-4x, jpeg, salt-and-pepper]`"
         return [Gap(section="quality", name="corruption", title=title, reason=reason)]
-    rows = rows[rows["eval_domain"].isin(damaged["eval_domain"]) & rows["method"].isin([method, "supervised"])]
+    rows = rows[
+        rows["eval_domain"].isin(damaged["eval_domain"]) & rows["method"].isin([method, "supervised"])
+    ]
     largest = rows[rows["corruption"] != "none"].groupby("eval_domain")["images"].max()
     rows = at_most_labels(rows[rows["images"] == rows["eval_domain"].map(largest)])
     rows, held = hold(rows, ["eval_domain", "method", "corruption"])
@@ -39,8 +39,10 @@ def draw(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
         f" then judged by a linear probe trained and tested on clean images. Further right is worse, 0 is no loss.{ratios}"
         f" {seeds_text(table).replace('mean', 'Mean seed-paired difference').capitalize()}.{held}{_gaps(table)}"
     )
-    picture = _picture(table, method)
-    return [Figure(section="quality", name="corruption", title=title, caption=caption, data=table, draw=picture)]
+    picture = drops_picture(table, method)
+    return [
+        Figure(section="quality", name="corruption", title=title, caption=caption, data=table, draw=picture)
+    ]
 
 
 def _drops(rows: pd.DataFrame) -> pd.DataFrame:
@@ -48,12 +50,16 @@ def _drops(rows: pd.DataFrame) -> pd.DataFrame:
     for (domain, method), group in rows.groupby(["eval_domain", "method"]):
         done = complete(group)
         for corruption, cells in group[group["corruption"] != "none"].groupby("corruption"):
-            found = paired_difference(done[done["corruption"] == "none"], done[done["corruption"] == corruption])
+            found = paired_difference(
+                done[done["corruption"] == "none"], done[done["corruption"] == corruption]
+            )
             values = [math.nan] * 3 if found is None else [found.mean, found.low, found.high]
             values = [math.nan if v is None else 100 * v for v in values]
             n = 0 if found is None else found.n
             records.append([domain, method, corruption, *values, n, cells["cell_id"].nunique()])
-    return pd.DataFrame(records, columns=["eval_domain", "method", "corruption", "mean", "low", "high", "n", "cells"])
+    return pd.DataFrame(
+        records, columns=["eval_domain", "method", "corruption", "mean", "low", "high", "n", "cells"]
+    )
 
 
 def _ratios(table: pd.DataFrame, method: str) -> str:
@@ -72,7 +78,7 @@ def _gaps(table: pd.DataFrame) -> str:
     return f" {missing} of {len(table)} drops cannot be formed yet (marked ×)." if missing else ""
 
 
-def _picture(table: pd.DataFrame, method: str):  # type: ignore[no-untyped-def]
+def drops_picture(table: pd.DataFrame, method: str):  # type: ignore[no-untyped-def]
     def picture(width: float) -> Canvas:
         domains = sorted(table["eval_domain"].unique())
         main = table[table["method"] == method].groupby("corruption")["mean"].mean()

@@ -22,19 +22,26 @@ from sweep.report.figures.base import (
     same_limits,
     seeds_text,
 )
-from sweep.report.figures.choose import floor, hold, in_domain, judged, main_method, pretrained, scratch, undamaged
+from sweep.report.figures.choose import (
+    floor,
+    hold,
+    in_domain,
+    judged,
+    main_method,
+    pretrained,
+    scratch,
+    undamaged,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
-
-    from sweep.report.paper import PaperNumbers
 
 PROTOCOLS = ("linear", "fine-tune")
 Look = tuple[str, str, str]  # name, colour, marker of a line
 SCRATCH, FLOOR = "from scratch", "random encoder"
 
 
-def draw(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
+def draw(frame: pd.DataFrame) -> list[Drawn]:
     return [by_size(frame), by_method(frame)]
 
 
@@ -56,8 +63,10 @@ def by_size(frame: pd.DataFrame) -> Drawn:
     )
     sizes = sorted(own["images"].dropna().unique())
     colours = style.sequence(len(sizes))
-    names = [(f"{style.count(size)} images", colour, "o") for size, colour in zip(sizes, colours, strict=True)]
-    return _figure("quantity", title, caption, table, names)
+    names = [
+        (f"{style.count(size)} images", colour, "o") for size, colour in zip(sizes, colours, strict=True)
+    ]
+    return lines_figure("quantity", title, caption, table, names)
 
 
 def by_method(frame: pd.DataFrame) -> Drawn:
@@ -78,14 +87,20 @@ def by_method(frame: pd.DataFrame) -> Drawn:
         f"Each method pretrained on the same images of the evaluation domain ({sizes}); the largest size that several"
         f" methods share. Black: trained from scratch. {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
     )
-    methods = list(own.groupby("method")["top1"].mean().sort_values(ascending=False, na_position="last").index)
+    methods = list(
+        own.groupby("method")["top1"].mean().sort_values(ascending=False, na_position="last").index
+    )
     names = [(style.method_name(name), *style.method_look(name)) for name in methods]
-    return _figure("methods", title, caption, table, names)
+    return lines_figure("methods", title, caption, table, names)
 
 
 def _with_references(table: pd.DataFrame, rows: pd.DataFrame, key: str) -> pd.DataFrame:
     """The lines, named in `line`, with from-scratch and floor under both protocols' names."""
-    names = table[key].map(lambda v: f"{style.count(v)} images") if key == "images" else table[key].map(style.method_name)
+    names = (
+        table[key].map(lambda v: f"{style.count(v)} images")
+        if key == "images"
+        else table[key].map(style.method_name)
+    )
     parts = [table.assign(line=names)]
     shown = table["eval_domain"].unique()
     for name, found in ((SCRATCH, scratch(rows)), (FLOOR, floor(rows))):
@@ -96,10 +111,12 @@ def _with_references(table: pd.DataFrame, rows: pd.DataFrame, key: str) -> pd.Da
     return pd.concat(parts, ignore_index=True)
 
 
-def _figure(name: str, title: str, caption: str, table: pd.DataFrame, names: Sequence[Look]) -> Figure:
+def lines_figure(name: str, title: str, caption: str, table: pd.DataFrame, names: Sequence[Look]) -> Figure:
     def picture(width: float) -> Canvas:
         lines = table[~table["line"].isin([SCRATCH, FLOOR])]
-        order = [p for p in PROTOCOLS if p in set(lines["protocol"])] + sorted(set(lines["protocol"]) - set(PROTOCOLS))
+        order = [p for p in PROTOCOLS if p in set(lines["protocol"])] + sorted(
+            set(lines["protocol"]) - set(PROTOCOLS)
+        )
         domains = sorted(lines["eval_domain"].unique())
         shown = [(p, d) for p in order for d in domains]
         canvas, axes = panels(len(shown), width, per_row=min(4, len(domains)))
@@ -134,7 +151,17 @@ def _panel(axis: object, table: pd.DataFrame, protocol: str, names: Sequence[Loo
         ends.append((last_value(scratch_rows, "n_labels"), SCRATCH, style.INK))
     floor_rows = table[table["line"] == FLOOR]
     if len(floor_rows) and protocol != "fine-tune":
-        line(axis, floor_rows, "n_labels", style.MUTED, marker="", dashes="--", linewidth=1.1, label=FLOOR, zorder=1.5)
+        line(
+            axis,
+            floor_rows,
+            "n_labels",
+            style.MUTED,
+            marker="",
+            dashes="--",
+            linewidth=1.1,
+            label=FLOOR,
+            zorder=1.5,
+        )
         ends.append((last_value(floor_rows, "n_labels"), FLOOR, style.MUTED))
     if axis.get_figure() is not None and len(axis.get_figure().axes) == 1:  # type: ignore[union-attr]
         label_ends(axis, ends)

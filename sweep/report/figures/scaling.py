@@ -23,17 +23,24 @@ from sweep.report.figures.base import (
     same_limits,
     seeds_text,
 )
-from sweep.report.figures.choose import at_most_labels, hold, in_domain, judged, main_method, pretrained, scratch, undamaged
+from sweep.report.figures.choose import (
+    at_most_labels,
+    hold,
+    in_domain,
+    judged,
+    main_method,
+    pretrained,
+    scratch,
+    undamaged,
+)
 from sweep.report.frame import complete
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-    from sweep.report.paper import PaperNumbers
 
-
-def draw(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
+def draw(frame: pd.DataFrame) -> list[Drawn]:
     return [power_law(frame), saved(frame)]
 
 
@@ -50,8 +57,12 @@ def power_law(frame: pd.DataFrame) -> Drawn:
     own, held = hold(at_most_labels(own), ["eval_domain", "images"])
     table = points(own, ["eval_domain", "images"])
     fits = {str(d): fit_power_law(complete(group)) for d, group in own.groupby("eval_domain")}
-    table["fitted"] = [_at(fits[str(d)], n) for d, n in zip(table["eval_domain"], table["images"], strict=True)]
-    labels = ", ".join(f"{d} {style.count(n)}" for d, n in own.groupby("eval_domain")["n_labels"].first().items())
+    table["fitted"] = [
+        _at(fits[str(d)], n) for d, n in zip(table["eval_domain"], table["images"], strict=True)
+    ]
+    labels = ", ".join(
+        f"{d} {style.count(n)}" for d, n in own.groupby("eval_domain")["n_labels"].first().items()
+    )
     caption = (
         f"{style.method_name(str(method))}, linear probe with all labels there are ({labels}), by number of pretraining images. Curve: accuracy ="
         f" ceiling − scale · images^(−exponent); it goes on, dotted, over one more doubling. {_fits_text(fits)}"
@@ -87,7 +98,9 @@ def _curve(axis: Axes, fit: PowerLaw) -> None:
     end = 100 * fit(2 * last)
     if gain.low is not None and gain.high is not None:
         base = 100 * fit(last)
-        axis.vlines(2 * last, base + 100 * gain.low, base + 100 * gain.high, color=style.hue(0), linewidth=0.9)
+        axis.vlines(
+            2 * last, base + 100 * gain.low, base + 100 * gain.high, color=style.hue(0), linewidth=0.9
+        )
     axis.plot([2 * last], [end], "o", color=style.hue(0), markerfacecolor=style.PAPER)
     axis.annotate(
         f"next doubling {100 * gain.mean:+.1f} points", (0.98, 0.04), xycoords="axes fraction", ha="right", fontsize=8, color=style.INK,
@@ -101,8 +114,14 @@ def _fits_text(fits: dict[str, PowerLaw | NotFitted]) -> str:
             said.append(f"{domain}: {fit.reason}.")
             continue
         gain = fit.next_gain
-        span = "" if gain.low is None or gain.high is None else f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-        said.append(f"{domain}: ceiling {100 * fit.ceiling:.1f} %, next doubling {100 * gain.mean:+.1f} points{span}, n = {gain.n}.")
+        span = (
+            ""
+            if gain.low is None or gain.high is None
+            else f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+        )
+        said.append(
+            f"{domain}: ceiling {100 * fit.ceiling:.1f} %, next doubling {100 * gain.mean:+.1f} points{span}, n = {gain.n}."
+        )
     return " ".join(said)
 
 
@@ -116,7 +135,9 @@ def saved(frame: pd.DataFrame) -> Drawn:
     alone, _ = hold(scratch(rows), ["eval_domain", "n_labels"])
     said: dict[str, list[str]] = {}
     tables, reasons = [], []
-    for (domain, protocol), group in own[own["protocol"].isin(["linear", "fine-tune"])].groupby(["eval_domain", "protocol"]):
+    for (domain, protocol), group in own[own["protocol"].isin(["linear", "fine-tune"])].groupby(
+        ["eval_domain", "protocol"]
+    ):
         other = complete(alone[alone["eval_domain"] == domain])
         if other.empty:
             continue
@@ -161,24 +182,51 @@ def saved(frame: pd.DataFrame) -> Drawn:
         legend(canvas, axes, width)
         return canvas
 
-    return Figure(section="beyond", name="labels-saved", title=title, caption=caption, data=table, draw=picture)
+    return Figure(
+        section="beyond", name="labels-saved", title=title, caption=caption, data=table, draw=picture
+    )
 
 
 def _overtakes(text: str) -> str:
-    text = text.replace("no crossing from", "not from").replace("the second never overtakes", "labels alone stay behind")
-    return text.replace("the second is ahead or level throughout", "labels alone are ahead or level throughout")
+    text = text.replace("no crossing from", "not from").replace(
+        "the second never overtakes", "labels alone stay behind"
+    )
+    return text.replace(
+        "the second is ahead or level throughout", "labels alone are ahead or level throughout"
+    )
 
 
 def _needed(axis: Axes, part: pd.DataFrame, i: int, protocol: str) -> None:
     if part.empty:
         return
     colour = style.hue(i)
-    line(axis, part.assign(mean=part["needed"])[part["needed"].notna()], "labels", colour, style.marker(i), label=protocol)
+    line(
+        axis,
+        part.assign(mean=part["needed"])[part["needed"].notna()],
+        "labels",
+        colour,
+        style.marker(i),
+        label=protocol,
+    )
     low = part["labels"].min() / 1.9
     fewer = part[part["reason"].str.startswith("fewer")]
     never = part[part["reason"].str.startswith("not reached")]
-    axis.plot(fewer["labels"], [low * (1 + 0.12 * i)] * len(fewer), "v", color=colour, markerfacecolor=style.PAPER, markersize=5)
-    axis.plot(never["labels"], [part["labels"].max() * 1.9] * len(never), "^", color=colour, markerfacecolor=style.PAPER, markersize=5)
+    axis.plot(
+        fewer["labels"],
+        [low * (1 + 0.12 * i)] * len(fewer),
+        "v",
+        color=colour,
+        markerfacecolor=style.PAPER,
+        markersize=5,
+    )
+    axis.plot(
+        never["labels"],
+        [part["labels"].max() * 1.9] * len(never),
+        "^",
+        color=colour,
+        markerfacecolor=style.PAPER,
+        markersize=5,
+    )
 
 
 def _span(table: pd.DataFrame) -> str:

@@ -8,20 +8,37 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sweep.report import style
-from sweep.report.figures.base import Drawn, Figure, Gap, gaps_text, legend, line, panels, points, same_limits, seeds_text
-from sweep.report.figures.choose import at_most_labels, hold, in_domain, judged, main_method, pretrained, undamaged
+from sweep.report.figures.base import (
+    Drawn,
+    Figure,
+    Gap,
+    gaps_text,
+    legend,
+    line,
+    panels,
+    points,
+    same_limits,
+    seeds_text,
+)
+from sweep.report.figures.choose import (
+    at_most_labels,
+    hold,
+    in_domain,
+    judged,
+    main_method,
+    pretrained,
+    undamaged,
+)
 from sweep.report.frame import complete
 from sweep.report.statistics import paired_difference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from sweep.report.paper import PaperNumbers
-
 SUPERVISED = "supervised"
 
 
-def draw(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
+def draw(frame: pd.DataFrame) -> list[Drawn]:
     return [by_domain(frame), by_scarcity(frame), by_imbalance(frame)]
 
 
@@ -37,7 +54,9 @@ def by_domain(frame: pd.DataFrame) -> Drawn:
     rows, method = _pair(pretrained(undamaged(judged(frame, "linear"))))
     rows = rows[~rows["pretrain_domain"].str.contains("+", regex=False)]
     if method is None or not (rows["pretrain_domain"] != rows["eval_domain"]).any():
-        reason = "`method: [simclr, supervised]` in a pretrain block on several domains, each evaluated on all"
+        reason = (
+            "`method: [simclr, supervised]` in a pretrain block on several domains, each evaluated on all"
+        )
         return Gap(section="other sources", name="transfer", title=title, reason=reason)
     rows = rows[rows["images"] == rows[rows["method"] == SUPERVISED]["images"].max()]
     rows, held = hold(at_most_labels(rows), ["method", "pretrain_domain", "eval_domain"])
@@ -52,21 +71,28 @@ def by_domain(frame: pd.DataFrame) -> Drawn:
 
     def picture(width: float) -> Canvas:
         table_here = table.assign(
-            name=[f"{style.short(a)} → {style.short(b)}" for a, b in zip(table["pretrain_domain"], table["eval_domain"], strict=True)]
+            name=[
+                f"{style.short(a)} → {style.short(b)}"
+                for a, b in zip(table["pretrain_domain"], table["eval_domain"], strict=True)
+            ]
         )
         table_here = table_here.sort_values(["own", "eval_domain", "pretrain_domain"])
         canvas, (axis,) = panels(1, width, height=0.9 + 0.27 * len(table_here))
         for y, row in enumerate(table_here.to_dict("records")):
             _difference_mark(axis, row, y, style.hue(0), filled=bool(row["own"]))
         names = table_here["name"].tolist()
-        axis.set_yticks(range(len(names)), [n.replace(" → ", "\n→ ") if len(n) > 24 and width < 5 else n for n in names])
+        axis.set_yticks(
+            range(len(names)), [n.replace(" → ", "\n→ ") if len(n) > 24 and width < 5 else n for n in names]
+        )
         axis.set_ylim(-0.7, len(table_here) - 0.3)
         axis.grid(axis="y", visible=False)
         axis.axvline(0, color=style.MUTED, linewidth=1)
         axis.set_xlabel(f"{style.method_name(method)} − supervised, points")
         return canvas
 
-    return Figure(section="other sources", name="transfer", title=title, caption=caption, data=table, draw=picture)
+    return Figure(
+        section="other sources", name="transfer", title=title, caption=caption, data=table, draw=picture
+    )
 
 
 def by_scarcity(frame: pd.DataFrame) -> Drawn:
@@ -80,7 +106,9 @@ def by_scarcity(frame: pd.DataFrame) -> Drawn:
     rows = at_most_labels(rows)
     rows, held = hold(rows, ["method", "pretrain_domain", "eval_domain", "images"])
     table = _differences(rows, method, ["pretrain_domain", "eval_domain", "images"])
-    table["line"] = ["own domain" if own else "another domain" for own in table["pretrain_domain"] == table["eval_domain"]]
+    table["line"] = [
+        "own domain" if own else "another domain" for own in table["pretrain_domain"] == table["eval_domain"]
+    ]
     table = table[table.groupby(["pretrain_domain", "eval_domain"])["images"].transform("nunique") > 1]
     caption = (
         f"Above 0, {style.method_name(method)} pretraining gives the better linear probe. If label-free pretraining bears scarcity better, the lines"
@@ -98,7 +126,16 @@ def by_scarcity(frame: pd.DataFrame) -> Drawn:
                 drawn = part[part["pretrain_domain"] == source]
                 if len(drawn):
                     dashes = "-" if source == domain else ":"
-                    line(axis, drawn, "images", style.hue(i), style.marker(i), dashes, position=i, label=f"from {style.short(source)}")
+                    line(
+                        axis,
+                        drawn,
+                        "images",
+                        style.hue(i),
+                        style.marker(i),
+                        dashes,
+                        position=i,
+                        label=f"from {style.short(source)}",
+                    )
             axis.axhline(0, color=style.MUTED, linewidth=1)
             axis.set_title(style.short(domain))
         same_limits(axes)
@@ -106,7 +143,9 @@ def by_scarcity(frame: pd.DataFrame) -> Drawn:
         legend(canvas, axes, width)
         return canvas
 
-    return Figure(section="other sources", name="scarcity", title=title, caption=caption, data=table, draw=picture)
+    return Figure(
+        section="other sources", name="scarcity", title=title, caption=caption, data=table, draw=picture
+    )
 
 
 def by_imbalance(frame: pd.DataFrame) -> Drawn:
@@ -160,7 +199,9 @@ def _differences(rows: pd.DataFrame, method: str, keys: list[str]) -> pd.DataFra
             here = here[here[name] == value]
         found = paired_difference(here[here["method"] == method], here[here["method"] == SUPERVISED])
         values = [math.nan] * 3 if found is None else [found.mean, found.low, found.high]
-        records.append([*key, *(math.nan if v is None else 100 * v for v in values), 0 if found is None else found.n])
+        records.append(
+            [*key, *(math.nan if v is None else 100 * v for v in values), 0 if found is None else found.n]
+        )
     return pd.DataFrame(records, columns=[*keys, "mean", "low", "high", "n"])
 
 
