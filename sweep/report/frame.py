@@ -61,7 +61,7 @@ def read_results(source: pa.Table | Path) -> pd.DataFrame:
     Raises:
         StoreError: no such file, no Parquet, or no results table.
     """
-    table = source if isinstance(source, pa.Table) else _read(source)
+    table = source if isinstance(source, pa.Table) else read_table(source)
     needed = {"cell_id", "method", "eval_domain", "n_labels", "protocol", "level", "top1", "status"}
     if absent := sorted(needed - set(table.column_names)):
         where = "the table" if isinstance(source, pa.Table) else str(source)
@@ -77,7 +77,8 @@ def read_results(source: pa.Table | Path) -> pd.DataFrame:
     return _with_neutral_values(table.to_pandas())
 
 
-def _read(path: Path) -> pa.Table:
+def read_table(path: Path) -> pa.Table:
+    """A Parquet file; StoreError where there is none or it is damaged."""
     import pyarrow.parquet as pq
 
     try:
