@@ -33,15 +33,34 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON doc
 def cli() -> None:
     """Does self-supervised pretraining pay on your images?
 
-    Write a grid file, then: ssl-sweep data check GRID (are the images sound?), ssl-sweep plan GRID (what it
-    takes), ssl-sweep run GRID (do what is missing; the same command resumes), ssl-sweep results GRID (the
-    table), ssl-sweep report GRID -o DIR (figures and findings), ssl-sweep ui (compare in MLflow).
+    Write a grid file (ssl-sweep init has whole studies), then: ssl-sweep data check GRID (are the images
+    sound?), ssl-sweep plan GRID (what it takes), ssl-sweep run GRID (do what is missing; the same command
+    resumes), ssl-sweep results GRID (the table), ssl-sweep report GRID -o DIR (figures and findings),
+    ssl-sweep ui (compare in MLflow).
     """
 
 
 def grid_command(function: Callable[..., None]) -> click.Command:
     """A command on a grid, its overrides and a store."""
     return cli.command()(grid_argument(overrides_argument(store_option(function))))
+
+
+@cli.command()
+@click.option("--study", help="Which one; without it they are listed.")
+@click.option("-o", "--output", help="The grid to write (default STUDY.yaml); - is stdout.")
+@click.option("--force", is_flag=True, help="Overwrite it.")
+def init(study: str | None, output: str | None, force: bool) -> None:
+    """Write the commented grid of a whole study, to run as it is or with your own images."""
+    from sweep.init import STUDIES, preset, question, write_preset
+
+    if study is None:
+        width = max(map(len, STUDIES))
+        click.echo("\n".join(f"{name:<{width}}  {question(name)}" for name in STUDIES))
+    elif output == "-":
+        click.echo(preset(study), nl=False)
+    else:
+        written = write_preset(study, Path(output or f"{study}.yaml"), force=force)
+        click.echo(f"{written} is written; next: ssl-sweep plan {written}", err=True)
 
 
 @grid_command
@@ -104,15 +123,20 @@ def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool
 @grid_command
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File instead of stdout.")
-def results(grid: Path, overrides: tuple[str, ...], store_uri: str, form: str, output: Path | None) -> None:
+@click.option("--per-class", is_flag=True, help="A row per class as well: test images and those found.")
+def results(
+    grid: Path, overrides: tuple[str, ...], store_uri: str, form: str, output: Path | None, per_class: bool
+) -> None:
     """One row per cell and label level; cells that are not done yet have a status instead of numbers."""
     from sweep.evidence import results_with_evidence
+    from sweep.per_class import results_per_class
     from sweep.plan_grid import plan_in
     from sweep.render import show_results
     from sweep.results import results as results_of
 
     planned, store = plan_in(grid, overrides, store_uri)
-    table = (results_with_evidence if form == "parquet" else results_of)(planned, store)
+    whole = results_with_evidence if form == "parquet" else results_of
+    table = (results_per_class if per_class else whole)(planned, store)
     show_results(table, form, output, _console())
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from data_ops.errors import DataError
-from data_ops.sources import inspect
+from data_ops.remote import is_remote
+from data_ops.sources import SourceInfo, inspect
 from sweep.errors import Located
 from sweep.grid import Grid
+from sweep.grid_datasets import AnyDataset
 from sweep.identity import stage_id
 from sweep.manifest import Manifest
 from sweep.specs import UNPREPARED, PrepareSpec
 from sweep.store import Store
+
+_ASSUMED = "assumed"
+_PATTERN = re.compile(r"[*?\[{]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +43,11 @@ class DatasetInfo:
     n_leaked: int = 0
     leaked_classes: tuple[int, ...] = ()
     avoid: tuple[str, ...] = ()
+
+    @property
+    def assumed(self) -> bool:
+        """The images are not here: the sizes are the entry's `expect`."""
+        return self.prepare.signature == _ASSUMED
 
     @property
     def prepared(self) -> bool:
@@ -68,14 +80,17 @@ class DatasetInfo:
         return self.prepare.size
 
 
-def read_catalog(grid: Grid, store: Store | None) -> tuple[dict[str, DatasetInfo], list[Located]]:
-    """Every dataset of `grid` that can be read, and the problems of the others."""
+def read_catalog(
+    grid: Grid, store: Store | None, *, expect: bool = False
+) -> tuple[dict[str, DatasetInfo], list[Located]]:
+    """Every dataset of `grid` that can be read, and the problems of the others. With `expect` one that is not
+    here has the sizes that its entry expects: enough to plan by, not to run."""
     catalog: dict[str, DatasetInfo] = {}
     problems: list[Located] = []
     for name, entry in grid.datasets.items():
         source = entry.value.to_source()
         try:
-            info = inspect(source)
+            info = (_expected(entry.value) if expect else None) or inspect(source)
         except (DataError, OSError) as error:
             keys = [
                 key
@@ -102,6 +117,18 @@ def read_catalog(grid: Grid, store: Store | None) -> tuple[dict[str, DatasetInfo
                 n_unlabeled=info.n_train - getattr(info, "n_labeled", info.n_train),
             )
     return catalog, problems
+
+
+def _expected(entry: AnyDataset) -> SourceInfo | None:
+    """What the entry expects, where its files are not here at all; what is here is looked at instead."""
+    expected = getattr(entry, "expect", None)
+    if expected is None:
+        return None
+    where = str(getattr(entry, entry.paths[0]))
+    fixed = _PATTERN.split(where)[0]  # of shards-*.tar the folder has to be there
+    if is_remote(where) or (Path(where) if fixed == where else Path(fixed + "x").parent).exists():
+        return None
+    return SourceInfo(expected.train, expected.test, _ASSUMED, expected.train)
 
 
 def prepared_info(name: str, spec: PrepareSpec, id: str, manifest: Manifest) -> DatasetInfo:

@@ -98,6 +98,7 @@ class Estimate:
     other_s: float
     alone_s: float
     shared_s: float
+    trainings: int
     measured: int
     guessed: int
     disk_bytes: int
@@ -113,15 +114,16 @@ class Estimate:
         if self.shared_s and self.alone_s > self.shared_s:
             factor = self.alone_s / self.shared_s
             yield (
-                f"sharing: one training per cell would take {_hours(self.alone_s)};"
-                f" shared {_hours(self.shared_s)} ({factor:.1f}x less)"
+                f"sharing: {self.trainings:,} trainings serve every cell: {_hours(self.shared_s)};"
+                f" one for each would take {_hours(self.alone_s)} ({factor:.1f}x more)"
             )
         if self.disk_bytes:
             yield f"disk: {_bytes(self.disk_bytes)} more"
 
 
-def estimate(plan: Plan, store: Store, device: str = "cpu") -> Estimate:
+def estimate(plan: Plan, store: Store) -> Estimate:
     """What the stages of `plan` that are to run will take on one device, and what sharing saves."""
+    device = plan.device
     rates = Rates.of(store)
     training = {node.id: rates.training(node, device) for node in plan.pretrainings}
     waiting = [node for node in plan.to_run if node.trains]
@@ -132,6 +134,7 @@ def estimate(plan: Plan, store: Store, device: str = "cpu") -> Estimate:
         other_s=sum(_other_seconds(plan, rates, device)),
         alone_s=sum(training[pretraining.id][0] for pretraining in alone),
         shared_s=sum(seconds for seconds, _ in training.values()),
+        trainings=len(training),
         measured=sources.count("measured"),
         guessed=sources.count("default guess"),
         disk_bytes=sum(_disk(plan)),
@@ -201,7 +204,10 @@ def _disk(plan: Plan) -> Iterable[int]:
 def _hours(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 100 else f"{hours:,.0f} h"
 
 
 def _bytes(count: int) -> str:

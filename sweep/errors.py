@@ -52,6 +52,12 @@ class InfeasibleError(SweepError):
     exit_code = 3
 
 
+class UsageError(SweepError):
+    """A command was given what it cannot take."""
+
+    exit_code = 2
+
+
 class StoreError(SweepError):
     """The store cannot be used: not writable, unsupported address, or holding something else than asked."""
 

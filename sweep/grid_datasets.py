@@ -73,9 +73,19 @@ class DigitsDataset(Dataset):
     seed: Seed = Field(default=0, description="Draw of the test images.")
 
 
+class Expected(Model):
+    """How many images a dataset has that is not here."""
+
+    train: int = Field(ge=1, description="Training images.")
+    test: int = Field(default=0, ge=0, description="Test images.")
+
+
 class UserDataset(Dataset):
     """What entries with images on disk have."""
 
+    expect: Expected | None = Field(
+        default=None, description="Sizes that `plan` takes while the images are not here; `run` refuses."
+    )
     on_bad_image: Literal["fail", "skip"] = Field(
         default="fail", description="An undecodable image ends the run, or is left out and recorded."
     )

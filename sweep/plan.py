@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from ssl_core.config import FEATURES
 from sweep.catalog import DatasetInfo
@@ -22,6 +22,7 @@ from sweep.specs import ANSWERS, STAGES, FeatureSpec, FinetuneSpec, ProbeSpec, S
 from sweep.store import Store
 
 PLAN_SCHEMA_VERSION = 1
+Device = Literal["cpu", "gpu"]
 
 __all__ = ["Node", "Plan", "State", "plan"]
 
@@ -29,13 +30,14 @@ __all__ = ["Node", "Plan", "State", "plan"]
 @dataclass(frozen=True)
 class Plan:
     """`nodes` in topological order, `cell_nodes` from a cell's id to that of the stage that answers it;
-    `notes` are worth knowing before a run."""
+    `notes` are worth knowing before a run; `device` is what estimates are for."""
 
     sweep: str
     cells: tuple[Cell, ...]
     nodes: tuple[Node, ...]
     cell_nodes: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    device: Device = "cpu"
 
     @cached_property
     def by_id(self) -> Mapping[str, Node]:
@@ -92,7 +94,13 @@ class Plan:
         }
 
 
-def plan(cells: Iterable[Cell], store: Store, sweep: str = "", notes: tuple[str, ...] = ()) -> Plan:
+def plan(
+    cells: Iterable[Cell],
+    store: Store,
+    sweep: str = "",
+    notes: tuple[str, ...] = (),
+    device: Device = "cpu",
+) -> Plan:
     """The stages of `cells`, each with its state in `store`. Reads the store, changes nothing.
 
     StoreError where a finished stage of the same id holds another spec than the one asked.
@@ -117,6 +125,7 @@ def plan(cells: Iterable[Cell], store: Store, sweep: str = "", notes: tuple[str,
         nodes=tuple(replace(n, reason=why[n.id]) if n.state == "to_run" else n for n in nodes),
         cell_nodes={cell.id: cell.probe_id for cell in cells},
         notes=notes,
+        device=device,
     )
 
 

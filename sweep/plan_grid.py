@@ -16,31 +16,35 @@ from sweep.plan import Plan, plan
 from sweep.store import Store
 
 
-def plan_grid(path: str | Path, overrides: Iterable[str], store: Store) -> tuple[Grid, Plan]:
-    """The grid and its plan; GridError with all that is wrong with the file, its names and its sizes."""
-    grid, cells, notes = _expand(path, overrides, store)
-    return grid, plan(cells, store, grid.name, notes)
+def plan_grid(
+    path: str | Path, overrides: Iterable[str], store: Store, *, expect: bool = False
+) -> tuple[Grid, Plan]:
+    """The grid and its plan; GridError with all that is wrong with the file, its names and its sizes. With
+    `expect` datasets that are not here have their expected sizes: such a plan cannot run."""
+    grid, cells, notes = _expand(path, overrides, store, expect)
+    return grid, plan(cells, store, grid.name, notes, "gpu" if grid.compute.device == "gpu" else "cpu")
 
 
 def plan_in(path: str | Path, overrides: Iterable[str], store_uri: str) -> tuple[Plan, Store]:
-    """The plan of a grid and the store that it was read from."""
+    """The plan of a grid, to look at, and the store that it was read from."""
     store = Store(store_uri)
-    return plan_grid(path, overrides, store)[1], store
+    return plan_grid(path, overrides, store, expect=True)[1], store
 
 
 def expand_grid(
     path: str | Path, overrides: Iterable[str] = (), store: Store | None = None
 ) -> tuple[Grid, tuple[Cell, ...]]:
     """The grid and its cells. Without a store every dataset counts as unprepared."""
-    grid, cells, _ = _expand(path, overrides, store)
+    grid, cells, _ = _expand(path, overrides, store, True)
     return grid, cells
 
 
 def _expand(
-    path: str | Path, overrides: Iterable[str], store: Store | None
+    path: str | Path, overrides: Iterable[str], store: Store | None, expect: bool
 ) -> tuple[Grid, tuple[Cell, ...], tuple[str, ...]]:
     grid, problems = read_grid(path, overrides)
-    catalog, unreadable = read_catalog(grid, store)
+    catalog, unreadable = read_catalog(grid, store, expect=expect)
+    assumed = [info for info in catalog.values() if info.assumed]
     pretrained = {name for e in grid.pretrain for pool in e.value.domain for name in pool.names}
     evaluated = {name for e in grid.evaluate for name in e.value.domain}
     catalog, notes = guard(catalog, pretrained, evaluated, grid.leakage, store)
@@ -50,6 +54,11 @@ def _expand(
         found.append(grid.source.problem((), "the grid has no cell"))
     if found:
         raise GridError(found)
+    notes += [
+        f"assumed: {info.n_train:,} training and {info.n_test:,} test images of {info.name}, as its expect"
+        " says; they are not here, and run needs them"
+        for info in assumed
+    ]
     return grid, cells, (*notes, *_without_effect(cells))
 
 

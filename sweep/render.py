@@ -135,10 +135,12 @@ _ALSO_IF_VARIED = ("encoder", "epochs", "subset_seed", "pretrain_seed", "draw", 
 
 
 def print_table(table: pa.Table, out: Console) -> None:
-    """Every row with the columns a reader needs and the seeds that vary; --format csv has all columns."""
-    rows = table.to_pylist()
-    names = [name for name in _COLUMNS if name in table.column_names]
-    names += [n for n in _ALSO_IF_VARIED if len({row[n] for row in rows if row[n] is not None}) > 1]
+    """Every row with the columns a reader needs and the seeds that vary; --format csv has all columns. The
+    table of classes is shown whole."""
+    rows, names = table.to_pylist(), table.column_names
+    if {*_COLUMNS, *_ALSO_IF_VARIED} <= set(names):
+        varied = [n for n in _ALSO_IF_VARIED if len({row[n] for row in rows if row[n] is not None}) > 1]
+        names = [*_COLUMNS, *varied]
     shown = Table(box=None, pad_edge=False)
     for name in names:
         shown.add_column(name, no_wrap=True)
