@@ -35,7 +35,8 @@ def cli() -> None:
 
     Write a grid file (ssl-sweep init has whole studies), then: ssl-sweep data check GRID (are the images
     sound?), ssl-sweep plan GRID (what it takes), ssl-sweep run GRID (do what is missing; the same command
-    resumes), ssl-sweep results GRID (the table), ssl-sweep ui (compare in MLflow).
+    resumes), ssl-sweep results GRID (the table), ssl-sweep report GRID -o DIR (figures and findings),
+    ssl-sweep ui (compare in MLflow).
     """
 
 
@@ -137,6 +138,29 @@ def results(
     whole = results_with_evidence if form == "parquet" else results_of
     table = (results_per_class if per_class else whole)(planned, store)
     show_results(table, form, output, _console())
+
+
+@cli.command()
+@click.argument("source", type=click.Path(path_type=Path), metavar="GRID|RESULTS.parquet")
+@overrides_argument
+@store_option
+@tracking_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
+@click.option("--compare", type=click.Choice(["paper"]), help="Show the published numbers beside one's own.")
+def report(
+    source: Path,
+    overrides: tuple[str, ...],
+    store_uri: str,
+    tracking_uri: str | None,
+    output: Path,
+    compare: str | None,
+) -> None:
+    """Write report.html, findings.md and the figures of a sweep, finished or not."""
+    from sweep.report.command import report_of
+
+    click.echo(
+        report_of(source, overrides, store_uri, tracking_uri, output, compare_paper=compare == "paper")
+    )
 
 
 @grid_command

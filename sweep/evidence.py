@@ -6,9 +6,9 @@ is compared byte by byte: only in Parquet files and reports.
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
 
+from ssl_core.evaluation.metrics import hits
 from sweep.cells import Cell
 from sweep.plan import Plan
 from sweep.predictions import Predictions
@@ -64,7 +64,7 @@ class _Evidence:
         return {
             "n_classes": dataset.n_classes(level),
             "levels_total": len(dataset.levels),
-            "hits": np.packbits(answered.truth == answered.guess).tobytes(),
+            "hits": hits(answered.truth, answered.guess[:, None]),
             "answer_seconds": answered.seconds,
             **self._training(cell.pretraining.id),
         }

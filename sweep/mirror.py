@@ -23,6 +23,7 @@ from sweep.tracking import MirrorRun, Tracker, local_uri, model_of
 
 # The writer looks for finished stages this often; each look is a few stat calls.
 _EVERY_S = 3.0
+_NOTE = 4900  # characters that MLflow surely takes as a tag
 _ARTIFACTS = ("encoder.safetensors", "encoder.json", "images.png")
 
 
@@ -229,6 +230,23 @@ def sync_grid(grid: Path, overrides: Sequence[str], store_uri: str, uri: str | N
             f"the tracker at {tracking_uri(store, uri)} failed: {first_line(error)}",
             hint="check that the server runs and the address is right; results are safe in the store",
         ) from error
+
+
+def attach_report(
+    store: Store, uri: str | None, sweep: str, findings: Path, page: Path, figures: Sequence[Path]
+) -> str:
+    """Put a report on the sweep's own run, whose description its findings become; why it was not put there, or
+    '' where it was or where the sweep has no tracker yet. A report never fails for its mirror."""
+    address = tracking_uri(store, uri)
+    if address == local_uri(tracking_folder(store)) and not (tracking_folder(store) / "mlflow.db").exists():
+        return ""
+    files = [(findings, ""), (page, ""), *((path, "figures") for path in figures)]
+    tags = {"ssl_sweep.kind": "sweep", "mlflow.note.content": findings.read_text()[:_NOTE]}
+    try:
+        open_tracker(store, uri, sweep).attach(f"sweep-{sweep}", f"sweep {sweep}", tags, files)
+    except Exception as error:  # as in Mirror: MLflow raises its own, its database's and its HTTP client's
+        return first_line(error)
+    return ""
 
 
 def ui_command(store_uri: str, uri: str | None, host: str, port: int) -> list[str]:

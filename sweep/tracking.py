@@ -134,6 +134,20 @@ class Tracker:
         self._client.set_tag(run_id, MODEL_TAG, "model")
         self._models.add(run.id)
 
+    def attach(self, id: str, name: str, tags: Mapping[str, str], files: Iterable[tuple[Path, str]]) -> None:
+        """Put files, each with the folder to show it in, on the run of this id, new or there already; those
+        of an earlier time are replaced. The run has no metrics."""
+        found = self._client.search_runs([self._experiment], f"tags.`{ID_TAG}` = '{id}'", max_results=1)
+        if found:
+            run_id = found[0].info.run_id
+        else:
+            run_id = self._client.create_run(self._experiment, tags={ID_TAG: id}, run_name=name).info.run_id
+        for key, value in tags.items():
+            self._client.set_tag(run_id, key, value)
+        for path, folder in files:
+            self._client.log_artifact(run_id, str(path), folder or None)
+        self._client.set_terminated(run_id, "FINISHED")
+
     def _write(self, run: MirrorRun) -> str:
         """Gives the run's id in MLflow."""
         from mlflow.entities import Metric, Param, RunTag

@@ -82,7 +82,7 @@ def unpack_hits(packed: bytes, n_test: int) -> npt.NDArray[np.bool_]:
 def rank_classes(scores: npt.NDArray[np.floating], classes: npt.NDArray[np.integer]) -> Ints:
     """The best class ids (n, 5), best first, -1 where there are fewer, by `scores` (n, k) of `classes` (k,);
     among equals the first."""
-    left = np.nan_to_num(scores, nan=np.finfo(scores.dtype).min)  # a copy, all of it above -inf
+    left = np.nan_to_num(scores, nan=float(np.finfo(scores.dtype).min))  # a copy, all of it above -inf
     top5 = np.full((len(scores), TOP), -1, dtype=np.int64)
     rows = np.arange(len(scores))
     for rank in range(min(TOP, len(classes))):  # five passes are quicker than sorting many classes

@@ -1,0 +1,17 @@
+"""The statements of the study and of the other sources, one module per lens."""
+
+from __future__ import annotations
+
+from sweep.report.claims import domain, granularity, imbalance, pretext, quality, quantity, simclr, transfer
+from sweep.report.claims.finding import Claim
+
+CLAIMS: tuple[Claim, ...] = (
+    *quantity.CLAIMS,
+    *domain.CLAIMS,
+    *quality.CLAIMS,
+    *granularity.CLAIMS,
+    *pretext.CLAIMS,
+    *transfer.CLAIMS,
+    *imbalance.CLAIMS,
+    *simclr.CLAIMS,
+)

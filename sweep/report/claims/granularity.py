@@ -1,0 +1,66 @@
+"""How fine the labels may be (Cole et al. 2022, section 4.4, Fig. 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+import pandas as pd
+
+from sweep.report.claims.finding import Claim, Finding
+from sweep.report.claims.judging import Test, by_budget
+from sweep.report.claims.quantity import UNTRAINED_DIFFERS
+from sweep.report.claims.wording import signed
+from sweep.report.compare import HOW_CLASSIFIED, Comparison, against, largest
+from sweep.report.frame import in_domain, plain, scratch, self_supervised, usual
+from sweep.report.statistics import contrast
+
+_SSL, _LABELLED = "self-supervised", "supervised"
+
+
+def gaps(rows: pd.DataFrame) -> list[Comparison]:
+    """Linear probes of in-domain encoders beside training from scratch at the same budget, at every level of
+    labels; the sides are keyed by (name, level, level_index)."""
+    probed = largest(in_domain(self_supervised(plain(usual(rows)))), "images")
+    trained = scratch(usual(rows, "fine-tune"))
+    differing = (*UNTRAINED_DIFFERS, *HOW_CLASSIFIED)
+    merged: dict[tuple[Hashable, ...], Comparison] = {}
+    for one in against(probed, trained, (_SSL, _LABELLED), differing):
+        level, index = one.same["level"], int(one.sides[_SSL].level_index[0])
+        same = {name: value for name, value in one.same.items() if name != "level"}
+        sides = {(name, level, index): side for name, side in one.sides.items()}
+        before = merged.get(key := tuple(same.values()))
+        merged[key] = Comparison(same, {**(before.sides if before else {}), **sides})
+    return list(merged.values())
+
+
+def _grows(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
+    def tests(one: Comparison) -> list[Test]:
+        levels = sorted({key[1:] for key in one.sides}, key=lambda level: level[1])
+        if len(levels) < 2:
+            return []
+        gap = {
+            level: [(1.0, one.sides[(_LABELLED, *level)]), (-1.0, one.sides[(_SSL, *level)])]
+            for level in levels
+        }
+        means = [f"{signed(found.mean)} at {level[0]}" for level in levels if (found := contrast(gap[level]))]
+        fine, coarse = gap[levels[0]], gap[levels[-1]]
+        what = (
+            f"supervised training minus the probe is {', '.join(means)}; from coarsest to finest it grows by"
+        )
+        return [Test(what, [*fine, *((-weight, side) for weight, side in coarse)])]
+
+    yield from by_budget(claim, gaps(rows), tests)
+
+
+CLAIMS = (
+    Claim(
+        "granularity.gap-grows",
+        "granularity",
+        "The finer the labels, the further supervised training is ahead",
+        "Cole et al. 2022, section 4.4, Fig. 5",
+        "a dataset with levels; linear probes and `method: random` with `protocol: fine-tune`, 3 seeds",
+        _grows,
+        "fig5",
+        all_levels=True,
+    ),
+)

@@ -1,0 +1,123 @@
+"""From comparisons to findings: the tests of a claim at every label budget, decided at the largest one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sweep.report.claims.finding import Claim, Finding
+from sweep.report.claims.wording import conclusion, labels, points
+from sweep.report.compare import Comparison, Family, families
+from sweep.report.statistics import (
+    MARGIN,
+    MIN_SEEDS,
+    Estimate,
+    Runs,
+    Verdict,
+    contrast,
+    equivalence,
+    together,
+    verdict,
+)
+
+Terms = Sequence[tuple[float, Runs]]
+
+
+@dataclass(frozen=True)
+class Test:
+    """A difference and what is claimed of it: above 0, below 0, or the same within ± 1.5 points. `what` names
+    the difference in words. Above or below, a difference that is surely within `margin` is none."""
+
+    __test__ = False  # pytest looks for classes of this name
+
+    what: str
+    terms: Terms
+    claimed: Literal["above", "below", "same"] = "above"
+    margin: float = MARGIN
+
+    def estimate(self) -> Estimate | None:
+        return contrast(self.terms)
+
+    def judge(self, found: Estimate | None) -> Verdict:
+        if self.claimed == "same":
+            return equivalence(found, self.margin)
+        return verdict(found, 1 if self.claimed == "above" else -1, margin=self.margin)
+
+    def needs(self, found: Estimate | None) -> str:
+        """What would decide it."""
+        pending = sum(int(np.isnan(runs.values).sum()) for _, runs in self.terms)
+        if pending:
+            return f"{pending} cells of this comparison are not finished: run the sweep to its end"
+        if found is None:
+            return "the same pretraining seeds on every side"
+        if found.n < MIN_SEEDS:
+            return (
+                f"{MIN_SEEDS} pretraining seeds on every side (seed: [0, 1, 2]); it has {found.n} in common"
+            )
+        return "more pretraining seeds or test images: the interval is too wide to decide"
+
+
+def subtract(a: Runs, b: Runs) -> Terms:
+    return [(1.0, a), (-1.0, b)]
+
+
+def by_budget(
+    claim: Claim,
+    comparisons: Iterable[Comparison],
+    tests: Callable[[Comparison], Sequence[Test]],
+    *,
+    smallest: bool = False,
+) -> Iterator[Finding]:
+    """One finding per family: all tests must hold, at the largest budget (or the smallest) that has numbers.
+    Comparisons without a test are passed over."""
+    tested = [one for one in comparisons if tests(one)]
+    for family in families(tested):
+        yield _finding(claim, family, tests, smallest)
+
+
+def _finding(
+    claim: Claim, family: Family, tests: Callable[[Comparison], Sequence[Test]], smallest: bool
+) -> Finding:
+    judged = {budget: [_judged(test) for test in tests(one)] for budget, one in family.budgets.items()}
+    # the budget with most numbers, of these the largest or smallest
+    order = sorted(judged, reverse=not smallest)
+    main = max(order, key=lambda budget: sum(one.estimate is not None for one in judged[budget]))
+    found = judged[main]
+    overall = together([one.verdict for one in found])
+    deciding = next((one for one in found if one.verdict == overall), found[0])
+    if overall == "holds":
+        deciding = min(found, key=lambda one: abs(one.mean) * (-1 if one.test.claimed == "same" else 1))
+    said = "; ".join(f"{one.test.what} {points(one.estimate)}" for one in found)
+    detail = f"On {family.scope}, with {labels(main)}: {said}: {conclusion(overall, claim.statement)}."
+    others = [
+        f"{labels(budget)} {points(next(o for o in judged[budget] if _same_question(o, deciding)).estimate)}"
+        for budget in sorted(judged)
+        if budget != main and any(_same_question(o, deciding) for o in judged[budget])
+    ]
+    if others:
+        detail += f" At other budgets: {'; '.join(others)}."
+    needs = deciding.test.needs(deciding.estimate) if overall == "not enough evidence" else ""
+    return claim.finding(family.scope, overall, deciding.estimate, said, detail, needs=needs, budget=main)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    test: Test
+    estimate: Estimate | None
+    verdict: Verdict
+
+    @property
+    def mean(self) -> float:
+        return self.estimate.mean if self.estimate else 0.0
+
+
+def _judged(test: Test) -> _Judged:
+    found = test.estimate()
+    return _Judged(test, found, test.judge(found))
+
+
+def _same_question(one: _Judged, other: _Judged) -> bool:
+    return one.test.what == other.test.what

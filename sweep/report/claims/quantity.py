@@ -1,0 +1,178 @@
+"""How many unlabelled and labelled images it takes (Cole et al. 2022, section 4.1, Figs 2 and 3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Iterator
+
+import pandas as pd
+
+from sweep.report.claims.finding import Claim, Finding
+from sweep.report.claims.judging import Test, by_budget, subtract
+from sweep.report.claims.overtaking import PRETRAINED, SCRATCH, overtaking
+from sweep.report.claims.wording import count
+from sweep.report.compare import HOW_CLASSIFIED, Comparison, against, equal_but_for, largest
+from sweep.report.frame import PRETRAINING, in_domain, plain, scratch, self_supervised, usual
+
+CONTRASTIVE = ("simclr", "moco-v2", "byol")
+UNTRAINED_DIFFERS = tuple(name for name in PRETRAINING if name not in ("encoder", "image_size"))
+"""Columns in which an untrained encoder is not to be equal: all that say how one was trained."""
+_SOURCE = "Cole et al. 2022, section 4.1"
+_SIZES = "the same pretraining at several image counts (images: [2k, 4k, 8k]) with 3 seeds"
+
+
+def sizes(rows: pd.DataFrame) -> list[Comparison]:
+    """In-domain pretrainings that differ in the images alone: at equal epochs, and at equal steps."""
+    mine = in_domain(self_supervised(plain(usual(rows))))
+    found = equal_but_for(mine, "images", ("steps",)) + equal_but_for(mine, "images", ("epochs",))
+    return list({_question(one): one for one in reversed(found)}.values())[::-1]
+
+
+def _question(one: Comparison) -> tuple[Hashable, ...]:
+    """What is the same in a comparison that was found at equal epochs and at equal steps."""
+    same = tuple(value for name, value in one.same.items() if name not in ("steps", "epochs"))
+    return same, tuple(one.sides)
+
+
+def _last_doubling(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
+    def tests(one: Comparison) -> list[Test]:
+        (n0, a), (n1, b) = list(one.sides.items())[-2:]
+        what = f"from {count(n0)} to {count(n1)} unlabelled images top-1 changes by"
+        return [Test(what, subtract(b, a), "same")]
+
+    yield from by_budget(claim, sizes(rows), tests)
+
+
+def _first_doublings(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
+    def tests(one: Comparison) -> list[Test]:
+        sides = list(one.sides.items())
+        if len(sides) < 3:
+            return []
+        (n0, a), (n1, b) = sides[0], sides[len(sides) // 2]
+        return [Test(f"from {count(n0)} to {count(n1)} unlabelled images top-1 changes by", subtract(b, a))]
+
+    yield from by_budget(claim, sizes(rows), tests)
+
+
+def _diminishing(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
+    def tests(one: Comparison) -> list[Test]:
+        sides = [(float(str(size)), side) for size, side in one.sides.items()]
+        if len(sides) < 3:
+            return []
+        (n0, a), (n1, b), (n2, c), (n3, d) = *sides[:2], *sides[-2:]
+        early, late = 1 / math.log2(n1 / n0), 1 / math.log2(n3 / n2)  # per doubling
+        what = (
+            f"the doubling from {count(n0)} images gains more than the one to {count(n3)}, the difference is"
+        )
+        return [Test(what, [(early, b), (-early, a), (-late, d), (late, c)], margin=0.0)]
+
+    yield from by_budget(claim, sizes(rows), tests)
+
+
+def tuned(rows: pd.DataFrame) -> list[Comparison]:
+    """Fine-tuned in-domain encoders, of the most images there are, beside training from scratch."""
+    mine = usual(rows, "fine-tune")
+    pretrained = largest(in_domain(self_supervised(plain(mine))), "images")
+    return against(pretrained, scratch(mine), (PRETRAINED, SCRATCH), UNTRAINED_DIFFERS)
+
+
+def _few_labels(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
+    def tests(one: Comparison) -> list[Test]:
+        what = "fine-tuning the pretrained encoder gives, against training from scratch,"
+        return [Test(what, subtract(one.sides[PRETRAINED], one.sides[SCRATCH]))]
+
+    yield from by_budget(claim, tuned(rows), tests, smallest=True)
+
+
+def _many_labels(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
+    def tests(one: Comparison) -> list[Test]:
+        what = "fine-tuning the pretrained encoder gives, against training from scratch,"
+        return [Test(what, subtract(one.sides[PRETRAINED], one.sides[SCRATCH]), "same")]
+
+    yield from by_budget(claim, tuned(rows), tests)
+
+
+def _crossover(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
+    probed = largest(in_domain(self_supervised(plain(usual(rows)))), "images")
+    probed = probed[probed["method"].isin(CONTRASTIVE)]
+    differing = (*UNTRAINED_DIFFERS, *HOW_CLASSIFIED)
+    pairs = against(probed, scratch(usual(rows, "fine-tune")), (PRETRAINED, SCRATCH), differing)
+    yield from overtaking(claim, pairs)
+
+
+def _floor(claim: Claim, rows: pd.DataFrame) -> Iterator[Finding]:
+    mine = usual(rows)
+    pretrained = largest(in_domain(self_supervised(plain(mine))), "images")
+    untrained = mine[mine["method"] == "random"]
+
+    def tests(one: Comparison) -> list[Test]:
+        what = f"{count(one.same['images'])} unlabelled images give, against an untrained encoder,"
+        return [Test(what, subtract(one.sides["pretrained"], one.sides["untrained"]))]
+
+    pairs = against(pretrained, untrained, ("pretrained", "untrained"), UNTRAINED_DIFFERS)
+    yield from by_budget(claim, pairs, tests)
+
+
+CLAIMS = (
+    Claim(
+        "quantity.pays",
+        "quantity",
+        "Pretraining on one's own unlabelled images beats an untrained encoder",
+        "the floor of every comparison; no source states it",
+        "a pretraining and `method: random` judged in the same domain, with 3 seeds",
+        _floor,
+    ),
+    Claim(
+        "quantity.first-doublings",
+        "quantity",
+        "The first doublings of unlabelled images help clearly",
+        _SOURCE,
+        _SIZES,
+        _first_doublings,
+        "fig2-linear:first",
+    ),
+    Claim(
+        "quantity.diminishing",
+        "quantity",
+        "Each further doubling of unlabelled images gains less",
+        _SOURCE,
+        _SIZES,
+        _diminishing,
+    ),
+    Claim(
+        "quantity.saturates",
+        "quantity",
+        "The last doubling of unlabelled images changes accuracy by less than 1.5 points",
+        _SOURCE,
+        _SIZES,
+        _last_doubling,
+        "fig2-linear:last",
+    ),
+    Claim(
+        "quantity.few-labels",
+        "quantity",
+        "With few labels fine-tuning a pretrained encoder beats training from scratch",
+        _SOURCE + ", Fig. 2 bottom",
+        "`protocol: fine-tune` for a pretraining and for `method: random`, small label budgets, 3 seeds",
+        _few_labels,
+        "fig2-fine-tune:few",
+    ),
+    Claim(
+        "quantity.many-labels",
+        "quantity",
+        "With many labels fine-tuning a pretrained encoder equals training from scratch within 1.5 points",
+        _SOURCE + ", Fig. 2 bottom",
+        "`protocol: fine-tune` for a pretraining and for `method: random`, all labels, 3 seeds",
+        _many_labels,
+        "fig2-fine-tune:many",
+    ),
+    Claim(
+        "quantity.crossover",
+        "quantity",
+        "With enough labels training from scratch overtakes a linear classifier on frozen features",
+        _SOURCE + ", Fig. 2 top",
+        "linear probes and `method: random` with `protocol: fine-tune` at the same label budgets, 3 seeds",
+        _crossover,
+        "fig2-linear:crossover",
+    ),
+)

@@ -1,0 +1,60 @@
+"""`ssl-sweep report`: from a grid and its store, or from a Parquet file alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweep.errors import SweepError
+from sweep.report.report import ReportFiles, title_of, write_report
+
+SUFFIX = ".parquet"
+
+
+def report_of(
+    source: Path,
+    overrides: Sequence[str],
+    store_uri: str,
+    tracking_uri: str | None,
+    out: Path,
+    *,
+    compare_paper: bool = False,
+) -> str:
+    """Write the report; what to tell the user. That of a grid also goes to the sweep's MLflow run.
+
+    Raises:
+        SweepError: the grid or the table cannot be read, or the folder cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise SweepError(f"{out} is a file", hint="name a folder with -o")
+    if source.suffix == SUFFIX:
+        return _told(_from_table(source, overrides, out, compare_paper))
+    from sweep.evidence import results_with_evidence
+    from sweep.mirror import attach_report
+    from sweep.plan_grid import plan_in
+
+    plan, store = plan_in(source, overrides, store_uri)
+    table = results_with_evidence(plan, store)
+    written = write_report(table, out, title=plan.sweep, compare_paper=compare_paper)
+    failed = attach_report(store, tracking_uri, plan.sweep, written.findings, written.page, written.figures)
+    note = f"\nnot put on the sweep's MLflow run: {failed}" if failed else ""
+    return _told(written) + note
+
+
+def _from_table(source: Path, overrides: Sequence[str], out: Path, compare_paper: bool) -> ReportFiles:
+    from sweep.report.frame import read_table
+
+    if overrides:
+        raise SweepError(
+            f"{overrides[0]}: a results table has no keys to change", hint="give the grid instead"
+        )
+    table = read_table(source)
+    return write_report(table, out, title=title_of(source, table), compare_paper=compare_paper)
+
+
+def _told(written: ReportFiles) -> str:
+    counts = {verdict: written.verdicts.count(verdict) for verdict in dict.fromkeys(written.verdicts)}
+    said = ", ".join(f"{number} {verdict}" for verdict, number in counts.items()) or "none can be judged yet"
+    shown = len(written.figures) // 3
+    missing = f"; {len(written.missing)} have no cells in this sweep" if written.missing else ""
+    return f"{written.page}: findings: {said}; {shown} figures{missing}"

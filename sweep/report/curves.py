@@ -1,0 +1,172 @@
+"""Curves over sizes: the saturating power law of accuracy against pretraining images, the label budget at
+which one curve overtakes another, and the labels that pretraining saves.
+
+Everything is computed for each pretraining seed and then averaged, so that the intervals are over seeds;
+where the data does not suffice a `NotFitted` says why.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sweep.report.statistics import Estimate, interval
+
+Floats = npt.NDArray[np.float64]
+MIN_SIZES, MIN_SEEDS = 4, 3
+_EXPONENTS = np.geomspace(0.05, 3.0, 120)
+
+
+@dataclass(frozen=True)
+class NotFitted:
+    """Why there is no number: "not fitted: 3 sizes, needs 4"."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """top-1 = ceiling - scale · images^(-exponent), fitted to the mean over seeds.
+
+    Attributes:
+        sizes: pretraining images of the fit.
+        residual: largest distance of a mean from the curve.
+        next_gain: top-1 gained by doubling the largest size, from one fit per seed.
+    """
+
+    ceiling: float
+    scale: float
+    exponent: float
+    sizes: tuple[int, ...]
+    residual: float
+    next_gain: Estimate
+
+    def __call__(self, images: float) -> float:
+        return float(self.ceiling - self.scale * images**-self.exponent)
+
+
+def fit_power_law(rows: pd.DataFrame, metric: str = "top1") -> PowerLaw | NotFitted:
+    """Of answers that are equal but for `images` and seeds."""
+    curves = _curves(rows, "images", metric)
+    sizes, seeds = curves.shape[1], len(curves)
+    if sizes < MIN_SIZES or seeds < MIN_SEEDS:
+        what = [f"{sizes} sizes (needs {MIN_SIZES})", f"{seeds} seeds with all of them (needs {MIN_SEEDS})"]
+        return NotFitted(f"not fitted: {', '.join(what)}")
+    x = curves.columns.to_numpy(np.float64)
+    values = curves.to_numpy(np.float64)
+    mean = values.mean(axis=0)
+    ceiling, scale, exponent = _fit(x, mean)
+    gains = []
+    for one in values:
+        _, b, c = _fit(x, one)
+        gains.append(b * (x[-1] ** -c - (2 * x[-1]) ** -c))
+    residual = float(np.abs(mean - (ceiling - scale * x**-exponent)).max())
+    sizes_fitted = tuple(int(size) for size in x)
+    return PowerLaw(ceiling, scale, exponent, sizes_fitted, residual, interval(np.array(gains)))
+
+
+def crossover(first: pd.DataFrame, second: pd.DataFrame, metric: str = "top1") -> Estimate | NotFitted:
+    """The label budget from which `second` stays above `first`, which is ahead with few labels; both vary in
+    n_labels and seeds only. Interpolated on log labels for each seed; mean and interval are of the log."""
+    a, b = _matched(_curves(first, "n_labels", metric), _curves(second, "n_labels", metric))
+    if len(a) == 0 or a.shape[1] < 2:
+        return NotFitted("not fitted: needs two common label budgets and a common seed")
+    x = np.log(a.columns.to_numpy(np.float64))
+    lead = (b - a).to_numpy(np.float64)
+    span = f"from {a.columns[0]:,.0f} to {a.columns[-1]:,.0f} labels"
+    found = [_last_crossing(x, one) for one in lead]
+    logs = [value for value in found if value is not None]
+    if len(logs) < len(found):
+        seeds = f" in {len(found) - len(logs)} of {len(found)} seeds" if logs else ""
+        return NotFitted(f"the curves do not cross {span}{seeds}")
+    return _of_logs(np.array(logs))
+
+
+def labels_saved(
+    pretrained: pd.DataFrame, scratch: pd.DataFrame, metric: str = "top1"
+) -> pd.DataFrame | NotFitted:
+    """What each budget of `scratch` reaches, and with how many labels `pretrained` does, interpolated on log
+    labels. Columns: labels, accuracy, needed, low, high, n; `needed` NaN with a `reason` where that
+    lies outside of the budgets tried."""
+    a = _curves(pretrained, "n_labels", metric)
+    b = _curves(scratch, "n_labels", metric)
+    seeds = a.index.intersection(b.index)
+    if len(seeds) == 0 or a.shape[1] < 2:
+        return NotFitted("not fitted: needs two label budgets of the pretrained encoder and a common seed")
+    x = np.log(a.columns.to_numpy(np.float64))
+    found = []
+    for labels in b.columns:
+        goals = b.loc[seeds, labels].to_numpy(np.float64)
+        logs = [_reaches(x, row, goal) for row, goal in zip(a.loc[seeds].to_numpy(), goals, strict=True)]
+        known = [value for value in logs if math.isfinite(value)]
+        needed: tuple[float | None, ...] = (None, None, None)
+        reason = ""
+        if len(known) == len(logs):
+            one = _of_logs(np.array(known))
+            needed = (one.mean, one.low, one.high)
+        elif all(value == -math.inf for value in logs if not math.isfinite(value)):
+            reason = f"fewer than {a.columns[0]:,.0f} labels"
+        else:
+            reason = f"not reached with {a.columns[-1]:,.0f} labels"
+        found.append((float(labels), float(goals.mean()), *needed, len(known), reason))
+    frame = pd.DataFrame(found, columns=["labels", "accuracy", "needed", "low", "high", "n", "reason"])
+    return frame.astype({"needed": float, "low": float, "high": float})
+
+
+def _curves(rows: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
+    """(pretraining seeds × values of `axis`), of the seeds that have every value."""
+    rows = rows[rows[metric].notna() & rows[axis].notna()]
+    table = rows.groupby(["pretrain_seed", axis])[metric].mean().unstack()
+    return table.dropna().sort_index(axis=1)
+
+
+def _matched(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    seeds, budgets = a.index.intersection(b.index), a.columns.intersection(b.columns)
+    return a.loc[seeds, budgets], b.loc[seeds, budgets]
+
+
+def _fit(x: Floats, y: Floats) -> tuple[float, float, float]:
+    """Least squares over ceiling, scale and exponent, the ceiling at most 1 and the scale at least 0: linear
+    once the exponent is fixed, so every exponent of a grid is tried."""
+    best = (math.inf, float(y.mean()), 0.0, 1.0)
+    for exponent in _EXPONENTS:
+        u = x**-exponent
+        spread = u - u.mean()
+        scale = max(0.0, -float(spread @ y) / float(spread @ spread))
+        ceiling = float(y.mean() + scale * u.mean())
+        if ceiling > 1:
+            ceiling, scale = 1.0, max(0.0, float(u @ (1 - y)) / float(u @ u))
+        loss = float(((y - ceiling + scale * u) ** 2).sum())
+        if loss < best[0]:
+            best = (loss, ceiling, scale, float(exponent))
+    return best[1:]
+
+
+def _last_crossing(x: Floats, lead: Floats) -> float | None:
+    """Where `lead` turns positive for good; None where it ends at or below 0, or is above throughout."""
+    if lead[-1] <= 0 or (lead > 0).all():
+        return None
+    i = int(np.flatnonzero(lead <= 0)[-1])
+    return float(x[i] + (x[i + 1] - x[i]) * (-lead[i]) / (lead[i + 1] - lead[i]))
+
+
+def _reaches(x: Floats, curve: Floats, goal: float) -> float:
+    """The first place where the curve is at the goal; -inf where it starts above, inf where it never is."""
+    if curve[0] > goal:
+        return -math.inf
+    for i in range(len(x) - 1):
+        if curve[i] <= goal <= curve[i + 1]:
+            rise = curve[i + 1] - curve[i]
+            return float(x[i] + (x[i + 1] - x[i]) * ((goal - curve[i]) / rise if rise > 0 else 0.0))
+    return math.inf
+
+
+def _of_logs(logs: Floats) -> Estimate:
+    one = interval(logs)
+    low = None if one.low is None else math.exp(one.low)
+    high = None if one.high is None else math.exp(one.high)
+    return Estimate(math.exp(one.mean), low, high, one.n)

@@ -1,0 +1,332 @@
+"""What a figure is, and the parts they share: estimates by group, panels, lines with gaps, labels, heat maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from sweep.report import style
+from sweep.report.curves import NotFitted
+from sweep.report.frame import complete
+from sweep.report.statistics import Estimate, estimates
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+WIDE, NARROW = 10.4, 3.7
+"""Inches: a desktop's column and a phone's screen. A figure is drawn once for each."""
+Section = Literal["quantity", "domain", "quality", "granularity", "other sources", "beyond"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A picture with its numbers.
+
+    Attributes:
+        name: of its files and its anchor in the page.
+        caption: what to see, what is held, n and intervals.
+        data: what is drawn, one row per mark; the CSV beside the picture.
+        draw: the picture for a width in inches.
+    """
+
+    section: Section
+    name: str
+    title: str
+    caption: str
+    data: pd.DataFrame
+    draw: Callable[[float], Canvas]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """A figure that the sweep has no cells for, and what to add to the grid."""
+
+    section: Section
+    name: str
+    title: str
+    reason: str
+
+
+Drawn = Figure | Gap
+
+
+# Numbers ----------------------------------------------------------------------------------------------
+
+
+def points(rows: pd.DataFrame, keys: Sequence[str], metric: str = "top1", scale: float = 100) -> pd.DataFrame:
+    """One row per group of `keys`: mean, low, high (95 %, NaN with one seed), n, cells and those complete.
+    A group without an answer has NaN: the gap to mark."""
+    by = list(keys)
+    if rows.empty:
+        return pd.DataFrame(columns=[*by, "mean", "low", "high", "n", "complete", "cells"])
+    cells = rows.groupby(by, dropna=False)["cell_id"].nunique().reset_index(name="cells")
+    done = complete(rows)
+    done = done[done[metric].notna()]
+    if done.empty:
+        found = cells[by].assign(mean=math.nan, low=math.nan, high=math.nan, n=0, complete=0)
+    else:
+        found = estimates(done, by, metric)
+        finished = done.groupby(by, dropna=False)["cell_id"].nunique().reset_index(name="complete")
+        found = found.merge(finished, on=by)
+        found[["mean", "low", "high"]] *= scale
+    table = cells.merge(found, how="left", on=by)
+    table[["n", "complete"]] = table[["n", "complete"]].fillna(0).astype(int)
+    return table[[*by, "mean", "low", "high", "n", "complete", "cells"]]
+
+
+def seeds_text(table: pd.DataFrame) -> str:
+    """`n = 3 pretraining seeds, bars are 95 % intervals`, as far as that is so."""
+    counts = sorted({int(n) for n in table["n"] if n > 0})
+    if not counts:
+        return "no cell of it is finished"
+    if counts == [1]:
+        return "n = 1 pretraining seed, so no interval"
+    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    alone = "; no bar where n = 1" if counts[0] == 1 else ""
+    return f"mean of n = {span} pretraining seeds, bars are 95 % intervals{alone}"
+
+
+def gaps_text(table: pd.DataFrame) -> str:
+    missing = int(table["mean"].isna().sum())
+    if not missing:
+        return ""
+    return f" {missing} of {len(table)} points are not finished yet (marked ×)."
+
+
+def crossing_text(found: Estimate | NotFitted) -> str:
+    """`at 2.1k labels [1.8k, 2.5k], n = 3`, or why there is none."""
+    if isinstance(found, NotFitted):
+        return found.reason
+    span = "" if found.low is None or found.high is None else f" [{_short(found.low)}, {_short(found.high)}]"
+    return f"at {_short(found.mean)} labels{span}, n = {found.n}"
+
+
+def _short(number: float) -> str:
+    return style.count(float(f"{number:.2g}"))
+
+
+# Panels -----------------------------------------------------------------------------------------------
+
+
+def panels(count: int, width: float, *, per_row: int = 4, height: float = 2.7) -> tuple[Canvas, list[Axes]]:
+    """A figure with `count` axes of one size, as many side by side as the width allows."""
+    from matplotlib.figure import Figure as Canvas
+
+    across = 1 if width <= NARROW else min(per_row, count)
+    down = math.ceil(count / across)
+    wide = width if width <= NARROW else min(width, {1: 6.6, 2: 8.8}.get(across, width))
+    canvas = Canvas(figsize=(wide, down * height + 0.35), layout="constrained")
+    canvas.get_layout_engine().set(h_pad=0.08, w_pad=0.06)  # type: ignore[union-attr]
+    axes = [canvas.add_subplot(down, across, position + 1) for position in range(count)]
+    return canvas, axes
+
+
+def same_limits(axes: Sequence[Axes], low: float | None = None) -> None:
+    """One y range for all; where one panel would be squeezed below a third of it, each keeps its own."""
+    spans = [axis.get_ylim() for axis in axes]
+    bottom, top = min(s[0] for s in spans), max(s[1] for s in spans)
+    bottom = bottom if low is None else low
+    if min(s[1] - s[0] for s in spans) * 3 < top - bottom:
+        return
+    for axis in axes:
+        axis.set_ylim(bottom, top)
+
+
+def line(
+    axis: Axes,
+    table: pd.DataFrame,
+    x: str,
+    colour: str,
+    marker: str = "o",
+    dashes: str = "-",
+    position: int = 0,
+    **more: Any,
+) -> None:
+    """Means joined by a line that breaks at gaps, thin bars for intervals, × at the foot for what is missing."""
+    table = table.sort_values(x)
+    at, mean = table[x].to_numpy(float), table["mean"].to_numpy(float)
+    axis.plot(
+        at,
+        mean,
+        linestyle=dashes,
+        color=colour,
+        marker=marker,
+        markeredgecolor=style.PAPER,
+        markeredgewidth=0.5,
+        **more,
+    )
+    has = table["low"].notna()
+    axis.vlines(at[has], table["low"][has], table["high"][has], color=colour, linewidth=0.9)
+    foot = [0.03 + 0.035 * position] * int(np.isnan(mean).sum())
+    if foot:
+        transform = axis.get_xaxis_transform()
+        axis.plot(
+            at[np.isnan(mean)], foot, "x", color=colour, transform=transform, markersize=4, clip_on=False
+        )
+
+
+def floor_line(axis: Axes, level: float, text: str) -> None:
+    axis.axhline(level, color=style.MUTED, linestyle=(0, (4, 3)), linewidth=1)
+    axis.annotate(
+        text,
+        (1, level),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 2),
+        textcoords="offset points",
+        ha="right",
+        fontsize=7,
+        color=style.MUTED,
+    )
+
+
+def label_ends(axis: Axes, entries: Iterable[tuple[float, str, str]]) -> None:
+    """Names at the right of the axes, (value, text, colour) each, moved apart where they would touch."""
+    bottom, top = axis.get_ylim()
+    tall = axis.get_window_extent().height / axis.get_figure().dpi * 72  # type: ignore[union-attr]
+    step = 9.5 / max(tall, 40)
+    wanted = sorted(
+        ((v - bottom) / (top - bottom), text, colour) for v, text, colour in entries if not math.isnan(v)
+    )
+    places = [place for place, _, _ in wanted]
+    for _ in range(60):
+        for i in range(len(places) - 1):
+            if (lack := step - (places[i + 1] - places[i])) > 1e-6:
+                places[i] -= lack / 2
+                places[i + 1] += lack / 2
+    for place, (_, text, colour) in zip(places, wanted, strict=True):
+        axis.annotate(
+            text,
+            (1, place),
+            xycoords="axes fraction",
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=readable(colour),
+            annotation_clip=False,
+        )
+
+
+def readable(colour: str) -> str:
+    """A line's colour as the colour of its name: pale ones give way to ink."""
+    return style.INK if colour in style.BLUES[:3] else colour
+
+
+def last_value(table: pd.DataFrame, x: str) -> float:
+    known = table[table["mean"].notna()].sort_values(x)
+    return float(known["mean"].iloc[-1]) if len(known) else math.nan
+
+
+def legend(canvas: Canvas, axes: Sequence[Axes], width: float) -> None:
+    """One legend above all panels, each name once, in order of first appearance."""
+    found: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if not found:
+        return
+    room = canvas.get_figwidth()
+    if sum(0.55 + 0.063 * len(label) for label in found) <= room:
+        across = len(found)
+    else:
+        across = max(1, int(room / (0.55 + 0.068 * max(len(label) for label in found))))
+    names = _by_rows(list(found), across)
+    canvas.legend(
+        [found[name] for name in names], names, loc="outside upper left", ncols=across, borderaxespad=0.2
+    )
+
+
+def _by_rows(names: list[str], across: int) -> list[str]:
+    """The order in which matplotlib, which fills columns, shows names row by row."""
+    down = math.ceil(len(names) / across)
+    full = len(names) - (down - 1) * across or across
+    grid = [names[row * across : (row + 1) * across] for row in range(down)]
+    return [
+        grid[row][column] for column in range(across) for row in range(down if column < full else down - 1)
+    ]
+
+
+# Tables as pictures -----------------------------------------------------------------------------------
+
+
+def heat(
+    axis: Axes,
+    table: pd.DataFrame,
+    *,
+    rank: bool,
+    unit: str = "",
+    apart: Sequence[str] = (),
+    by_column: bool = True,
+) -> None:
+    """A heat map of `points` indexed by (row, column): mean, ± half an interval, n. With `rank` the best of each
+    column is bold and the second underlined; rows in `apart` are references and take no part. Cells that are
+    not there stay empty, unfinished ones are hatched."""
+    from matplotlib.patches import Rectangle
+
+    rows, columns = list(dict.fromkeys(table["row"])), list(dict.fromkeys(table["column"]))
+    tight = axis.get_figure().get_figwidth() / (len(columns) + 0.06 * max(map(len, rows))) < 1.0  # type: ignore[union-attr]
+    ranked = table[~table["row"].isin(apart)]
+    axis.set_xlim(0, len(columns))
+    axis.set_ylim(len(rows), 0)
+    for _, cell in table.iterrows():
+        x, y = columns.index(cell["column"]), rows.index(cell["row"])
+        peers = ranked[ranked["column"] == cell["column"]]["mean"] if by_column else ranked["mean"]
+        if math.isnan(cell["mean"]):
+            axis.add_patch(
+                Rectangle((x, y), 1, 1, facecolor="none", edgecolor=style.GRID, hatch="////", linewidth=0)
+            )
+            axis.text(
+                x + 0.5, y + 0.5, "not finished", ha="center", va="center", fontsize=7, color=style.MUTED
+            )
+            continue
+        spread = peers.max() - peers.min()
+        strength = 0 if cell["row"] in apart or not spread > 0 else (cell["mean"] - peers.min()) / spread
+        alpha = 0.0 if cell["row"] in apart else 0.05 + 0.4 * strength
+        axis.add_patch(Rectangle((x, y), 1, 1, facecolor=style.HEAT, alpha=alpha, linewidth=0))
+        order = (
+            int((peers > cell["mean"]).sum()) if rank and cell["row"] not in apart and len(peers) > 1 else 9
+        )
+        axis.text(
+            x + 0.5, y + 0.43, f"{cell['mean']:.1f}{unit}", ha="center", va="center",
+            fontsize=10, weight="bold" if order == 0 else "normal",
+        )  # fmt: skip
+        if order == 1:
+            axis.plot([x + 0.36, x + 0.64], [y + 0.6, y + 0.6], color=style.INK, linewidth=0.9)
+        half = (cell["high"] - cell["low"]) / 2
+        note = f"n = {cell['n']:.0f}" if math.isnan(half) else f"± {half:.1f}"
+        note = "" if cell["n"] == 0 else note
+        if note and not tight and not math.isnan(half):
+            note += f", n = {cell['n']:.0f}"
+        axis.text(x + 0.5, y + 0.77, note, ha="center", va="center", fontsize=6.5, color=style.MUTED)
+    for y in range(1, len(rows)):
+        heavy = rows[y] in apart and rows[y - 1] not in apart
+        axis.axhline(y, color=style.MUTED if heavy else style.PAPER, linewidth=1)
+    for x in range(1, len(columns)):
+        axis.axvline(x, color=style.PAPER, linewidth=1)
+    named = [str(r).replace(" + ", "\n+ ") if tight else str(r) for r in rows]
+    longest = max(len(part) for name in named for part in name.split("\n"))
+    room = (axis.get_figure().get_figwidth() - 0.068 * longest) / len(columns)  # type: ignore[union-attr]
+    axis.set_xticks(
+        [x + 0.5 for x in range(len(columns))], [style.short(c, max(5, int(room / 0.078))) for c in columns]
+    )
+    axis.set_yticks([y + 0.5 for y in range(len(rows))], named)
+    axis.tick_params(length=0, labelsize=8.5, labeltop=True, labelbottom=False)
+    axis.grid(False)
+    axis.spines[:].set_visible(False)
+
+
+def heat_canvas(rows: int, columns: int, width: float, longest: int) -> tuple[Canvas, Axes]:
+    """Room for a heat map whose longest row name has `longest` characters."""
+    from matplotlib.figure import Figure as Canvas
+
+    wide = min(width, 0.075 * longest + 1.3 * columns + 0.4)
+    canvas = Canvas(
+        figsize=(max(wide, NARROW if width <= NARROW else 4), 0.46 * rows + 0.6), layout="constrained"
+    )
+    return canvas, canvas.add_subplot()

@@ -1,0 +1,86 @@
+"""Which rows a figure is about: the study's roles, and everything else held at one value and said so."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pandas as pd
+
+from sweep.report.frame import EVALUATION, PRETRAINING, SSL_METHODS, finest, usual
+
+UNTRAINED = "random"
+_USUAL = {
+    "views": "simclr",
+    "head_layers": 2,
+    "corruption": "none",
+    "imbalance": 1.0,
+    "subset_draw": "uniform",
+}
+_WORDS = {"n_labels": "labels", "finetune_epochs": "fine-tuning epochs", "learning_rate": "learning rate"}
+_FACTS = ("level", "level_index", "train_level", "fused_method", "steps", "n_labels")
+
+
+def judged(frame: pd.DataFrame, protocol: str | None) -> pd.DataFrame:
+    """Finished or not: the finest level under the usual conditions of one protocol, or of all."""
+    return usual(finest(frame), protocol)
+
+
+def undamaged(rows: pd.DataFrame) -> pd.DataFrame:
+    """Pretrained on clean images whose classes are as they come, or not trained."""
+    clean = rows["corruption"].isin(["none", ""])
+    return rows[clean & (rows["imbalance"].isna() | (rows["imbalance"] == 1))]
+
+
+def scratch(rows: pd.DataFrame) -> pd.DataFrame:
+    """Supervised from scratch: an untrained encoder, fine-tuned."""
+    return rows[(rows["method"] == UNTRAINED) & (rows["protocol"] == "fine-tune")]
+
+
+def floor(rows: pd.DataFrame) -> pd.DataFrame:
+    """Linear probes of untrained encoders."""
+    return rows[(rows["method"] == UNTRAINED) & (rows["protocol"] == "linear")]
+
+
+def pretrained(rows: pd.DataFrame, method: str | None = None) -> pd.DataFrame:
+    trained = rows[~rows["method"].isin([UNTRAINED, "weights"])]
+    return trained if method is None else trained[trained["method"] == method]
+
+
+def in_domain(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["pretrain_domain"] == rows["eval_domain"]]
+
+
+def main_method(rows: pd.DataFrame) -> str | None:
+    """The study's method: SimCLR where the sweep has it, else the label-free one with most rows."""
+    present = rows["method"][rows["method"].isin(SSL_METHODS)].value_counts()
+    if present.empty:
+        return None
+    return "simclr" if "simclr" in present else str(present.index[0])
+
+
+def hold(rows: pd.DataFrame, keys: Collection[str]) -> tuple[pd.DataFrame, str]:
+    """Rows that answer one question per group of `keys`, and in words what that held fixed.
+
+    A setting that varies inside a group is held at its usual value, else at the one with most rows, else the
+    largest; what does not vary inside any group stays as it is, so that fewer epochs on more images are kept.
+    """
+    said = []
+    by = list(keys)
+    for name in dict.fromkeys((*PRETRAINING, *EVALUATION)):
+        if name in keys or name in _FACTS or name not in rows or rows[name].nunique() < 2:
+            continue
+        if (rows.groupby(by, dropna=False)[name].nunique() < 2).all():
+            continue
+        counts = rows[name].value_counts()
+        usual_value = _USUAL.get(name)
+        best = usual_value if usual_value in counts.index else max(counts[counts == counts.max()].index)
+        rows = rows[(rows[name] == best) | rows[name].isna() | (rows[name] == "")]
+        shown = f"{best:g}" if isinstance(best, float) else str(best)
+        said.append(f"{_WORDS.get(name, name.replace('_', ' '))} {shown}")
+    return rows, f" Held: {', '.join(said)}." if said else ""
+
+
+def at_most_labels(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the largest label budget of each evaluation domain and protocol."""
+    largest = rows.groupby(["eval_domain", "protocol"])["n_labels"].transform("max")
+    return rows[rows["n_labels"] == largest]

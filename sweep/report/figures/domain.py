@@ -1,0 +1,196 @@
+"""Which images: the cross-domain matrix (Cole et al. Table 1), pooled domains (Table 2), fused encoders (Table 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from sweep.report import style
+from sweep.report.figures.base import Drawn, Figure, Gap, gaps_text, heat, heat_canvas, points, seeds_text
+from sweep.report.figures.choose import (
+    at_most_labels,
+    floor,
+    hold,
+    in_domain,
+    judged,
+    main_method,
+    pretrained,
+    scratch,
+    undamaged,
+)
+from sweep.report.frame import finest, usual
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+SUPERVISED, RANDOM = "from scratch, all labels", "random encoder"
+
+
+def draw(frame: pd.DataFrame) -> list[Drawn]:
+    return [matrix(frame), pooled(frame), fused(frame)]
+
+
+def matrix(frame: pd.DataFrame) -> Drawn:
+    title = "Cross-domain matrix: pretrained on the row, judged on the column"
+    rows = undamaged(judged(frame, None))
+    linear = rows[rows["protocol"] == "linear"]
+    method = main_method(linear)
+    own = pretrained(linear, method) if method else linear.iloc[:0]
+    own = own[~own["pretrain_domain"].str.contains("+", regex=False)]
+    crossed = own[own["pretrain_domain"] != own["eval_domain"]]
+    if crossed.empty:
+        reason = "pretrain on two or more domains and evaluate each encoder on all: `domain: [objects, scenes]` in both blocks"
+        return Gap(section="domain", name="cross-domain", title=title, reason=reason)
+    own = own[own["images"] == _shared_size(own)]
+    own, size_held = _one_budget(own)
+    own, held = hold(own, ["pretrain_domain", "eval_domain"])
+    table = points(own, ["pretrain_domain", "eval_domain"])
+    sizes = style.count(float(own["images"].iloc[0]))
+    table = table.assign(
+        row=[f"{style.short(d)} · {sizes}" for d in table["pretrain_domain"]], column=table["eval_domain"]
+    )
+    references = []
+    for name, found in ((RANDOM, _matching(floor(rows), own)), (SUPERVISED, at_most_labels(scratch(rows)))):
+        found, _ = hold(found[found["eval_domain"].isin(table["eval_domain"])], ["eval_domain"])
+        if len(found):
+            references.append(
+                points(found, ["eval_domain"]).assign(row=name, column=lambda t: t["eval_domain"])
+            )
+    table = pd.concat([table, *references], ignore_index=True)
+    caption = (
+        f"Linear-probe top-1, %, of {style.method_name(str(method))} encoders pretrained on {sizes} images of the row's domain{size_held}."
+        " Bold: best of the column; underlined: second; darker: better within the column. If the domain matters, the"
+        f" diagonal is bold. Below the rule: references, not ranked. {_spread(table)}.{held}{gaps_text(table).replace(' (marked ×)', ' (hatched)')}"
+    )
+    return heat_figure("cross-domain", title, caption, table, (RANDOM, SUPERVISED))
+
+
+def pooled(frame: pd.DataFrame) -> Drawn:
+    title = "Pooling: domains mixed against the same number of in-domain images"
+    rows = undamaged(judged(frame, "linear"))
+    method = main_method(rows)
+    own = pretrained(rows, method) if method else rows.iloc[:0]
+    pools = own[own["pretrain_domain"].str.contains("+", regex=False)]
+    if pools.empty:
+        reason = "pretrain on pools: an inner list is one, `domain: [objects, scenes, [objects, scenes]]`"
+        return Gap(section="domain", name="pooled", title=title, reason=reason)
+    domains = pools["eval_domain"].unique()
+    contains = [
+        e in p.split("+") for p, e in zip(pools["pretrain_domain"], pools["eval_domain"], strict=True)
+    ]
+    pools = pools[contains]
+    singles = in_domain(own)
+    both = pd.concat([pools, singles[singles["eval_domain"].isin(domains)]])
+    both, size_held = _one_budget(both)
+    both, held = hold(both, ["pretrain_domain", "eval_domain", "images"])
+    single = both["pretrain_domain"] == both["eval_domain"]
+    pooled_names = [" + ".join(map(style.short, name.split("+"))) for name in both["pretrain_domain"]]
+    shown = pd.Series(pooled_names, index=both.index).where(~single, "in-domain")
+    parts = {len(name.split("+")) for name in pools["pretrain_domain"]}
+    sizes = {size / n for size in pools["images"] for n in {1, *parts}}
+    both = both.assign(
+        row=[f"{name} · {style.count(n)}" for name, n in zip(shown, both["images"], strict=True)]
+    )
+    both = both.assign(column=both["eval_domain"], order=single.astype(int) * -1 - both["images"])
+    table = points(both[~single | both["images"].isin(sizes)], ["order", "row", "column"]).sort_values(
+        ["order", "row"]
+    )
+    caption = (
+        f"{style.method_name(str(method))} pretrained on a pool of domains against pretraining on the column's domain alone{size_held}. Compare rows"
+        f" of equal size: in-domain stands above the pools of its size, and below them the part that a pool shares with it."
+        f" Pools without the column's domain are left out. {_spread(table)}.{held}"
+        f"{gaps_text(table).replace(' (marked ×)', ' (hatched)')}"
+    )
+    return heat_figure("pooled", title, caption, table, (), rank=False)
+
+
+def fused(frame: pd.DataFrame) -> Drawn:
+    title = "Fusion: features of two encoders side by side"
+    rows = undamaged(usual(finest(frame), "linear", fused=True))
+    if rows.empty:
+        reason = "evaluate fused encoders: a `fuse` key in an evaluate block; two seeds of one domain are the control"
+        return Gap(section="domain", name="fusion", title=title, reason=reason)
+    rows, size_held = _one_budget(rows)
+    alone = undamaged(judged(frame, "linear"))
+    used = set(rows["pretrain_domain"]) | {d for f in rows["fused_domain"] for d in f.split("+")}
+    alone = alone[alone["pretrain_domain"].isin(used) & alone["eval_domain"].isin(rows["eval_domain"])]
+    alone = alone[
+        alone["method"].isin(set(rows["method"]) | {m for f in rows["fused_method"] for m in f.split("+")})
+    ]
+    alone = _matching(alone, rows)
+    alone = alone[alone["images"].isin(rows["images"])]
+    both = pd.concat([alone, rows])
+    both, held = hold(
+        both, ["method", "pretrain_domain", "fused_method", "fused_domain", "fused_with", "eval_domain"]
+    )
+    both = both.assign(row=[_fusion_name(r) for r in both.to_dict("records")], column=both["eval_domain"])
+    both["order"] = (both["fused_with"] != "").astype(int)
+    table = points(both, ["order", "row", "column"]).sort_values(["order", "row"])
+    apart = tuple(table[table["order"] == 0]["row"].unique())
+    caption = (
+        f"Linear probes on the concatenated, standardised features of two frozen encoders{size_held}; single encoders above."
+        " Two seeds of one domain are the control: what a second encoder of the same kind brings by itself."
+        f" {_spread(table)}.{held}"
+    )
+    return heat_figure("fusion", title, caption, table, (), singles=apart, rank=False)
+
+
+def _fusion_name(row: dict[str, object]) -> str:
+    name = f"{style.method_name(str(row['method']))} {style.short(row['pretrain_domain'])}"
+    if not row["fused_with"]:
+        return name
+    other = f"{style.method_name(str(row['fused_method']))} {style.short(row['fused_domain'])}"
+    return f"{name} + its other seed" if other == name else f"{name} + {other}"
+
+
+def _shared_size(rows: pd.DataFrame) -> float:
+    """The largest size that the most domains were pretrained at."""
+    domains = rows.groupby("images")["pretrain_domain"].nunique()
+    return float(domains[domains == domains.max()].index.max())
+
+
+def _one_budget(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """For each evaluation domain the largest label budget that all of its encoders have, else that most have."""
+    encoders = (
+        rows.groupby(["eval_domain", "n_labels"])["pretrain_domain"].nunique().reset_index(name="encoders")
+    )
+    encoders = encoders.sort_values(["eval_domain", "encoders", "n_labels"]).groupby("eval_domain").last()
+    rows = rows[rows["n_labels"] == rows["eval_domain"].map(encoders["n_labels"])]
+    budgets = sorted({int(n) for n in encoders["n_labels"]})
+    if len(budgets) == 1:
+        return rows, f", {style.count(budgets[0])} labels"
+    each = ", ".join(f"{domain} {style.count(n)}" for domain, n in encoders["n_labels"].items())
+    return rows, f"; labels: {each}"
+
+
+def _matching(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Of `rows` those with the label budgets of `others`."""
+    budgets = others.groupby("eval_domain")["n_labels"].first()
+    return rows[rows["n_labels"] == rows["eval_domain"].map(budgets)]
+
+
+def _spread(table: pd.DataFrame) -> str:
+    text = seeds_text(table).replace("bars are 95 % intervals", "± is half the 95 % interval")
+    return text[0].upper() + text[1:].replace("no bar", "none")
+
+
+def heat_figure(
+    name: str,
+    title: str,
+    caption: str,
+    table: pd.DataFrame,
+    apart: tuple[str, ...],
+    singles: tuple[str, ...] = (),
+    rank: bool = True,
+) -> Figure:
+    def picture(width: float) -> Canvas:
+        rows, columns = table["row"].nunique(), table["column"].nunique()
+        canvas, axis = heat_canvas(rows, columns, width, max(map(len, table["row"])))
+        heat(axis, table, rank=rank, apart=apart)
+        if singles:
+            axis.axhline(len(singles), color=style.MUTED, linewidth=1)
+        return canvas
+
+    data = table.drop(columns=["order"], errors="ignore")
+    return Figure(section="domain", name=name, title=title, caption=caption, data=data, draw=picture)

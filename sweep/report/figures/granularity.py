@@ -1,0 +1,178 @@
+"""How fine the labels may be: accuracy and gap to supervised by level of the hierarchy (Cole et al. Fig. 5)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from sweep.report import style
+from sweep.report.figures.base import (
+    Drawn,
+    Figure,
+    Gap,
+    gaps_text,
+    legend,
+    line,
+    panels,
+    points,
+    same_limits,
+    seeds_text,
+)
+from sweep.report.figures.choose import (
+    at_most_labels,
+    hold,
+    in_domain,
+    main_method,
+    pretrained,
+    scratch,
+    undamaged,
+)
+from sweep.report.frame import complete, usual
+from sweep.report.statistics import paired_difference
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+MAPPED, RETRAINED, SUPERVISED, SCRATCH = (
+    "linear probe",
+    "probe retrained per level",
+    "supervised pretraining",
+    "from scratch",
+)
+
+
+def draw(frame: pd.DataFrame) -> list[Drawn]:
+    title = "Label granularity: accuracy from the coarsest to the finest labels"
+    usual_rows = undamaged(usual(frame, None))
+    several = usual_rows.groupby("eval_domain")["level_index"].transform("max") > 0
+    rows = usual_rows[several]
+    own = in_domain(pretrained(rows[rows["protocol"] == "linear"]))
+    method = main_method(own)
+    if method is None:
+        reason = "evaluate, on its own domain, a dataset with a hierarchy: `levels: [label, label_group]`"
+        return [Gap(section="granularity", name="granularity", title=title, reason=reason)]
+    mine = at_most_labels(own[own["method"] == method])
+    mine = mine[mine["images"] == mine.groupby("eval_domain")["images"].transform("max")]
+    keys = ["eval_domain", "level", "level_index"]
+    mine, held = hold(mine, keys)
+    parts = [(MAPPED, mine), (RETRAINED, _retrained(frame, mine))]
+    supervised = own[(own["method"] == "supervised")]
+    reference = scratch(rows)
+    for name, found in ((SUPERVISED, supervised), (SCRATCH, reference)):
+        found = at_most_labels(found[found["eval_domain"].isin(mine["eval_domain"])])
+        if name == SUPERVISED:
+            found = found[
+                found["images"] == found["eval_domain"].map(mine.groupby("eval_domain")["images"].first())
+            ]
+        parts.append((name, hold(found, keys)[0]))
+    tables = [points(part, keys).assign(line=name) for name, part in parts if len(part)]
+    table = pd.concat(tables, ignore_index=True)
+    classes = frame.dropna(subset=["n_classes"]).groupby(["eval_domain", "level"])["n_classes"].first()
+    table["n_classes"] = [
+        classes.get((d, lv), math.nan) for d, lv in zip(table["eval_domain"], table["level"], strict=True)
+    ]
+    gaps = _gaps(parts)
+    labels = ", ".join(
+        f"{d} {style.count(n)}" for d, n in mine.groupby("eval_domain")["n_labels"].first().items()
+    )
+    caption = (
+        f"{style.method_name(method)}, linear probe trained on the finest labels ({labels}) whose predictions are mapped up the hierarchy;"
+        " levels from coarse to fine, with their number of classes. Numbers at the foot: what the best supervised"
+        f" line has more (+) or less, in points, seed-paired. {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
+    )
+    data = table.merge(gaps, how="left", on=["eval_domain", "level"]) if len(gaps) else table
+    picture = levels_picture(table, gaps)
+    return [
+        Figure(
+            section="granularity", name="granularity", title=title, caption=caption, data=data, draw=picture
+        )
+    ]
+
+
+def _retrained(frame: pd.DataFrame, mine: pd.DataFrame) -> pd.DataFrame:
+    """The same encoders and budgets with a probe trained on the labels of the level itself."""
+    rows = frame[frame["pretrain_id"].isin(mine["pretrain_id"]) & (frame["protocol"] == "linear")]
+    rows = rows[(rows["train_level"] == rows["level"]) & (rows["level_index"] > 0)]
+    rows = rows[
+        (rows["representation"] == "h") & (rows["fused_with"] == "") & (rows["eval_corruption"] == "none")
+    ]
+    budgets = mine.groupby("eval_domain")["n_labels"].first()
+    return rows[(rows["n_labels"] == rows["eval_domain"].map(budgets)) & (rows["label_imbalance"] == 1)]
+
+
+def _gaps(parts: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Supervised minus the probe by level: supervised from scratch where the sweep has it, else pretrained."""
+    rows = dict(parts)
+    mine = complete(rows[MAPPED])
+    records = []
+    for (domain, level), cells in mine.groupby(["eval_domain", "level"]):
+        for name in (SCRATCH, SUPERVISED):
+            others = complete(rows[name])
+            others = others[(others["eval_domain"] == domain) & (others["level"] == level)]
+            found = paired_difference(others, cells) if len(others) else None
+            if found is not None:
+                bounds = [math.nan if b is None else 100 * b for b in (found.low, found.high)]
+                records.append([domain, level, name, 100 * found.mean, *bounds, found.n])
+    columns = ["eval_domain", "level", "gap_to", "gap", "gap_low", "gap_high", "gap_n"]
+    table = pd.DataFrame(records, columns=columns)
+    if table.empty:
+        return table
+    best = table.sort_values("gap").groupby(["eval_domain", "gap_to"])["gap"].last().reset_index()
+    best = best.sort_values("gap").groupby("eval_domain")["gap_to"].last()
+    return table[table["gap_to"] == table["eval_domain"].map(best)]
+
+
+def levels_picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-untyped-def]
+    looks = {
+        MAPPED: (style.hue(0), "o", "-"),
+        RETRAINED: (style.hue(0), "D", ":"),
+        SUPERVISED: (style.hue(1), "s", "-"),
+        SCRATCH: (style.INK, "o", "-"),
+    }
+
+    def picture(width: float) -> Canvas:
+        domains = sorted(table["eval_domain"].unique())
+        canvas, axes = panels(len(domains), width, per_row=4, height=2.9)
+        for axis, domain in zip(axes, domains, strict=True):
+            part = table[table["eval_domain"] == domain]
+            levels = part.drop_duplicates("level").sort_values("level_index", ascending=False)
+            for i, (name, (colour, mark, dashes)) in enumerate(looks.items()):
+                drawn = part[part["line"] == name].assign(x=lambda t: -t["level_index"])
+                if len(drawn):
+                    line(axis, drawn, "x", colour, mark, dashes, position=i, label=name)
+            ticks = [
+                _short(lv) if math.isnan(n) else f"{_short(lv)}\n{n:.0f} classes"
+                for lv, n in zip(levels["level"], levels["n_classes"], strict=True)
+            ]
+            axis.set_xticks(-levels["level_index"].to_numpy(), ticks)
+            axis.margins(x=0.15)
+            axis.set_title(style.short(domain))
+        same_limits(axes)
+        for axis in axes:
+            bottom, top = axis.get_ylim()
+            axis.set_ylim(bottom - (0.13 * (top - bottom) if len(gaps) else 0), top)
+        for axis, domain in zip(axes, domains, strict=True):
+            _write_gaps(axis, table[(table["eval_domain"] == domain) & (table["line"] == MAPPED)], gaps)
+        for axis in axes[:: 4 if width > 5 else 1]:
+            axis.set_ylabel("top-1 accuracy, %")
+        legend(canvas, axes, width)
+        return canvas
+
+    return picture
+
+
+def _short(level: str) -> str:
+    return style.short(level.removeprefix("label_"), 14)
+
+
+def _write_gaps(axis, mapped: pd.DataFrame, gaps: pd.DataFrame) -> None:  # type: ignore[no-untyped-def]
+    if gaps.empty:
+        return
+    found = mapped.merge(gaps, on=["eval_domain", "level"])
+    for _, row in found.iterrows():
+        axis.annotate(
+            f"{row['gap']:+.1f}",
+            (-row["level_index"], 0.03), xycoords=("data", "axes fraction"), ha="center", fontsize=7.5, color=style.MUTED,
+        )  # fmt: skip

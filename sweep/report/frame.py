@@ -1,0 +1,174 @@
+"""The results table as a pandas frame, and the selections that every figure and claim starts from.
+
+Whole numbers that may be missing (`images`, `epochs`, …) are floats with NaN; an untrained encoder has
+`subset_seed` -1 and `pretrain_domain` "". `hits` are bytes: `np.packbits` of "top-1 is right" over the test
+images in the dataset's order, or None.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from sweep.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
+from sweep.errors import StoreError
+
+SSL_METHODS = ("simclr", "moco-v2", "byol", "rotation", "jigsaw", "inpainting")
+"""The methods that learn without labels."""
+SEEDS = ("pretrain_seed", "subset_seed", "probe_seed")
+PRETRAINING = tuple(
+    name for name in (*PRETRAIN_COLUMNS, *SETTING_COLUMNS) if name not in ("pretrain_id", *SEEDS)
+)
+"""Columns that say how an encoder was made, but for its seeds."""
+_LATER = pa.schema(
+    [
+        ("representation", pa.string()),
+        ("train_level", pa.string()),
+        ("fused_with", pa.string()),
+        ("fused_domain", pa.string()),
+        ("fused_method", pa.string()),
+        ("c_path", pa.string()),
+        ("knn_k", pa.int64()),
+        ("knn_temperature", pa.float64()),
+        ("rankme", pa.float64()),
+        ("train_seconds", pa.float64()),
+        ("train_gpu", pa.bool_()),
+        ("answer_seconds", pa.float64()),
+        ("levels_total", pa.int64()),
+        ("n_classes", pa.int64()),
+        ("hits", pa.binary()),
+    ]
+)
+"""Columns that tables of earlier versions lack."""
+_ASKED = ("representation", "train_level", "fused_with", "fused_domain", "fused_method", "c_path", "knn_k")
+EVALUATION = tuple(
+    name
+    for name in dict.fromkeys((*EVALUATE_COLUMNS, *_ASKED, "knn_temperature", "level"))
+    if name not in ("labels", *SEEDS)
+)
+"""Columns that say how it was judged, but for the seed of the budget and the text of its size."""
+_NEUTRAL = {"representation": "h", "fused_with": "", "fused_domain": "", "fused_method": ""}
+_TEXTS = ("pretrain_domain", "corruption", "pool_shares", "weights", "views")
+
+
+def read_results(source: pa.Table | Path) -> pd.DataFrame:
+    """The table of `sweep.results` or a Parquet file of it; columns that an older file lacks get their
+    neutral values.
+
+    Raises:
+        StoreError: no such file, no Parquet, or no results table.
+    """
+    table = source if isinstance(source, pa.Table) else read_table(source)
+    needed = {"cell_id", "method", "eval_domain", "n_labels", "protocol", "level", "top1", "status"}
+    if absent := sorted(needed - set(table.column_names)):
+        where = "the table" if isinstance(source, pa.Table) else str(source)
+        raise StoreError(
+            f"{where} is no table of results: it has no column {', '.join(absent)}",
+            hint="write one with: ssl-sweep results GRID --format parquet -o results.parquet",
+        )
+    from sweep.results import SCHEMA
+
+    for field in [*SCHEMA, *_LATER]:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return _with_neutral_values(table.to_pandas())
+
+
+def read_table(path: Path) -> pa.Table:
+    """A Parquet file; StoreError where there is none or it is damaged."""
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError:
+        raise StoreError(f"{path} is not there") from None
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+
+
+def _with_neutral_values(frame: pd.DataFrame) -> pd.DataFrame:
+    neutral: dict[str, object] = {**_NEUTRAL, **dict.fromkeys(_TEXTS, "")}
+    neutral |= {"level_index": 0, "label_imbalance": 1.0, "eval_corruption": "none", "draw": "uniform"}
+    for name, value in neutral.items():
+        frame[name] = frame[name].fillna(value)
+    frame["images"] = frame["images"].where(frame["images"] > 0)
+    for name in SEEDS:
+        frame[name] = frame[name].fillna(-1).astype("int64")
+    frame["level_index"] = frame["level_index"].astype("int64")
+    by_domain = frame.groupby("eval_domain")
+    frame["levels_total"] = frame["levels_total"].fillna(by_domain["level_index"].transform("max") + 1)
+    fine = frame[frame["level_index"] == 0].groupby("eval_domain")["level"].first()
+    frame["train_level"] = frame["train_level"].fillna(frame["eval_domain"].map(fine))
+    linear = (frame["protocol"] == "linear") & frame["c_path"].isna()
+    frame["c_path"] = frame["c_path"].mask(linear, "default").fillna("")
+    return frame
+
+
+# Selections -------------------------------------------------------------------------------------------
+
+
+def complete(frame: pd.DataFrame) -> pd.DataFrame:
+    """The answered rows, each answer once: budgets written as 500 and as 10% can be one."""
+    done = frame[(frame["status"] == "complete") & frame["top1"].notna()]
+    return done.drop_duplicates(["pretrain_id", *EVALUATION, "probe_seed"])
+
+
+def finest(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the finest level of each dataset."""
+    return frame[frame["level_index"] == 0]
+
+
+def usual(
+    frame: pd.DataFrame,
+    protocol: str | None = "linear",
+    *,
+    representation: str | None = "h",
+    fused: bool = False,
+) -> pd.DataFrame:
+    """Rows under the usual conditions: one encoder's features h (or only fused ones), clean test images,
+    classifier trained on the finest labels, even label budgets; uniformly drawn ones and the default path
+    of C where a dataset has those. None takes every protocol or representation."""
+    rows = frame[
+        (frame["representation"].isin([representation]) | (representation is None))
+        & (frame["eval_corruption"] == "none")
+        & (frame["label_imbalance"] == 1)
+        & ((frame["fused_with"] != "") == fused)
+    ]
+    if protocol is not None:
+        rows = rows[rows["protocol"] == protocol]
+    fine = rows[rows["level_index"] == 0].groupby("eval_domain", observed=True)["level"].first()
+    trained = zip(rows["eval_domain"], rows["train_level"], strict=True)
+    known = set(fine.items())
+    rows = rows[np.array([pair in known for pair in trained], dtype=bool)]
+    for name, value in (("draw", "uniform"), ("c_path", "default")):
+        group = [rows["eval_domain"], rows["protocol"]]
+        there = (rows[name] == value).groupby(group, observed=True).transform("any")
+        rows = rows[(rows[name] == value) | ~there]
+    return rows
+
+
+def plain(frame: pd.DataFrame, *, damaged: bool = False, tailed: bool = False) -> pd.DataFrame:
+    """Rows of encoders made of images that are not corrupted (or may be, `damaged`) and drawn without a long
+    tail (or maybe with, `tailed`), uniformly; untrained encoders too."""
+    rows = frame[frame["subset_draw"].isna() | (frame["subset_draw"] == "uniform")] if not tailed else frame
+    if not damaged:
+        rows = rows[rows["corruption"].isin(("none", ""))]
+    return rows if tailed else rows[rows["imbalance"].isna() | (rows["imbalance"] == 1)]
+
+
+def self_supervised(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of encoders trained without labels."""
+    return frame[frame["method"].isin(SSL_METHODS)]
+
+
+def in_domain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows judged on the dataset that the encoder was pretrained on."""
+    return frame[frame["pretrain_domain"] == frame["eval_domain"]]
+
+
+def scratch(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of training from scratch with labels."""
+    return frame[(frame["method"] == "random") & (frame["protocol"] == "fine-tune")]

@@ -1,0 +1,168 @@
+"""The report of a sweep, from its results table alone: a page, findings, figures with their numbers, the table."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweep.errors import StoreError
+from sweep.files import temporary
+from sweep.report import style
+from sweep.report.figures.all import figures
+from sweep.report.figures.base import NARROW, WIDE, Drawn, Figure, Gap
+from sweep.report.findings import Finding, findings, findings_markdown
+from sweep.report.frame import EVALUATION, PRETRAINING, finest, read_results
+from sweep.report.html import Page, Picture, render
+from sweep.report.paper import paper_numbers
+
+TITLE_KEY = b"ssl_sweep.sweep"
+"""Where results.parquet keeps the sweep's name."""
+PAGE, FINDINGS, RESULTS, FIGURES = "report.html", "findings.md", "results.parquet", "figures"
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What was written. `figures` are the SVG, PNG and CSV files; `missing` what the sweep has no cells for."""
+
+    folder: Path
+    page: Path
+    findings: Path
+    figures: tuple[Path, ...]
+    missing: tuple[Gap, ...]
+    verdicts: tuple[str, ...]
+
+
+def write_report(table: pa.Table, out: Path, *, title: str, compare_paper: bool = False) -> ReportFiles:
+    """Write the report of a results table into the folder `out`, whole or not at all; the files of a report that is
+    there are replaced, others in the folder are left alone.
+
+    Raises:
+        StoreError: the table is no results table, or the folder cannot be written.
+    """
+    frame = read_results(table)
+    drawn = figures(frame, paper_numbers() if compare_paper else None)
+    found = findings(frame)
+    partial = temporary(out.parent, out.name or "report")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        (partial / FIGURES).mkdir(parents=True)
+        pictures = [_write_figure(one, partial / FIGURES) for one in drawn if isinstance(one, Figure)]
+        gaps = [one for one in drawn if isinstance(one, Gap)]
+        (partial / FINDINGS).write_text(findings_markdown(found), encoding="utf-8")
+        page = render(_page(frame, title), found, pictures, gaps, overview(frame))
+        (partial / PAGE).write_text(page, encoding="utf-8")
+        metadata = {**(table.schema.metadata or {}), TITLE_KEY: title.encode()}
+        pq.write_table(table.replace_schema_metadata(metadata), partial / RESULTS)
+        _move(partial, out)
+    except OSError as error:
+        raise StoreError(f"{out} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return _files(out, drawn, found)
+
+
+def title_of(path: Path, table: pa.Table) -> str:
+    """The sweep's name that a report kept in its results.parquet, else the file's name."""
+    kept = (table.schema.metadata or {}).get(TITLE_KEY)
+    return kept.decode() if kept else path.stem
+
+
+def overview(frame: pd.DataFrame) -> pd.DataFrame:
+    """The finest level's top-1 by question: the columns that vary, mean over seeds, n; best first in each domain."""
+    rows = finest(frame)
+    asked = [
+        name
+        for name in (*PRETRAINING, *EVALUATION)
+        if name in rows and name not in ("level", "train_level", "steps")
+    ]
+    first = ["method", "pretrain_domain", "images", "eval_domain", "n_labels", "protocol"]
+    keys = first + [name for name in asked if name not in first and rows[name].nunique() > 1]
+    done = rows[(rows["status"] == "complete") & rows["top1"].notna()]
+    grouped = done.groupby(keys, dropna=False)
+    table = grouped.agg(
+        top1=("top1", "mean"), n=("pretrain_seed", "nunique"), cells=("cell_id", "nunique")
+    ).reset_index()
+    table["top1"] *= 100
+    return table.sort_values(["eval_domain", "n_labels", "top1"], ascending=[True, False, False]).reset_index(
+        drop=True
+    )
+
+
+def _write_figure(figure: Figure, folder: Path) -> Picture:
+    with matplotlib.rc_context(style.rc()):
+        wide, narrow = figure.draw(WIDE), figure.draw(NARROW)
+    picture = Picture(
+        figure,
+        style.svg(wide, f"{figure.name}-w", figure.title),
+        style.svg(narrow, f"{figure.name}-n", figure.title),
+    )
+    (folder / f"{figure.name}.svg").write_text(style.alone(picture.wide, figure.caption), encoding="utf-8")
+    (folder / f"{figure.name}.png").write_bytes(style.png(wide))
+    figure.data.to_csv(folder / f"{figure.name}.csv", index=False)
+    return picture
+
+
+def _page(frame: pd.DataFrame, title: str) -> Page:
+    status = frame.groupby("cell_id")["status"].first()
+    complete = int((status == "complete").sum())
+    seeds = sorted(frame["pretrain_seed"].unique())
+    facts = [
+        ("Judged in", ", ".join(sorted(frame["eval_domain"].unique()))),
+        ("Encoders", f"{frame['pretrain_id'].nunique():,}"),
+        ("Pretraining seeds", f"{len(seeds)}"),
+        ("Written", date.today().isoformat()),
+        ("ssl-sweep", _version("ssl-sweep")),
+    ]
+    made = (
+        f"Written by ssl-sweep {_version('ssl-sweep')} with matplotlib {_version('matplotlib')} and pandas {_version('pandas')} from"
+        " results.parquet alone; this page loads nothing from anywhere."
+    )
+    return Page(title=title, complete=complete, cells=len(status), facts=facts, made=made)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from its folder without being installed
+        return "not installed"
+
+
+def _move(partial: Path, out: Path) -> None:
+    """Each file over the old one; figures of an earlier report that this one has not are deleted."""
+    out.mkdir(exist_ok=True)
+    kept = out / FIGURES
+    kept.mkdir(exist_ok=True)
+    new = {path.name for path in (partial / FIGURES).iterdir()}
+    for path in (partial / FIGURES).iterdir():
+        path.replace(kept / path.name)
+    for old in kept.iterdir():
+        if old.name not in new and _ours(old.name):
+            old.unlink()
+    for name in (RESULTS, FINDINGS, PAGE):
+        (partial / name).replace(out / name)
+
+
+def _ours(name: str) -> bool:
+    return re.fullmatch(r"[a-z-]+\.(svg|png|csv)", name) is not None
+
+
+def _files(out: Path, drawn: Sequence[Drawn], found: Sequence[Finding]) -> ReportFiles:
+    names = [one.name for one in drawn if isinstance(one, Figure)]
+    return ReportFiles(
+        folder=out,
+        page=out / PAGE,
+        findings=out / FINDINGS,
+        figures=tuple(out / FIGURES / f"{name}.{kind}" for name in names for kind in ("svg", "png", "csv")),
+        missing=tuple(one for one in drawn if isinstance(one, Gap)),
+        verdicts=tuple(one.verdict for one in found),
+    )

@@ -1,0 +1,291 @@
+"""Means, intervals and verdicts.
+
+What counts for a statement is the pretraining seed: n is their number; the seeds of the subset and of
+the budget are averaged inside. An interval has two parts, as a two-level bootstrap has (seeds, then test
+images, the same images for every seed and on both sides of a difference):
+
+- seeds: s² / n, the bootstrap's variance times n / (n - 1), with Student's t of n - 1 degrees of freedom;
+- test images: the variance of the images' means over their number, less what chance adds to it and the seeds'
+  part already has (Owen 2007, the pigeonhole bootstrap), with the normal quantile.
+
+The two half-widths add in quadrature. Both variances are the bootstrap's in the limit of many resamples, in
+closed form: nothing is drawn. docs/statistics.md says why, and how often the intervals cover.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sweep.report.frame import SEEDS
+
+Verdict = Literal["holds", "does not hold", "not enough evidence"]
+Floats = npt.NDArray[np.float64]
+_NORMAL = 1.959964
+MARGIN = 0.015
+"""Differences within ± this are "no difference": 1.5 points."""
+MIN_SEEDS = 3
+
+
+Rows: TypeAlias = "pd.DataFrame | Runs"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean, its 95 % interval (None with fewer than two pretraining seeds) and the number of seeds."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+def estimate(rows: Rows, metric: str = "top1") -> Estimate:
+    """Mean of a metric over the pretraining seeds of `rows`, which are answers to one question.
+
+    Raises:
+        ValueError: no row has the metric.
+    """
+    found = contrast([(1.0, rows)], metric)
+    if found is None:
+        raise ValueError(f"rows: none has a {metric}")
+    return found
+
+
+def paired_difference(a: Rows, b: Rows, metric: str = "top1") -> Estimate | None:
+    """a - b over the pretraining seeds that both have; None where there is none."""
+    return contrast([(1.0, a), (-1.0, b)], metric)
+
+
+def contrast(terms: Sequence[tuple[float, Rows]], metric: str = "top1") -> Estimate | None:
+    """The weighted sum of several answers, seed by seed, over the pretraining seeds that all of them have;
+    within a seed over the subset and budget seeds that all have, where there are such. None where nothing
+    pairs. The images' part is that of top-1, of other metrics the interval has the seeds' part alone; without
+    `hits` it is the binomial one, without pairing."""
+    sides = _paired([_Side.of(weight, rows, metric) for weight, rows in terms])
+    if not sides:
+        return None
+    values = np.sum([side.weight * side.means() for side in sides], axis=0)  # (seeds,)
+    images = _images_variance(sides) if metric == "top1" and len(values) > 1 else 0.0
+    return interval(values, images)
+
+
+def estimates(rows: pd.DataFrame, by: Sequence[str], metric: str = "top1") -> pd.DataFrame:
+    """`estimate` of every group of equal `by` (missing values are a value): a frame with those columns and
+    mean, low, high (NaN with fewer than two seeds) and n, in the order of the groups' first rows."""
+    rows = rows[rows[metric].notna()]
+    found = []
+    runs, groups = Runs.of(rows, metric), rows.groupby(list(by), dropna=False, sort=False, observed=True)
+    places = positions(groups.ngroup().to_numpy())
+    for place in places:
+        one = contrast([(1.0, runs.take(place))], metric)
+        assert one is not None  # rows without the metric are gone
+        found.append((one.mean, one.low, one.high, one.n))
+    numbers = pd.DataFrame(found, columns=["mean", "low", "high", "n"])
+    numbers = numbers.astype({"mean": float, "low": float, "high": float, "n": int})
+    firsts = rows[list(by)].iloc[[place[0] for place in places]].reset_index(drop=True)
+    return pd.concat([firsts, numbers], axis=1)
+
+
+def positions(codes: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:
+    """Positions of equal codes, in the order of their first."""
+    if len(codes) == 0:
+        return []
+    order = np.argsort(codes, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    return sorted(groups, key=lambda group: int(group[0]))
+
+
+def interval(values: Floats, images: float = 0.0) -> Estimate:
+    """The estimate of one value per pretraining seed; `images` is the variance due to the test images."""
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return Estimate(mean, None, None, n)
+    half = math.sqrt(_student(n - 1) ** 2 * float(values.var(ddof=1)) / n + _NORMAL**2 * images)
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Rows of the results as arrays (runs,), which is all that statistics look at: thousands of selections
+    from a frame would take most of the time. `seeds` (runs, 3): pretraining, subset and budget seed; `values`
+    of the metric, NaN where a run is not finished."""
+
+    COLUMNS: ClassVar = (
+        *SEEDS,
+        *("top1", "top1_std_err", "n_test", "hits", "eval_domain", "images", "n_labels", "level_index"),
+    )
+
+    seeds: npt.NDArray[np.int64]
+    values: Floats
+    errors: Floats
+    n_test: Floats
+    hits: npt.NDArray[np.object_]
+    domain: npt.NDArray[np.object_]
+    images: Floats
+    n_labels: Floats
+    level_index: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, metric: str = "top1") -> Runs:
+        def floats(name: str) -> Floats:
+            return rows[name].to_numpy(np.float64)
+
+        return cls(
+            seeds=rows[list(SEEDS)].to_numpy(np.int64),
+            values=floats(metric),
+            errors=floats("top1_std_err"),
+            n_test=floats("n_test"),
+            hits=rows["hits"].to_numpy(object),
+            domain=rows["eval_domain"].to_numpy(object),
+            images=floats("images"),
+            n_labels=floats("n_labels"),
+            level_index=rows["level_index"].to_numpy(np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, at: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Runs:
+        """The runs at these positions or where true."""
+        return Runs(*(getattr(self, field.name)[at] for field in fields(self)))
+
+    def frame(self) -> pd.DataFrame:
+        """What curves need: pretrain_seed, images, n_labels, top1."""
+        columns = {"pretrain_seed": self.seeds[:, 0], "images": self.images, "n_labels": self.n_labels}
+        return pd.DataFrame({**columns, "top1": self.values})
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The finished runs of one answer and its weight."""
+
+    weight: float
+    runs: Runs
+    keys: list[tuple[int, ...]]
+
+    @classmethod
+    def of(cls, weight: float, rows: Rows, metric: str) -> _Side:
+        runs = rows if isinstance(rows, Runs) else Runs.of(rows, metric)
+        done = ~np.isnan(runs.values)
+        runs = runs if done.all() else runs.take(done)
+        return cls(weight, runs, list(map(tuple, runs.seeds.tolist())))
+
+    def only(self, kept: list[bool]) -> _Side:
+        if all(kept):
+            return self
+        keys = [key for key, keep in zip(self.keys, kept, strict=True) if keep]
+        return _Side(self.weight, self.runs.take(np.array(kept)), keys)
+
+    def shares(self) -> Floats:
+        """(seeds, runs): the weight of each run in the mean of its seed; seeds ascending."""
+        seeds = self.runs.seeds[:, 0]
+        owns = (np.unique(seeds)[:, None] == seeds).astype(np.float64)
+        return np.asarray(owns / owns.sum(axis=1, keepdims=True))
+
+    def means(self) -> Floats:
+        return np.asarray(self.shares() @ self.runs.values)
+
+
+def _paired(sides: list[_Side]) -> list[_Side]:
+    """The runs of the seeds that every side has; [] where there are none."""
+    common = set.intersection(*({key[0] for key in side.keys} for side in sides))
+    if not common:
+        return []
+    # pretraining, subset and budget seed; else pretraining and budget seed; else pretraining seed alone
+    for parts in ((0, 1, 2), (0, 2), (0,)):
+        keys = [[tuple(key[i] for i in parts) for key in side.keys] for side in sides]
+        shared = set.intersection(*map(set, keys))
+        if {key[0] for key in shared} == common:
+            break
+    return [side.only([key in shared for key in own]) for side, own in zip(sides, keys, strict=True)]
+
+
+def _images_variance(sides: list[_Side]) -> float:
+    """Variance of the mean that is due to the test images: of different datasets added up; where hits are
+    missing the binomial one, as if no two sides had been tested on the same images (that is too wide)."""
+    total = 0.0
+    for domain in dict.fromkeys(side.runs.domain[0] for side in sides):
+        here = [side for side in sides if side.runs.domain[0] == domain]
+        hits = _hits(here)
+        if hits is not None:
+            total += images_variance(hits)
+        else:
+            binomial = [side.weight**2 * float(np.mean(side.runs.errors**2)) for side in here]
+            total += float(np.nansum(binomial))
+    return total
+
+
+def images_variance(hits: Floats) -> float:
+    """Variance of the mean of `hits` (seeds, images) that is due to the draw of images; at least 0."""
+    n, m = hits.shape
+    images, seeds, mean = hits.mean(axis=0), hits.mean(axis=1), float(hits.mean())
+    between = float((images**2).sum()) - m * mean**2  # sums of squares of the two-way table
+    rest = (
+        float((hits**2).sum()) - n * m * mean**2 - n * between - m * (float((seeds**2).sum()) - n * mean**2)
+    )
+    chance = rest / ((n - 1) * (m - 1))
+    return max(0.0, (between / (m - 1) - chance / n) / m)
+
+
+def _hits(sides: list[_Side]) -> Floats | None:
+    """The weighted sum of the sides' hits (seeds, images); None where some are missing or of another test
+    set."""
+    counts = set(np.concatenate([side.runs.n_test for side in sides]).tolist())
+    if len(counts) != 1 or not math.isfinite(first := next(iter(counts))) or first < 2:
+        return None
+    m = int(first)
+    total: Floats | None = None
+    for side in sides:
+        if not all(isinstance(one, bytes) and len(one) == (m + 7) // 8 for one in side.runs.hits):
+            return None
+        packed = np.stack([np.frombuffer(one, np.uint8) for one in side.runs.hits])
+        bits = np.unpackbits(packed, axis=1, count=m).astype(np.float32)
+        part = (side.weight * side.shares()).astype(np.float32) @ bits
+        total = part.astype(np.float64) if total is None else total + part
+    return total
+
+
+@functools.lru_cache(maxsize=256)
+def _student(freedom: int) -> float:
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
+
+    return float(stdtrit(freedom, 0.975))
+
+
+def verdict(
+    difference: Estimate | None, direction: int = 1, *, n_min: int = MIN_SEEDS, margin: float = MARGIN
+) -> Verdict:
+    """Of "the difference is above 0" (direction 1) or below it (-1): holds where the interval excludes 0 on
+    that side; does not hold where it lies wholly on the other side, or within ± margin."""
+    if difference is None or difference.n < n_min or difference.low is None or difference.high is None:
+        return "not enough evidence"
+    low, high = sorted((direction * difference.low, direction * difference.high))
+    if low > 0:
+        return "holds"
+    return "does not hold" if high < 0 or max(-low, high) <= margin else "not enough evidence"
+
+
+def equivalence(difference: Estimate | None, margin: float = MARGIN, *, n_min: int = MIN_SEEDS) -> Verdict:
+    """Of "there is no difference beyond ± margin": holds where the interval is within it, does not hold
+    where it is wholly outside."""
+    if difference is None or difference.n < n_min or difference.low is None or difference.high is None:
+        return "not enough evidence"
+    if -margin <= difference.low and difference.high <= margin:
+        return "holds"
+    outside = difference.low > margin or difference.high < -margin
+    return "does not hold" if outside else "not enough evidence"
+
+
+def together(verdicts: Sequence[Verdict]) -> Verdict:
+    """Of a statement that needs all of several: no correction for their number is needed."""
+    if "does not hold" in verdicts:
+        return "does not hold"
+    return "holds" if verdicts and set(verdicts) == {"holds"} else "not enough evidence"

@@ -1,0 +1,238 @@
+"""How figures look: one palette of named roles with a light and a dark value each, and SVG that follows the reader's theme.
+
+Figures are drawn with the light values. An SVG is then rewritten: every colour of the palette becomes a CSS
+variable, so one picture serves both themes; text stays text in the reader's own font.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+INK, MUTED, GRID, PAPER = "#1d232b", "#5c6773", "#e4e8ec", "#fefefe"
+BLUES = ("#9cc3e4", "#6ba6d6", "#3f87c4", "#1f68a8", "#0f4a84", "#062f5c")
+"""Small to large; dark themes run from dim to bright."""
+HUES = ("#0072b3", "#c25000", "#00805c", "#a64d8d", "#946200", "#4f6d7a")
+"""Blue, vermilion, green, mauve, ochre, slate: told apart with the usual colour blindnesses, 4.5:1 on white."""
+HEAT, BAD = "#1c74bc", "#c0392b"
+
+DARK = {
+    INK: "#e8ecf1",
+    MUTED: "#a3adb8",
+    GRID: "#323a44",
+    PAPER: "#161b22",
+    **dict(zip(BLUES, ("#2f5f8a", "#3b7cb3", "#4d99d6", "#73b5e8", "#a3d0f5", "#d6ebfd"), strict=True)),
+    **dict(zip(HUES, ("#4fb0ee", "#ff9152", "#3ccb9d", "#e095cb", "#e0b04a", "#a9c4d0"), strict=True)),
+    HEAT: "#2f8ad6",
+    BAD: "#ff8375",
+}
+MARKERS = ("o", "s", "D", "^", "v", "P")
+DPI = 160
+_FAMILY = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+_RC: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # names are data
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.minor.size": 0,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+def variable(colour: str) -> str:
+    """The CSS variable of a palette colour; its value there is the light one."""
+    return f"--c{colour[1:]}"
+
+
+def theme_css() -> tuple[str, str]:
+    """Declarations of all colours for a light and for a dark page."""
+    light = " ".join(f"{variable(colour)}:{colour};" for colour in DARK)
+    return light, " ".join(f"{variable(colour)}:{dark};" for colour, dark in DARK.items())
+
+
+def rc() -> dict[str, Any]:
+    """Settings for `matplotlib.rc_context`, under which figures are drawn and written."""
+    return dict(_RC)
+
+
+def sequence(n: int) -> list[str]:
+    """`n` colours for things that have an order, the largest darkest."""
+    if n == 1:
+        return [BLUES[3]]
+    first = max(0, len(BLUES) - max(n, 4))
+    steps = [first + round(i * (len(BLUES) - 1 - first) / (n - 1)) for i in range(n)]
+    return [BLUES[step] for step in steps]
+
+
+def hue(position: int) -> str:
+    """Colours for things without an order; after the sixth they come again, with another marker."""
+    return HUES[position % len(HUES)]
+
+
+def marker(position: int) -> str:
+    return MARKERS[(position + position // len(HUES)) % len(MARKERS)]
+
+
+_METHODS = {
+    "simclr": "SimCLR",
+    "supervised": "supervised",
+    "rotation": "rotation",
+    "moco-v2": "MoCo v2",
+    "byol": "BYOL",
+    "jigsaw": "jigsaw",
+    "inpainting": "inpainting",
+}
+
+
+def short(name: object, most: int = 18) -> str:
+    """A name as a picture has room for it; tables and captions have it whole."""
+    text = str(name)
+    return text if len(text) <= most else f"{text[: (most + 1) // 2]}…{text[len(text) - most // 2 + 1 :]}"
+
+
+def method_name(method: str) -> str:
+    """As its authors write it."""
+    return _METHODS.get(method, method)
+
+
+def method_look(method: str) -> tuple[str, str]:
+    """Colour and marker, the same in every figure."""
+    position = list(_METHODS).index(method) if method in _METHODS else len(_METHODS)
+    return hue(position), marker(position)
+
+
+def method_order(method: str) -> tuple[int, str]:
+    return (list(_METHODS).index(method) if method in _METHODS else len(_METHODS), method)
+
+
+def count(n: float) -> str:
+    """500, 1.5k, 50k, 1M: a number of images on an axis."""
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if n >= size:
+            return f"{n / size:.3g}{unit}"
+    return f"{n:g}"
+
+
+def log_counts(axis: Axes, values: list[float], label: str) -> None:
+    """A logarithmic x axis with a tick at each value, or at some where they would touch."""
+    from math import log10
+
+    axis.set_xscale("log")
+    low, high = min(values), max(values)
+    span = max(log10(high / low), 0.3)
+    axis.set_xlim(10 ** (log10(low) - 0.06 * span), 10 ** (log10(high) + 0.06 * span))
+    width = axis.get_window_extent().width / axis.get_figure().dpi * 2.4  # type: ignore[union-attr]
+    ticks: list[float] = []
+    for value in sorted(set(values)):
+        if not ticks or log10(value / ticks[-1]) / (1.12 * span) > 1 / max(width, 2):
+            ticks.append(value)
+    axis.set_xticks(ticks, [count(tick) for tick in ticks])
+    axis.minorticks_off()
+    axis.set_xlabel(label)
+
+
+def svg(canvas: Canvas, name: str, label: str) -> str:
+    """The figure as SVG for inlining, its colours CSS variables of the page; its layout is settled by this.
+
+    Args:
+        name: makes the ids in it unique in a page.
+        label: what a screen reader says.
+    """
+    import matplotlib
+
+    stream = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with matplotlib.rc_context({**_RC, "svg.hashsalt": name}):
+        canvas.savefig(stream, format="svg", metadata=nothing)
+    canvas.set_layout_engine("none")  # the PNG is to look the same, and need not work it out again
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r' style="[^"]*"', _themed, _unique_ids(text, name))
+    return re.sub(r"<svg ([^>]*?)>", lambda found: _head(found.group(1), label), text, count=1)
+
+
+def alone(inline: str, caption: str) -> str:
+    """The same for a file of its own, with both themes inside."""
+    light, dark = theme_css()
+    inside = (
+        f"<desc>{escape(caption)}</desc><style>svg{{{light}--font:{_FAMILY};stroke-linejoin:round}}"
+        f"@media(prefers-color-scheme:dark){{svg{{{dark}background:{DARK[PAPER]}}}}}</style>"
+    )
+    text = re.sub(r"(<svg [^>]*?>)", lambda found: found.group(1) + inside, inline, count=1)
+    return text.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+
+
+def png(canvas: Canvas) -> bytes:
+    """The figure on the light theme's paper."""
+    import matplotlib
+
+    stream = io.BytesIO()
+    with matplotlib.rc_context(_RC):
+        canvas.savefig(stream, format="png", dpi=DPI, facecolor=PAPER, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _themed(style: re.Match[str]) -> str:
+    text = style.group(0).replace("'DejaVu Sans'", "var(--font)")
+    for colour in DARK:
+        text = text.replace(colour, f"var({variable(colour)})")
+    return text
+
+
+def _head(attributes: str, label: str) -> str:
+    """Scales with the page, never beyond its drawn size; named for screen readers."""
+    size = dict(re.findall(r'(width|height)="([\d.]+)pt"', attributes))
+    box = re.search(r'viewBox="[^"]*"', attributes)
+    pixels = float(size["width"]) * 4 / 3
+    return (
+        f'<svg {box.group(0) if box else ""} role="img"'
+        f' aria-label="{escape(label)}" width="{pixels:.0f}" height="{float(size["height"]) * 4 / 3:.0f}">'
+    )
+
+
+def _unique_ids(text: str, name: str) -> str:
+    """Ids that something points to get the figure's name; the others, axes_1 and the like, go."""
+    used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", text))
+
+    def mend(found: re.Match[str]) -> str:
+        return f' id="{name}-{found.group(1)}"' if found.group(1) in used else ""
+
+    text = re.sub(r' id="([^"]+)"', mend, text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
+    text = re.sub(r"xlink:href=\"#([^\"]+)\"", rf'href="#{name}-\1"', text)
+    return text.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")

@@ -1,0 +1,43 @@
+"""findings.md as a manager reads it."""
+
+from __future__ import annotations
+
+from results_frame import Table
+
+from sweep.report.findings import QUESTIONS, findings, findings_markdown
+
+
+def _sweep() -> Table:
+    table = Table(seed_noise=0.002, n_test=4000)
+    for images, top1 in ((2000, 0.40), (4000, 0.50), (8000, 0.501)):
+        table.add(top1, images=images)
+    return table.add(0.3, method="random").add(0.45, images=8000, pretrain_domain="land")
+
+
+def test_it_begins_with_the_five_answers() -> None:
+    lines = findings_markdown(findings(_sweep().frame())).splitlines()
+    assert lines[0] == "# Findings"
+    answers = lines[2:7]
+    for number, ((question, _), line) in enumerate(zip(QUESTIONS, answers, strict=True), 1):
+        assert line.startswith(f"{number}. **{question}**")
+    assert "from 4,000 to 8,000 unlabelled images" in answers[0] and "– holds" in answers[0]
+    assert "not asked by this sweep; it needs" in answers[3]
+
+
+def test_ours_stands_beside_the_source() -> None:
+    text = findings_markdown(findings(_sweep().frame()))
+    (row,) = [line for line in text.splitlines() if "| The last doubling" in line]
+    assert row.startswith("| ✔ holds |") and "n = 3" in row
+    assert "500k → 1M images: +1.1 points (DIGITISED, ± 0.4)" in row and "Cole et al. 2022" in row
+    assert "## Not asked by this sweep" in text and "BYOL beats SimCLR" in text
+
+
+def test_what_is_undecided_says_what_would_decide_it() -> None:
+    text = findings_markdown(findings(Table().add(0.5, images=2000, seeds=(0,)).add(0.5, seeds=(0,)).frame()))
+    assert "no interval" in text
+    assert "3 pretraining seeds on every side" in text
+
+
+def test_nothing_to_say_is_said() -> None:
+    text = findings_markdown([])
+    assert text.count("not asked by this sweep; it needs") == len(QUESTIONS)

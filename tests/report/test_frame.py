@@ -1,0 +1,62 @@
+"""Older tables, duplicates, and what the usual conditions leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from results_frame import Table
+
+from sweep.errors import StoreError
+from sweep.report.findings import findings
+from sweep.report.frame import complete, finest, read_results, usual
+
+
+def test_a_table_without_the_later_columns_reads_as_the_usual_conditions(tmp_path: Path) -> None:
+    table = Table().add(0.5, images=2000).add(0.5, images=4000).add(0.4, method="random")
+    later = [
+        *("representation", "train_level", "fused_with", "fused_domain", "fused_method", "c_path", "hits"),
+        *("levels_total", "n_classes", "rankme", "train_seconds"),
+    ]
+    old = table.arrow()
+    old = old.drop_columns([name for name in later if name in old.column_names])
+    pq.write_table(old, tmp_path / "old.parquet")
+    frame = read_results(tmp_path / "old.parquet")
+    assert len(usual(frame)) == len(usual(table.frame())) == len(frame)
+    assert set(frame["levels_total"]) == {2}
+    assert findings(frame)
+
+
+def test_a_budget_written_in_two_ways_is_one_answer() -> None:
+    table = Table().add(0.5, labels="1000").add(0.5, labels="10%")
+    assert len(finest(complete(table.frame()))) == 3
+
+
+def test_uniform_budgets_are_usual_only_where_there_are_some() -> None:
+    table = Table().add(0.5).add(0.5, draw="stratified").add(0.5, draw="stratified", eval_domain="land")
+    found = finest(usual(table.frame()))
+    assert set(zip(found["eval_domain"], found["draw"], strict=True)) == {
+        ("scenes", "uniform"),
+        ("land", "stratified"),
+    }
+
+
+def test_a_classifier_trained_on_coarse_labels_is_not_usual() -> None:
+    table = Table().add(0.5)
+    table.rows += [
+        {**row, "train_level": "group", "cell_id": "x"} for row in table.rows if row["level_index"]
+    ]
+    assert set(usual(table.frame())["train_level"]) == {"label"}
+
+
+@pytest.mark.parametrize("make", ["missing", "text", "other table"])
+def test_what_is_no_results_table_is_refused(make: str, tmp_path: Path) -> None:
+    path = tmp_path / "results.parquet"
+    if make == "text":
+        path.write_text("cell_id,top1\n")
+    if make == "other table":
+        pq.write_table(pa.table({"a": [1]}), path)
+    with pytest.raises(StoreError, match=r"results\.parquet"):
+        read_results(path)
