@@ -33,11 +33,7 @@ _LENSES = {
     "imbalance": "Long tails",
     "simclr": "SimCLR's own findings",
 }
-_SIGNS = {
-    "holds": "✔ holds",
-    "does not hold": "✘ does not hold",
-    "not enough evidence": "? not enough evidence",
-}
+_SIGNS = {"holds": "✔", "does not hold": "✘", "not enough evidence": "?"}
 _SHOWN, _ROWS = 2, 24
 _HOW_TO_READ = (
     "- **n** is the number of pretraining seeds; subset and label-budget seeds are averaged within each.",
