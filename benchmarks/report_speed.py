@@ -45,7 +45,8 @@ def main(rows: int) -> None:
         took, cpu = time.perf_counter() - started, time.process_time() - worked
         size = written.page.stat().st_size / 1e6
     click.echo(
-        f"{len(table):,} rows: {took:.1f} s ({cpu:.1f} s of processor time), {len(written.figures) // 3} figures, page {size:.1f} MB"
+        f"{len(table):,} rows: {took:.1f} s ({cpu:.1f} s of processor time), {len(written.figures) // 3}"
+        f" figures, page {size:.1f} MB"
     )
 
 
