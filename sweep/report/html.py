@@ -41,16 +41,23 @@ _LENSES = {
     "simclr": "SimCLR's choices",
 }
 _READING = (
-    "**What a number is.** Top-1 accuracy on the dataset's fixed test images, in percent, of a classifier trained on the"
+    "**What a number is.** Top-1 accuracy on the dataset's fixed test images, in percent, of a classifier"
+    " trained on the"
     " label budget: a linear one on frozen features, or the whole network where it says fine-tune.",
-    "**What a bar is.** The 95 % interval of the mean. n counts pretraining seeds; the seeds of the subset and of the label"
-    " budget are averaged inside. It covers both the luck of the seeds and of the test images. Two bars that overlap can still"
+    "**What a bar is.** The 95 % interval of the mean. n counts pretraining seeds; the seeds of the subset"
+    " and of the label"
+    " budget are averaged inside. It covers both the luck of the seeds and of the test images. Two bars"
+    " that overlap can still"
     " differ: comparisons are made seed by seed on the same images, in the findings.",
-    "**What a verdict is.** Holds: the interval of the seed-paired difference excludes 0 in the stated direction, with three"
-    " or more pretraining seeds. Does not hold: it lies on the other side, or within ± 1.5 points of none. Not enough"
+    "**What a verdict is.** Holds: the interval of the seed-paired difference excludes 0 in the stated"
+    " direction, with three"
+    " or more pretraining seeds. Does not hold: it lies on the other side, or within ± 1.5 points of none."
+    " Not enough"
     " evidence: anything else. “Redundant” and “saturates” are tests of equality within ± 1.5 points.",
-    "**What a gap is.** × or a hatched cell is a question that the grid asks and that has no answer yet. Nothing is filled in.",
-    "**How far it carries.** These are statements on this data, at these sizes, with these settings. A study of a million"
+    "**What a gap is.** × or a hatched cell is a question that the grid asks and that has no answer yet."
+    " Nothing is filled in.",
+    "**How far it carries.** These are statements on this data, at these sizes, with these settings. A"
+    " study of a million"
     " images can come out differently from one of a thousand.",
 )
 
@@ -112,8 +119,10 @@ def _text(name: str) -> str:
 def _css() -> str:
     light, dark = style.theme_css()
     page = (
-        f"color-scheme: dark; {dark} --ink: #e8ecf1; --muted: #a3adb8; --line: #343c47; --paper: #161b22; --soft: #20262f;"
-        " --link: #7cbcf5; --yes: #7fd8a3; --yes-soft: #15301f; --no: #ff9d92; --no-soft: #3a1c1a; --open: #b9c1ca;"
+        f"color-scheme: dark; {dark} --ink: #e8ecf1; --muted: #a3adb8; --line: #343c47; --paper: #161b22;"
+        f" --soft: #20262f;"
+        " --link: #7cbcf5; --yes: #7fd8a3; --yes-soft: #15301f; --no: #ff9d92; --no-soft: #3a1c1a; --open:"
+        " #b9c1ca;"
         " --open-soft: #262c35;"
     )
     return _text("report.css").replace("{{ light }}", light).replace("{{ dark_page }}", page)

@@ -1,4 +1,5 @@
-"""The report of a sweep, from its results table alone: a page, findings, figures with their numbers, the table."""
+"""The report of a sweep, from its results table alone: a page, findings, figures with their numbers, the
+table."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ PAGE, FINDINGS, RESULTS, FIGURES = "report.html", "findings.md", "results.parque
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What was written. `figures` are the SVG, PNG and CSV files; `missing` what the sweep has no cells for."""
+    """What was written. `figures` are the SVG, PNG and CSV files; `missing` what the sweep has no cells
+    for."""
 
     folder: Path
     page: Path
@@ -43,7 +45,8 @@ class ReportFiles:
 
 
 def write_report(table: pa.Table, out: Path, *, title: str, compare_paper: bool = False) -> ReportFiles:
-    """Write the report of a results table into the folder `out`, whole or not at all; the files of a report that is
+    """Write the report of a results table into the folder `out`, whole or not at all; the files of a report
+    that is
     there are replaced, others in the folder are left alone.
 
     Raises:
@@ -78,7 +81,8 @@ def title_of(path: Path, table: pa.Table) -> str:
 
 
 def overview(frame: pd.DataFrame) -> pd.DataFrame:
-    """The finest level's top-1 by question: the columns that vary, mean over seeds, n; best first in each domain."""
+    """The finest level's top-1 by question: the columns that vary, mean over seeds, n; best first in each
+    domain."""
     rows = finest(frame)
     asked = [
         name
@@ -124,7 +128,8 @@ def _page(frame: pd.DataFrame, title: str) -> Page:
         ("ssl-sweep", _version("ssl-sweep")),
     ]
     made = (
-        f"Written by ssl-sweep {_version('ssl-sweep')} with matplotlib {_version('matplotlib')} and pandas {_version('pandas')} from"
+        f"Written by ssl-sweep {_version('ssl-sweep')} with matplotlib {_version('matplotlib')} and pandas"
+        f" {_version('pandas')} from"
         " results.parquet alone; this page loads nothing from anywhere."
     )
     return Page(title=title, complete=complete, cells=len(status), facts=facts, made=made)

@@ -1,4 +1,5 @@
-"""How figures look: one palette of named roles with a light and a dark value each, and SVG that follows the reader's theme.
+"""How figures look: one palette of named roles with a light and a dark value each, and SVG that follows the
+reader's theme.
 
 Figures are drawn with the light values. An SVG is then rewritten: every colour of the palette becomes a CSS
 variable, so one picture serves both themes; text stays text in the reader's own font.
@@ -19,7 +20,8 @@ INK, MUTED, GRID, PAPER = "#1d232b", "#5c6773", "#e4e8ec", "#fefefe"
 BLUES = ("#9cc3e4", "#6ba6d6", "#3f87c4", "#1f68a8", "#0f4a84", "#062f5c")
 """Small to large; dark themes run from dim to bright."""
 HUES = ("#0072b3", "#c25000", "#00805c", "#a64d8d", "#946200", "#4f6d7a")
-"""Blue, vermilion, green, mauve, ochre, slate: told apart with the usual colour blindnesses, 4.5:1 on white."""
+"""Blue, vermilion, green, mauve, ochre, slate: told apart with the usual colour blindnesses, 4.5:1 on
+white."""
 HEAT, BAD = "#1c74bc", "#c0392b"
 
 DARK = {

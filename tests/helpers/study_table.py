@@ -30,7 +30,8 @@ def alone(domain: str, labels: float) -> float:
 
 
 def study(n_test: int = 400, domains: tuple[str, ...] = DOMAINS, sizes: tuple[int, ...] = SIZES) -> Table:
-    """Every lens; scenes pretrained on 4k or more images are not finished at some budgets, nor is their JPEG."""
+    """Every lens; scenes pretrained on 4k or more images are not finished at some budgets, nor is their
+    JPEG."""
     table = Table(n_test=n_test)
     for domain in domains:
         _quantity(table, domain, sizes)

@@ -1,7 +1,9 @@
-"""What the figures draw: means of the right rows, gaps where an answer is missing, one condition held at a time."""
+"""What the figures draw: means of the right rows, gaps where an answer is missing, one condition held at a
+time."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import matplotlib
@@ -167,7 +169,7 @@ def test_names_at_line_ends_do_not_touch() -> None:
         label_ends(axis, [(50 + i / 10, f"line {i}", style.INK) for i in range(6)])
         canvas.draw_without_rendering()
         tops = sorted(text.get_window_extent().y0 for text in axis.texts)
-    assert min(b - a for a, b in zip(tops, tops[1:], strict=False)) > 6
+    assert min(b - a for a, b in itertools.pairwise(tops)) > 6
 
 
 def test_a_legend_reads_row_by_row() -> None:

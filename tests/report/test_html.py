@@ -1,9 +1,11 @@
-"""The page: one file, nothing loaded, names harmless, readable without colour, sorted and themed in a browser."""
+"""The page: one file, nothing loaded, names harmless, readable without colour, sorted and themed in a
+browser."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -109,7 +111,7 @@ def test_verdicts_do_not_hang_on_colour_and_headings_do_not_skip(text: str, page
     badges = re.findall(r'<span class="badge [^"]*"><span aria-hidden="true">(.)</span> ([^<]+)</span>', text)
     assert badges and set(badges) <= {("✓", "holds"), ("✗", "does not hold"), ("?", "not enough evidence")}
     depths = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
-    assert depths[0] == 1 and all(b - a <= 1 for a, b in zip(depths, depths[1:], strict=False))
+    assert depths[0] == 1 and all(b - a <= 1 for a, b in itertools.pairwise(depths))
 
 
 def test_tables_are_sorted_by_buttons(page: Parsed) -> None:
@@ -135,7 +137,10 @@ def start(browser: str, page: Path, *options: str) -> str:
 
 def test_a_browser_runs_our_script_and_no_other(browser: str, report: ReportFiles, tmp_path: Path) -> None:
     driven = tmp_path / "driven.html"
-    click = "document.querySelectorAll('thead button').forEach(b => { if (b.textContent === 'mean') b.click(); });"
+    click = (
+        "document.querySelectorAll('thead button').forEach(b =>"
+        " { if (b.textContent === 'mean') b.click(); });"
+    )
     digest = base64.b64encode(hashlib.sha256(click.encode()).digest()).decode()
     text = report.page.read_text().replace("script-src '", f"script-src 'sha256-{digest}' '")
     driven.write_text(text.replace("</body>", f"<script>{click}</script></body>"))

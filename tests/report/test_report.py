@@ -1,4 +1,5 @@
-"""What is written, and from what: unfinished and empty sweeps, a Parquet file alone, an old report in the way."""
+"""What is written, and from what: unfinished and empty sweeps, a Parquet file alone, an old report in the
+way."""
 
 from __future__ import annotations
 

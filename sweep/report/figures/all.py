@@ -17,6 +17,7 @@ _MODULES = (quantity, domain, quality, granularity, pretext, transfer, scaling, 
 
 
 def figures(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
-    """Figures, and gaps for those that the sweep has no cells for; with `paper` its numbers beside one's own."""
+    """Figures, and gaps for those that the sweep has no cells for; with `paper` its numbers beside one's
+    own."""
     drawn = [one for module in _MODULES for one in module.draw(frame)]
     return with_published(drawn, paper) if paper else drawn

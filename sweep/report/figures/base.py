@@ -1,4 +1,5 @@
-"""What a figure is, and the parts they share: estimates by group, panels, lines with gaps, labels, heat maps."""
+"""What a figure is, and the parts they share: estimates by group, panels, lines with gaps, labels, heat
+maps."""
 
 from __future__ import annotations
 
@@ -92,6 +93,12 @@ def seeds_text(table: pd.DataFrame) -> str:
     return f"mean of n = {span} pretraining seeds, bars are 95 % intervals{alone}"
 
 
+def halves_text(table: pd.DataFrame) -> str:
+    """The same where ± stands for the bar."""
+    text = seeds_text(table).replace("bars are 95 % intervals", "± is half the 95 % interval")
+    return text[0].upper() + text[1:].replace("no bar", "none")
+
+
 def gaps_text(table: pd.DataFrame) -> str:
     missing = int(table["mean"].isna().sum())
     if not missing:
@@ -148,7 +155,8 @@ def line(
     position: int = 0,
     **more: Any,
 ) -> None:
-    """Means joined by a line that breaks at gaps, thin bars for intervals, × at the foot for what is missing."""
+    """Means joined by a line that breaks at gaps, thin bars for intervals, × at the foot for what is
+    missing."""
     table = table.sort_values(x)
     at, mean = table[x].to_numpy(float), table["mean"].to_numpy(float)
     axis.plot(
@@ -264,7 +272,8 @@ def heat(
     apart: Sequence[str] = (),
     by_column: bool = True,
 ) -> None:
-    """A heat map of `points` indexed by (row, column): mean, ± half an interval, n. With `rank` the best of each
+    """A heat map of `points` indexed by (row, column): mean, ± half an interval, n. With `rank` the best of
+    each
     column is bold and the second underlined; rows in `apart` are references and take no part. Cells that are
     not there stay empty, unfinished ones are hatched."""
     from matplotlib.patches import Rectangle

@@ -63,8 +63,10 @@ def hours(frame: pd.DataFrame) -> Drawn:
         else "on CPU cores or a GPU, so not all comparable"
     )
     caption = (
-        f"Each mark is one way of pretraining, time as its trainings took, {where}. The line joins those that nothing"
-        f" cheaper beats; open marks cost more for less; above and left is better. Larger marks: more images. {seeds_text(table).capitalize()}.{held}"
+        f"Each mark is one way of pretraining, time as its trainings took, {where}. The line joins those"
+        f" that nothing"
+        f" cheaper beats; open marks cost more for less; above and left is better. Larger marks: more"
+        f" images. {seeds_text(table).capitalize()}.{held}"
     )
 
     def picture(width: float) -> Canvas:
@@ -131,8 +133,10 @@ def rankme(frame: pd.DataFrame) -> Drawn:
     }
     said = ", ".join(f"{d} {r:.2f} ({(table['eval_domain'] == d).sum()} encoders)" for d, r in ranks.items())
     caption = (
-        "Each mark is one trained encoder. RankMe is the effective rank of its features, measured without labels; if it"
-        f" rises with accuracy, encoders can be chosen before anything is labelled. Spearman's rank correlation: {said}."
+        "Each mark is one trained encoder. RankMe is the effective rank of its features, measured without"
+        " labels; if it"
+        f" rises with accuracy, encoders can be chosen before anything is labelled. Spearman's rank"
+        f" correlation: {said}."
         f" Correlations of few encoders of one recipe family say little.{held}"
     )
 

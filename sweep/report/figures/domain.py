@@ -1,4 +1,5 @@
-"""Which images: the cross-domain matrix (Cole et al. Table 1), pooled domains (Table 2), fused encoders (Table 3)."""
+"""Which images: the cross-domain matrix (Cole et al. Table 1), pooled domains (Table 2), fused encoders
+(Table 3)."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sweep.report import style
-from sweep.report.figures.base import Drawn, Figure, Gap, gaps_text, heat, heat_canvas, points, seeds_text
+from sweep.report.figures.base import Drawn, Figure, Gap, gaps_text, heat, halves_text, heat_canvas, points
 from sweep.report.figures.choose import (
     at_most_labels,
     floor,
@@ -40,7 +41,10 @@ def matrix(frame: pd.DataFrame) -> Drawn:
     own = own[~own["pretrain_domain"].str.contains("+", regex=False)]
     crossed = own[own["pretrain_domain"] != own["eval_domain"]]
     if crossed.empty:
-        reason = "pretrain on two or more domains and evaluate each encoder on all: `domain: [objects, scenes]` in both blocks"
+        reason = (
+            "pretrain on two or more domains and evaluate each encoder on all: `domain: [objects, scenes]`"
+            " in both blocks"
+        )
         return Gap(section="domain", name="cross-domain", title=title, reason=reason)
     own = own[own["images"] == _shared_size(own)]
     own, size_held = _one_budget(own)
@@ -59,9 +63,12 @@ def matrix(frame: pd.DataFrame) -> Drawn:
             )
     table = pd.concat([table, *references], ignore_index=True)
     caption = (
-        f"Linear-probe top-1, %, of {style.method_name(str(method))} encoders pretrained on {sizes} images of the row's domain{size_held}."
-        " Bold: best of the column; underlined: second; darker: better within the column. If the domain matters, the"
-        f" diagonal is bold. Below the rule: references, not ranked. {_spread(table)}.{held}{gaps_text(table).replace(' (marked ×)', ' (hatched)')}"
+        f"Linear-probe top-1, %, of {style.method_name(str(method))} encoders pretrained on {sizes} images"
+        f" of the row's domain{size_held}."
+        " Bold: best of the column; underlined: second; darker: better within the column. If the domain"
+        " matters, the"
+        f" diagonal is bold. Below the rule: references, not ranked."
+        f" {halves_text(table)}.{held}{gaps_text(table).replace(' (marked ×)', ' (hatched)')}"
     )
     return heat_figure("cross-domain", title, caption, table, (RANDOM, SUPERVISED))
 
@@ -97,9 +104,11 @@ def pooled(frame: pd.DataFrame) -> Drawn:
         ["order", "row"]
     )
     caption = (
-        f"{style.method_name(str(method))} pretrained on a pool of domains against pretraining on the column's domain alone{size_held}. Compare rows"
-        f" of equal size: in-domain stands above the pools of its size, and below them the part that a pool shares with it."
-        f" Pools without the column's domain are left out. {_spread(table)}.{held}"
+        f"{style.method_name(str(method))} pretrained on a pool of domains against pretraining on the"
+        f" column's domain alone{size_held}. Compare rows"
+        f" of equal size: in-domain stands above the pools of its size, and below them the part that a"
+        f" pool shares with it."
+        f" Pools without the column's domain are left out. {halves_text(table)}.{held}"
         f"{gaps_text(table).replace(' (marked ×)', ' (hatched)')}"
     )
     return heat_figure("pooled", title, caption, table, (), rank=False)
@@ -109,7 +118,10 @@ def fused(frame: pd.DataFrame) -> Drawn:
     title = "Fusion: features of two encoders side by side"
     rows = undamaged(usual(finest(frame), "linear", fused=True))
     if rows.empty:
-        reason = "evaluate fused encoders: a `fuse` key in an evaluate block; two seeds of one domain are the control"
+        reason = (
+            "evaluate fused encoders: a `fuse` key in an evaluate block; two seeds of one domain are the"
+            " control"
+        )
         return Gap(section="domain", name="fusion", title=title, reason=reason)
     rows, size_held = _one_budget(rows)
     alone = undamaged(judged(frame, "linear"))
@@ -129,9 +141,10 @@ def fused(frame: pd.DataFrame) -> Drawn:
     table = points(both, ["order", "row", "column"]).sort_values(["order", "row"])
     apart = tuple(table[table["order"] == 0]["row"].unique())
     caption = (
-        f"Linear probes on the concatenated, standardised features of two frozen encoders{size_held}; single encoders above."
+        f"Linear probes on the concatenated, standardised features of two frozen encoders{size_held};"
+        f" single encoders above."
         " Two seeds of one domain are the control: what a second encoder of the same kind brings by itself."
-        f" {_spread(table)}.{held}"
+        f" {halves_text(table)}.{held}"
     )
     return heat_figure("fusion", title, caption, table, (), singles=apart, rank=False)
 
@@ -151,7 +164,8 @@ def _shared_size(rows: pd.DataFrame) -> float:
 
 
 def _one_budget(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """For each evaluation domain the largest label budget that all of its encoders have, else that most have."""
+    """For each evaluation domain the largest label budget that all of its encoders have, else that most
+    have."""
     encoders = (
         rows.groupby(["eval_domain", "n_labels"])["pretrain_domain"].nunique().reset_index(name="encoders")
     )
@@ -168,11 +182,6 @@ def _matching(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
     """Of `rows` those with the label budgets of `others`."""
     budgets = others.groupby("eval_domain")["n_labels"].first()
     return rows[rows["n_labels"] == rows["eval_domain"].map(budgets)]
-
-
-def _spread(table: pd.DataFrame) -> str:
-    text = seeds_text(table).replace("bars are 95 % intervals", "± is half the 95 % interval")
-    return text[0].upper() + text[1:].replace("no bar", "none")
 
 
 def heat_figure(

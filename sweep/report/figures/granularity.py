@@ -1,4 +1,5 @@
-"""How fine the labels may be: accuracy and gap to supervised by level of the hierarchy (Cole et al. Fig. 5)."""
+"""How fine the labels may be: accuracy and gap to supervised by level of the hierarchy (Cole et al. Fig.
+5)."""
 
 from __future__ import annotations
 
@@ -78,9 +79,12 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
         f"{d} {style.count(n)}" for d, n in mine.groupby("eval_domain")["n_labels"].first().items()
     )
     caption = (
-        f"{style.method_name(method)}, linear probe trained on the finest labels ({labels}) whose predictions are mapped up the hierarchy;"
-        " levels from coarse to fine, with their number of classes. Numbers at the foot: what the best supervised"
-        f" line has more (+) or less, in points, seed-paired. {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
+        f"{style.method_name(method)}, linear probe trained on the finest labels ({labels}) whose"
+        f" predictions are mapped up the hierarchy;"
+        " levels from coarse to fine, with their number of classes. Numbers at the foot: what the best"
+        " supervised"
+        f" line has more (+) or less, in points, seed-paired."
+        f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
     )
     data = table.merge(gaps, how="left", on=["eval_domain", "level"]) if len(gaps) else table
     picture = levels_picture(table, gaps)
@@ -103,7 +107,8 @@ def _retrained(frame: pd.DataFrame, mine: pd.DataFrame) -> pd.DataFrame:
 
 
 def _gaps(parts: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Supervised minus the probe by level: supervised from scratch where the sweep has it, else pretrained."""
+    """Supervised minus the probe by level: supervised from scratch where the sweep has it, else
+    pretrained."""
     rows = dict(parts)
     mine = complete(rows[MAPPED])
     records = []
@@ -174,5 +179,6 @@ def _write_gaps(axis, mapped: pd.DataFrame, gaps: pd.DataFrame) -> None:  # type
     for _, row in found.iterrows():
         axis.annotate(
             f"{row['gap']:+.1f}",
-            (-row["level_index"], 0.03), xycoords=("data", "axes fraction"), ha="center", fontsize=7.5, color=style.MUTED,
+            (-row["level_index"], 0.03), xycoords=("data", "axes fraction"), ha="center", fontsize=7.5,
+            color=style.MUTED,
         )  # fmt: skip

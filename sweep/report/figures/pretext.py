@@ -1,4 +1,5 @@
-"""What the other sources found: rotation against supervised by label budget (RotNet), and SimCLR's choices: which
+"""What the other sources found: rotation against supervised by label budget (RotNet), and SimCLR's choices:
+which
 augmentations together, which head and what it takes away, batch size and epochs."""
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sweep.report.figures.base import (
     Gap,
     crossing_text,
     gaps_text,
+    halves_text,
     heat,
     heat_canvas,
     label_ends,
@@ -56,7 +58,10 @@ def rotation(frame: pd.DataFrame) -> Drawn:
     own = in_domain(pretrained(rows, "rotation"))
     labels_only = scratch(rows[rows["eval_domain"].isin(own["eval_domain"])])
     if own.empty or labels_only.empty:
-        reason = "`method: rotation` in a pretrain block, `protocol: [linear, fine-tune]` with several `labels`, and `method: random` for from scratch"
+        reason = (
+            "`method: rotation` in a pretrain block, `protocol: [linear, fine-tune]` with several"
+            " `labels`, and `method: random` for from scratch"
+        )
         return Gap(section="other sources", name="rotation", title=title, reason=reason)
     own = own[own["images"] == own.groupby("eval_domain")["images"].transform("max")]
     own, held = hold(own, ["eval_domain", "protocol", "n_labels"])
@@ -74,8 +79,10 @@ def rotation(frame: pd.DataFrame) -> Drawn:
         crossings[domain] = crossover(chosen, labels_only[labels_only["eval_domain"] == domain])
     said = "; ".join(f"{domain} {crossing_text(found)}" for domain, found in crossings.items())
     caption = (
-        "Rotation pretraining on the evaluation domain's images, then labels; black: labels alone. Few labels favour"
-        f" pretraining; where the lines cross it stops paying. Crossing: {said}. {seeds_text(table).capitalize()}."
+        "Rotation pretraining on the evaluation domain's images, then labels; black: labels alone. Few"
+        " labels favour"
+        f" pretraining; where the lines cross it stops paying. Crossing: {said}."
+        f" {seeds_text(table).capitalize()}."
         f"{held}{gaps_text(table)}"
     )
 
@@ -148,10 +155,13 @@ def augmentations(frame: pd.DataFrame) -> Drawn:
         else ""
     )
     caption = (
-        f"{style.method_name(str(method))} on {first}{' (the first of several domains)' if several else ''}: linear-probe top-1, %, when the two views"
-        " differ by the named operations and a flip only. SimCLR found crop with colour far better than either alone:"
+        f"{style.method_name(str(method))} on"
+        f" {first}{' (the first of several domains)' if several else ''}: linear-probe top-1, %, when the"
+        f" two views"
+        " differ by the named operations and a flip only. SimCLR found crop with colour far better than"
+        " either alone:"
         f" without colour, crops of one image share a histogram, which gives the answer away.{beyond}"
-        f" {seeds_text(flat).replace('bars are 95 % intervals', '± is half the 95 % interval').capitalize()}.{held}"
+        f" {halves_text(flat)}.{held}"
     )
 
     def picture(width: float) -> Canvas:
@@ -190,7 +200,10 @@ def heads(frame: pd.DataFrame) -> Drawn:
     method = main_method(rows[rows["head_layers"].notna()])
     own = in_domain(pretrained(rows, method)) if method else rows.iloc[:0]
     if own["head_layers"].nunique() < 2 and own["representation"].nunique() < 2:
-        reason = "`head_layers: [0, 1, 2]` in a pretrain block, and `representation: [h, g(h)]` in an evaluate block"
+        reason = (
+            "`head_layers: [0, 1, 2]` in a pretrain block, and `representation: [h, g(h)]` in an evaluate"
+            " block"
+        )
         return Gap(section="other sources", name="heads", title=title, reason=reason)
     asked = own[(own["head_layers"] != 2) | (own["representation"] != "h")]
     own = at_most_labels(
@@ -199,7 +212,8 @@ def heads(frame: pd.DataFrame) -> Drawn:
     own, held = hold(own, ["head_layers", "representation", "eval_domain"])
     table = points(own, ["eval_domain", "head_layers", "representation"])
     caption = (
-        f"{style.method_name(str(method))}, linear-probe top-1. h are the encoder's features, g(h) the projection head's output, which the loss"
+        f"{style.method_name(str(method))}, linear-probe top-1. h are the encoder's features, g(h) the"
+        f" projection head's output, which the loss"
         " compares. SimCLR found: non-linear better than linear better than none, and h better than g(h)."
         f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
     )
@@ -259,8 +273,10 @@ def schedule(frame: pd.DataFrame) -> Drawn:
     own, held = hold(own, ["eval_domain", "batch", "epochs"])
     table = points(own, ["eval_domain", "batch", "epochs"])
     caption = (
-        f"{style.method_name(str(method))}, linear-probe top-1 against epochs of pretraining, one line per batch size. SimCLR found that larger"
-        f" batches help most when training is short, and that longer training helps. {seeds_text(table).capitalize()}."
+        f"{style.method_name(str(method))}, linear-probe top-1 against epochs of pretraining, one line per"
+        f" batch size. SimCLR found that larger"
+        f" batches help most when training is short, and that longer training helps."
+        f" {seeds_text(table).capitalize()}."
         f"{held}{gaps_text(table)}"
     )
 

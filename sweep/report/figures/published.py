@@ -1,4 +1,5 @@
-"""The published numbers, drawn as one's own are, beside them: sizes and domains differ, so the shapes compare."""
+"""The published numbers, drawn as one's own are, beside them: sizes and domains differ, so the shapes
+compare."""
 
 from __future__ import annotations
 
@@ -67,7 +68,10 @@ def _numbers(paper: PaperNumbers, *names: str) -> pd.DataFrame:
 
 def _caption(rows: pd.DataFrame, what: str) -> str:
     tags = "; ".join(_WORDS.get(tag, tag.lower()) for tag in dict.fromkeys(rows["evidence"]))
-    return f"{what} {', '.join(dict.fromkeys(rows['source']))}: {tags}. ResNet-50 on up to a million images: compare shapes, not levels."
+    return (
+        f"{what} {', '.join(dict.fromkeys(rows['source']))}: {tags}. ResNet-50 on up to a million images:"
+        f" compare shapes, not levels."
+    )
 
 
 def _quantity(paper: PaperNumbers) -> Figure:

@@ -1,4 +1,5 @@
-"""What bad pretraining images cost: drop in top-1 by corruption, label-free and supervised (Cole et al. Fig. 4)."""
+"""What bad pretraining images cost: drop in top-1 by corruption, label-free and supervised (Cole et al. Fig.
+4)."""
 
 from __future__ import annotations
 
@@ -24,7 +25,10 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
     damaged = rows[~rows["corruption"].isin(["none", ""])]
     method = main_method(damaged)
     if method is None:
-        reason = "pretrain on damaged images: `corruption: [none, downsample-2x, downsample-4x, jpeg, salt-and-pepper]`"
+        reason = (
+            "pretrain on damaged images: `corruption: [none, downsample-2x, downsample-4x, jpeg,"
+            " salt-and-pepper]`"
+        )
         return [Gap(section="quality", name="corruption", title=title, reason=reason)]
     rows = rows[
         rows["eval_domain"].isin(damaged["eval_domain"]) & rows["method"].isin([method, "supervised"])
@@ -35,9 +39,11 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
     table = _drops(rows)
     ratios = _ratios(table, method)
     caption = (
-        f"Points of top-1 lost when only the pretraining images are damaged, {style.method_name(method)} against supervised pretraining; both"
-        f" then judged by a linear probe trained and tested on clean images. Further right is worse, 0 is no loss.{ratios}"
-        f" {seeds_text(table).replace('mean', 'Mean seed-paired difference').capitalize()}.{held}{_gaps(table)}"
+        f"Points of top-1 lost when only the pretraining images are damaged, {style.method_name(method)}"
+        f" against supervised pretraining; both"
+        f" then judged by a linear probe trained and tested on clean images. Further right is worse, 0 is"
+        f" no loss.{ratios}"
+        f" {seeds_text(table).replace('mean', 'Mean seed-paired difference')}.{held}{_gaps(table)}"
     )
     picture = drops_picture(table, method)
     return [

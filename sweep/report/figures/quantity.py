@@ -1,4 +1,5 @@
-"""How many images: top-1 against label budget by pretraining size (Cole et al. Fig. 2) and by method (Fig. 3)."""
+"""How many images: top-1 against label budget by pretraining size (Cole et al. Fig. 2) and by method (Fig.
+3)."""
 
 from __future__ import annotations
 
@@ -51,13 +52,18 @@ def by_size(frame: pd.DataFrame) -> Drawn:
     method = main_method(in_domain(rows))
     own = in_domain(pretrained(rows, method)) if method else rows.iloc[:0]
     if own.empty:
-        reason = "pretrain on a domain that is also evaluated: `images: [1k, 4k, all]` and `labels: [100, 1k, all]`"
+        reason = (
+            "pretrain on a domain that is also evaluated: `images: [1k, 4k, all]` and `labels: [100, 1k,"
+            " all]`"
+        )
         return Gap(section="quantity", name="quantity", title=title, reason=reason)
     own, held = hold(own, ["eval_domain", "protocol", "images", "n_labels"])
     table = _with_references(points(own, ["eval_domain", "protocol", "images", "n_labels"]), rows, "images")
     caption = (
-        f"{style.method_name(method)} pretrained on the evaluation domain's own images; one line per number of pretraining images,"
-        f" darkest for the most. Black: the same network trained from scratch on the labels alone; where a coloured"
+        f"{style.method_name(method)} pretrained on the evaluation domain's own images; one line per"
+        f" number of pretraining images,"
+        f" darkest for the most. Black: the same network trained from scratch on the labels alone; where a"
+        f" coloured"
         f" line lies above it, pretraining pays. Grey, dashed: linear probe of an untrained encoder."
         f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
     )
@@ -76,7 +82,10 @@ def by_method(frame: pd.DataFrame) -> Drawn:
     shared = own.groupby(["eval_domain", "images"])["method"].nunique()
     shared = shared[shared > 1].reset_index()
     if shared.empty:
-        reason = "pretrain one domain with several methods at one size: `method: [simclr, byol, rotation, supervised]`"
+        reason = (
+            "pretrain one domain with several methods at one size: `method: [simclr, byol, rotation,"
+            " supervised]`"
+        )
         return Gap(section="quantity", name="methods", title=title, reason=reason)
     size = shared.sort_values("images").groupby("eval_domain")["images"].last()
     own = own[own["images"] == own["eval_domain"].map(size)]
@@ -84,8 +93,10 @@ def by_method(frame: pd.DataFrame) -> Drawn:
     table = _with_references(points(own, ["eval_domain", "protocol", "method", "n_labels"]), rows, "method")
     sizes = ", ".join(f"{domain} {style.count(n)}" for domain, n in size.items())
     caption = (
-        f"Each method pretrained on the same images of the evaluation domain ({sizes}); the largest size that several"
-        f" methods share. Black: trained from scratch. {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
+        f"Each method pretrained on the same images of the evaluation domain ({sizes}); the largest size"
+        f" that several"
+        f" methods share. Black: trained from scratch."
+        f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
     )
     methods = list(
         own.groupby("method")["top1"].mean().sort_values(ascending=False, na_position="last").index

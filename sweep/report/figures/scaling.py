@@ -1,4 +1,5 @@
-"""Beyond the paper: what the next doubling of images brings, the budget from which labels alone do as well, and the labels
+"""Beyond the paper: what the next doubling of images brings, the budget from which labels alone do as well,
+and the labels
 that pretraining saves."""
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ def power_law(frame: pd.DataFrame) -> Drawn:
     sizes = own.groupby("eval_domain")["images"].nunique()
     own = own[own["eval_domain"].isin(sizes[sizes > 1].index)]
     if own.empty:
-        reason = "pretrain one domain at four or more sizes with three seeds: `images: [1k, 2k, 4k, 8k]`, `seed: [0, 1, 2]`"
+        reason = (
+            "pretrain one domain at four or more sizes with three seeds: `images: [1k, 2k, 4k, 8k]`,"
+            " `seed: [0, 1, 2]`"
+        )
         return Gap(section="beyond", name="scaling", title=title, reason=reason)
     own, held = hold(at_most_labels(own), ["eval_domain", "images"])
     table = points(own, ["eval_domain", "images"])
@@ -64,8 +68,10 @@ def power_law(frame: pd.DataFrame) -> Drawn:
         f"{d} {style.count(n)}" for d, n in own.groupby("eval_domain")["n_labels"].first().items()
     )
     caption = (
-        f"{style.method_name(str(method))}, linear probe with all labels there are ({labels}), by number of pretraining images. Curve: accuracy ="
-        f" ceiling − scale · images^(−exponent); it goes on, dotted, over one more doubling. {_fits_text(fits)}"
+        f"{style.method_name(str(method))}, linear probe with all labels there are ({labels}), by number"
+        f" of pretraining images. Curve: accuracy ="
+        f" ceiling − scale · images^(−exponent); it goes on, dotted, over one more doubling."
+        f" {_fits_text(fits)}"
         f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
     )
 
@@ -103,7 +109,8 @@ def _curve(axis: Axes, fit: PowerLaw) -> None:
         )
     axis.plot([2 * last], [end], "o", color=style.hue(0), markerfacecolor=style.PAPER)
     axis.annotate(
-        f"next doubling {100 * gain.mean:+.1f} points", (0.98, 0.04), xycoords="axes fraction", ha="right", fontsize=8, color=style.INK,
+        f"next doubling {100 * gain.mean:+.1f} points", (0.98, 0.04), xycoords="axes fraction", ha="right",
+        fontsize=8, color=style.INK,
     )  # fmt: skip
 
 
@@ -120,7 +127,8 @@ def _fits_text(fits: dict[str, PowerLaw | NotFitted]) -> str:
             else f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
         )
         said.append(
-            f"{domain}: ceiling {100 * fit.ceiling:.1f} %, next doubling {100 * gain.mean:+.1f} points{span}, n = {gain.n}."
+            f"{domain}: ceiling {100 * fit.ceiling:.1f} %, next doubling {100 * gain.mean:+.1f}"
+            f" points{span}, n = {gain.n}."
         )
     return " ".join(said)
 
@@ -150,15 +158,21 @@ def saved(frame: pd.DataFrame) -> Drawn:
             tables.append(found.assign(eval_domain=domain, protocol=protocol))
     if not tables:
         why = reasons[0] if reasons else "no from-scratch cells"
-        reason = f"`method: random` with `protocol: fine-tune` at several `labels`, beside an in-domain pretraining ({why})"
+        reason = (
+            f"`method: random` with `protocol: fine-tune` at several `labels`, beside an in-domain"
+            f" pretraining ({why})"
+        )
         return Gap(section="beyond", name="labels-saved", title=title, reason=reason)
     table = pd.concat(tables, ignore_index=True)
     overtaken = "; ".join(f"{text} ({', '.join(where)})" for text, where in said.items())
     table["factor"] = table["labels"] / table["needed"]
     caption = (
-        f"For each label budget of training from scratch (across), the budget at which {style.method_name(str(method))} pretraining reaches the same"
-        " accuracy (up), interpolated on a logarithmic scale. Below the dotted diagonal pretraining saves labels; ▽ at the foot:"
-        f" fewer than the smallest budget tried are enough; △ at the top: the largest is not enough. From scratch overtakes:"
+        f"For each label budget of training from scratch (across), the budget at which"
+        f" {style.method_name(str(method))} pretraining reaches the same"
+        " accuracy (up), interpolated on a logarithmic scale. Below the dotted diagonal pretraining saves"
+        " labels; ▽ at the foot:"
+        f" fewer than the smallest budget tried are enough; △ at the top: the largest is not enough. From"
+        f" scratch overtakes:"
         f" {overtaken}. n = {_span(table)} pretraining seeds, bars are 95 % intervals.{held}"
     )
 

@@ -63,8 +63,10 @@ def by_domain(frame: pd.DataFrame) -> Drawn:
     table = _differences(rows, method, ["pretrain_domain", "eval_domain"])
     table["own"] = table["pretrain_domain"] == table["eval_domain"]
     caption = (
-        f"Right of 0, {style.method_name(method)} pretraining gives the better linear probe; left of it, supervised pretraining on the same images"
-        " with their labels. Filled: pretrained on the domain it is judged in; open: on another. If label-free features"
+        f"Right of 0, {style.method_name(method)} pretraining gives the better linear probe; left of it,"
+        f" supervised pretraining on the same images"
+        " with their labels. Filled: pretrained on the domain it is judged in; open: on another. If"
+        " label-free features"
         f" bear a domain gap better, open marks lie further right than filled ones."
         f" {_paired_text(table)}.{held}{_missing(table)}"
     )
@@ -111,8 +113,10 @@ def by_scarcity(frame: pd.DataFrame) -> Drawn:
     ]
     table = table[table.groupby(["pretrain_domain", "eval_domain"])["images"].transform("nunique") > 1]
     caption = (
-        f"Above 0, {style.method_name(method)} pretraining gives the better linear probe. If label-free pretraining bears scarcity better, the lines"
-        f" fall from left to right. Solid: judged in its own domain; dotted: in another. {_paired_text(table)}.{held}{_missing(table)}"
+        f"Above 0, {style.method_name(method)} pretraining gives the better linear probe. If label-free"
+        f" pretraining bears scarcity better, the lines"
+        f" fall from left to right. Solid: judged in its own domain; dotted: in another."
+        f" {_paired_text(table)}.{held}{_missing(table)}"
     )
 
     def picture(width: float) -> Canvas:
@@ -156,7 +160,10 @@ def by_imbalance(frame: pd.DataFrame) -> Drawn:
     if uneven.empty or method is None:
         method = method or main_method(uneven)
     if uneven.empty or method is None:
-        reason = "`imbalance: [1, 10, 100]` with `method: [simclr, supervised]` and a fixed number of `images` in a pretrain block"
+        reason = (
+            "`imbalance: [1, 10, 100]` with `method: [simclr, supervised]` and a fixed number of `images`"
+            " in a pretrain block"
+        )
         return Gap(section="beyond", name="imbalance", title=title, reason=reason)
     pairs = uneven[["eval_domain", "images"]].drop_duplicates()
     rows = at_most_labels(rows.merge(pairs, on=["eval_domain", "images"]))
@@ -164,9 +171,12 @@ def by_imbalance(frame: pd.DataFrame) -> Drawn:
     rows, held = hold(rows[rows["images"] == largest], ["eval_domain", "method", "imbalance"])
     table = points(rows, ["eval_domain", "method", "imbalance"])
     caption = (
-        "Linear-probe top-1 by imbalance of the pretraining images: how many times more images the largest class has than the"
-        " smallest, at the same total. The probe's labels and the test stay balanced as they are. If label-free pretraining"
-        f" bears imbalance better, its line falls less. {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
+        "Linear-probe top-1 by imbalance of the pretraining images: how many times more images the largest"
+        " class has than the"
+        " smallest, at the same total. The probe's labels and the test stay balanced as they are. If"
+        " label-free pretraining"
+        f" bears imbalance better, its line falls less."
+        f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
     )
 
     def picture(width: float) -> Canvas:
