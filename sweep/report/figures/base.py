@@ -129,7 +129,7 @@ def panels(count: int, width: float, *, per_row: int = 4, height: float = 2.7) -
     down = math.ceil(count / across)
     wide = width if width <= NARROW else min(width, {1: 6.6, 2: 8.8}.get(across, width))
     canvas = Canvas(figsize=(wide, down * height + 0.35), layout="constrained")
-    canvas.get_layout_engine().set(h_pad=0.08, w_pad=0.06)  # type: ignore[union-attr]
+    canvas.get_layout_engine().set(h_pad=0.08, w_pad=0.06)  # type: ignore[union-attr,call-arg]
     axes = [canvas.add_subplot(down, across, position + 1) for position in range(count)]
     return canvas, axes
 
@@ -196,7 +196,7 @@ def floor_line(axis: Axes, level: float, text: str) -> None:
 def label_ends(axis: Axes, entries: Iterable[tuple[float, str, str]]) -> None:
     """Names at the right of the axes, (value, text, colour) each, moved apart where they would touch."""
     bottom, top = axis.get_ylim()
-    tall = axis.get_window_extent().height / axis.get_figure().dpi * 72  # type: ignore[union-attr]
+    tall = axis.get_window_extent().height / axis.get_figure().dpi * 72  # type: ignore[union-attr,call-arg]
     step = 9.5 / max(tall, 40)
     wanted = sorted(
         ((v - bottom) / (top - bottom), text, colour) for v, text, colour in entries if not math.isnan(v)
@@ -279,7 +279,7 @@ def heat(
     from matplotlib.patches import Rectangle
 
     rows, columns = list(dict.fromkeys(table["row"])), list(dict.fromkeys(table["column"]))
-    tight = axis.get_figure().get_figwidth() / (len(columns) + 0.06 * max(map(len, rows))) < 1.0  # type: ignore[union-attr]
+    tight = axis.get_figure().get_figwidth() / (len(columns) + 0.06 * max(map(len, rows))) < 1.0  # type: ignore[union-attr,call-arg]
     ranked = table[~table["row"].isin(apart)]
     axis.set_xlim(0, len(columns))
     axis.set_ylim(len(rows), 0)
@@ -320,7 +320,7 @@ def heat(
         axis.axvline(x, color=style.PAPER, linewidth=1)
     named = [str(r).replace(" + ", "\n+ ") if tight else str(r) for r in rows]
     longest = max(len(part) for name in named for part in name.split("\n"))
-    room = (axis.get_figure().get_figwidth() - 0.068 * longest) / len(columns)  # type: ignore[union-attr]
+    room = (axis.get_figure().get_figwidth() - 0.068 * longest) / len(columns)  # type: ignore[union-attr,call-arg]
     axis.set_xticks(
         [x + 0.5 for x in range(len(columns))], [style.short(c, max(5, int(room / 0.078))) for c in columns]
     )

@@ -51,7 +51,7 @@ def by_size(frame: pd.DataFrame) -> Drawn:
     rows = undamaged(judged(frame, None))
     method = main_method(in_domain(rows))
     own = in_domain(pretrained(rows, method)) if method else rows.iloc[:0]
-    if own.empty:
+    if method is None or own.empty:
         reason = (
             "pretrain on a domain that is also evaluated: `images: [1k, 4k, all]` and `labels: [100, 1k,"
             " all]`"
