@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sweep.report import style
-from sweep.report.figures.base import Drawn, Figure, Gap, gaps_text, heat, halves_text, heat_canvas, points
+from sweep.report.figures.base import Drawn, Figure, Gap, gaps_text, halves_text, heat, heat_canvas, points
 from sweep.report.figures.choose import (
     at_most_labels,
     floor,
