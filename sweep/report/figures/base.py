@@ -196,7 +196,7 @@ def floor_line(axis: Axes, level: float, text: str) -> None:
 def label_ends(axis: Axes, entries: Iterable[tuple[float, str, str]]) -> None:
     """Names at the right of the axes, (value, text, colour) each, moved apart where they would touch."""
     bottom, top = axis.get_ylim()
-    tall = axis.get_window_extent().height / axis.get_figure().dpi * 72  # type: ignore[union-attr,call-arg]
+    tall = axis.get_window_extent().height / axis.get_figure().dpi * 72  # type: ignore[union-attr]
     step = 9.5 / max(tall, 40)
     wanted = sorted(
         ((v - bottom) / (top - bottom), text, colour) for v, text, colour in entries if not math.isnan(v)
@@ -279,7 +279,7 @@ def heat(
     from matplotlib.patches import Rectangle
 
     rows, columns = list(dict.fromkeys(table["row"])), list(dict.fromkeys(table["column"]))
-    tight = axis.get_figure().get_figwidth() / (len(columns) + 0.06 * max(map(len, rows))) < 1.0  # type: ignore[union-attr,call-arg]
+    tight = axis.get_figure().get_figwidth() / (len(columns) + 0.06 * max(map(len, rows))) < 1.0  # type: ignore[union-attr]
     ranked = table[~table["row"].isin(apart)]
     axis.set_xlim(0, len(columns))
     axis.set_ylim(len(rows), 0)
@@ -320,7 +320,7 @@ def heat(
         axis.axvline(x, color=style.PAPER, linewidth=1)
     named = [str(r).replace(" + ", "\n+ ") if tight else str(r) for r in rows]
     longest = max(len(part) for name in named for part in name.split("\n"))
-    room = (axis.get_figure().get_figwidth() - 0.068 * longest) / len(columns)  # type: ignore[union-attr,call-arg]
+    room = (axis.get_figure().get_figwidth() - 0.068 * longest) / len(columns)  # type: ignore[union-attr]
     axis.set_xticks(
         [x + 0.5 for x in range(len(columns))], [style.short(c, max(5, int(room / 0.078))) for c in columns]
     )
