@@ -128,13 +128,8 @@ def panels(count: int, width: float, *, per_row: int = 4, height: float = 2.7) -
     across = 1 if width <= NARROW else min(per_row, count)
     down = math.ceil(count / across)
     wide = width if width <= NARROW else min(width, {1: 6.6, 2: 8.8}.get(across, width))
-<<<<<<< HEAD
-    canvas = Canvas(figsize=(wide, down * height + 0.35), layout="constrained")
-    canvas.get_layout_engine().set(h_pad=0.08, w_pad=0.06)  # type: ignore[union-attr,call-arg]
-=======
     canvas = Canvas(figsize=(wide, down * height + 0.35))
     canvas.set_layout_engine("constrained", h_pad=0.08, w_pad=0.06)
->>>>>>> wip5C2
     axes = [canvas.add_subplot(down, across, position + 1) for position in range(count)]
     return canvas, axes
 
