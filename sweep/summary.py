@@ -16,7 +16,6 @@ _SHOWN = ("method", "pretrain_domain", "images", "corruption", "encoder")
 # Epochs say what steps would, and steps follow the images.
 _SETTINGS = ("epochs", "batch", *(name for name in SETTING_COLUMNS if name != "steps"))
 _PROTOCOL = (
-    "protocol",
     "finetune_steps",
     "finetune_epochs",
     "representation",
@@ -48,8 +47,9 @@ class SummaryRow:
 def summary(table: pa.Table) -> list[SummaryRow]:
     """One row per pretraining and domain, finest level, uniform draw where there is one; sorted."""
     rows = [r for r in table.to_pylist() if r["status"] == "complete" and r["level_index"] == 0]
-    varied = [name for name in _SETTINGS if _varies(name, rows)]
-    varied += [name for name in _PROTOCOL if len({r[name] for r in rows}) > 1]
+    varied = [name for name in _SETTINGS if _varies(name, rows, ("method",))]
+    varied += ["protocol"] if _varies("protocol", rows, ("eval_domain",)) else []
+    varied += [name for name in _PROTOCOL if _varies(name, rows, ("eval_domain", "protocol"))]
     groups: dict[tuple[Any, ...], dict[tuple[Any, ...], list[float]]] = {}
     for row in _largest_budgets(rows):
         key = (_sortable(row), _pretraining(row, varied), row["eval_domain"], row["n_labels"])
@@ -63,11 +63,12 @@ def summary(table: pa.Table) -> list[SummaryRow]:
     return found
 
 
-def _varies(name: str, rows: list[dict[str, Any]]) -> bool:
-    """Whether a setting differs within a method; presets differ between methods, which says nothing."""
-    values: dict[str, set[Any]] = {}
+def _varies(name: str, rows: list[dict[str, Any]], within: tuple[str, ...]) -> bool:
+    """Whether a column differs among rows that are equal in others: presets differ between methods, and the
+    settings of protocols between these, which says nothing."""
+    values: dict[tuple[Any, ...], set[Any]] = {}
     for row in rows:
-        values.setdefault(row["method"], set()).add(row[name])
+        values.setdefault(tuple(row[other] for other in within), set()).add(row[name])
     return any(len(found) > 1 for found in values.values())
 
 
@@ -87,7 +88,7 @@ def _largest_budgets(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     for row in chosen:
         if row["draw"] == max(draws[row["eval_domain"]]):  # "uniform" sorts after "stratified"
             # 500 and 10% can be one budget: two rows, one probe
-            question = tuple(row[name] for name in ("eval_domain", "probe_seed", *_PROTOCOL))
+            question = tuple(row[name] for name in ("eval_domain", "probe_seed", "protocol", *_PROTOCOL))
             probes.setdefault((row["pretrain_id"], *question), row)
     return probes.values()
 
