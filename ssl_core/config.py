@@ -59,6 +59,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """The blocks of each encoder whose pooled output can be asked for, from input to output."""
+MIN_TEMPERATURE = 0.005
+"""Of neighbours' votes. Similarities differ by 2 at most: below this the smallest vote would be no number."""
 SMALL_IMAGE = 64
 """Up to this side in pixels the encoders take the small-image stem and the configs the CIFAR preset."""
 
@@ -212,8 +214,8 @@ class KnnConfig:
     def __post_init__(self) -> None:
         _one_of("protocol", self.protocol, ("knn",))
         _require(self.k >= 1, "k", self.k, "at least 1")
-        # similarities differ by 2 at most: below this the smallest vote would be no number any more
-        _require(0.005 <= self.temperature < math.inf, "temperature", self.temperature, "0.005 or more")
+        enough = MIN_TEMPERATURE <= self.temperature < math.inf
+        _require(enough, "temperature", self.temperature, f"{MIN_TEMPERATURE} or more")
 
 
 def default_config(encoder: str, image_size: int, **overrides: Any) -> PretrainConfig:

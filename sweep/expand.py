@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ssl_core.config import FEATURES
 from sweep.catalog import DatasetInfo
 from sweep.cells import Cell, Pretraining
 from sweep.errors import GridError, Located
-from sweep.expand_evaluate import Evaluations
+from sweep.expand_evaluate import Evaluations, outputs_of
 from sweep.expand_pretrain import Pretrainings
 from sweep.expansion import Expansion
 from sweep.grid import Entry, Grid
 from sweep.grid_model import EvaluateBlock
 from sweep.rules import Matcher, matcher, no_match
+from sweep.specs import ProbeSpec
 from sweep.yaml_source import Path_
 
 
@@ -40,6 +42,7 @@ def _united(context: Expansion) -> dict[str, tuple[Cell, Path_]]:
     grid, pretrainings, evaluations = context.grid, Pretrainings(context), Evaluations(context)
     trained = [list(pretrainings.trained(entry)) for entry in grid.pretrain]
     everything: dict[str, tuple[Cell, Path_]] = {}
+    joined: dict[object, str] = {}
     for entry in grid.evaluate:
         block, noted = entry.value, len(context.problems)
         rule = _matcher(context, block.match, (*entry.path, "match")) if block.match else None
@@ -62,18 +65,31 @@ def _united(context: Expansion) -> dict[str, tuple[Cell, Path_]]:
         if rule is not None and met and not chosen and rule.wanted:
             context.problem(rule.path, no_match(rule, ((p, None) for p in met.values()), "pretraining"))
         if met and len(context.problems) == noted:
-            _check_representations(context, entry, chosen)
+            _check_representations(context, entry, chosen, met.values())
         for cell in chosen:
-            everything.setdefault(cell.id, (cell, entry.path))
+            if joined.setdefault(_question(cell), cell.id) == cell.id:
+                everything.setdefault(cell.id, (cell, entry.path))
     return everything
 
 
-def _check_representations(context: Expansion, entry: Entry[EvaluateBlock], cells: Iterable[Cell]) -> None:
+def _question(cell: Cell) -> object:
+    """What a cell asks, whatever the order in which encoders are joined: the order asked for first stands."""
+    if not cell.fused or not isinstance(cell.probe, ProbeSpec):
+        return cell.id
+    features = {key: tuple(sorted(getattr(cell.probe, key))) for key in ("train_features", "test_features")}
+    names = sorted(p.domain for p in cell.encoders)
+    return replace(cell.probe, **features), *names, cell.evaluation.name, cell.labels.canonical
+
+
+def _check_representations(
+    context: Expansion, entry: Entry[EvaluateBlock], cells: Iterable[Cell], met: Iterable[Pretraining]
+) -> None:
     """Encoders that lack an output are passed over, but some encoder has to have it."""
     given = {cell.representation for cell in cells}
     for i, name in enumerate(entry.value.representation):
         if name not in given and name != FEATURES:
-            message = f"no encoder here has the output {name!r}"
+            outputs = dict.fromkeys(o for p in met for o in outputs_of(p))
+            message = f"no encoder here has the output {name!r}; there are {', '.join(outputs)}"
             context.problem(context.path(entry, "representation", i), message)
 
 

@@ -101,7 +101,7 @@ class Evaluations:
                     continue
                 question = ProbeSpec((), (), n, draw, seed, recipe, imbalance, level)
                 for representation in block.representation:
-                    if all(_gives(p, representation) for p in encoders):
+                    if all(representation in outputs_of(p) for p in encoders):
                         train, test = self._feature_ids(encoders, evaluation, corruption, representation)
                         probe = replace(question, train_features=train, test_features=test)
                         yield _cell(encoders, evaluation, labels, corruption, probe, representation)
@@ -145,12 +145,11 @@ class Evaluations:
         return self._features[spec]
 
 
-def _gives(pretraining: Pretraining, representation: str) -> bool:
-    """Whether an encoder has such an output."""
+def outputs_of(pretraining: Pretraining) -> tuple[str, ...]:
+    """The representations that an encoder has."""
     config = pretraining.spec.config
-    if representation == HEAD_OUTPUT:
-        return config.method in TWO_VIEWS and config.head_layers > 0
-    return representation == FEATURES or representation in LAYERS[config.encoder]
+    head = (HEAD_OUTPUT,) if config.method in TWO_VIEWS and config.head_layers > 0 else ()
+    return (FEATURES, *head, *LAYERS[config.encoder])
 
 
 def _cell(

@@ -243,10 +243,28 @@ def _random_problems(grid: Grid) -> Iterator[Located]:
                 yield grid.source.problem(entry.path, message, key=True)
 
 
+_OF_PROTOCOL = {
+    "finetune_": "fine-tune",
+    "knn_": "knn",
+    "c_path": "linear",
+    "representation": "linear or knn",
+}
+"""How a setting begins, and the protocols that look at it."""
+_WITHOUT = {
+    "fine-tune": "fine-tunes nothing",
+    "knn": "looks for no neighbours",
+    "linear": "has no linear probe",
+}
+
+
 def _protocol_problems(grid: Grid) -> Iterator[Located]:
-    """Settings of fine-tunings where nothing is fine-tuned."""
+    """Settings of a protocol that the block does not have, which would do nothing."""
     for entry in grid.evaluate:
-        if "fine-tune" not in entry.value.protocol and "protocol" not in entry.doubtful:
-            for key in sorted(k for k in entry.value.model_fields_set if k.startswith("finetune_")):
-                message = f"{key}: this block fine-tunes nothing; add protocol: fine-tune, or leave it out"
+        if "protocol" in entry.doubtful:
+            continue
+        for key in sorted(entry.value.model_fields_set - entry.doubtful):
+            wanted = next((of for start, of in _OF_PROTOCOL.items() if key.startswith(start)), None)
+            if wanted and not set(wanted.split(" or ")) & set(entry.value.protocol):
+                without = _WITHOUT.get(wanted, "only fine-tunes, which reads no features")
+                message = f"{key}: this block {without}; add protocol: {wanted}, or leave it out"
                 yield grid.source.problem((*entry.path, key), message, key=True)

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import WithJsonSchema
 
 from data_ops.policies import POLICIES
-from ssl_core.config import FEATURES
+from ssl_core.config import FEATURES, MIN_TEMPERATURE
 from sweep.errors import did_you_mean
 from sweep.grid_axes import Axis, Model, Scalar, Seed
 from sweep.grid_datasets import AnyDataset
@@ -59,6 +59,7 @@ _SIZE_SCHEMA = {
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+VoteTemperature = Annotated[float, Field(ge=MIN_TEMPERATURE, allow_inf_nan=False)]
 Method = Annotated[str, _one_of("method", _methods)]
 Encoder = Annotated[str, _one_of("encoder", _encoders)]
 Corruption = Annotated[str, AfterValidator(_corruption)]
@@ -210,8 +211,8 @@ class EvaluateBlock(Model):
         description="Strengths that a linear probe chooses from: 7, or the 45 of SimCLR's transfer protocol.",
     )
     knn_k: Axis[Count] = Field(default=(), description="Neighbours that vote; default 200.")
-    knn_temperature: Axis[Positive] = Field(
-        default=(), description="Temperature of their votes; default 0.1."
+    knn_temperature: Axis[VoteTemperature] = Field(
+        default=(), description="Temperature of their votes, 0.005 or more; default 0.1."
     )
     finetune_schedule: Axis[Literal["constant-steps", "reference"]] = Field(
         default=(),

@@ -57,7 +57,8 @@ def test_an_output_that_no_encoder_has_is_a_problem(name):
     (said,) = impossible(
         "{method: random, seed: 0}", f'{{domain: c, labels: 10, representation: [h, "{name}"]}}'
     )
-    assert said == f"grid.yaml:4:55: no encoder here has the output {name!r}"
+    there = "h, blocks.0, blocks.1, blocks.2, blocks.3"
+    assert said == f"grid.yaml:4:55: no encoder here has the output {name!r}; there are {there}"
 
 
 def test_every_level_can_be_learnt():
@@ -99,3 +100,22 @@ def test_sets_that_cannot_be_joined_are_problems():
         )
     )
     assert "fine-tune trains one encoder" in said
+
+
+@pytest.mark.parametrize(
+    "fuse",
+    [
+        "[[{pretrain_seed: [0, 1]}, {pretrain_seed: [0, 1]}]]",
+        "[[{pretrain_seed: 0}, {pretrain_seed: 1}], [{pretrain_seed: 1}, {pretrain_seed: 0}]]",
+    ],
+)
+def test_joining_the_other_way_round_asks_nothing_new(fuse):
+    one = "{domain: a, images: 100, batch: 8, seed: [0, 1]}"
+    (cell,) = cells(one, f"{{domain: c, labels: 10, fuse: {fuse}}}")
+    assert [p.seeds[1] for p in cell.encoders] == [0, 1]
+    blocks = ", ".join(
+        f"{{domain: c, labels: 10, fuse: [{{pretrain_seed: {a}}}, {{pretrain_seed: {b}}}]}}"
+        for a, b in ((1, 0), (0, 1))
+    )
+    (cell,) = cells(one, f"[{blocks}]")
+    assert [p.seeds[1] for p in cell.encoders] == [1, 0]

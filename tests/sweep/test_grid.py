@@ -83,6 +83,22 @@ def test_every_problem_is_shown_at_once_with_its_place(problems: Problems) -> No
         ("pretrain: {method: simcrl}\n", "no method 'simcrl' (did you mean 'simclr'?)"),
         ("pretrain: {encoder: resnet51}\n", "no encoder 'resnet51' (did you mean 'resnet"),
         ("pretrain: {domain: a}\n", "pretrain needs the key 'images'"),
+        (
+            "evaluate: {domain: d, labels: 1, knn_k: 5}\n",
+            "knn_k: this block looks for no neighbours; add protocol: knn",
+        ),
+        (
+            "evaluate: {domain: d, labels: 1, protocol: knn, c_path: simclr}\n",
+            "c_path: this block has no linear probe; add",
+        ),
+        (
+            "evaluate: {domain: d, labels: 1, protocol: fine-tune, representation: h}\n",
+            "representation: this block only fine-tunes, which reads no features",
+        ),
+        (
+            "evaluate: {protocol: knn, knn_temperature: 0.001}\n",
+            "knn_temperature: should be greater than or equal to 0.005, not 0.001",
+        ),
         ("pretrain: {learning_rate: -1}\n", "learning_rate: should be greater than 0, not -1"),
     ],
 )
