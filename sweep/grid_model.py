@@ -93,7 +93,13 @@ def _one_set(value: Any) -> Any:
     return [value] if single else value
 
 
-FusedRules = Annotated[tuple[Rule, ...], Field(min_length=2)]
+def _two_or_more(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    if len(rules) < 2:
+        raise ValueError("joins two encoders or more: give one rule for each")
+    return rules
+
+
+FusedRules = Annotated[tuple[Rule, ...], AfterValidator(_two_or_more)]
 
 
 class PretrainBlock(Model):

@@ -73,7 +73,7 @@ def connect(address: str | None) -> Iterator[Cluster]:
                 )
             else:
                 ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray has no class of its own for a start that fails
             raise _no_cluster(address, error) from error
     try:
         have = ray.cluster_resources()
