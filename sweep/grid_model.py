@@ -73,6 +73,14 @@ _POOL_SCHEMA = {
 Pooled = Annotated[Pool, BeforeValidator(parse_pool), WithJsonSchema(_POOL_SCHEMA)]
 _VIEWS_SCHEMA = {"anyOf": [{"enum": list(POLICIES)}, {"type": "object"}, {"type": "array"}]}
 Viewed = Annotated[ViewChoice, BeforeValidator(parse_views), WithJsonSchema(_VIEWS_SCHEMA)]
+HEADS = ("none", "linear", "mlp2", "mlp3")
+_HEAD_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 3}, {"enum": list(HEADS)}]}
+HeadLayers = Annotated[
+    int,
+    Field(ge=0, le=3),
+    BeforeValidator(lambda value: HEADS.index(value) if value in HEADS else value),
+    WithJsonSchema(_HEAD_SCHEMA),
+]
 Draw = Literal["uniform", "stratified"]
 Imbalance = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Rule = dict[str, Axis[Scalar]]
@@ -124,8 +132,8 @@ class PretrainBlock(Model):
     warmup_epochs: Axis[NotNegative] = Field(default=(), description="Epochs of linear warm-up.")
     weight_decay: Axis[NotNegative] = Field(default=(), description="Weight decay.")
     temperature: Axis[Positive] = Field(default=(), description="Temperature of the loss.")
-    head_layers: Axis[Annotated[int, Field(ge=0, le=3)]] = Field(
-        default=(), description="Layers of the projection head."
+    head_layers: Axis[HeadLayers] = Field(
+        default=(), description="Layers of the projection head: 0 to 3, or none, linear, mlp2, mlp3."
     )
     head_dim: Axis[Count] = Field(default=(), description="Width of the projection.")
     strength: Axis[NotNegative] = Field(

@@ -225,3 +225,14 @@ def test_the_identity_of_given_weights_stands_for_their_file(tmp_path):
     assert encoders(name) == given == encoders("y.safetensors")
     with pytest.raises(GridError, match=r"give the path it has now.*column weights"):
         encoders("x.safetensors")
+
+
+def test_heads_have_names():
+    names = {
+        c.pretraining.spec.config.head_layers
+        for c in cells(
+            "{domain: a, images: 100, batch: 8, head_layers: [none, linear, mlp2, mlp3, 2]}",
+            "{domain: a, labels: 9}",
+        )
+    }
+    assert names == {0, 1, 2, 3}
