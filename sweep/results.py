@@ -3,8 +3,8 @@
 Sorted by (cell_id, level), without times, so it is the same bytes as long as nothing ran. A cell that is not
 finished has its rows too, with a status instead of numbers: one per level once its dataset is prepared, else
 one row without a level. `level_index` counts levels from the finest, 0; `missing_classes` of the level that
-was learnt had no image in the label budget. A classifier that learnt a coarser level has rows for that one and those
-above it.
+was learnt had no image in the label budget. A classifier that learnt a coarser level has rows for that one
+and those above it.
 """
 
 from __future__ import annotations

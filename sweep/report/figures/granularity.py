@@ -178,7 +178,7 @@ def _write_gaps(axis, mapped: pd.DataFrame, gaps: pd.DataFrame) -> None:  # type
     found = mapped.merge(gaps, on=["eval_domain", "level"])
     for _, row in found.iterrows():
         axis.annotate(
-            f"{row['gap']:+.1f}",
+            f"{round(row['gap'], 1) + 0.0:+.1f}",
             (-row["level_index"], 0.03), xycoords=("data", "axes fraction"), ha="center", fontsize=7.5,
             color=style.MUTED,
         )  # fmt: skip
