@@ -76,9 +76,10 @@ def _question(cell: Cell) -> object:
     """What a cell asks, whatever the order in which encoders are joined: the order asked for first stands."""
     if not cell.fused or not isinstance(cell.probe, ProbeSpec):
         return cell.id
-    features = {key: tuple(sorted(getattr(cell.probe, key))) for key in ("train_features", "test_features")}
+    train, test = sorted(cell.probe.train_features), sorted(cell.probe.test_features)
+    probe = replace(cell.probe, train_features=tuple(train), test_features=tuple(test))
     names = sorted(p.domain for p in cell.encoders)
-    return replace(cell.probe, **features), *names, cell.evaluation.name, cell.labels.canonical
+    return probe, *names, cell.evaluation.name, cell.labels.canonical
 
 
 def _check_representations(
