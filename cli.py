@@ -7,25 +7,21 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-DEFAULT_STORE = "ssl-sweep-store"  # as in sweep.store, which is not imported for --help
-FORMATS = ("table", "csv", "json", "parquet")
-
-grid_argument = click.argument("grid", type=click.Path(path_type=Path))
-name_argument = click.argument("name")
-overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-store_option = click.option(
-    "--store", "store_uri", default=DEFAULT_STORE, show_default=True, help="Where results are kept."
+from sweep.cli_options import (
+    FORMATS,
+    address_option,
+    console,
+    grid_argument,
+    json_option,
+    overrides_argument,
+    show,
+    store_option,
+    tracking_option,
 )
-tracking_option = click.option("--tracking-uri", help="MLflow server; default: SQLite inside the store.")
-address_option = click.option("--address", help="Ray cluster (auto, HOST:PORT); default: this machine alone.")
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+from sweep.data_cli import data
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -80,9 +76,9 @@ def run(
         store_uri=store_uri,
         tracking_uri=tracking_uri,
         address=address,
-        listener=listener_for(_console(stderr=True)),
+        listener=listener_for(console(stderr=True)),
     )
-    print_run(result, _console(), _console(stderr=True), again("run", grid, overrides, store_uri))
+    print_run(result, console(), console(stderr=True), again("run", grid, overrides, store_uri))
     sys.exit(result.exit_code)
 
 
@@ -95,7 +91,7 @@ def plan(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool) 
     from sweep.render import print_plan
 
     planned, store = plan_in(grid, overrides, store_uri)
-    _show(planned, lambda found, out: print_plan(found, estimate(found, store), out), as_json)
+    show(planned, lambda found, out: print_plan(found, estimate(found, store), out), as_json)
 
 
 @cli.command()
@@ -117,7 +113,7 @@ def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool
     from sweep.status import status as status_of
 
     planned, store = plan_in(grid, overrides, store_uri)
-    _show(status_of(planned, store), print_status, as_json)
+    show(status_of(planned, store), print_status, as_json)
 
 
 @grid_command
@@ -137,7 +133,7 @@ def results(
     planned, store = plan_in(grid, overrides, store_uri)
     whole = results_with_evidence if form == "parquet" else results_of
     table = (results_per_class if per_class else whole)(planned, store)
-    show_results(table, form, output, _console())
+    show_results(table, form, output, console())
 
 
 @cli.command()
@@ -204,7 +200,7 @@ def doctor(store_uri: str, tracking_uri: str | None, address: str | None) -> Non
     from sweep.doctor import diagnose
     from sweep.render import print_checks
 
-    sys.exit(print_checks(diagnose(store_uri, tracking_uri, address), _console()))
+    sys.exit(print_checks(diagnose(store_uri, tracking_uri, address), console()))
 
 
 @cli.command()
@@ -218,107 +214,7 @@ def export(encoder_id: str, store_uri: str, output: Path) -> None:
     click.echo(export_encoder(encoder_id, store_uri, output))
 
 
-@cli.group()
-def data() -> None:
-    """Look at the datasets of a grid, check them, prepare them."""
-
-
-@data.command("list")
-@click.argument("grid", type=click.Path(path_type=Path), required=False)
-@overrides_argument
-@store_option
-@json_option
-def data_list(grid: Path | None, overrides: tuple[str, ...], store_uri: str, as_json: bool) -> None:
-    """Datasets of a grid; without one, the kinds of sources and the embedded domains."""
-    from sweep.data_commands import list_datasets, list_sources
-    from sweep.render_data import print_found
-
-    _show(list_datasets(grid, overrides, store_uri) if grid else list_sources(), print_found, as_json)
-
-
-@data.command("inspect")
-@grid_argument
-@name_argument
-@overrides_argument
-@store_option
-@json_option
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write a PNG of some images.")
-def data_inspect(
-    grid: Path, name: str, overrides: tuple[str, ...], store_uri: str, as_json: bool, output: Path | None
-) -> None:
-    """Counts, classes, sizes and exact copies of one dataset."""
-    from sweep.data_inspect import inspect_dataset
-    from sweep.render_data import print_found, progress_on
-
-    with progress_on(_console(stderr=True)) as told:
-        found = inspect_dataset(grid, overrides, store_uri, name, output, told)
-    _show(found, print_found, as_json)
-
-
-@data.command("prepare")
-@grid_argument
-@click.argument("names", nargs=-1, metavar="[NAME | KEY=VALUE]...")
-@store_option
-@json_option
-def data_prepare(grid: Path, names: tuple[str, ...], store_uri: str, as_json: bool) -> None:
-    """Write the store's copy of the named datasets, or of all, as `run` would; it then finds them done."""
-    from sweep.data_commands import prepare_datasets
-    from sweep.render_data import print_found, progress_on
-
-    with progress_on(_console(stderr=True)) as told:
-        found = prepare_datasets(grid, names, store_uri, told)
-    _show(found, print_found, as_json)
-
-
-@data.command("check")
-@grid_argument
-@overrides_argument
-@json_option
-@click.option("--few", default=10, show_default=True, help="Report classes with fewer training images.")
-def data_check(grid: Path, overrides: tuple[str, ...], as_json: bool, few: int) -> None:
-    """Decode every image; list bad ones, copies, leaks and odd classes. Exits with 1 on a problem."""
-    from sweep.data_check import check_datasets
-    from sweep.render_data import print_found, progress_on
-
-    with progress_on(_console(stderr=True)) as told:
-        found = check_datasets(grid, overrides, told, few)
-    _show(found, print_found, as_json)
-
-
-@data.command("subset")
-@grid_argument
-@name_argument
-@overrides_argument
-@store_option
-@click.option("--images", required=True, help="How many: 500, 50k, 10%, all.")
-@click.option("--seed", default=0, show_default=True, help="The grid's subset_seed.")
-@click.option(
-    "-o", "--output", type=click.File("w", atomic=True), default="-", help="File instead of stdout."
-)
-def data_subset(
-    grid: Path, name: str, overrides: tuple[str, ...], store_uri: str, images: str, seed: int, output: IO[str]
-) -> None:
-    """Ids of the images of a pretraining subset; a smaller one is the first lines of a larger one."""
-    from sweep.data_commands import export_subset
-
-    ids = export_subset(grid, overrides, store_uri, name, images, seed)
-    output.writelines(f"{id}\n" for id in ids)
-
-
-def _show(found: Any, printer: Callable[[Any, Console], None], as_json: bool) -> None:
-    """On stdout, for a person or a program; the exit code is what was found."""
-    if as_json:
-        click.echo(json.dumps(found.to_json(), indent=1))
-    else:
-        printer(found, _console())
-    sys.exit(getattr(found, "exit_code", 0))
-
-
-def _console(stderr: bool = False) -> Console:
-    """Plain where the output is no terminal or NO_COLOR is set (rich looks at both)."""
-    from sweep.render import console_on
-
-    return console_on(sys.stderr if stderr else sys.stdout)
+cli.add_command(data)
 
 
 def main() -> None:

@@ -93,3 +93,27 @@ def test_the_ui_serves_the_sweep_on_this_machine_only(finished: Bench) -> None:
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+def test_a_report_is_put_on_the_sweeps_run_once(finished: Bench) -> None:
+    other = Bench(finished.folder, store="reported")
+    shutil.copytree(finished.folder / finished.store, other.folder / other.store)
+    for _ in range(2):
+        said = other.call("report", "grid.yaml", "--store", other.store, "-o", "report")
+        assert "report.html" in said.stdout and "not put" not in said.stdout
+    page = (other.folder / "report" / "report.html").read_text()
+    assert "<svg" in page and "</html>" in page
+    database = other.folder / other.store / "mlflow" / "mlflow.db"
+    with sqlite3.connect(database) as connection:
+        found = connection.execute(
+            "select artifact_uri from runs join tags using (run_uuid) where key = 'ssl_sweep.kind'"
+            " and value = 'sweep' and lifecycle_stage = 'active'"
+        ).fetchall()
+        ((notes,),) = connection.execute(
+            "select value from tags where key = 'mlflow.note.content' and value like '%#%'"
+        ).fetchall()
+    assert len(found) == 1 and notes == (other.folder / "report" / "findings.md").read_text()
+    kept = list((other.folder / other.store / "mlflow").rglob("report.html"))
+    assert len(kept) == 1 and kept[0].read_text() == page
+    before = finished.results()
+    assert other.results() == before  # a report changes nothing

@@ -1,0 +1,43 @@
+"""Arguments and options that commands share, and how they show what they found."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+DEFAULT_STORE = "ssl-sweep-store"  # as in sweep.store, which is not imported for --help
+FORMATS = ("table", "csv", "json", "parquet")
+
+grid_argument = click.argument("grid", type=click.Path(path_type=Path))
+name_argument = click.argument("name")
+overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+store_option = click.option(
+    "--store", "store_uri", default=DEFAULT_STORE, show_default=True, help="Where results are kept."
+)
+tracking_option = click.option("--tracking-uri", help="MLflow server; default: SQLite inside the store.")
+address_option = click.option("--address", help="Ray cluster (auto, HOST:PORT); default: this machine alone.")
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+
+
+def show(found: Any, printer: Callable[[Any, Console], None], as_json: bool) -> None:
+    """On stdout, for a person or a program; the exit code is what was found."""
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        printer(found, console())
+    sys.exit(getattr(found, "exit_code", 0))
+
+
+def console(stderr: bool = False) -> Console:
+    """Plain where the output is no terminal or NO_COLOR is set (rich looks at both)."""
+    from sweep.render import console_on
+
+    return console_on(sys.stderr if stderr else sys.stdout)
