@@ -198,11 +198,11 @@ PRETRAIN_COLUMNS: Mapping[str, Callable[[Pretraining], Value]] = {
 
 
 def _schedule(cell: Cell) -> dict[str, int]:
+    """Which of the two is the same for every budget: with the other one no two budgets would be alike."""
     if isinstance(cell.probe, ProbeSpec):
         return {}
-    config, labels = cell.probe.config, cell.probe.n_labels
-    steps = config.total_steps(labels)
-    return {"steps": steps, "epochs": math.ceil(steps / config.batches(labels)[1])}
+    config = cell.probe.config
+    return {"steps": config.steps} if config.steps else {"epochs": config.epochs}
 
 
 EVALUATE_COLUMNS: Mapping[str, Callable[[Cell], Value]] = {

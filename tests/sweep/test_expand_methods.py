@@ -190,17 +190,17 @@ def test_fine_tuning_schedules():
             found.setdefault(c.labels.text, set()).add((steps, epochs))
         return found
 
-    assert schedules("labels: [10, 640]") == {"10": {(300, 300)}, "640": {(300, 30)}}  # 1 and 10 batches
+    assert schedules("labels: [10, 640]") == {"10": {(300, None)}, "640": {(300, None)}}
     assert schedules("labels: [10, 11, all], finetune_schedule: reference") == {
-        "10": {(60, 60)},
-        "11": {(30, 30)},
-        "all": {(480, 30)},
+        "10": {(None, 60)},
+        "11": {(None, 30)},
+        "all": {(None, 30)},
     }
     scratch = schedules("labels: [10, all], finetune_schedule: reference", "{method: random, seed: 0}")
-    assert scratch == {"10": {(90, 90)}, "all": {(1440, 90)}}
+    assert scratch == {"10": {(None, 90)}, "all": {(None, 90)}}
     both = schedules("labels: 10, finetune_schedule: [constant-steps, reference], finetune_steps: 7")
-    assert both == {"10": {(300, 300), (60, 60), (7, 7)}}
-    assert schedules("labels: 10, finetune_epochs: 5") == {"10": {(5, 5)}}
+    assert both == {"10": {(300, None), (None, 60), (7, None)}}
+    assert schedules("labels: 10, finetune_epochs: 5") == {"10": {(None, 5)}}
 
 
 def test_the_identity_of_given_weights_stands_for_their_file(tmp_path):

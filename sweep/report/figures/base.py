@@ -231,8 +231,8 @@ def last_value(table: pd.DataFrame, x: str) -> float:
     return float(known["mean"].iloc[-1]) if len(known) else math.nan
 
 
-def legend(canvas: Canvas, axes: Sequence[Axes], width: float) -> None:
-    """One legend above all panels, each name once, in order of first appearance."""
+def legend(canvas: Canvas, axes: Sequence[Axes], width: float, order: Sequence[str] = ()) -> None:
+    """One legend above all panels, each name once, in the given order, then in that of first appearance."""
     found: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
@@ -244,7 +244,8 @@ def legend(canvas: Canvas, axes: Sequence[Axes], width: float) -> None:
         across = len(found)
     else:
         across = max(1, int(room / (0.55 + 0.068 * max(len(label) for label in found))))
-    names = _by_rows(list(found), across)
+    ranked = sorted(found, key=lambda name: order.index(name) if name in order else len(order))
+    names = _by_rows(ranked, across)
     canvas.legend(
         [found[name] for name in names], names, loc="outside upper left", ncols=across, borderaxespad=0.2
     )

@@ -128,20 +128,31 @@ def lines_figure(name: str, title: str, caption: str, table: pd.DataFrame, names
         order = [p for p in PROTOCOLS if p in set(lines["protocol"])] + sorted(
             set(lines["protocol"]) - set(PROTOCOLS)
         )
-        domains = sorted(lines["eval_domain"].unique())
-        shown = [(p, d) for p in order for d in domains]
-        canvas, axes = panels(len(shown), width, per_row=min(4, len(domains)))
+        shown = _curves(lines, order)
+        across = min(4, len({domain for _, domain in shown}))
+        canvas, axes = panels(len(shown), width, per_row=across)
         for axis, (protocol, domain) in zip(axes, shown, strict=True):
             _panel(axis, table[table["eval_domain"] == domain], protocol, names)
             axis.set_title(f"{style.short(domain)} · {protocol}")
-        for axis in axes[:: min(4, len(domains)) if width > 5 else 1]:
+        for axis in axes[:: across if width > 5 else 1]:
             axis.set_ylabel("top-1 accuracy, %")
         same_limits(axes)
         if len(axes) > 1:
-            legend(canvas, axes, width)
+            legend(canvas, axes, width, [text for text, _, _ in names])
         return canvas
 
     return Figure(section="quantity", name=name, title=title, caption=caption, data=table, draw=picture)
+
+
+def _curves(lines: pd.DataFrame, protocols: Sequence[str]) -> list[tuple[str, str]]:
+    """The protocols and domains with a curve, over two label budgets at least; else all with a point."""
+    budgets = lines[lines["mean"].notna()].groupby(["protocol", "eval_domain"])["n_labels"].nunique()
+    for least in (2, 1, 0):
+        kept = set(budgets[budgets >= least].index)
+        found = [(p, d) for p in protocols for d in sorted(lines["eval_domain"].unique()) if (p, d) in kept]
+        if found:
+            return found
+    return [(p, d) for p in protocols for d in sorted(lines["eval_domain"].unique())]
 
 
 def _panel(axis: object, table: pd.DataFrame, protocol: str, names: Sequence[Look]) -> None:
