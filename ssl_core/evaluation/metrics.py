@@ -72,13 +72,6 @@ def hits(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer]) -> byte
     return np.packbits(top5[:, 0] == y_true).tobytes()
 
 
-def unpack_hits(packed: bytes, n_test: int) -> npt.NDArray[np.bool_]:
-    """(n_test,) of what `hits` packed. ValueError where it holds another number of images."""
-    if len(packed) != -(-n_test // 8):
-        raise ValueError(f"hits of {len(packed)} bytes are not those of {n_test} test images")
-    return np.unpackbits(np.frombuffer(packed, np.uint8), count=n_test).astype(bool)
-
-
 def rank_classes(scores: npt.NDArray[np.floating], classes: npt.NDArray[np.integer]) -> Ints:
     """The best class ids (n, 5), best first, -1 where there are fewer, by `scores` (n, k) of `classes` (k,);
     among equals the first."""

@@ -46,12 +46,19 @@ def test_one_run_per_training_and_per_cell_with_its_axes(finished: Bench) -> Non
     assert losses[0] == 2 * len(trainings)
 
 
-def test_sync_repairs_a_mirror_that_was_lost(finished: Bench) -> None:
+@pytest.fixture(scope="module")
+def synced(finished: Bench) -> Bench:
+    """The tiny sweep in a store of its own, whose mirror was lost and written again."""
     other = Bench(finished.folder, store="lost")
     shutil.copytree(finished.folder / finished.store, other.folder / other.store)
     shutil.rmtree(other.folder / other.store / "mlflow")
     first = other.call("sync", "grid.yaml", "--store", other.store)
     assert first.stdout.strip() != "0 runs written"
+    return other
+
+
+def test_sync_repairs_a_mirror_that_was_lost(finished: Bench, synced: Bench) -> None:
+    other = synced
     again = other.call("sync", "grid.yaml", "--store", other.store)
     assert again.stdout.strip() == "0 runs written"
     database = "mlflow/mlflow.db"
@@ -95,9 +102,8 @@ def test_the_ui_serves_the_sweep_on_this_machine_only(finished: Bench) -> None:
         process.communicate()
 
 
-def test_a_report_is_put_on_the_sweeps_run_once(finished: Bench) -> None:
-    other = Bench(finished.folder, store="reported")
-    shutil.copytree(finished.folder / finished.store, other.folder / other.store)
+def test_a_report_is_put_on_the_sweeps_run_once(finished: Bench, synced: Bench) -> None:
+    other = synced
     for _ in range(2):
         said = other.call("report", "grid.yaml", "--store", other.store, "-o", "report")
         assert "report.html" in said.stdout and "not put" not in said.stdout

@@ -179,20 +179,6 @@ def line(
         )
 
 
-def floor_line(axis: Axes, level: float, text: str) -> None:
-    axis.axhline(level, color=style.MUTED, linestyle=(0, (4, 3)), linewidth=1)
-    axis.annotate(
-        text,
-        (1, level),
-        xycoords=("axes fraction", "data"),
-        xytext=(-2, 2),
-        textcoords="offset points",
-        ha="right",
-        fontsize=7,
-        color=style.MUTED,
-    )
-
-
 def label_ends(axis: Axes, entries: Iterable[tuple[float, str, str]]) -> None:
     """Names at the right of the axes, (value, text, colour) each, moved apart where they would touch."""
     bottom, top = axis.get_ylim()
