@@ -132,11 +132,8 @@ class Cell:
         judged = f"{self.evaluation.name}{damage} · {self.labels.text} labels · seed {self.probe.seed}"
         rare = ["" if self.protocol == "linear" else self.protocol, self.probe.level]
         rare += ["" if self.representation == FEATURES else self.representation]
-        return f"{self.encoders_label} → {' '.join([*filter(None, rare), judged])}"
-
-    @property
-    def encoders_label(self) -> str:
-        return " + ".join(p.label for p in self.encoders)
+        encoders = " + ".join(p.label for p in self.encoders)
+        return f"{encoders} → {' '.join([*filter(None, rare), judged])}"
 
 
 def _if_trained(value: Callable[[Pretraining], Value]) -> Callable[[Pretraining], Value]:

@@ -236,8 +236,7 @@ def attach_report(
     store: Store, uri: str | None, sweep: str, findings: Path, page: Path, figures: Sequence[Path]
 ) -> str:
     """Put a report on the sweep's own run, whose description its findings become; why it was not put there,
-    or
-    '' where it was or where the sweep has no tracker yet. A report never fails for its mirror."""
+    or '' where it was or where the sweep has no tracker yet. A report never fails for its mirror."""
     address = tracking_uri(store, uri)
     if address == local_uri(tracking_folder(store)) and not (tracking_folder(store) / "mlflow.db").exists():
         return ""

@@ -50,6 +50,11 @@ def in_domain(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["pretrain_domain"] == rows["eval_domain"]]
 
 
+def own_images(rows: pd.DataFrame, method: str | None) -> pd.DataFrame:
+    """Encoders of a method, pretrained on the domain that they are judged in; none for no method."""
+    return in_domain(pretrained(rows, method)) if method else rows.iloc[:0]
+
+
 def main_method(rows: pd.DataFrame) -> str | None:
     """The study's method: SimCLR where the sweep has it, else the label-free one with most rows."""
     present = rows["method"][rows["method"].isin(SSL_METHODS)].value_counts()

@@ -1,6 +1,5 @@
 """What the other sources found: rotation against supervised by label budget (RotNet), and SimCLR's choices:
-which
-augmentations together, which head and what it takes away, batch size and epochs."""
+which augmentations together, which head and what it takes away, batch size and epochs."""
 
 from __future__ import annotations
 
@@ -34,6 +33,7 @@ from sweep.report.figures.choose import (
     in_domain,
     judged,
     main_method,
+    own_images,
     pretrained,
     scratch,
     undamaged,
@@ -124,7 +124,7 @@ def augmentations(frame: pd.DataFrame) -> Drawn:
     title = "Augmentations: alone (diagonal) and two together"
     rows = undamaged(judged(frame, "linear"))
     method = main_method(rows)
-    own = in_domain(pretrained(rows, method)) if method else rows.iloc[:0]
+    own = own_images(rows, method)
     own = own.assign(composed=[_composed(v, b) for v, b in zip(own["views"], own["blur"], strict=True)])
     own = own[own["composed"] != ""]
     if own["composed"].nunique() < 2:
@@ -198,7 +198,7 @@ def heads(frame: pd.DataFrame) -> Drawn:
     ]
     rows = undamaged(rows[(rows["eval_corruption"] == "none") & (rows["label_imbalance"] == 1)])
     method = main_method(rows[rows["head_layers"].notna()])
-    own = in_domain(pretrained(rows, method)) if method else rows.iloc[:0]
+    own = own_images(rows, method)
     if own["head_layers"].nunique() < 2 and own["representation"].nunique() < 2:
         reason = (
             "`head_layers: [0, 1, 2]` in a pretrain block, and `representation: [h, g(h)]` in an evaluate"
@@ -258,7 +258,7 @@ def schedule(frame: pd.DataFrame) -> Drawn:
     title = "Batch size and training length"
     rows = undamaged(judged(frame, "linear"))
     method = main_method(rows)
-    own = in_domain(pretrained(rows, method)) if method else rows.iloc[:0]
+    own = own_images(rows, method)
     keys = ["eval_domain", "images", "n_labels"]
     spread = (
         own.groupby(keys)[["batch", "epochs"]].nunique().max(axis=1) if len(own) else pd.Series(dtype=float)

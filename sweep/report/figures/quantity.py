@@ -29,6 +29,7 @@ from sweep.report.figures.choose import (
     in_domain,
     judged,
     main_method,
+    own_images,
     pretrained,
     scratch,
     undamaged,
@@ -50,7 +51,7 @@ def by_size(frame: pd.DataFrame) -> Drawn:
     title = "Data quantity: accuracy against label budget, by number of unlabelled images"
     rows = undamaged(judged(frame, None))
     method = main_method(in_domain(rows))
-    own = in_domain(pretrained(rows, method)) if method else rows.iloc[:0]
+    own = own_images(rows, method)
     if method is None or own.empty:
         reason = (
             "pretrain on a domain that is also evaluated: `images: [1k, 4k, all]` and `labels: [100, 1k,"

@@ -30,7 +30,7 @@ from sweep.report.figures.choose import (
     in_domain,
     judged,
     main_method,
-    pretrained,
+    own_images,
     scratch,
     undamaged,
 )
@@ -49,7 +49,7 @@ def power_law(frame: pd.DataFrame) -> Drawn:
     title = "More images: the fitted curve and its next doubling"
     rows = undamaged(judged(frame, "linear"))
     method = main_method(in_domain(rows))
-    own = in_domain(pretrained(rows, method)) if method else rows.iloc[:0]
+    own = own_images(rows, method)
     sizes = own.groupby("eval_domain")["images"].nunique()
     own = own[own["eval_domain"].isin(sizes[sizes > 1].index)]
     if own.empty:
@@ -137,7 +137,7 @@ def saved(frame: pd.DataFrame) -> Drawn:
     title = "Labels saved: how many labels pretraining needs for what labels alone reach"
     rows = undamaged(judged(frame, None))
     method = main_method(in_domain(rows))
-    own = in_domain(pretrained(rows, method)) if method else rows.iloc[:0]
+    own = own_images(rows, method)
     own = own[own["images"] == own.groupby("eval_domain")["images"].transform("max")]
     own, held = hold(own, ["eval_domain", "protocol", "n_labels"])
     alone, _ = hold(scratch(rows), ["eval_domain", "n_labels"])
