@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from sweep.nodes import Node
+from sweep.runtime import Runtime, TrainPlan
 
 
 @dataclass(frozen=True)
@@ -40,3 +43,26 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Release workers; running work is dropped."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What there is to work with now; `private` where it is this run's own."""
+
+    cpus: float
+    gpus: float
+    nodes: int
+    private: bool
+
+
+class Workplace(Protocol):
+    """Where a run finds processors: Ray, or whatever else tests and benchmarks put in its place."""
+
+    def join(self, address: str | None) -> AbstractContextManager[Cluster]:
+        """Connect, or start a private instance; release it at the end. InfeasibleError where none answers."""
+
+    def require_shared(self, root: Path) -> None:
+        """StoreError where the store at `root` is not seen by every node."""
+
+    def backend(self, runtime: Runtime, cluster: Cluster, plans: Mapping[str, TrainPlan]) -> Backend:
+        """Something that runs stages here; `plans` has the resources of every training, by id."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
-from sweep.backend import Outcome
+from sweep.backend import Backend, Cluster, Outcome
 from sweep.errors import first_line
 from sweep.manifest import Failure
 from sweep.nodes import Node
-from sweep.ray_cluster import Cluster
+from sweep.ray_cluster import connect, require_shared_store
 from sweep.ray_train import CPU_SHARE, run_tune
 from sweep.runtime import Runtime, TrainPlan
 from sweep.stages import perform_light
@@ -23,6 +25,19 @@ _LIGHT_CPUS = (1.0 - CPU_SHARE) / 2
 _LIGHT_GPUS = 0.25
 # A light task whose worker process dies (out of memory, a lost node) is started again this many times.
 _LIGHT_RETRIES = 2
+
+
+class RayWorkplace:
+    """A private Ray on this machine, or a cluster by its address."""
+
+    def join(self, address: str | None) -> AbstractContextManager[Cluster]:
+        return connect(address)
+
+    def require_shared(self, root: Path) -> None:
+        require_shared_store(root)
+
+    def backend(self, runtime: Runtime, cluster: Cluster, plans: Mapping[str, TrainPlan]) -> Backend:
+        return RayBackend(runtime, cluster, plans)
 
 
 class RayBackend:

@@ -9,9 +9,9 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from sweep.backend import Cluster
 from sweep.errors import InfeasibleError, StoreError
 
 # Ray reads these when it is imported or when a process starts, so they are set first.
@@ -30,16 +30,6 @@ _ENVIRONMENT = {
 # Stages pass files through the store, never objects through Ray, so the object store stays small.
 _OBJECT_STORE_BYTES = 256 * 1024**2
 _KNOCK_S = 5.0
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """What the connected cluster has now."""
-
-    cpus: float
-    gpus: float
-    nodes: int
-    private: bool
 
 
 @contextmanager

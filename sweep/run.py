@@ -15,6 +15,7 @@ from types import FrameType
 
 import pyarrow as pa
 
+from sweep.backend import Cluster, Workplace
 from sweep.cost import Rates
 from sweep.errors import InfeasibleError
 from sweep.execute import Progress, execute
@@ -24,8 +25,7 @@ from sweep.mirror import Mirror
 from sweep.nodes import Node
 from sweep.plan import Plan
 from sweep.plan_grid import plan_grid
-from sweep.ray_backend import RayBackend
-from sweep.ray_cluster import Cluster, connect, require_shared_store
+from sweep.ray_backend import RayWorkplace
 from sweep.results import results
 from sweep.runtime import Runtime, TrainPlan
 from sweep.specs import FinetuneSpec, PretrainSpec
@@ -74,8 +74,9 @@ def run(
     tracking_uri: str | None,
     address: str | None,
     listener: Listener,
+    workplace: Workplace | None = None,
 ) -> RunResult:
-    """Execute every stage of the grid that the store lacks.
+    """Execute every stage of the grid that the store lacks, on Ray unless another `workplace` is given.
 
     Raises:
         GridError: the grid is wrong; nothing was started.
@@ -91,7 +92,8 @@ def run(
     progresses: list[Progress] = []
     if plan.to_run:
         require_feasible(plan, grid.compute, address)
-        sweep = _Sweep(grid_path, overrides, store, grid.compute, tracking_uri, listener)
+        place = workplace or RayWorkplace()
+        sweep = _Sweep(grid_path, overrides, store, grid.compute, tracking_uri, listener, place)
         try:
             with _stop_on_signal(sweep.stop_file, signals, listener):
                 plan = sweep.execute(plan, address)
@@ -124,9 +126,11 @@ class _Sweep:
         compute: Compute,
         tracking_uri: str | None,
         listener: Listener,
+        workplace: Workplace,
     ) -> None:
         self._grid, self._overrides, self._store = grid_path, overrides, store
         self._compute, self._tracking_uri, self._listener = compute, tracking_uri, listener
+        self._workplace = workplace
         self.stop_file = store.root / f".stop-{uuid.uuid4().hex}"
         self.progresses: list[Progress] = []
         self.mirror_error = ""
@@ -134,9 +138,9 @@ class _Sweep:
     def execute(self, plan: Plan, address: str | None) -> Plan:
         """Prepare the datasets, plan again with their fingerprints known, then do everything else."""
         self._listener.say(f"starting Ray{f' at {address}' if address else ''}")
-        with connect(address) as cluster:
+        with self._workplace.join(address) as cluster:
             require_room(self._compute, cluster)
-            require_shared_store(self._store.root)
+            self._workplace.require_shared(self._store.root)
             runtime = Runtime(
                 store=str(self._store.root),
                 stop_file=self.stop_file,
@@ -179,7 +183,7 @@ class _Sweep:
         plans = {
             node.id: train_plan(node, self._compute, rates, cluster, runtime) for node in nodes if node.heavy
         }
-        backend = RayBackend(runtime, cluster, plans)
+        backend = self._workplace.backend(runtime, cluster, plans)
         progress = execute(
             nodes,
             backend,

@@ -1,0 +1,137 @@
+"""Small records by key, with the few atomic operations that the store and its leases are built on.
+
+A key is a relative path with `/` between its parts. Nothing here knows what a stage is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sweep.errors import StoreError
+from sweep.files import temporary
+
+
+@dataclass(frozen=True)
+class Record:
+    """What stands under a key, and the version to name when one wants to replace just that."""
+
+    data: bytes
+    version: str
+
+
+class Storage(Protocol):
+    """Where records live. Every operation either happens whole or not at all, for readers of any host."""
+
+    def read(self, key: str) -> Record | None:
+        """The record under `key`, None where there is none."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a record that was not there, durably; of two writers exactly one gets True."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write a record, in place of another where there is one."""
+
+    def swap(self, key: str, version: str, data: bytes | None) -> bool:
+        """Replace the record of this `version` by `data`, or delete it (None); False where another stands
+        there by now, which is then left as it is. Of two swaps of one version at most one gets True."""
+
+    def delete(self, key: str) -> None:
+        """Take a record away, if there is one."""
+
+    def names(self, folder: str) -> list[str]:
+        """The names directly under a folder, sorted: records and folders, no temporary files."""
+
+
+class LocalStorage:
+    """Records as files under `root`, on a local or a shared POSIX file system."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def read(self, key: str) -> Record | None:
+        try:
+            data = self._path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Record(data, _version(data))
+
+    def create(self, key: str, data: bytes) -> bool:
+        """link() is atomic and, unlike rename(), refuses to replace."""
+        final = self._path(key)
+        partial = self._written(final, data)
+        try:
+            os.link(partial, final)
+        except FileExistsError:
+            return False
+        finally:
+            partial.unlink(missing_ok=True)
+        _sync_folder(final.parent)
+        return True
+
+    def put(self, key: str, data: bytes) -> None:
+        final = self._path(key)
+        partial = self._written(final, data)
+        try:
+            partial.replace(final)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def swap(self, key: str, version: str, data: bytes | None) -> bool:
+        """The record is moved aside, which only one process can do, and looked at there; another version
+        than the one asked for is put back."""
+        final = self._path(key)
+        aside = temporary(final.parent, final.name)
+        try:
+            os.rename(final, aside)
+        except FileNotFoundError:
+            return False
+        try:
+            if _version(aside.read_bytes()) != version:
+                with contextlib.suppress(FileExistsError):
+                    os.link(aside, final)
+                return False
+            return data is None or self.create(key, data)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def delete(self, key: str) -> None:
+        self._path(key).unlink(missing_ok=True)
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            with os.scandir(self._path(folder)) as entries:
+                return sorted(entry.name for entry in entries if not entry.name.endswith(".tmp"))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _path(self, key: str) -> Path:
+        if key.startswith("/") or ".." in key.split("/"):
+            raise StoreError(f"the key {key!r} leaves the store")
+        return self.root / key
+
+    def _written(self, final: Path, data: bytes) -> Path:
+        """`data` on disk under a temporary name beside `final`."""
+        final.parent.mkdir(parents=True, exist_ok=True)
+        partial = temporary(final.parent, final.name)
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return partial
+
+
+def _version(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
