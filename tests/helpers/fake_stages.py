@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -33,9 +34,10 @@ class FakeWork:
         if nodes[0].stage == "prepare":
             return perform_light(nodes, runtime)
         store = runtime.open_store()
+        levels = _levels(runtime, store) if nodes[0].stage == "probe" else ()
         for node in nodes:
             if not store.complete(node.stage, node.id):
-                self._do(node, store)
+                self._do(node, store, levels)
         return [Outcome(node.id, "complete") for node in nodes]
 
     def train(self, node: Node, runtime: Runtime, plan: TrainPlan) -> list[Outcome]:
@@ -59,7 +61,7 @@ class FakeWork:
         done.unlink(missing_ok=True)
         return [Outcome(node.id, "complete")]
 
-    def _do(self, node: Node, store: Store) -> None:
+    def _do(self, node: Node, store: Store, levels: Sequence[str]) -> None:
         started = time.time()
         folder = store.path(node.stage, node.id)
         match node.stage:
@@ -71,7 +73,7 @@ class FakeWork:
                         np.save(file, np.full((_TEST_IMAGES, 4), _number(node, name), np.float32))
                 _commit(node, store, started, {"shape": [_TEST_IMAGES, 4]})
             case "probe":
-                self._answer(node, store, started)
+                self._answer(node, store, started, levels)
 
     def _encoder(self, node: Node, store: Store, started: float, outputs: dict[str, Any]) -> None:
         folder = store.path(node.stage, node.id)
@@ -81,7 +83,7 @@ class FakeWork:
             partial.write_text(json.dumps({"pretrain_id": node.id}))
         _commit(node, store, started, outputs)
 
-    def _answer(self, node: Node, store: Store, started: float) -> None:
+    def _answer(self, node: Node, store: Store, started: float, levels: Sequence[str]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -92,8 +94,14 @@ class FakeWork:
             pq.write_table(pa.table({"image_id": ids, "y": y, "top5": top5}), partial)
         top1 = _number(node, "top1")
         scores = {"top1": top1, "top1_std_err": 0.01, "top5": 1.0, "balanced_accuracy": top1}
-        levels = {level: {**scores, "n_test": _TEST_IMAGES} for level in ("object", "category")}
-        _commit(node, store, started, {"levels": levels, "C": 1.0, "converged": True})
+        judged = {level: {**scores, "n_test": _TEST_IMAGES} for level in levels}
+        _commit(node, store, started, {"levels": judged, "C": 1.0, "converged": True})
+
+
+def _levels(runtime: Runtime, store: Store) -> list[str]:
+    """Those of every dataset: a table reads the ones it looks for."""
+    manifests = (store.manifest("prepare", id) for id in runtime.datasets.values())
+    return sorted({level for m in manifests if m is not None for level in m.outputs["levels"]})
 
 
 def _commit(node: Node, store: Store, started: float, outputs: dict[str, Any]) -> None:
@@ -103,7 +111,5 @@ def _commit(node: Node, store: Store, started: float, outputs: dict[str, Any]) -
 
 def _number(node: Node, what: str) -> float:
     """0 to 1, the same for the same stage."""
-    import hashlib
-
     digest = hashlib.sha256(f"{node.id} {what}".encode()).digest()
     return round(int.from_bytes(digest[:4], "big") / 2**32, 6)
