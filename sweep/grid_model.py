@@ -257,6 +257,15 @@ class Compute(Model):
         default=False, description="Less memory, more time, the same result: activations are computed twice."
     )
     compile: bool = Field(default=False, description="torch.compile; its warm-up counts as training time.")
+    hang_after_s: Positive = Field(
+        default=900.0,
+        description="Seconds without a step after which a training counts as hung; it is ended and goes on"
+        " from its checkpoint, once. Ten minutes at least before the first step.",
+    )
+    grace_s: Positive = Field(
+        default=25.0,
+        description="Seconds that running work has to stop after Ctrl-C or SIGTERM; what has not is dropped.",
+    )
     log_models: bool = Field(
         default=False, description="Log every encoder as an MLflow model too; some seconds each."
     )
