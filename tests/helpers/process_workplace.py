@@ -17,12 +17,11 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Protocol
 
-from ssl_core.reporter import LocalReporter
 from sweep.backend import Cluster, Outcome
-from sweep.errors import first_line
+from sweep.failures import death
 from sweep.nodes import Node
 from sweep.runtime import Runtime, TrainPlan
-from sweep.stages import StageInterrupted, perform_light, record_failure, run_training
+from sweep.stages import perform_light
 
 _HERE = Path(__file__).parent
 Job = Callable[[], list[Outcome]]
@@ -36,17 +35,6 @@ class Work(Protocol):
     def train(self, node: Node, runtime: Runtime, plan: TrainPlan) -> list[Outcome]: ...
 
 
-class _Reporter(LocalReporter):
-    """Also stops when the whole run was asked to."""
-
-    def __init__(self, folder: Path, runtime: Runtime) -> None:
-        super().__init__(folder)
-        self._runtime = runtime
-
-    def stop_requested(self) -> bool:
-        return self._runtime.stop_requested()
-
-
 @dataclass(frozen=True)
 class RealWork:
     """The stages themselves."""
@@ -55,17 +43,9 @@ class RealWork:
         return perform_light(nodes, runtime)
 
     def train(self, node: Node, runtime: Runtime, plan: TrainPlan) -> list[Outcome]:
-        store = runtime.open_store()
-        if store.complete(node.stage, node.id):
-            return [Outcome(node.id, "complete")]
-        try:
-            run_training(runtime, node, plan, _Reporter(store.path(node.stage, node.id), runtime))
-        except StageInterrupted:
-            return [Outcome(node.id, "interrupted")]
-        except Exception as error:
-            record_failure(runtime, node, error)
-            return [Outcome(node.id, "failed", first_line(error))]
-        return [Outcome(node.id, "complete")]
+        from sweep.training import train
+
+        return [train(node, runtime, plan)]
 
 
 @dataclass
@@ -126,49 +106,44 @@ class ProcessBackend:
         self, pool: list[_Worker], work: Work, runtime: Runtime, plans: Mapping[str, TrainPlan]
     ) -> None:
         self._pool, self._work, self._runtime, self._plans = pool, work, runtime, plans
-        self._light: deque[tuple[Node, ...]] = deque()
-        self._trainings: deque[Node] = deque()
+        self._waiting: deque[tuple[tuple[Node, ...], Job]] = deque()
 
     @property
     def light_slots(self) -> int:
         return 2 * len(self._pool)
 
-    def train(self, nodes: Sequence[Node]) -> None:
-        self._trainings.extend(nodes)
+    def room_for(self, node: Node) -> bool:
+        return not self._waiting and any(not worker.nodes for worker in self._pool)
+
+    def train(self, node: Node) -> None:
+        job = partial(self._work.train, node, self._runtime, self._plans[node.id])
+        self._waiting.append(((node,), job))
+        self._start()
 
     def submit(self, nodes: Sequence[Node]) -> None:
-        self._light.append(tuple(nodes))
+        nodes = tuple(nodes)
+        self._waiting.appendleft((nodes, partial(self._work.light, nodes, self._runtime)))
+        self._start()
 
     def poll(self, timeout: float) -> list[Outcome]:
-        outcomes = self._start()
         busy = {worker.jobs: worker for worker in self._pool if worker.nodes}
-        if not busy and not outcomes:
+        if not busy:
             time.sleep(timeout)
-        for jobs in wait(list(busy), 0 if outcomes else timeout) if busy else ():
+        outcomes = []
+        for jobs in wait(list(busy), timeout) if busy else ():
             outcomes += self._collect(busy[jobs])  # type: ignore[index]
-        return outcomes + self._start()
+        self._start()
+        return outcomes
 
     def close(self) -> None:
         """The processes stay for the next back end of the run."""
 
-    def _start(self) -> list[Outcome]:
-        """Give what waits to who is free; trainings that begin, or will not any more."""
-        outcomes = []
-        if self._runtime.stop_requested():
-            outcomes = [Outcome(node.id, "interrupted") for node in self._trainings]
-            self._trainings.clear()
+    def _start(self) -> None:
+        """Give what waits to who is free."""
         for worker in self._pool:
-            if worker.nodes:
-                continue
-            if self._light:
-                worker.nodes = self._light.popleft()
-                worker.jobs.send(partial(self._work.light, worker.nodes, self._runtime))
-            elif self._trainings:
-                node = self._trainings.popleft()
-                worker.nodes = (node,)
-                worker.jobs.send(partial(self._work.train, node, self._runtime, self._plans[node.id]))
-                outcomes.append(Outcome(node.id, "running"))
-        return outcomes
+            if self._waiting and not worker.nodes:
+                worker.nodes, job = self._waiting.popleft()
+                worker.jobs.send(job)
 
     def _collect(self, worker: _Worker) -> list[Outcome]:
         nodes, worker.nodes = worker.nodes, ()
@@ -178,9 +153,11 @@ class ProcessBackend:
         except (EOFError, OSError):
             worker.stop()
             self._pool[self._pool.index(worker)] = _Worker.start()
-            return [self._lost(node) for node in nodes]
+            said = f"exit code {worker.process.returncode}"
+            return [self._lost(node, said) for node in nodes]
 
-    def _lost(self, node: Node) -> Outcome:
-        if self._runtime.open_store().complete(node.stage, node.id):
+    def _lost(self, node: Node, said: str) -> Outcome:
+        store = self._runtime.open_store()
+        if store.complete(node.stage, node.id):
             return Outcome(node.id, "complete")
-        return Outcome(node.id, "failed", "the worker process died")
+        return Outcome(node.id, "failed", death(node, store, said))
