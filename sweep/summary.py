@@ -26,6 +26,8 @@ _PROTOCOL = (
     "knn_k",
     "knn_temperature",
 )
+# What need not be said of a row when others differ from it.
+_USUAL = {"protocol": "linear", "representation": "h"}
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,8 @@ def _largest_budgets(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
 
 def _pretraining(row: Mapping[str, Any], varied: list[str]) -> tuple[str, ...]:
     shown = ["" if row[name] is None else str(row[name]) for name in _SHOWN]
-    settings = [f"{name} {row[name]}" for name in varied if row[name] is not None]
-    return (*shown[:-1], " ".join([shown[-1], *settings]))
+    settings = [f"{name} {row[name]}" for name in varied if row[name] not in (None, "", _USUAL.get(name))]
+    return (*shown[:-1], ", ".join([shown[-1], *settings]))
 
 
 def _sortable(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -183,8 +183,8 @@ def test_the_summary_keeps_settings_apart(sweeps: Any) -> None:
     rows = summary(results(sweeps.plan(sweeps.grid, *overrides), sweeps.store))
     assert [row.pretraining[-1] for row in rows if row.eval_domain == "scenes"] == [
         "resnet-demo",
-        "resnet-demo temperature 0.1",
-        "resnet-demo temperature 0.5",
+        "resnet-demo, temperature 0.1",
+        "resnet-demo, temperature 0.5",
     ]
     assert [row.std for row in rows if row.pretraining[0] == "simclr"] == [None] * 4
     assert all(math.isclose(row.mean, 0.5) for row in rows)
