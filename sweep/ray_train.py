@@ -1,7 +1,7 @@
 """Trainings on Ray: one Tune trial for each, a TorchTrainer inside it, our store as the truth.
 
 Tune gets an explicit list and never restores: what is done is read from the store before it starts.
-The Train run is named after the training's id, so a second ``fit`` resumes from its last checkpoint.
+A training that was cut off goes on from the checkpoint in its stage's folder.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from sweep.nodes import Node
+from sweep.reporting import StageReporter
 from sweep.runtime import Runtime, TrainPlan
 from sweep.stages import StageInterrupted, record_failure, run_training
 
@@ -66,7 +66,7 @@ def _trial(
 
 def _train(node: Node, runtime: Runtime, need: TrainPlan) -> None:
     """The driver of one training: it only builds a TorchTrainer and waits for it."""
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     class LeanTrainer(TorchTrainer):
@@ -89,7 +89,7 @@ def _train(node: Node, runtime: Runtime, need: TrainPlan) -> None:
             _local_loop, train_loop_config=loop_config, scaling_config=ScalingConfig(num_workers=0)
         ).fit()
         return
-    checkpoints = runtime.train_dir
+    scratch = tempfile.mkdtemp(prefix="ssl-sweep-train-")  # Train gets no checkpoint: ours are in the store
     share = {"CPU": need.cpus * CPU_SHARE} | ({"GPU": need.gpus} if need.gpus else {})
     trainer = LeanTrainer(
         _worker_loop,
@@ -102,9 +102,8 @@ def _train(node: Node, runtime: Runtime, need: TrainPlan) -> None:
         ),
         run_config=RunConfig(
             name=node.id,
-            storage_path=str(checkpoints),
+            storage_path=scratch,
             failure_config=FailureConfig(max_failures=_WORKER_FAILURES),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
     )
     try:
@@ -112,18 +111,16 @@ def _train(node: Node, runtime: Runtime, need: TrainPlan) -> None:
     except Exception as error:  # every failure of the group ends here; the store must say which
         if runtime.open_store().failure(node.stage, node.id) is None and not runtime.stop_requested():
             record_failure(runtime, node, error)
-    if runtime.open_store().complete(node.stage, node.id):
-        shutil.rmtree(checkpoints / node.id, ignore_errors=True)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _local_loop(config: dict[str, Any]) -> None:
     """One worker in the trial's own process; checkpoints and epochs go to the stage's folder."""
-    from ssl_core.reporter import LocalReporter
-
     node, runtime = config["node"], config["runtime"]
-    folder = runtime.open_store().path(node.stage, node.id)
     try:
-        run_training(runtime, node, config["plan"], _Stoppable(LocalReporter(folder), runtime))
+        reporter = StageReporter(runtime.open_store(), node.stage, node.id, runtime.stop_requested)
+        run_training(runtime, node, config["plan"], reporter)
     except StageInterrupted:
         return
     except Exception as error:
@@ -131,66 +128,19 @@ def _local_loop(config: dict[str, Any]) -> None:
 
 
 def _worker_loop(config: dict[str, Any]) -> None:
-    """One of the group's workers: the same training, its checkpoints reported to Train."""
-    from ssl_core.reporter import LocalReporter
+    """One of the group's workers: the same training, its checkpoints in the store as well."""
+    from ray import train
 
     node, runtime = config["node"], config["runtime"]
     store = runtime.open_store()
     if store.complete(node.stage, node.id) or store.failure(node.stage, node.id):
         return  # an error of its own would come again; only a lost worker is worth another attempt
-    reporter = _TrainReporter(_Stoppable(LocalReporter(store.path(node.stage, node.id)), runtime))
+    rank = train.get_context().get_world_rank()
     try:
+        reporter = StageReporter(store, node.stage, node.id, runtime.stop_requested, rank)
         run_training(runtime, node, config["plan"], reporter)
     except StageInterrupted:
         return
     except Exception as error:
         record_failure(runtime, node, error)
         raise  # the other workers wait for this one: Train must end the group
-
-
-class _Stoppable:
-    """A local reporter that also stops when the whole sweep was asked to."""
-
-    def __init__(self, inner: Any, runtime: Runtime) -> None:
-        self._inner, self._runtime = inner, runtime
-
-    def log(self, record: Any) -> None:
-        self._inner.log(record)
-
-    def save(self, directory: Path, step: int) -> None:
-        self._inner.save(directory, step)
-
-    def latest(self) -> Path | None:
-        return self._inner.latest()
-
-    def stop_requested(self) -> bool:
-        return self._runtime.stop_requested() or self._inner.stop_requested()
-
-
-class _TrainReporter:
-    """Epochs to the stage's folder, checkpoints to Ray Train, which restores them after a fault."""
-
-    def __init__(self, inner: _Stoppable) -> None:
-        from ray import train
-
-        self._inner = inner
-        self._rank = train.get_context().get_world_rank()
-
-    def log(self, record: Any) -> None:
-        self._inner.log(record)
-
-    def save(self, directory: Path, step: int) -> None:
-        from ray import train
-
-        checkpoint = train.Checkpoint.from_directory(str(directory)) if self._rank == 0 else None
-        train.report({"step": step}, checkpoint=checkpoint)
-
-    def latest(self) -> Path | None:
-        from ray import train
-
-        # A training that ran in process before, or whose Train state is gone, goes on from our own.
-        checkpoint = train.get_checkpoint()
-        return self._inner.latest() if checkpoint is None else Path(checkpoint.path)
-
-    def stop_requested(self) -> bool:
-        return self._inner.stop_requested()

@@ -21,7 +21,7 @@ from sweep.errors import InfeasibleError
 from sweep.execute import Progress, execute
 from sweep.grid_model import Compute
 from sweep.listener import Listener
-from sweep.mirror import Mirror
+from sweep.mirror import Mirror, where_tracked
 from sweep.nodes import Node
 from sweep.plan import Plan
 from sweep.plan_grid import plan_grid
@@ -29,6 +29,7 @@ from sweep.ray_backend import RayWorkplace
 from sweep.results import results
 from sweep.runtime import Runtime, TrainPlan
 from sweep.specs import FinetuneSpec, PretrainSpec
+from sweep.stopping import StopFlag
 from sweep.store import Store
 
 # A training planned under this many seconds runs in Train's in-process mode: starting a worker group
@@ -95,7 +96,7 @@ def run(
         place = workplace or RayWorkplace()
         sweep = _Sweep(grid_path, overrides, store, grid.compute, tracking_uri, listener, place)
         try:
-            with _stop_on_signal(sweep.stop_file, signals, listener):
+            with _stop_on_signal(StopFlag(store, sweep.stop_file), signals, listener):
                 plan = sweep.execute(plan, address)
         finally:
             listener.close()
@@ -140,9 +141,10 @@ class _Sweep:
         self._listener.say(f"starting Ray{f' at {address}' if address else ''}")
         with self._workplace.join(address) as cluster:
             require_room(self._compute, cluster)
-            self._workplace.require_shared(self._store.root)
+            if not self._store.remote:
+                self._workplace.require_shared(self._store.root)
             runtime = Runtime(
-                store=str(self._store.root),
+                store=self._store.uri,
                 stop_file=self.stop_file,
                 backend=self._compute.backend,
                 checkpoint_every_s=self._compute.checkpoint_every_s,
@@ -163,6 +165,8 @@ class _Sweep:
             for note in plan.notes:
                 self._listener.say(note)
             self._listener.planned(ready, self._store.root)
+            if note := where_tracked(self._store, self._tracking_uri):
+                self._listener.say(note)
             mirror = Mirror(plan, self._store, self._tracking_uri, self._compute.log_models)
             mirror.start()
             weights = {p.spec.config.weights: p.weights for c in plan.cells for p in c.encoders}
@@ -180,9 +184,7 @@ class _Sweep:
 
     def _carry_out(self, nodes: Sequence[Node], runtime: Runtime, cluster: Cluster) -> None:
         rates = Rates.of(self._store)
-        plans = {
-            node.id: train_plan(node, self._compute, rates, cluster, runtime) for node in nodes if node.heavy
-        }
+        plans = {node.id: train_plan(node, self._compute, rates, cluster) for node in nodes if node.heavy}
         backend = self._workplace.backend(runtime, cluster, plans)
         progress = execute(
             nodes,
@@ -206,12 +208,11 @@ def uses_gpu(compute: Compute, cluster: Cluster) -> bool:
     return compute.device == "gpu" or (compute.device == "auto" and cluster.gpus > 0)
 
 
-def train_plan(node: Node, compute: Compute, rates: Rates, cluster: Cluster, runtime: Runtime) -> TrainPlan:
+def train_plan(node: Node, compute: Compute, rates: Rates, cluster: Cluster) -> TrainPlan:
     """The resources of one training and the mode that runs it.
 
     The resources do not depend on what else is to run: the number of threads can move the last bits of a
-    sum, and a resumed sweep must give the numbers of an undisturbed one. A training that Train's workers
-    began goes on with them, since Train has its checkpoint.
+    sum, and a resumed sweep must give the numbers of an undisturbed one.
     """
     on_gpu = uses_gpu(compute, cluster)
     alone = isinstance(node.spec, FinetuneSpec)
@@ -219,11 +220,7 @@ def train_plan(node: Node, compute: Compute, rates: Rates, cluster: Cluster, run
         in_process = True
     elif compute.mode == "auto":
         seconds, _ = rates.training(node, "gpu" if on_gpu else "cpu")
-        in_process = (
-            compute.workers == 1
-            and seconds < IN_PROCESS_BELOW_S
-            and not (runtime.train_dir / node.id).exists()
-        )
+        in_process = compute.workers == 1 and seconds < IN_PROCESS_BELOW_S
     else:
         in_process = compute.mode == "in-process"
     return TrainPlan(
@@ -319,14 +316,14 @@ def _failures(progresses: Sequence[Progress], plan: Plan) -> tuple[tuple[Node, s
 
 
 @contextmanager
-def _stop_on_signal(stop_file: Path, seen: list[int], listener: Listener) -> Iterator[None]:
-    """The first SIGINT or SIGTERM asks for a clean stop through ``stop_file``; the second ends at once."""
+def _stop_on_signal(flag: StopFlag, seen: list[int], listener: Listener) -> Iterator[None]:
+    """The first SIGINT or SIGTERM asks for a clean stop through ``flag``; the second ends at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         if seen:
             raise KeyboardInterrupt
         seen.append(number)
-        stop_file.touch()
+        flag.put_up()
         listener.say("stopping: trainings write a checkpoint, nothing new starts; once more to stop at once")
 
     if threading.current_thread() is not threading.main_thread():
@@ -338,4 +335,4 @@ def _stop_on_signal(stop_file: Path, seen: list[int], listener: Listener) -> Ite
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        stop_file.unlink(missing_ok=True)
+        flag.take_down()
