@@ -171,8 +171,9 @@ class Mirror:
             while not over:
                 over = self._over.wait(_EVERY_S if tracker or self._error else 0.5)
                 noted = self._noted()
-                self._store.survey()
-                if all(id in noted for id in self._wanted()):
+                with self._store.survey():
+                    wanted = list(self._wanted())
+                if all(id in noted for id in wanted):
                     continue
                 tracker = tracker or open_tracker(self._store, self._uri, self._plan.sweep)
                 self._note(noted | set(tracker.existing()))

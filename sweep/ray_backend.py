@@ -26,6 +26,8 @@ _LIGHT_GPUS = 0.25
 # A light task whose worker process dies (out of memory, a lost node) is started again this many times.
 _LIGHT_RETRIES = 2
 
+_LOOK_EVERY_S = 1.0  # at the trainings in an object store, which takes a request for each
+
 
 class RayWorkplace:
     """A private Ray on this machine, or a cluster by its address."""
@@ -53,6 +55,7 @@ class RayBackend:
         self._tasks: dict[Any, tuple[Node, ...]] = {}
         self._trainings: dict[str, Node] = {}  # not ended yet, in the order in which Tune starts them
         self._at_once = 0
+        self._looked_at = 0.0
         self._started: set[str] = set()
         self._tune: threading.Thread | None = None
         self._tune_error: BaseException | None = None
@@ -108,6 +111,10 @@ class RayBackend:
     def _ended_trainings(self) -> list[Outcome]:
         """Trainings that left a manifest or an error in the store since the last look."""
         over = self._tune is not None and not self._tune.is_alive()
+        now = time.monotonic()
+        if self._store.remote and not over and now - self._looked_at < _LOOK_EVERY_S:
+            return []
+        self._looked_at = now
         outcomes = []
         for node in list(self._trainings.values()):
             if self._store.complete(node.stage, node.id):

@@ -178,9 +178,10 @@ class _Sweep:
 
     def _forget_failures(self, plan: Plan, prepared: bool = False) -> None:
         """This run is the new attempt: an old ``error.json`` must not be taken for one of its own."""
-        for node in plan.to_run:
-            if not (prepared and node.stage == "prepare"):
-                self._store.clear_failure(node.stage, node.id)
+        with self._store.survey():
+            for node in plan.to_run:
+                if not (prepared and node.stage == "prepare"):
+                    self._store.clear_failure(node.stage, node.id)
 
     def _carry_out(self, nodes: Sequence[Node], runtime: Runtime, cluster: Cluster) -> None:
         rates = Rates.of(self._store)

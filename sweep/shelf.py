@@ -7,6 +7,7 @@ puts in safety what was written, and brings what is to be read.
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,8 +30,9 @@ class Shelf(Protocol):
 
     remote: bool
 
-    def survey(self) -> None:
-        """Look at everything at once, where looking at each thing would take a request of its own."""
+    def survey(self) -> AbstractContextManager[None]:
+        """Inside the block the store is as it was seen at its beginning, in one look, where looking at each
+        thing would take a request of its own."""
 
     def ids(self, stage: Stage) -> list[str]:
         """Every id of a stage of which there is anything, sorted."""
@@ -72,8 +74,8 @@ class LocalShelf:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def survey(self) -> None:
-        """Nothing: a look at a file costs microseconds."""
+    def survey(self) -> AbstractContextManager[None]:
+        return nullcontext()  # a look at a file costs microseconds
 
     def ids(self, stage: Stage) -> list[str]:
         try:

@@ -20,6 +20,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -88,10 +89,10 @@ class Store:
         """Every id of which there is anything, finished or not, sorted."""
         return self._shelf.ids(stage)
 
-    def survey(self) -> None:
-        """Look at everything at once, before asking for much of it: an object store is then asked a few
-        times, not once for each stage."""
-        self._shelf.survey()
+    def survey(self) -> AbstractContextManager[None]:
+        """A block that asks for much: an object store is listed once at its beginning, instead of being asked
+        for each stage, and is taken to be like that until its end."""
+        return self._shelf.survey()
 
     def there(self, key: str) -> bool:
         """Whether there is a record or a file; False also where an object store does not answer at once."""
@@ -267,15 +268,15 @@ class Store:
         that a kill left. Returns the number of executions added."""
         known = self._journal.known()
         added = 0
-        self.survey()
         remove_abandoned(self.root / "predictions")
-        for stage in STAGES:
-            for id in self.ids(stage):
-                remove_abandoned(self.path(stage, id))
-            for manifest in self.manifests(stage):
-                if manifest.run.execution not in known:
-                    self._journal.append(manifest)
-                    added += 1
+        with self.survey():
+            for stage in STAGES:
+                for id in self.ids(stage):
+                    remove_abandoned(self.path(stage, id))
+                for manifest in self.manifests(stage):
+                    if manifest.run.execution not in known:
+                        self._journal.append(manifest)
+                        added += 1
         return added
 
     # Failures ---------------------------------------------------------------------------------------
