@@ -16,6 +16,7 @@ def export_encoder(encoder_id: str, store_uri: str, output: Path) -> str:
         StoreError: no such encoder in the store, it is not finished, or `output` cannot be written.
     """
     store = Store(store_uri)
+    store.survey()
     known = [id for id in store.ids("pretrain") if store.complete("pretrain", id)]
     if encoder_id not in known:
         raise StoreError(
@@ -31,7 +32,7 @@ def export_encoder(encoder_id: str, store_uri: str, output: Path) -> str:
     facts = {"pretrain_id": encoder_id, **encoder_facts(made.spec, made.outputs)}
     facts["linear_probes"] = list(linear_probes(store, encoder_id))
     try:
-        card = export(store.path("pretrain", encoder_id), output, facts)
+        card = export(store.fetch("pretrain", encoder_id), output, facts)
     except (OSError, ValueError, SafetensorError) as error:
         raise StoreError(f"{output} cannot be written: {error}") from error
     return f"{output} holds the weights, {card} says what they are and how to load them"
