@@ -18,7 +18,7 @@ from sweep.files import remove_abandoned, temporary
 from sweep.grid_model import Compute
 from sweep.leases import Leases, driving
 from sweep.listener import Listener
-from sweep.mirror import Mirror
+from sweep.mirror import Mirror, where_tracked
 from sweep.nodes import Node
 from sweep.plan import Plan
 from sweep.plan_grid import plan_grid
@@ -27,6 +27,7 @@ from sweep.results import results
 from sweep.runtime import Runtime, TrainPlan
 from sweep.signals import Stop, stop_on_signal
 from sweep.specs import FinetuneSpec, PretrainSpec
+from sweep.stopping import StopFlag
 from sweep.store import Store
 
 # A training planned under this many seconds runs in Train's in-process mode: starting a worker group
@@ -85,7 +86,8 @@ def run(
     store = Store(store_uri)
     store.check_writable()
     stop_file = temporary(store.root, "stop")  # what a killed run leaves of it is removed by the next
-    with stop_on_signal(stop_file.touch, listener.close) as stop:
+    flag = StopFlag(store, stop_file)
+    with stop_on_signal(flag.put_up, listener.close) as stop:
         try:
             _tidy(store)
             grid, plan = plan_grid(grid_path, overrides, store)
@@ -105,7 +107,7 @@ def run(
                 mirror_error = mirror.finish(_MIRROR_GRACE_S)
             _, plan = plan_grid(grid_path, overrides, store)
         finally:
-            stop_file.unlink(missing_ok=True)
+            flag.take_down()
     return RunResult(
         plan=plan,
         table=results(plan, store),
@@ -150,9 +152,10 @@ class _Sweep:
         self._listener.say(f"starting Ray{f' at {address}' if address else ''}")
         with driving(self._store.storage) as leases, self._workplace.join(address) as cluster:
             require_room(self._compute, cluster)
-            self._workplace.require_shared(self._store.root)
+            if not self._store.remote:
+                self._workplace.require_shared(self._store.root)
             runtime = Runtime(
-                store=str(self._store.root),
+                store=self._store.uri,
                 stop_file=stop_file,
                 backend=self._compute.backend,
                 checkpoint_every_s=self._compute.checkpoint_every_s,
@@ -172,6 +175,8 @@ class _Sweep:
             for note in plan.notes:
                 self._listener.say(note)
             self._listener.planned(ready, self._store.root)
+            if note := where_tracked(self._store, self._tracking_uri):
+                self._listener.say(note)
             mirror = Mirror(plan, self._store, self._tracking_uri, self._compute.log_models)
             mirror.start()
             weights = {p.spec.config.weights: p.weights for c in plan.cells for p in c.encoders}

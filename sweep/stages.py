@@ -6,7 +6,6 @@ them, and a stage that was killed is simply done again over what it left.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -182,8 +181,7 @@ def _pretrain(
     outputs = asdict(summary)
     add_to_card(folder, {"pretrain_id": node.id, **encoder_facts(full_form(spec), outputs)})
     executed = store.commit("pretrain", node.id, spec, node.upstream, outputs, record)
-    for leftover in ("checkpoint", "checkpoint-next"):  # the optimiser's state has no reader any more
-        shutil.rmtree(folder / leftover, ignore_errors=True)
+    store.drop_checkpoint("pretrain", node.id)  # the optimiser's state has no reader any more
     return executed
 
 
@@ -241,7 +239,7 @@ def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> b
     started = time.time()
     data = open_dataset(runtime, store, spec.fingerprint)
     folder = store.path("features", node.id)
-    trained = store.path("pretrain", spec.encoder)
+    trained = store.fetch("pretrain", spec.encoder)
     encoder = load_encoder(trained)
     head = load_head(trained) if spec.representation == HEAD_OUTPUT else None
     layer = "" if spec.representation in (FEATURES, HEAD_OUTPUT) else spec.representation
