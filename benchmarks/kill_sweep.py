@@ -42,8 +42,8 @@ evaluate:
   - {domain: [objects, scenes], labels: [20, all], seed: [0, 1]}
 """
 TRAIN_S = 0.6
-# Most kills come early: planning, preparing, the first trainings; MLflow is imported after some seconds.
-EARLY_S, LATE_S, LATE_SHARE = (0.2, 2.5), (2.5, 6.0), 0.3
+# In parts of an undisturbed run's time. Most kills come early, while it starts, plans, prepares and trains.
+EARLY, LATE, LATE_SHARE = (0.02, 0.3), (0.3, 0.9), 0.25
 
 
 def start(grid: Path, store: Path, train_s: float) -> subprocess.Popen[bytes]:
@@ -93,7 +93,7 @@ def main() -> None:
         root = folder / f"sweep-{sweeps}"
         while True:
             late = chance.random() < LATE_SHARE
-            moment, group = chance.uniform(*(LATE_S if late else EARLY_S)), chance.random() < 0.5
+            moment, group = alone * chance.uniform(*(LATE if late else EARLY)), chance.random() < 0.5
             if kills.total() == args.kills:
                 moment = 300.0
             if not killed(start(grid, root, args.train_s), moment, group):
