@@ -20,6 +20,7 @@ from sweep.cost import Rates
 from sweep.errors import InfeasibleError
 from sweep.execute import Progress, execute
 from sweep.grid_model import Compute
+from sweep.leases import Leases, driving
 from sweep.listener import Listener
 from sweep.mirror import Mirror
 from sweep.nodes import Node
@@ -34,9 +35,7 @@ from sweep.store import Store
 # A training planned under this many seconds runs in Train's in-process mode: starting a worker group
 # costs about 15 s on two cores, more than such a training gains from Train's own fault tolerance.
 IN_PROCESS_BELOW_S = 60.0
-# The mirror may still write this long after the last stage.
-_MIRROR_GRACE_S = 120.0
-# … and this long when a person waits for the prompt; the next run writes what is left.
+# The mirror may still write this long when a person waits for the prompt; the next run writes what is left.
 _STOP_GRACE_S = 2.0
 
 
@@ -93,16 +92,20 @@ def run(
     if plan.to_run:
         require_feasible(plan, grid.compute, address)
         place = workplace or RayWorkplace()
-        sweep = _Sweep(grid_path, overrides, store, grid.compute, tracking_uri, listener, place)
         try:
-            with _stop_on_signal(sweep.stop_file, signals, listener):
-                plan = sweep.execute(plan, address)
+            with driving(store.storage) as leases:
+                sweep = _Sweep(
+                    grid_path, overrides, store, grid.compute, tracking_uri, listener, place, leases
+                )
+                with _stop_on_signal(sweep.stop_file, signals, listener):
+                    plan = sweep.execute(plan, address)
         finally:
             listener.close()
         progresses = sweep.progresses
         mirror_error = sweep.mirror_error
     else:
-        mirror_error = Mirror(plan, store, tracking_uri, grid.compute.log_models).finish(_MIRROR_GRACE_S)
+        with driving(store.storage) as leases:
+            mirror_error = Mirror(plan, store, tracking_uri, grid.compute.log_models, leases).finish()
     _, plan = plan_grid(grid_path, overrides, store)
     return RunResult(
         plan=plan,
@@ -127,10 +130,13 @@ class _Sweep:
         tracking_uri: str | None,
         listener: Listener,
         workplace: Workplace,
+        leases: Leases,
     ) -> None:
         self._grid, self._overrides, self._store = grid_path, overrides, store
         self._compute, self._tracking_uri, self._listener = compute, tracking_uri, listener
         self._workplace = workplace
+        self._leases = leases
+        self._mirror: Mirror | None = None
         self.stop_file = store.root / f".stop-{uuid.uuid4().hex}"
         self.progresses: list[Progress] = []
         self.mirror_error = ""
@@ -163,14 +169,20 @@ class _Sweep:
             for note in plan.notes:
                 self._listener.say(note)
             self._listener.planned(ready, self._store.root)
-            mirror = Mirror(plan, self._store, self._tracking_uri, self._compute.log_models)
-            mirror.start()
+            models = self._compute.log_models
+            self._mirror = Mirror(plan, self._store, self._tracking_uri, models, self._leases)
+            self._mirror.start()
             weights = {p.spec.config.weights: p.weights for c in plan.cells for p in c.encoders}
             runtime = replace(runtime, datasets=datasets_of(plan, self._store), weights=weights)
             self._carry_out(ready, runtime, cluster)
-            grace = _STOP_GRACE_S if runtime.stop_requested() else _MIRROR_GRACE_S
-        self.mirror_error = mirror.finish(grace)  # the cluster need not wait for the tracker
+            grace = _STOP_GRACE_S if runtime.stop_requested() else float("inf")
+        self.mirror_error = self._mirror.finish(grace)  # the cluster need not wait for the tracker
         return plan
+
+    def _changed(self, node: Node, status: str, message: str) -> None:
+        if status == "complete" and self._mirror is not None:
+            self._mirror.finished(node)
+        self._listener.changed(node, status, message)
 
     def _forget_failures(self, plan: Plan, prepared: bool = False) -> None:
         """This run is the new attempt: an old ``error.json`` must not be taken for one of its own."""
@@ -188,7 +200,7 @@ class _Sweep:
             nodes,
             backend,
             stop=runtime.stop_requested,
-            changed=self._listener.changed,
+            changed=self._changed,
             tick=self._listener.tick,
         )
         backend.close()
