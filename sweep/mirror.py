@@ -35,6 +35,8 @@ class Writer:
         self._notes = Notes(store, uri, plan.sweep)
         self._tracker: Tracker | None = None
         self.written = 0
+        self.given_up = False
+        """Set by another thread: stop after the present stage."""
 
     def lacking(self, nodes: Iterable[Node]) -> list[Node]:
         """Those of which a run is not known to be written. The notes of a lost writer still tell the least
@@ -66,7 +68,7 @@ class Writer:
         for node in nodes:
             self.written += tracker.log(self.mirrored.runs(node, noted.ids))
             through.append(node)
-            if time.monotonic() > end:
+            if time.monotonic() > end or self.given_up:
                 break
         self._notes.written(noted.ids | tracker.existing())
         self._tracker = tracker
@@ -106,6 +108,7 @@ class Mirror:
                 written, since = self._writer.written, time.monotonic()
             elif time.monotonic() - since > (_GIVE_UP_S if self._error else 4 * _GIVE_UP_S):
                 break
+        self._writer.given_up = True
         if not self._thread.is_alive() and not self._error:
             return ""
         why = self._error or "it takes too long"

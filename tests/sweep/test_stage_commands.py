@@ -210,6 +210,6 @@ def test_settings_that_equal_a_default_are_left_out(sweeps: Any) -> None:
     node = sweeps.plan().pretrainings[0]
     found = differing(full_form(node.spec))
     assert found["config.epochs"] == 2 and found["config.batch"] == 64
-    assert "config.temperature" not in found and "corruption" not in found
-    warmer = replace(node.spec, config=replace(node.spec.config, temperature=0.3))
-    assert differing(full_form(warmer)) == found | {"config.temperature": 0.3}
+    assert "corruption" not in found and "config.weights" not in found
+    warmer = replace(node.spec, config=replace(node.spec.config, weight_decay=0.5))
+    assert differing(full_form(warmer)) == found | {"config.weight_decay": 0.5}
