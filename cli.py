@@ -22,6 +22,7 @@ from sweep.cli_options import (
     tracking_option,
 )
 from sweep.data_cli import data
+from sweep.verify_cli import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -215,6 +216,7 @@ def export(encoder_id: str, store_uri: str, output: Path) -> None:
 
 
 cli.add_command(data)
+cli.add_command(verify)
 
 
 def main() -> None:
