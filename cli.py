@@ -23,6 +23,7 @@ from sweep.cli_options import (
 )
 from sweep.data_cli import data
 from sweep.stage_cli import COMMANDS
+from sweep.verify_cli import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -215,7 +216,7 @@ def export(encoder_id: str, store_uri: str, output: Path) -> None:
     click.echo(export_encoder(encoder_id, store_uri, output))
 
 
-for command in (data, *COMMANDS):
+for command in (data, verify, *COMMANDS):
     cli.add_command(command)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,8 +19,10 @@ from sweep.files import whole
 from sweep.inputs import open_dataset
 from sweep.nodes import Node
 from sweep.provenance import run_record
+from sweep.reporting import keep_checkpoint
 from sweep.runtime import Runtime
 from sweep.specs import Answer, FinetuneSpec, ProbeSpec
+from sweep.stage_files import CHECKPOINT
 from sweep.store import Store
 
 
@@ -49,12 +50,14 @@ class ProbeInputs:
         self._key = key
 
     def _array(self, id: str) -> np.ndarray:
-        array: np.ndarray = np.load(self._store.path("features", id) / "x.npy", mmap_mode="r")
+        array: np.ndarray = np.load(
+            self._store.fetch("features", id, ["x.npy"]) / "x.npy", mmap_mode="r", allow_pickle=False
+        )
         return array
 
 
-def probe(node: Node, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> None:
-    """A classifier on features, committed."""
+def probe(node: Node, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> bool:
+    """A classifier on features, committed; False where another process was first."""
     from ssl_core.evaluation.knn import fit_knn
 
     started = time.time()
@@ -79,12 +82,12 @@ def probe(node: Node, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> Non
             near = fit_knn(inputs.train, labels, inputs.test, n_classes=n_classes, config=config, rows=drawn)
             facts, top5, missing = {"k": near.k}, near.top5, near.missing_classes
     outputs = _judged(node, data, spec.level, top5, store) | facts | {"missing_classes": list(missing)}
-    store.commit("probe", node.id, spec, node.upstream, outputs, run_record(started))
+    return store.commit("probe", node.id, spec, node.upstream, outputs, run_record(started))
 
 
 def finetune(
     node: Node, spec: FinetuneSpec, runtime: Runtime, device: str, threads: int, stop: Callable[[], bool]
-) -> None:
+) -> bool:
     """The encoder trained on, end to end; on a random encoder, training from scratch. Goes on from the
     checkpoint in the stage's folder, which is there until the commit."""
     import torch
@@ -106,9 +109,10 @@ def finetune(
         rows=drawn,
         groups=None if groups is None else groups[drawn],
     )
-    checkpoint = store.path("finetune", node.id) / "checkpoint"
+    left = store.checkpoint("finetune", node.id)
+    folder = left.parent if left is not None else (store.path("finetune", node.id) / CHECKPOINT).parent
     fit = train_on(
-        load_encoder(store.path("pretrain", spec.encoder)),
+        load_encoder(store.fetch("pretrain", spec.encoder)),
         budget,
         _test_images(spec, data),
         n_classes=data.manifest.n_classes(spec.level or None),
@@ -117,15 +121,21 @@ def finetune(
         device=device,
         backend=runtime.backend,
         activation_checkpointing=runtime.activation_checkpointing,
-        watched=Supervision(stop=stop, folder=checkpoint, checkpoint_every_s=runtime.checkpoint_every_s),
+        watched=Supervision(
+            stop=stop,
+            folder=folder,
+            checkpoint_every_s=runtime.checkpoint_every_s,
+            kept=lambda: keep_checkpoint(store, "finetune", node.id),
+        ),
     )
     facts: dict[str, Any] = {"learning_rate": fit.learning_rate, "steps": fit.steps}
     facts |= {"converged": fit.converged, "precision": fit.precision, "fit_seconds": fit.seconds}
     facts |= {"missing_classes": list(fit.missing_classes)}
     outputs = _judged(node, data, spec.level, fit.top5, store) | facts
     record = run_record(started, gpu=device == "cuda", mode="in-process")
-    store.commit("finetune", node.id, spec, node.upstream, outputs, record)
-    shutil.rmtree(checkpoint, ignore_errors=True)
+    executed = store.commit("finetune", node.id, spec, node.upstream, outputs, record)
+    store.drop_checkpoint("finetune", node.id)
+    return executed
 
 
 def _budget(spec: Answer, data: PreparedDataset) -> Positions:

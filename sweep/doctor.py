@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from ssl_core.plugins import added
 from sweep.errors import SweepError, first_line, masked
 from sweep.provenance import processor
 from sweep.run import gpu_visible
 from sweep.store import Store
-from sweep.tracker_place import tracking_uri
+from sweep.tracker_place import tracking_uri, where_tracked
 from sweep.tracking import require_answer
 
 # The first release whose placement-group cleaner also survives a stopped trial.
@@ -34,6 +35,7 @@ def diagnose(store_uri: str, tracker: str | None, address: str | None) -> Iterat
     cores = os.cpu_count() or 1
     yield Check("machine", "ok", f"{cores} cores, {processor()}")
     yield _packages()
+    yield from _methods()
     yield _gpu()
     yield _dali()
     yield _store(store_uri)
@@ -65,6 +67,16 @@ def _packages() -> Check:
     return Check("packages", "ok", ", ".join(found))
 
 
+def _methods() -> Iterator[Check]:
+    """Methods of other distributions, where there are any."""
+    found = added()
+    if found.methods:
+        named = (f"{method.name} ({method.version})" for method in found.methods.values())
+        yield Check("methods", "ok", f"added: {', '.join(named)}")
+    for why in found.refused.values():
+        yield Check("methods", "note", why)
+
+
 def _gpu() -> Check:
     if not gpu_visible():
         return Check("gpu", "note", "none visible: trainings run on the CPU")
@@ -93,13 +105,16 @@ def _store(uri: str) -> Check:
     except SweepError as error:
         return Check("store", "problem", str(error), error.hint or "")
     free = os.statvfs(store.root)
-    return Check("store", "ok", f"{uri} is writable, {free.f_bavail * free.f_frsize / 2**30:.0f} GiB free")
+    where = f" in its cache {store.root}" if store.remote else ""
+    room = f"{free.f_bavail * free.f_frsize / 2**30:.0f} GiB free{where}"
+    return Check("store", "ok", f"{uri} is writable, {room}")
 
 
 def _tracker(store_uri: str, uri: str | None) -> Check:
-    address = tracking_uri(Store(store_uri), uri)
+    store = Store(store_uri)
+    address = tracking_uri(store, uri)
     if address.startswith("sqlite:"):
-        return Check("tracker", "ok", "SQLite in the store")
+        return Check("tracker", "ok", where_tracked(store, uri) or "SQLite in the store")
     require_answer(address)
     return Check("tracker", "ok", masked(address))
 

@@ -14,13 +14,15 @@ from sweep.lineage import Known, Lineage
 from sweep.manifest import Failure, RunRecord
 from sweep.nodes import Node
 from sweep.specs import Spec, Stage
+from sweep.stage_logs import attempts_of
 from sweep.status import StageStatus
 from sweep.targets import Scope, Target
 
 EXPLAIN_SCHEMA_VERSION = 1
 _REASONS: Mapping[str, str] = {
     "new": "the store never held it",
-    "missing": "it was carried out once, and its manifest or files are gone or damaged",
+    "missing": "it was carried out once, and its manifest or some of its files are gone",
+    "damaged": "it was carried out once, and its manifest or a file is damaged",
     "failed before": "it failed, and runs again",
     "version raised": "the store has it by an earlier version of this kind of stage",
     "upstream changed": "the store has it with an earlier version of a stage above, or earlier images",
@@ -133,11 +135,11 @@ def _why(
     if state == "running" and holder is not None:
         return f"it runs now: held by driver {holder.driver} on {holder.host} since {holder.since}"
     if state == "failed" and failure is not None:
-        return f"it failed ({failure.kind}, attempt {failure.attempt}): {failure.message}"
+        return f"it failed ({attempts_of(failure)}): {failure.message}"
     if state == "blocked":
         lost = [up for up in known.upstream if lineage.state(up) in ("failed", "blocked")]
         return f"it waits for {_listed(lost, lineage)}; mend that, then retry it"
-    why = _REASONS.get(known.reason, "it is not finished in this store")
+    why = _REASONS.get(known.reason) or "it is not finished in this store"
     waits = [up for up in known.upstream if lineage.state(up) != "complete"]
     provisional = "; its id is provisional until its images are prepared" if node and node.provisional else ""
     return f"{why}{provisional}" + (f"; it waits for {_listed(waits, lineage)}" if waits else "")

@@ -148,7 +148,7 @@ def sync_grid(grid: Path, overrides: Sequence[str], store_uri: str, uri: str | N
     from sweep.plan_grid import plan_grid
 
     store = Store(store_uri)
-    if not store.root.is_dir():
+    if not store.remote and not store.root.is_dir():
         raise StoreError(
             f"there is no store at {store_uri}", hint="name it with --store, or run the grid first"
         )

@@ -16,7 +16,7 @@ from sweep.specs import PretrainSpec
 from sweep.store import Store
 from sweep.tracking import MirrorRun, model_of
 
-_ARTIFACTS = ("encoder.safetensors", "encoder.json", "images.png")
+_RESULT = ("encoder.safetensors", "encoder.json")
 
 
 class Mirrored:
@@ -47,7 +47,7 @@ class Mirrored:
             return
         if node.trains:
             run = training_run(node, manifest, self._store)
-            yield replace(run, encoder=self._store.path("pretrain", node.id)) if self._models else run
+            yield replace(run, encoder=self._store.fetch("pretrain", node.id)) if self._models else run
         for cell in self._cells.get(node.id, ()):
             if cell.id in wanted:
                 yield cell_run(cell, manifest)
@@ -56,13 +56,14 @@ class Mirrored:
 def training_run(node: Node, manifest: Manifest, store: Store) -> MirrorRun:
     """Parameters, the loss of every epoch, speed and the encoder of a finished training."""
     assert isinstance(node.spec, PretrainSpec)
-    folder = store.path("pretrain", node.id)
+    folder = store.fetch("pretrain", node.id, _RESULT)
     metrics = []
-    logged = folder / "epochs.jsonl"
-    for line in logged.read_text().splitlines() if logged.exists() else ():
+    logged = store.extra("pretrain", node.id, "epochs.jsonl")
+    for line in logged.read_text().splitlines() if logged is not None else ():
         record = json.loads(line)
         epoch = int(record.pop("epoch"))
         metrics += [(name, float(value), epoch) for name, value in record.items() if value is not None]
+    sheet = store.extra("pretrain", node.id, "images.png")
     config = node.spec.config
     params = {name: _text(getattr(config, name)) for name in type(config).__dataclass_fields__}
     params |= {
@@ -84,7 +85,7 @@ def training_run(node: Node, manifest: Manifest, store: Store) -> MirrorRun:
         params=params,
         metrics=tuple(metrics),
         tags={"ssl_sweep.kind": "training", "ssl_sweep.pretrain_id": node.id},
-        artifacts=tuple(folder / name for name in _ARTIFACTS if (folder / name).exists()),
+        artifacts=(*(folder / name for name in _RESULT), *([sheet] if sheet is not None else [])),
     )
 
 

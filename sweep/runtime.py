@@ -5,13 +5,17 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sweep.errors import StoreError
 
 if TYPE_CHECKING:
+    from sweep.stopping import StopFlag
     from sweep.store import Store
+
+_PATIENCE_S = 120.0  # a worker's store was there when the run began
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +38,12 @@ class Runtime:
         stop_file: while this file exists, trainings checkpoint and stop.
         backend: ``auto``, ``torch`` or ``dali``, the augmentation back end.
         checkpoint_every_s: seconds between checkpoints of a training.
-        private: the Ray instance is this run's own.
         gpu: networks run on GPUs.
         weights: identity of given weights → the file that holds them.
         checkpoint_every_steps, activation_checkpointing, compile: see ``ssl_core.trainer.pretrain``.
         watch_knn: judge the encoder by nearest neighbours after each epoch.
+        driver: in whose name stages are leased; '' where nobody leases any.
+        hang_after_s: seconds without progress after which a training's process is ended.
     """
 
     store: str
@@ -46,30 +51,40 @@ class Runtime:
     datasets: Mapping[str, str] = field(default_factory=dict)
     backend: Literal["auto", "torch", "dali"] = "auto"
     checkpoint_every_s: float = 30.0
-    private: bool = True
     gpu: bool = False
     weights: Mapping[str, str] = field(default_factory=dict)
     checkpoint_every_steps: int = 0
     activation_checkpointing: bool = False
     compile: bool = False
     watch_knn: bool = False
+    driver: str = ""
+    hang_after_s: float = 900.0
 
     def open_store(self) -> Store:
         """The store, which must exist already: a worker never creates one in the wrong place."""
-        from sweep.store import Store
-
-        store = Store(self.store)
-        if not store.root.is_dir():
-            raise StoreError(
-                f"the store {self.store} is not visible on {platform.node()}",
-                hint="put the store on a file system that every node mounts at the same path",
-            )
-        return store
+        return _opened(self.store)
 
     def stop_requested(self) -> bool:
-        return self.stop_file.exists()
+        """Whether the run was asked to stop."""
+        return self.stop_file.exists() or _flag(self.store, self.stop_file).is_up()
 
-    @property
-    def train_dir(self) -> Path:
-        """Where Ray Train keeps the checkpoints of its worker groups."""
-        return self.open_store().root / "train"
+
+@lru_cache(maxsize=8)
+def _opened(uri: str) -> Store:
+    """One store per process: what it has seen of an object store serves every stage of the process."""
+    from sweep.store import Store
+
+    store = Store(uri, patience_s=_PATIENCE_S)
+    if not store.remote and not store.root.is_dir():
+        raise StoreError(
+            f"the store {uri} is not visible on {platform.node()}",
+            hint="put the store on a file system that every node mounts at the same path",
+        )
+    return store
+
+
+@lru_cache(maxsize=8)
+def _flag(uri: str, file: Path) -> StopFlag:
+    from sweep.stopping import StopFlag
+
+    return StopFlag(_opened(uri), file)

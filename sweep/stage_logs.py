@@ -7,20 +7,17 @@ from collections.abc import Iterator
 
 from sweep.leases import holders
 from sweep.manifest import Failure
+from sweep.stage_log import LOG_FILE
 from sweep.store import Store
 from sweep.targets import Target
 
-LOG = "log.txt"
 _LOOK_EVERY_S = 0.5
 
 
 def read_log(store: Store, target: Target) -> str:
     """All of it, '' where there is none."""
-    try:
-        return (store.path(target.stage, target.id) / LOG).read_text(errors="replace")
-    except (FileNotFoundError, NotADirectoryError):
-        record = store.storage.read(f"{target.stage}/{target.id}/{LOG}")
-        return record.data.decode(errors="replace") if record else ""
+    path = store.extra(target.stage, target.id, LOG_FILE)
+    return path.read_text(errors="replace") if path is not None else ""
 
 
 def follow(store: Store, target: Target) -> Iterator[str]:
@@ -45,6 +42,14 @@ def running(store: Store, target: Target) -> bool:
 def failure_lines(failure: Failure, log: str) -> list[str]:
     """For a person; the tail that was kept is left out where the log has it."""
     where = f" on {failure.hardware}" if failure.hardware else ""
-    lines = [f"failed: {failure.kind}, attempt {failure.attempt}, {failure.time}{where}", failure.message]
+    again = "" if failure.final else "; its driver was about to try again"
+    lines = [f"failed: {attempts_of(failure)}, {failure.time}{where}{again}", failure.message]
     tail = failure.log_tail.strip()
     return lines if not tail or tail in log else [*lines, tail]
+
+
+def attempts_of(failure: Failure) -> str:
+    """`hang, attempt 3 (hang 2, worker_error 1)`; the kinds only where there were several."""
+    kinds = ", ".join(f"{kind} {n}" for kind, n in failure.attempts.items())
+    several = f" ({kinds})" if len(failure.attempts) > 1 else ""
+    return f"{failure.kind}, attempt {failure.attempt}{several}"

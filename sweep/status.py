@@ -27,6 +27,7 @@ class FailedStage:
     kind: str
     message: str
     attempt: int
+    attempts: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def status(plan: Plan, store: Store) -> Status:
         counts[node.stage][state] += 1
         failure = store.failure(node.stage, node.id) if state == "failed" else None
         if failure is not None:
-            facts = (failure.kind, failure.message, failure.attempt)
+            facts = (failure.kind, failure.message, failure.attempt, failure.attempts)
             failures.append(FailedStage(node.stage, node.id, node.label, *facts))
         holder = holders_of.get((node.stage, node.id)) if state == "running" else None
         if holder is not None:

@@ -24,6 +24,18 @@ class Record:
     version: str
 
 
+def checked(key: str) -> str:
+    """The key itself. StoreError where it leads out of the store, or is no plain path."""
+    if (
+        key.startswith(("/", "~"))
+        or "\\" in key
+        or "\0" in key
+        or not {"", ".", ".."}.isdisjoint(key.split("/"))
+    ):
+        raise StoreError(f"the key {key!r} leaves the store")
+    return key
+
+
 class Storage(Protocol):
     """Where records live. Every operation either happens whole or not at all, for readers of any host."""
 
@@ -31,7 +43,8 @@ class Storage(Protocol):
         """The record under `key`, None where there is none."""
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write a record that was not there, durably; of two writers exactly one gets True."""
+        """Write a record that was not there, durably; of two writers exactly one gets True. No record is
+        empty."""
 
     def put(self, key: str, data: bytes) -> None:
         """Write a record, in place of another where there is one."""
@@ -110,9 +123,7 @@ class LocalStorage:
             return []
 
     def _path(self, key: str) -> Path:
-        if key.startswith("/") or ".." in key.split("/"):
-            raise StoreError(f"the key {key!r} leaves the store")
-        return self.root / key
+        return self.root / checked(key)
 
     def _written(self, final: Path, data: bytes) -> Path:
         """`data` on disk under a temporary name beside `final`."""

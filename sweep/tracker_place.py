@@ -23,9 +23,17 @@ def tracking_folder(store: Store) -> Path:
 
 
 def tracking_uri(store: Store, uri: str | None) -> str:
-    """The address to log to: the one given, MLflow's own environment variable, else SQLite in the store.
-    It may hold a password: `masked` before it is shown."""
+    """The address to log to: the one given, MLflow's own environment variable, else SQLite in the store, or
+    in this node's cache of an object store. It may hold a password: `masked` before it is shown."""
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(tracking_folder(store))
+
+
+def where_tracked(store: Store, uri: str | None) -> str:
+    """What to tell of a database that only this machine has, '' of any other."""
+    folder = tracking_folder(store)
+    if not store.remote or tracking_uri(store, uri) != local_uri(folder):
+        return ""
+    return f"MLflow's database of this store is on this machine, in {folder}; --tracking-uri names a server"
 
 
 def open_tracker(store: Store, uri: str | None, sweep: str) -> Tracker:

@@ -18,7 +18,7 @@ import cli
 from sweep.errors import UsageError
 from sweep.leases import driving
 from sweep.manifest import Failure
-from sweep.stage_logs import LOG
+from sweep.stage_log import LOG_FILE
 
 DRIVER = """
 import os, sys
@@ -56,7 +56,7 @@ def broken(sweeps: Any) -> Any:
     ids = {node.id for node in features}
     sweeps.finish([n for n in plan.to_run if n.stage == "probe" and ids.issuperset(n.upstream)][:3])
     sweeps.store.path("pretrain", bad.id).mkdir(parents=True)
-    (sweeps.store.path("pretrain", bad.id) / LOG).write_text("epoch 0 loss 5.1\nepoch 1 loss nan\n")
+    (sweeps.store.path("pretrain", bad.id) / LOG_FILE).write_text("epoch 0 loss 5.1\nepoch 1 loss nan\n")
     failure = Failure(kind="diverged", message="the loss is nan", attempt=1, log_tail="line of a traceback")
     sweeps.store.fail("pretrain", bad.id, failure)
     return sweeps.plan()
@@ -99,7 +99,7 @@ def test_explain_says_why_a_stage_waits(sweeps: Any, broken: Any, call: Any) -> 
     assert said["state"] == "to_run" and f"waits for pretrain {waiting.id} (to_run)" in said["why"]
     sweeps.finish([waiting])
     (sweeps.store.path("pretrain", waiting.id) / "manifest.json").write_text("{ torn")
-    assert "gone or damaged" in json.loads(call("explain", grid, waiting.id, "--json").output)["why"]
+    assert "damaged" in json.loads(call("explain", grid, waiting.id, "--json").output)["why"]
 
 
 def test_what_a_live_driver_holds_is_running_and_is_not_reopened(sweeps: Any, broken: Any, call: Any) -> None:
@@ -133,7 +133,7 @@ def test_logs_show_the_log_and_the_failure(sweeps: Any, broken: Any, call: Any) 
 
 
 def test_logs_follow_until_the_stage_is_let_go(sweeps: Any, broken: Any, call: Any) -> None:
-    log = sweeps.store.path("pretrain", broken.pretrainings[1].id) / LOG
+    log = sweeps.store.path("pretrain", broken.pretrainings[1].id) / LOG_FILE
     with driving(sweeps.store.storage) as leases:
         assert leases.take("pretrain", broken.pretrainings[1].id)
 
