@@ -20,7 +20,7 @@ from pathlib import Path
 from sweep.checksums import digest, unchanged
 from sweep.files import whole
 from sweep.object_storage import Meta, ObjectStorage
-from sweep.shelf import Kept, damaged
+from sweep.shelf import GONE, Kept, damaged, fault_of
 from sweep.specs import STAGES, Stage
 
 _THERE_S = 60.0  # an object that was seen is taken to be there for so long
@@ -142,10 +142,18 @@ class RemoteShelf:
             if self._whole(path, size, sha256):
                 return
             if not self._storage.download(name, path):
-                raise damaged(name, "is gone")
+                raise damaged(name, GONE)
             if not self._whole(path, size, sha256):
                 path.unlink()
                 raise damaged(name, "is not the file that was committed")
+
+    def fault(self, name: str, size: int, sha256: str) -> str:
+        """The object is read, not the copy here."""
+        hashed, length = hashlib.sha256(), 0
+        for part in self._storage.parts(name):
+            hashed.update(part)
+            length += len(part)
+        return fault_of(Kept(length, hashed.hexdigest()), size, sha256) if length else GONE
 
     @staticmethod
     def _whole(path: Path, size: int, sha256: str) -> bool:

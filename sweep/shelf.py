@@ -49,6 +49,9 @@ class Shelf(Protocol):
     def bring(self, name: str, size: int, sha256: str) -> None:
         """Afterwards the file is under `root` as it was committed; DamagedError where it cannot be."""
 
+    def fault(self, name: str, size: int, sha256: str) -> str:
+        """What is wrong with a committed file, every byte of it read; '' for nothing."""
+
     def share(self, name: str) -> None:
         """Let other nodes see a file as it is now; nothing where it was not written."""
 
@@ -112,7 +115,14 @@ class LocalShelf:
             if not unchanged(self._root / name, size, sha256):
                 raise damaged(name, "is not the file that was committed")
         except FileNotFoundError:
-            raise damaged(name, "is gone") from None
+            raise damaged(name, GONE) from None
+
+    def fault(self, name: str, size: int, sha256: str) -> str:
+        try:
+            found = Kept((self._root / name).stat().st_size, digest(self._root / name) if sha256 else "")
+        except FileNotFoundError:
+            return GONE
+        return fault_of(found, size, sha256)
 
     def share(self, name: str) -> None:
         """Every node mounts the folder."""
@@ -129,6 +139,16 @@ class LocalShelf:
 
     def forget(self, name: str) -> None:
         """Nothing is remembered."""
+
+
+GONE = "is gone"
+
+
+def fault_of(found: Kept, size: int, sha256: str) -> str:
+    """How a file differs from the one that was committed; '' where it does not."""
+    if found.size != size:
+        return f"has {found.size:,} bytes, {size:,} were committed"
+    return "holds other bytes than were committed" if found.sha256 != sha256 else ""
 
 
 def damaged(name: str, what: str) -> DamagedError:
