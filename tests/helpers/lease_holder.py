@@ -1,5 +1,5 @@
-"""A driver that only holds a lease: `python lease_holder.py STORE STAGE ID`. Says "held", waits for a line, says
-whether it has lost the lease, and gives everything back."""
+"""A driver that only holds a lease: `python lease_holder.py STORE STAGE ID`. Says "held", waits for a line,
+says whether it has lost the lease, and gives everything back."""
 
 from __future__ import annotations
 
