@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sweep.tracking import Tracker, local_uri
+
+OPEN = "import sys; from sweep.tracking import Tracker; Tracker(sys.argv[1], 'demo', None)"
+
+
+def test_a_database_whose_maker_was_killed_is_whole_or_not_there(tmp_path: Path) -> None:
+    """MLflow refuses one that was left between two of its migrations, and with it every later run."""
+    final = tmp_path / "mlflow" / "mlflow.db"
+    process = subprocess.Popen([sys.executable, "-c", OPEN, local_uri(final.parent)])
+    while not final.exists():
+        assert process.poll() is None, "it ended without a database"
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert Tracker(local_uri(final.parent), "demo", None).existing() == frozenset()
