@@ -102,4 +102,6 @@ def test_twenty_kills_of_the_driver(sleeping: Bench, cluster: str, monkeypatch: 
     sleeping.call(*run)
     assert hit >= 20 - len(LATER), "the sweep was done before it could be killed"
     monkeypatch.syspath_prepend(str(HELPERS / "plugins"))
-    assert faults(sleeping.folder / "grid.yaml", sleeping.folder / sleeping.store, undisturbed(sleeping)) == []
+    assert (
+        faults(sleeping.folder / "grid.yaml", sleeping.folder / sleeping.store, undisturbed(sleeping)) == []
+    )
