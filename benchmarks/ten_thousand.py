@@ -69,10 +69,9 @@ def sweep(grid: Path, store: Path, mirror: bool) -> None:
     counts = {stage: sum(e.stage == stage for e in executions) for stage in ("pretrain", "features", "probe")}
     beyond = wall - work
     print(f"{'with' if mirror else 'without'} the mirror: {wall:.1f} s, {counts}", flush=True)
-    print(f"  the stages' own: {work:.1f} s on each of two processes; beyond: {beyond:.1f} s")
-    print(
-        f"  beyond, per training {beyond / counts['pretrain']:.3f} s, per cell {beyond / counts['probe'] * 1e3:.2f} ms"
-    )
+    print(f"  the stages' own: {work:.1f} s on each of two processes; beyond it {beyond:.1f} s")
+    each = f"{beyond / counts['pretrain']:.3f} s a training, {beyond / counts['probe'] * 1e3:.2f} ms a cell"
+    print(f"  beyond: {each}")
     used = sum(after[2:4]) - sum(cpu[2:4])
     print(f"  processor time of all processes: {used:.1f} s; mirror: {found['mirror'] or 'complete'}")
     memory = found["memory"]
