@@ -72,6 +72,8 @@ def sweep(grid: Path, store: Path, mirror: bool) -> None:
     print(f"  the stages' own: {work:.1f} s on each of two processes; beyond it {beyond:.1f} s")
     each = f"{beyond / counts['pretrain']:.3f} s a training, {beyond / counts['probe'] * 1e3:.2f} ms a cell"
     print(f"  beyond: {each}")
+    mine = f"{found['cpu'] / counts['probe'] * 1e3:.2f} ms a cell"
+    print(f"  the driver's processor time, whatever else the machine does: {found['cpu']:.1f} s, {mine}")
     used = sum(after[2:4]) - sum(cpu[2:4])
     print(f"  processor time of all processes: {used:.1f} s; mirror: {found['mirror'] or 'complete'}")
     memory = found["memory"]
