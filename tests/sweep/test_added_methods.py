@@ -150,6 +150,16 @@ def test_a_method_that_cannot_be_loaded_names_its_distribution(install: Install)
         method_class("missing")
 
 
+def test_what_is_stored_is_read_where_its_method_is_not_installed_any_more(sleep: None) -> None:
+    from ssl_core.config import default_config
+    from sweep.card import preset_of
+    from sweep.identity import full_form
+
+    stored = full_form(default_config("resnet-demo", 32, method="sleep", temperature=0.3))
+    stored |= {"method": "gone", "method_version": "lab 1.0"}
+    assert preset_of(stored) == {"name": "gone, demo", "epochs": 100, "changed": {"temperature": 0.3}}
+
+
 @pytest.mark.filterwarnings("ignore:The number of unique classes")  # few labels of many classes
 def test_the_documented_method_of_ones_own_trains_and_is_judged(
     sweeps: Any, sleep: None, install: Install, monkeypatch: pytest.MonkeyPatch
