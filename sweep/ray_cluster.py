@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ _ENVIRONMENT = {
 # Stages pass files through the store, never objects through Ray, so the object store stays small.
 _OBJECT_STORE_BYTES = 256 * 1024**2
 _KNOCK_S = 5.0
+_NODE_MISSED_S = 30.0  # five health checks, three seconds apart, and some
 
 
 @contextmanager
@@ -66,9 +68,7 @@ def connect(address: str | None) -> Iterator[Cluster]:
         except Exception as error:  # Ray has no class of its own for a start that fails
             raise _no_cluster(address, error) from error
     try:
-        have = ray.cluster_resources()
-        alive = [node for node in ray.nodes() if node["Alive"]]
-        yield Cluster(have.get("CPU", 0.0), have.get("GPU", 0.0), len(alive), private)
+        yield Cluster(*resources(), len(alive_nodes()), private)
     finally:
         ray.shutdown()
 
@@ -101,6 +101,37 @@ def _no_cluster(address: str | None, error: Exception) -> InfeasibleError:
         f"no Ray cluster answers at {address!r}: {error}",
         hint="start one with `ray start --head`, or leave --address out to use this machine",
     )
+
+
+def resources() -> tuple[float, float]:
+    """The processors and GPUs of the cluster as it is now."""
+    import ray
+
+    have = ray.cluster_resources()
+    return have.get("CPU", 0.0), have.get("GPU", 0.0)
+
+
+def alive_nodes() -> frozenset[str]:
+    """The ids of the cluster's nodes."""
+    import ray
+
+    return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
+
+
+def loss_since(nodes: frozenset[str]) -> str:
+    """The kind of failure that the loss of one of these nodes is: "preempted" or "node_lost"; '' where all
+    are there. Waits for as long as Ray takes to find out, on a cluster of several."""
+    import ray
+    from ray.core.generated.common_pb2 import NodeDeathInfo
+
+    deadline = time.monotonic() + _NODE_MISSED_S
+    while len(nodes) > 1 and time.monotonic() < deadline:
+        dead = [node for node in ray.nodes() if node["NodeID"] in nodes and not node["Alive"]]
+        if dead:
+            taken_back = NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED
+            return "preempted" if any(n["DeathReason"] == taken_back for n in dead) else "node_lost"
+        time.sleep(0.5)
+    return ""
 
 
 def require_shared_store(root: Path) -> None:
