@@ -54,45 +54,53 @@ def executions(bench: Bench) -> Counter[tuple[str, str]]:
     return Counter((e.stage, e.id) for e in Store(bench.folder / bench.store).executions())
 
 
-@pytest.fixture
-def whole(bench: Bench) -> Bench:
-    """An undisturbed run in a store of its own."""
-    bench.write(GRID)
-    made = Bench(bench.folder, "whole")
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The table of a run that nobody disturbs."""
+    made = Bench(tmp_path_factory.mktemp("undisturbed"))
+    made.write(GRID)
     ended(start(made, 0))
-    return made
+    return made.results()
 
 
-def test_two_drivers_share_the_work_and_one_takes_the_others_over(bench: Bench, whole: Bench) -> None:
+@pytest.fixture
+def shared(bench: Bench) -> Bench:
+    bench.write(GRID)
+    return bench
+
+
+def test_two_drivers_share_the_work(shared: Bench, undisturbed: str) -> None:
     trainings = 8
-    first, second = start(bench, 1.0), start(bench, 1.0)
-    store = bench.folder / bench.store
+    first, second = start(shared, 1.0), start(shared, 1.0)
+    store = shared.folder / shared.store
     wait_for(lambda: len(list(store.glob("leases/pretrain-*"))) >= 3, 60, "trainings of both")
     shares = ended(first), ended(second)
-    assert set(executions(bench).values()) == {1}
-    assert sum(shares) == len(executions(bench)) and min(shares) >= trainings // 4
-    assert bench.results() == whole.results()
+    assert set(executions(shared).values()) == {1}
+    assert sum(shares) == len(executions(shared)) and min(shares) >= trainings // 4
+    assert shared.results() == undisturbed
     assert not leftovers(store)
-    # One more run, killed in the middle while another waits for it.
-    dead = Bench(bench.folder, "dead")
-    root = bench.folder / "dead"
-    first = start(dead, 2.0)
-    wait_for(lambda: len(list(root.glob("leases/pretrain-*"))) == 2, 60, "the first driver's trainings")
-    second = start(dead, 0.5)
-    wait_for(lambda: len(list(root.glob("leases/pretrain-*"))) == 4, 60, "the second driver's trainings")
+
+
+def test_a_driver_that_is_killed_is_replaced_by_the_other(shared: Bench, undisturbed: str) -> None:
+    root = shared.folder / shared.store
+    first = start(shared, 600)
+    # Two trainings, for ever, and the random encoders that wait behind them
+    wait_for(lambda: len(list(root.glob("leases/pretrain-*"))) == 4, 60, "its stages")
+    second = start(shared, 0)
+    wait_for(lambda: len(list(root.glob("pretrain/*/manifest.json"))) == 6, 60, "all others")
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     ended(second)
-    assert set(executions(dead).values()) == {1}
-    assert dead.results() == whole.results()
+    assert set(executions(shared).values()) == {1}
+    assert shared.results() == undisturbed
     assert not leftovers(root)
 
 
-def test_a_driver_that_was_suspended_does_not_count_twice(bench: Bench, whole: Bench) -> None:
-    store = Store(bench.folder / bench.store)
-    first = start(bench, 3.0)
+def test_a_driver_that_was_suspended_does_not_count_twice(shared: Bench, undisturbed: str) -> None:
+    store = Store(shared.folder / shared.store)
+    first = start(shared, 3.0)
     held = store.root / "leases"
-    wait_for(lambda: len(list(held.glob("pretrain-*"))) == 2, 60, "its trainings")
+    wait_for(lambda: len(list(held.glob("pretrain-*"))) == 4, 60, "its stages")
     os.killpg(first.pid, signal.SIGSTOP)
     now = [0.0]
     other = Leases(store.storage, clock=lambda: now[0])
@@ -103,9 +111,9 @@ def test_a_driver_that_was_suspended_does_not_count_twice(bench: Bench, whole: B
     assert got == [True] * len(taken)
     for stage in taken:
         other.release(*stage)
-    shares = [ended(start(bench, 0.1))]
+    shares = [ended(start(shared, 0.1))]
     os.killpg(first.pid, signal.SIGCONT)
     shares.append(ended(first))
-    assert sum(shares) == len(executions(bench)), shares
-    assert set(executions(bench).values()) == {1}
-    assert bench.results() == whole.results()
+    assert sum(shares) == len(executions(shared)), shares
+    assert set(executions(shared).values()) == {1}
+    assert shared.results() == undisturbed
