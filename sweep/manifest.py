@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Self
 
 from sweep.errors import StoreError
@@ -108,11 +109,9 @@ class Manifest:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Inverse of `dataclasses.asdict`; fields that a newer program added are passed over."""
-        known = {f.name for f in fields(cls)}
-        facts = {key: item for key, item in value.items() if key in known}
+        facts = _known(cls, value)
         facts["upstream"] = tuple(facts["upstream"])
-        run_fields = {f.name for f in fields(RunRecord)}
-        facts["run"] = RunRecord(**{key: item for key, item in value["run"].items() if key in run_fields})
+        facts["run"] = RunRecord(**_known(RunRecord, value["run"]))
         return cls(**facts)
 
 
@@ -142,8 +141,7 @@ class Failure:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Inverse of `dataclasses.asdict`; fields that a newer program added are passed over."""
-        known = {f.name for f in fields(cls)}
-        return cls(**{key: item for key, item in value.items() if key in known})
+        return cls(**_known(cls, value))
 
 
 @dataclass(frozen=True)
@@ -157,3 +155,14 @@ class Execution:
     ended: str
     seconds: float
     host: str
+
+
+def _known(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
+    """The items of `value` that are fields of `kind`."""
+    names = _names(kind)
+    return {key: item for key, item in value.items() if key in names}
+
+
+@lru_cache(maxsize=8)
+def _names(kind: type) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind))
