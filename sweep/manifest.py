@@ -34,6 +34,11 @@ def finite(value: Any) -> Any:
     return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+@lru_cache
+def _names(kind: type[Any]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind))
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """One real execution of a stage. Nothing in here is part of an identity.
@@ -109,9 +114,11 @@ class Manifest:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Inverse of `dataclasses.asdict`; fields that a newer program added are passed over."""
-        facts = _known(cls, value)
+        known = _names(Manifest)
+        facts = {key: item for key, item in value.items() if key in known}
         facts["upstream"] = tuple(facts["upstream"])
-        facts["run"] = RunRecord(**_known(RunRecord, value["run"]))
+        run_fields = _names(RunRecord)
+        facts["run"] = RunRecord(**{key: item for key, item in value["run"].items() if key in run_fields})
         return cls(**facts)
 
 
@@ -141,7 +148,8 @@ class Failure:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Inverse of `dataclasses.asdict`; fields that a newer program added are passed over."""
-        return cls(**_known(cls, value))
+        known = _names(Failure)
+        return cls(**{key: item for key, item in value.items() if key in known})
 
 
 @dataclass(frozen=True)
@@ -155,14 +163,3 @@ class Execution:
     ended: str
     seconds: float
     host: str
-
-
-def _known(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
-    """The items of `value` that are fields of `kind`."""
-    names = _names(kind)
-    return {key: item for key, item in value.items() if key in names}
-
-
-@lru_cache(maxsize=8)
-def _names(kind: type) -> frozenset[str]:
-    return frozenset(field.name for field in fields(kind))
