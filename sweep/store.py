@@ -29,8 +29,8 @@ from sweep.errors import StoreError
 from sweep.files import remove_abandoned
 from sweep.identity import full_form
 from sweep.manifest import Execution, Failure, Manifest, RunRecord, finite, utc
-from sweep.shelf import damaged
 from sweep.records import write_once
+from sweep.shelf import damaged
 from sweep.specs import STAGES, VERSIONS, Spec, Stage
 from sweep.stage_files import CHECKPOINT, FILES, SHOWN, result_files
 from sweep.storage import checked
@@ -164,7 +164,7 @@ class Store:
 
     def record(self, stage: Stage, id: str) -> bytes | None:
         """The manifest as it is, damaged or not; None where there is none."""
-        return self._shelf.read(f"{stage}/{id}/manifest.json")
+        return self._shelf.read(checked(f"{stage}/{id}/manifest.json"))
 
     def fault(self, manifest: Manifest, name: str) -> str:
         """What is wrong with one of the files of a manifest, every byte of it read; '' for nothing."""

@@ -30,8 +30,8 @@ class Damage:
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """`without_checksum` files are from before there were any: their size is right. `withdrawn` stages will be
-    done again by the next run."""
+    """`without_checksum` files are from before there were any: their size is right. `withdrawn` stages will
+    be done again by the next run."""
 
     store: str
     stages: int
