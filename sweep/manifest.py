@@ -132,6 +132,14 @@ class Failure:
     time: str = ""
 
     @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """The failure that these bytes are, or that they are damaged."""
+        try:
+            return cls.from_json(json.loads(data))
+        except (ValueError, TypeError, AttributeError):
+            return cls(kind="unknown", message="error.json is damaged")
+
+    @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Inverse of `dataclasses.asdict`; fields that a newer program added are passed over."""
         known = {f.name for f in fields(cls)}

@@ -25,20 +25,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sweep.errors import StoreError
+from sweep.errors import DamagedError, StoreError
 from sweep.files import remove_abandoned
 from sweep.identity import full_form
 from sweep.manifest import Execution, Failure, Manifest, RunRecord, finite, utc
 from sweep.records import write_once
 from sweep.shelf import damaged
 from sweep.specs import STAGES, VERSIONS, Spec, Stage
-from sweep.stage_files import CHECKPOINT, FILES, SHOWN, result_files
+from sweep.stage_files import CHECKPOINT, SHOWN, result_files
 from sweep.storage import checked
 from sweep.store_places import open_place
 
 DEFAULT_STORE = "ssl-sweep-store"
-
-__all__ = ["DEFAULT_STORE", "FILES", "Store"]
 
 
 class Store:
@@ -134,14 +132,23 @@ class Store:
         Raises:
             DamagedError: names a file that is gone, or not the one that was committed.
         """
+        wanted = {f"{stage}/{id}/{name}" for name in only}
+        try:
+            self._bring(stage, id, wanted)
+        except DamagedError:
+            if not self.remote:
+                raise
+            self._shelf.forget(f"{stage}/{id}/manifest.json")  # it may have been done again meanwhile
+            self._bring(stage, id, wanted)
+        return self.path(stage, id)
+
+    def _bring(self, stage: Stage, id: str, wanted: set[str]) -> None:
         manifest = self.manifest(stage, id)
         if manifest is None:
             raise damaged(f"{stage}/{id}/manifest.json", "is gone or cannot be read")
-        wanted = {f"{stage}/{id}/{name}" for name in only}
         for name, size in manifest.files.items():
             if not wanted or name in wanted:
                 self._shelf.bring(name, size, manifest.sha256.get(name, ""))
-        return self.path(stage, id)
 
     def prefetch(self, stages: Iterable[tuple[Stage, str]]) -> None:
         """Fetch many small results at a time, where each would take a request of its own."""
@@ -152,8 +159,7 @@ class Store:
     def damage(self, stage: Stage, id: str) -> str:
         """What is wrong with a stage that finished, as far as a look without reading its files can tell:
         "damaged" or "missing", "" for nothing, or where it never finished."""
-        data = self.record(stage, id)
-        if data is None:
+        if (data := self.record(stage, id)) is None:
             return ""
         if (manifest := Manifest.parse(data)) is None:
             return "damaged"
@@ -283,12 +289,7 @@ class Store:
     def failure(self, stage: Stage, id: str) -> Failure | None:
         """How a stage failed last, None where it did not or was finished or cleared since."""
         data = self._shelf.read(f"{stage}/{id}/error.json")
-        if data is None:
-            return None
-        try:
-            return Failure.from_json(json.loads(data))
-        except (ValueError, TypeError):
-            return Failure(kind="unknown", message="error.json is damaged")
+        return None if data is None else Failure.parse(data)
 
     def clear_failure(self, stage: Stage, id: str) -> None:
         """Forgets a failure."""
