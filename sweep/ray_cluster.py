@@ -71,9 +71,7 @@ def connect(address: str | None) -> Iterator[Cluster]:
         except Exception as error:  # Ray has no class of its own for a start that fails
             raise _no_cluster(address, error) from error
     try:
-        have = ray.cluster_resources()
-        alive = [node for node in ray.nodes() if node["Alive"]]
-        yield Cluster(have.get("CPU", 0.0), have.get("GPU", 0.0), len(alive), private)
+        yield Cluster(*resources(), len(alive_nodes()), private)
     finally:
         ray.shutdown()
 
@@ -106,6 +104,46 @@ def _no_cluster(address: str | None, error: Exception) -> InfeasibleError:
         f"no Ray cluster answers at {address!r}: {error}",
         hint="start one with `ray start --head`, or leave --address out to use this machine",
     )
+
+
+def resources() -> tuple[float, float]:
+    """The processors and GPUs of the cluster as it is now."""
+    import ray
+
+    have = ray.cluster_resources()
+    return have.get("CPU", 0.0), have.get("GPU", 0.0)
+
+
+def alive_nodes() -> frozenset[str]:
+    """The ids of the cluster's nodes."""
+    import ray
+
+    return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
+
+
+def loss_since(nodes: frozenset[str]) -> str:
+    """The kind of failure that the loss of one of these nodes is: "preempted" or "node_lost"; '' where all
+    are there. Ray itself takes fifteen seconds to miss a node, so each is knocked at."""
+    import ray
+    from ray.core.generated.common_pb2 import NodeDeathInfo
+
+    lost = ""
+    for node in ray.nodes():
+        if node["NodeID"] not in nodes:
+            continue
+        if node["DeathReason"] == NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED:
+            return "preempted"
+        if not node["Alive"] or not _answers(node["NodeManagerAddress"], node["NodeManagerPort"]):
+            lost = "node_lost"
+    return lost
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=_KNOCK_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def require_shared_store(root: Path) -> None:
