@@ -14,7 +14,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from sweep.cost import Estimate
-from sweep.doctor import Check
 from sweep.errors import masked
 from sweep.listener import duration
 from sweep.plan import Plan
@@ -26,6 +25,7 @@ from sweep.summary import summary
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sweep.doctor import Check
     from sweep.run import RunResult
 
 _STAGE_ROWS_SHOWN = 40

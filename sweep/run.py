@@ -123,7 +123,7 @@ def run(
 def _tidy(store: Store) -> None:
     """Put away what killed runs left."""
     store.reconcile()
-    for folder in ("", "leases", "drivers"):
+    for folder in ("", "leases", "drivers", "mlflow"):
         remove_abandoned(store.root / folder)
     Leases(store.storage).tidy()
 
