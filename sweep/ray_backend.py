@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -13,7 +14,7 @@ from sweep.backend import Backend, Cluster, Outcome
 from sweep.errors import StoreError
 from sweep.failures import failure_from_afar, failure_of
 from sweep.nodes import Node
-from sweep.ray_cluster import connect, require_shared_store
+from sweep.ray_cluster import connect, require_shared_store, resources
 from sweep.ray_train import CPU_SHARE
 from sweep.runtime import Runtime, TrainPlan
 from sweep.stages import perform_light
@@ -27,6 +28,7 @@ _LIGHT_CPUS = (1.0 - CPU_SHARE) / 2
 # Features on a GPU take a part of one, so that not all of them land on the first.
 _LIGHT_GPUS = 0.25
 _ROUNDING = 1e-6
+_COUNT_EVERY_S = 5.0
 _TUNE_ENDS_S = 30.0
 
 
@@ -56,16 +58,21 @@ class RayBackend:
         self._ended: SimpleQueue[list[Outcome]] = SimpleQueue()  # filled by Tune's thread and by Ray's
         self._trainings: dict[str, Node] = {}
         self._tune: TuneThread | None = None
+        self._have, self._counted = (cluster.cpus, cluster.gpus), time.monotonic()
 
     def room_for(self, node: Node) -> bool:
-        """Tune's trials of worker groups hold next to nothing, and Train's groups would wait for one another
-        for ever: whoever starts them has to count."""
-        plans = [self._plans[id] for id in self._trainings]
-        need = self._plans[node.id]
-        cpus = sum(plan.cpus * plan.workers for plan in plans) + need.cpus * need.workers
-        gpus = sum(plan.gpus * plan.workers for plan in plans) + need.gpus * need.workers
-        fits = cpus <= self._cluster.cpus + _ROUNDING and gpus <= self._cluster.gpus + _ROUNDING
-        return fits or not plans
+        """Tune's trials of worker groups hold next to nothing: whoever starts them has to count. On a joined
+        cluster one training may wait for room: an autoscaler acts on what waits."""
+        running = [self._plans[id] for id in self._trainings]
+        if not running:
+            return True
+        return self._fit(running if not self._cluster.private else [*running, self._plans[node.id]])
+
+    def _fit(self, plans: Sequence[TrainPlan]) -> bool:
+        if not self._cluster.private and time.monotonic() - self._counted > _COUNT_EVERY_S:
+            self._counted, self._have = time.monotonic(), resources()
+        need = (sum(p.cpus * p.workers for p in plans), sum(p.gpus * p.workers for p in plans))
+        return all(n <= have + _ROUNDING for n, have in zip(need, self._have, strict=True))
 
     def train(self, node: Node) -> None:
         from sweep.ray_tune import TuneThread, Work

@@ -29,6 +29,9 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
+# An instance that no other machine may join listens on 127.0.0.1 only: what Ray does by itself on macOS and
+# Windows, for which the switch is named. Without it Linux gets 0.0.0.0.
+_ON_LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 # Stages pass files through the store, never objects through Ray, so the object store stays small.
 _OBJECT_STORE_BYTES = 256 * 1024**2
 _KNOCK_S = 5.0
@@ -44,6 +47,8 @@ def connect(address: str | None) -> Iterator[Cluster]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     private = address in (None, "local")
+    if private:
+        os.environ.setdefault(*_ON_LOOPBACK)
     if address is not None and not private:
         _require_answer(address)
     with warnings.catch_warnings():
@@ -66,9 +71,7 @@ def connect(address: str | None) -> Iterator[Cluster]:
         except Exception as error:  # Ray has no class of its own for a start that fails
             raise _no_cluster(address, error) from error
     try:
-        have = ray.cluster_resources()
-        alive = [node for node in ray.nodes() if node["Alive"]]
-        yield Cluster(have.get("CPU", 0.0), have.get("GPU", 0.0), len(alive), private)
+        yield Cluster(*resources(), len(alive_nodes()), private)
     finally:
         ray.shutdown()
 
@@ -101,6 +104,46 @@ def _no_cluster(address: str | None, error: Exception) -> InfeasibleError:
         f"no Ray cluster answers at {address!r}: {error}",
         hint="start one with `ray start --head`, or leave --address out to use this machine",
     )
+
+
+def resources() -> tuple[float, float]:
+    """The processors and GPUs of the cluster as it is now."""
+    import ray
+
+    have = ray.cluster_resources()
+    return have.get("CPU", 0.0), have.get("GPU", 0.0)
+
+
+def alive_nodes() -> frozenset[str]:
+    """The ids of the cluster's nodes."""
+    import ray
+
+    return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
+
+
+def loss_since(nodes: frozenset[str]) -> str:
+    """The kind of failure that the loss of one of these nodes is: "preempted" or "node_lost"; '' where all
+    are there. Ray itself takes fifteen seconds to miss a node, so each is knocked at."""
+    import ray
+    from ray.core.generated.common_pb2 import NodeDeathInfo
+
+    lost = ""
+    for node in ray.nodes():
+        if node["NodeID"] not in nodes:
+            continue
+        if node["DeathReason"] == NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED:
+            return "preempted"
+        if not node["Alive"] or not _answers(node["NodeManagerAddress"], node["NodeManagerPort"]):
+            lost = "node_lost"
+    return lost
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=_KNOCK_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def require_shared_store(root: Path) -> None:

@@ -48,7 +48,7 @@ def print_explanation(found: Explanation, out: Console) -> None:
         line("files" if i == 0 else "", f"{name}  {_bytes(size)}")
     if (run := found.run) is not None:
         where = " · ".join(
-            filter(None, [run.host, run.device, run.hardware, run.mode, f"{run.workers} workers"])
+            filter(None, [run.host, run.device, run.hardware, run.mode, f"workers: {run.workers}"])
         )
         line("ran", f"{run.started} for {duration(run.seconds)} on {where}")
         line("with", ", ".join(f"{name} {version}" for name, version in run.versions.items()) or "unknown")

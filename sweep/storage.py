@@ -13,6 +13,7 @@ from typing import Protocol
 
 from sweep.errors import StoreError
 from sweep.files import mark, remove_abandoned, temporary, token_of
+from sweep.presence import Presence
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,14 @@ class Storage(Protocol):
 class LocalStorage:
     """Records as files under `root`, on a local or a shared POSIX file system."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, presence: Presence | None = None) -> None:
+        self.root, self._presence = root, presence or Presence(root)
 
     def read(self, key: str) -> Record | None:
         try:
             data = self._path(key).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
+            self._presence.require()
             return None
         return Record(data, _version(data))
 
@@ -138,6 +140,7 @@ class LocalStorage:
             with os.scandir(self._path(folder)) as entries:
                 return sorted(entry.name for entry in entries if not entry.name.endswith(".tmp"))
         except (FileNotFoundError, NotADirectoryError):
+            self._presence.require()
             return []
 
     def _path(self, key: str) -> Path:
@@ -145,6 +148,7 @@ class LocalStorage:
 
     def _written(self, final: Path, data: bytes) -> Path:
         """`data` on disk under a temporary name beside `final`."""
+        self._presence.require()
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = temporary(final.parent, final.name)
         with open(partial, "wb") as file:

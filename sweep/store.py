@@ -55,7 +55,7 @@ class Store:
         minutes, and for a few seconds where it never answered."""
         place = open_place(uri, patience_s)
         self.uri, self.root, self.storage = place.uri, place.root, place.storage
-        self._shelf, self._journal = place.shelf, place.journal
+        self._shelf, self._journal, self._presence = place.shelf, place.journal, place.presence
         self.remote = place.shelf.remote
 
     def __repr__(self) -> str:
@@ -65,7 +65,7 @@ class Store:
         """Writes a record, as a commit does, and takes it away; else StoreError."""
         probe = f".write-test-{uuid.uuid4().hex}"
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self._presence.establish()
             self.storage.create(probe, b"ssl-sweep")
             self.storage.delete(probe)
         except OSError as error:
@@ -73,6 +73,11 @@ class Store:
                 f"store {str(self.root)!r} cannot be written: {error.strerror or error}",
                 hint="choose another folder with --store, or mend the permissions or the disk",
             ) from error
+
+    def present(self) -> bool:
+        """Whether the store's folder is still there, as far as this process can tell; an object store says by
+        itself when it is away."""
+        return self._presence.there()
 
     # Places -----------------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ def test_explain_a_cell_and_the_stages_it_came_from(sweeps: Any, broken: Any, ca
     assert {one["id"] for one in alone["upstream"]} == features
     assert alone["settings"] == said["settings"] and alone["what"] == said["what"]
     shown = call("explain", grid, done.pretraining.id).output
-    assert "simclr on 400 images: 2 epochs in batches of 64, seed 0" in shown
+    assert "simclr on 400 images (epochs: 2, batches of 64, seed 0)" in shown
     assert "needed by" in shown and "cells" in shown
 
 
