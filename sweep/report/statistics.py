@@ -163,7 +163,9 @@ class Runs:
     def binomial(self) -> float:
         """Mean variance of a run's top-1 over the draw of test images: from its standard error, else from
         its accuracy and their number; 0 where neither is known."""
-        variances = np.where(np.isnan(self.errors), self.values * (1 - self.values) / self.n_test, self.errors**2)
+        variances = np.where(
+            np.isnan(self.errors), self.values * (1 - self.values) / self.n_test, self.errors**2
+        )
         known = variances[np.isfinite(variances)]
         return float(known.mean()) if len(known) else 0.0
 

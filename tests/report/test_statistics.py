@@ -94,7 +94,14 @@ def test_seeds_that_happen_to_agree_do_not_hide_the_luck_of_the_images() -> None
     rows = pd.DataFrame(
         {
             **{"pretrain_seed": range(3), "subset_seed": 0, "probe_seed": 0, "eval_domain": "scenes"},
-            **{"top1": 0.5, "top1_std_err": 0.035, "n_test": 200, "images": 1, "n_labels": 1, "level_index": 0},
+            **{
+                "top1": 0.5,
+                "top1_std_err": 0.035,
+                "n_test": 200,
+                "images": 1,
+                "n_labels": 1,
+                "level_index": 0,
+            },
             "hits": [np.packbits(one.astype(bool)).tobytes() for one in hits],
         }
     )
