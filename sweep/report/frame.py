@@ -45,7 +45,16 @@ _LATER = pa.schema(
     ]
 )
 """Columns that tables of earlier versions lack."""
-_NEVER_EMPTY = ("cell_id", "pretrain_id", "method", "pretrain_seed", "eval_domain", "n_labels", "protocol", "status")
+_NEVER_EMPTY = (
+    "cell_id",
+    "pretrain_id",
+    "method",
+    "pretrain_seed",
+    "eval_domain",
+    "n_labels",
+    "protocol",
+    "status",
+)
 _NEEDED = ("pretrain_domain", "images", "level", "top1")
 _ASKED = ("representation", "train_level", "fused_with", "fused_domain", "fused_method", "c_path", "knn_k")
 EVALUATION = tuple(

@@ -8,9 +8,9 @@ images, the same images for every seed and on both sides of a difference):
 - test images: the variance of the images' means over their number, less what chance adds to it and the seeds'
   part already has (Owen 2007, the pigeonhole bootstrap), with the normal quantile.
 
-The two half-widths add in quadrature; an interval is never narrower than these very seeds' with the images alone
-resampled, however alike a few seeds happen to be. The variances are the bootstrap's in the limit of many
-resamples, in closed form: nothing is drawn. docs/statistics.md says why, and how often the intervals cover.
+The two half-widths add in quadrature; an interval is never narrower than that of these very seeds with the
+images alone resampled, however alike a few seeds happen to be. The variances are the bootstrap's in the limit
+of many resamples, in closed form: nothing is drawn. docs/statistics.md says why, and how often they cover.
 """
 
 from __future__ import annotations

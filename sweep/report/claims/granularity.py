@@ -9,7 +9,7 @@ import pandas as pd
 from sweep.report.claims.finding import Claim, Finding
 from sweep.report.claims.judging import Test, by_budget
 from sweep.report.claims.quantity import UNTRAINED_DIFFERS
-from sweep.report.claims.wording import signed
+from sweep.report.claims.wording import count, signed
 from sweep.report.compare import HOW_CLASSIFIED, Comparison, against, largest
 from sweep.report.frame import in_domain, plain, scratch, self_supervised, usual
 from sweep.report.statistics import contrast
@@ -48,7 +48,8 @@ def _grows(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
             if (found := contrast(gap[level]))
         ]
         fine, coarse = gap[levels[0]], gap[levels[-1]]
-        ahead = f"supervised training minus the probe is {', '.join([*coarser, f'at {levels[0][0]}'])}"
+        probe = f"the probe of {count(one.same['images'])} unlabelled images"
+        ahead = f"supervised training minus {probe} is {', '.join([*coarser, f'at {levels[0][0]}'])}"
         grows = f"from {levels[-1][0]} to {levels[0][0]} the difference grows by"
         return [
             Test(ahead, fine),
