@@ -119,8 +119,18 @@ def _write_figure(figure: Figure, folder: Path) -> Picture:
     )
     (folder / f"{figure.name}.svg").write_text(style.alone(picture.wide, figure.caption), encoding="utf-8")
     (folder / f"{figure.name}.png").write_bytes(style.png(wide))
-    figure.data.to_csv(folder / f"{figure.name}.csv", index=False)
+    _no_formulas(figure.data).to_csv(folder / f"{figure.name}.csv", index=False)
     return picture
+
+
+def _no_formulas(data: pd.DataFrame) -> pd.DataFrame:
+    """Names that a spreadsheet would run, as the text that they are."""
+
+    def text(value: object) -> object:
+        return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+
+    named = data.select_dtypes(exclude=["number", "bool"])
+    return data.assign(**{name: named[name].astype(object).map(text) for name in named})
 
 
 def _page(frame: pd.DataFrame, title: str) -> Page:

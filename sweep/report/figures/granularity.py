@@ -80,12 +80,12 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
         classes.get((d, lv), math.nan) for d, lv in zip(table["eval_domain"], table["level"], strict=True)
     ]
     gaps = _gaps(parts)
-    asked = ", ".join(
-        f"{row['eval_domain']} {style.count(row['images'])}, {style.count(row['n_labels'])} labels"
+    asked = "; ".join(
+        f"{row['eval_domain']} {style.count(row['images'])} images, {style.count(row['n_labels'])} labels"
         for row in mine.drop_duplicates(["eval_domain"]).sort_values("eval_domain").to_dict("records")
     )
     caption = (
-        f"{style.method_name(method)} (images: {asked}), linear probe trained on the finest labels, its"
+        f"{style.method_name(method)} ({asked}), linear probe trained on the finest labels, its"
         f" predictions mapped up the hierarchy;"
         " levels from coarse to fine, with their number of classes; all lines with as many labels. Numbers at"
         " the foot: what training from scratch, else supervised pretraining,"

@@ -135,7 +135,9 @@ def _fits_text(fits: dict[str, PowerLaw | NotFitted]) -> str:
 
 def _ceiling(fit: PowerLaw) -> str:
     low, high = (100 * value for value in fit.ceilings)
-    return f"ceiling {low:.0f} to {high:.0f} % by seed" + (", so not known" if high - low > 10 else "")
+    if high - low > 10 or high >= 100:
+        return f"no ceiling in sight ({low:.0f} to {high:.0f} % by seed)"
+    return f"ceiling {low:.0f} to {high:.0f} % by seed"
 
 
 def saved(frame: pd.DataFrame) -> Drawn:

@@ -73,11 +73,11 @@ def by_domain(frame: pd.DataFrame) -> Drawn:
     table = _differences(rows, method, ["pretrain_domain", "eval_domain"])
     table["own"] = table["pretrain_domain"] == table["eval_domain"]
     caption = (
-        f"Right of 0, {style.method_name(method)} pretraining gives the better linear probe; left of it,"
-        f" supervised pretraining on the same images"
+        f"Right of 0, {style.method_name(method)} pretraining gives the better linear probe{budget}; left of"
+        " it, supervised pretraining on the same images"
         " with their labels. Filled: pretrained on the domain it is judged in; open: on another. If"
         " label-free features"
-        f" bear a domain gap better, open marks lie further right than filled ones{budget}."
+        f" bear a domain gap better, open marks lie further right than filled ones."
         f" {_paired_text(table)}.{held}{_missing(table)}"
     )
 
@@ -123,9 +123,9 @@ def by_scarcity(frame: pd.DataFrame) -> Drawn:
     ]
     table = table[table.groupby(["pretrain_domain", "eval_domain"])["images"].transform("nunique") > 1]
     caption = (
-        f"Above 0, {style.method_name(method)} pretraining gives the better linear probe. If label-free"
-        f" pretraining bears scarcity better, the lines"
-        f" fall from left to right{budget}. Solid: judged in its own domain; dotted: in another."
+        f"Above 0, {style.method_name(method)} pretraining gives the better linear probe{budget}. If"
+        " label-free pretraining bears scarcity better, the lines"
+        f" fall from left to right. Solid: judged in its own domain; dotted: in another."
         f" {_paired_text(table)}.{held}{_missing(table)}"
     )
 
