@@ -4,6 +4,7 @@ table."""
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import date
@@ -110,15 +111,17 @@ def _varies(rows: pd.DataFrame, name: str) -> bool:
 
 
 def _write_figure(figure: Figure, folder: Path) -> Picture:
-    with matplotlib.rc_context(style.rc()):
+    with warnings.catch_warnings(), matplotlib.rc_context(style.rc()):
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the page's own fonts have it, the PNG a box
         wide, narrow = figure.draw(WIDE), figure.draw(NARROW)
-    picture = Picture(
-        figure,
-        style.svg(wide, f"{figure.name}-w", figure.title),
-        style.svg(narrow, f"{figure.name}-n", figure.title),
-    )
+        picture = Picture(
+            figure,
+            style.svg(wide, f"{figure.name}-w", figure.title),
+            style.svg(narrow, f"{figure.name}-n", figure.title),
+        )
+        drawn = style.png(wide)
     (folder / f"{figure.name}.svg").write_text(style.alone(picture.wide, figure.caption), encoding="utf-8")
-    (folder / f"{figure.name}.png").write_bytes(style.png(wide))
+    (folder / f"{figure.name}.png").write_bytes(drawn)
     _no_formulas(figure.data).to_csv(folder / f"{figure.name}.csv", index=False)
     return picture
 

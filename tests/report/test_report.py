@@ -111,3 +111,9 @@ def test_a_name_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> None:
     written = write_report(table.arrow(), tmp_path / "out", title="x")
     text = (written.folder / "figures" / "granularity.csv").read_text()
     assert "'=HYPERLINK(1)" in text and ",=HYPERLINK" not in text
+
+
+def test_letters_that_the_pictures_have_no_shape_for_are_no_warning(tmp_path: Path) -> None:
+    table = Table(n_test=50).add(0.5, levels=(("label", 20), ("科", 5)))
+    written = write_report(table.arrow(), tmp_path / "out", title="x")  # a warning is an error here
+    assert "科" in written.page.read_text()
