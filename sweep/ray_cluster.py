@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -31,7 +32,9 @@ _ENVIRONMENT = {
 }
 # An instance that no other machine may join listens on 127.0.0.1 only: what Ray does by itself on macOS and
 # Windows, for which the switch is named. Without it Linux gets 0.0.0.0.
-_ON_LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+_ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+if sys.platform == "linux":  # workers of one training meet there too
+    _ON_LOOPBACK |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
 # Stages pass files through the store, never objects through Ray, so the object store stays small.
 _OBJECT_STORE_BYTES = 256 * 1024**2
 _KNOCK_S = 5.0
@@ -48,7 +51,8 @@ def connect(address: str | None) -> Iterator[Cluster]:
         os.environ.setdefault(name, value)
     private = address in (None, "local")
     if private:
-        os.environ.setdefault(*_ON_LOOPBACK)
+        for name, value in _ON_LOOPBACK.items():
+            os.environ.setdefault(name, value)
     if address is not None and not private:
         _require_answer(address)
     with warnings.catch_warnings():
