@@ -118,7 +118,9 @@ def sweep(work: Path, store: Store, relay: Relay, away_s: float) -> float:
     """Seconds of one sweep, the store being away for `away_s` from the first checkpoint on."""
     started = time.monotonic()
     command = [sys.executable, str(HERE / "tests" / "helpers" / "light_run.py"), "grid.yaml", "--real"]
-    process = subprocess.Popen([*command, "--store", store.uri, "--without-mirror"], cwd=work)
+    with (work / "log").open("a") as log:
+        arguments = ["--store", store.uri, "--without-mirror"]
+        process = subprocess.Popen([*command, *arguments], cwd=work, stdout=log, stderr=log)
     if away_s:
         while not any(
             store.there(f"pretrain/{id}/checkpoint/checkpoint.pt") for id in store.storage.names("pretrain")
@@ -128,7 +130,7 @@ def sweep(work: Path, store: Store, relay: Relay, away_s: float) -> float:
         time.sleep(away_s)
         relay.open()
     if process.wait():
-        sys.exit(f"the sweep ended with {process.returncode}")
+        sys.exit((work / "log").read_text() + f"the sweep ended with {process.returncode}")
     return time.monotonic() - started
 
 

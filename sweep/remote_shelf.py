@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sweep.checksums import digest, unchanged
+from sweep.errors import StoreError
 from sweep.files import whole
 from sweep.object_storage import Meta, ObjectStorage
 from sweep.shelf import GONE, Kept, damaged, fault_of
@@ -136,6 +137,8 @@ class RemoteShelf:
     def keep(self, name: str) -> Kept:
         path = self._root / name
         kept = Kept(path.stat().st_size, digest(path))
+        if kept.size == 0:  # an empty object counts as none
+            raise StoreError(f"{name} is empty; no result is")
         self._storage.upload(name, path)
         self.forget(name)
         return kept
