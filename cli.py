@@ -22,6 +22,8 @@ from sweep.cli_options import (
     tracking_option,
 )
 from sweep.data_cli import data
+from sweep.stage_cli import COMMANDS
+from sweep.verify_cli import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -78,7 +80,7 @@ def run(
         address=address,
         listener=listener_for(console(stderr=True)),
     )
-    print_run(result, console(), console(stderr=True), again("run", grid, overrides, store_uri))
+    print_run(result, console(), console(stderr=True), again("run", grid, overrides, store_uri), tracking_uri)
     sys.exit(result.exit_code)
 
 
@@ -176,11 +178,11 @@ def sync(grid: Path, overrides: tuple[str, ...], store_uri: str, tracking_uri: s
 @click.option("--port", default=5000, show_default=True, help="Port.")
 def ui(store_uri: str, tracking_uri: str | None, host: str, port: int) -> None:
     """Start the MLflow UI on the sweep's runs; reachable from this machine only by default."""
-    from sweep.mirror import ui_command
+    from sweep.tracker_place import ui_command
 
-    command = ui_command(store_uri, tracking_uri, host, port)
+    command, environment = ui_command(store_uri, tracking_uri, host, port)
     click.echo(f"MLflow UI on http://{host}:{port} (Ctrl-C ends it)", err=True)
-    os.execv(command[0], command)
+    os.execve(command[0], command, os.environ | environment)
 
 
 @cli.command()
@@ -214,7 +216,8 @@ def export(encoder_id: str, store_uri: str, output: Path) -> None:
     click.echo(export_encoder(encoder_id, store_uri, output))
 
 
-cli.add_command(data)
+for command in (data, verify, *COMMANDS):
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ from data_ops.hashing import derive_seed, hash64
 from sweep.manifest import RunRecord
 from sweep.plan import Plan
 from sweep.plan_grid import plan_grid
-from sweep.store import FILES, Store
+from sweep.stage_files import FILES
+from sweep.store import Store
 
 GRID = """\
 name: plan-time

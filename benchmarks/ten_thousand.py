@@ -70,12 +70,17 @@ def sweep(grid: Path, store: Path, mirror: bool) -> None:
     beyond = wall - work
     print(f"{'with' if mirror else 'without'} the mirror: {wall:.1f} s, {counts}", flush=True)
     print(f"  the stages' own: {work:.1f} s on each of two processes; beyond: {beyond:.1f} s")
-    print(f"  beyond, per training {beyond / counts['pretrain']:.3f} s, per cell {beyond / counts['probe'] * 1e3:.2f} ms")
+    print(
+        f"  beyond, per training {beyond / counts['pretrain']:.3f} s, per cell {beyond / counts['probe'] * 1e3:.2f} ms"
+    )
     used = sum(after[2:4]) - sum(cpu[2:4])
     print(f"  processor time of all processes: {used:.1f} s; mirror: {found['mirror'] or 'complete'}")
     memory = found["memory"]
     marks = [memory[round(i * (len(memory) - 1) / 8)] for i in range(9)]
-    print("  driver's memory: " + ", ".join(f"{kib / 1024:.0f} MiB at {at:.0f} s" for at, kib in marks), flush=True)
+    print(
+        "  driver's memory: " + ", ".join(f"{kib / 1024:.0f} MiB at {at:.0f} s" for at, kib in marks),
+        flush=True,
+    )
     if mirror:
         runs = mirrored(store)
         print(f"  MLflow: {len(runs)} ids, {sum(n != 1 for n in runs.values())} not once", flush=True)

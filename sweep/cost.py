@@ -51,7 +51,9 @@ class Rates:
     def of(cls, store: Store) -> Rates:
         """Rates of the finished trainings of a store: the median of each shape."""
         seen: dict[Shape, list[float]] = {}
-        for manifest in store.manifests("pretrain"):
+        with store.survey():
+            manifests = list(store.manifests("pretrain"))
+        for manifest in manifests:
             config = manifest.spec.get("config", {})
             if config.get("method") in UNTRAINED or manifest.run.seconds <= 0:
                 continue

@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sweep.backend import Backend, Outcome
 from sweep.errors import StoreError
@@ -301,6 +301,8 @@ class _Walk:
                 self._ready(self.progress.nodes[id])
 
     def _failed(self, node: Node, failure: Failure) -> None:
+        if not self._store.present():  # whatever was said, it comes from that
+            failure = replace(failure, kind="store")
         if node.id not in self._attempts:
             self._attempts[node.id] = Attempts(self._failed_before(node))
         record = self._attempts[node.id].after(failure)

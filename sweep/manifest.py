@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from sweep.errors import StoreError
 from sweep.specs import Stage
+from sweep.storage import checked
 
 
 def utc(seconds: float | None = None) -> str:
@@ -81,6 +83,11 @@ class Manifest:
     run: RunRecord
     sha256: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def key(self) -> str:
+        """Where it is in the store."""
+        return f"{self.stage}/{self.id}/manifest.json"
+
     def same_files(self, other: Manifest) -> bool:
         """Whether both are of the same bytes, as far as the older one can tell."""
         both = self.sha256.keys() & other.sha256.keys()
@@ -88,11 +95,15 @@ class Manifest:
 
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
-        """The manifest that these bytes are, None where they are damaged."""
+        """The manifest that these bytes are, None where they are damaged, or name a file outside of the
+        store."""
         try:
-            return cls.from_json(json.loads(data))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            manifest = cls.from_json(json.loads(data))
+            for name in manifest.files:
+                checked(name)
+        except (ValueError, KeyError, TypeError, AttributeError, StoreError):
             return None
+        return manifest
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -119,6 +130,14 @@ class Failure:
     final: bool = True
     hardware: str = ""
     time: str = ""
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """The failure that these bytes are, or that they are damaged."""
+        try:
+            return cls.from_json(json.loads(data))
+        except (ValueError, TypeError, AttributeError):
+            return cls(kind="unknown", message="error.json is damaged")
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:

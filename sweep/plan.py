@@ -106,7 +106,6 @@ def plan(
     StoreError where a finished stage of the same id holds another spec than the one asked.
     """
     cells = tuple(cells)
-    store.survey()
     nodes = [_with_state(node, store) for node in _nodes(cells)]
     wanted = {
         id for node in nodes if node.state == "to_run" and node.stage in ANSWERS for id in node.upstream

@@ -31,6 +31,9 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
+# An instance that no other machine may join listens on 127.0.0.1 only: what Ray does by itself on macOS and
+# Windows, for which the switch is named. Without it Linux gets 0.0.0.0.
+_ON_LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 # Stages pass files through the store, never objects through Ray, so the object store stays small.
 _OBJECT_STORE_BYTES = 256 * 1024**2
 _KNOCK_S = 5.0
@@ -46,6 +49,8 @@ def connect(address: str | None) -> Iterator[Cluster]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     private = address in (None, "local")
+    if private:
+        os.environ.setdefault(*_ON_LOOPBACK)
     if address is not None and not private:
         _require_answer(address)
     with warnings.catch_warnings():

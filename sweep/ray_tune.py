@@ -17,11 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle, tune
+from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
 from sweep.nodes import Node
 from sweep.ray_train import CPU_SHARE, perform
 from sweep.runtime import Runtime, TrainPlan
+
+# Tune would put these into every trial's runtime environment, and Ray writes that into its logs. Workers have
+# the environment of their node.
+class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
+    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+)
 
 Ended = Callable[[Node, Any], None]
 """Told what a trial returned, or the error of one whose process died."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from sweep.files import remove_abandoned, temporary
 from sweep.grid_model import Compute
 from sweep.leases import Leases, driving
 from sweep.listener import Listener
-from sweep.mirror import Mirror, where_tracked
+from sweep.mirror import Mirror
 from sweep.nodes import Node
 from sweep.plan import Plan
 from sweep.plan_grid import plan_grid
@@ -29,13 +30,12 @@ from sweep.signals import Stop, stop_on_signal
 from sweep.specs import FinetuneSpec, PretrainSpec
 from sweep.stopping import StopFlag
 from sweep.store import Store
+from sweep.tracker_place import where_tracked
 
 # A training planned under this many seconds runs in Train's in-process mode: starting a worker group
 # costs about 15 s on two cores, more than such a training gains from Train's own fault tolerance.
 IN_PROCESS_BELOW_S = 60.0
-# The mirror may still write this long after the last stage.
-_MIRROR_GRACE_S = 120.0
-# … and this long when a person waits for the prompt; the next run writes what is left.
+# The mirror may still write this long when a person waits for the prompt; the next run writes what is left.
 _STOP_GRACE_S = 2.0
 
 
@@ -87,7 +87,7 @@ def run(
     store.check_writable()
     stop_file = temporary(store.root, "stop")  # what a killed run leaves of it is removed by the next
     flag = StopFlag(store, stop_file)
-    with stop_on_signal(flag.put_up, listener.close) as stop:
+    with stop_on_signal(flag.put_up, listener.close) as stop, driving(store.storage) as leases:
         try:
             _tidy(store)
             grid, plan = plan_grid(grid_path, overrides, store)
@@ -95,7 +95,9 @@ def run(
             if plan.to_run:
                 require_feasible(plan, grid.compute, address)
                 place = workplace or RayWorkplace()
-                sweep = _Sweep(grid_path, overrides, store, grid.compute, tracking_uri, listener, place, stop)
+                sweep = _Sweep(
+                    grid_path, overrides, store, leases, grid.compute, tracking_uri, listener, place, stop
+                )
                 try:
                     plan = sweep.execute(plan, address, stop_file)
                 finally:
@@ -103,8 +105,7 @@ def run(
                 progresses = sweep.progresses
                 mirror_error = sweep.mirror_error
             else:
-                mirror = Mirror(plan, store, tracking_uri, grid.compute.log_models)
-                mirror_error = mirror.finish(_MIRROR_GRACE_S)
+                mirror_error = Mirror(plan, store, tracking_uri, grid.compute.log_models, leases).finish()
             _, plan = plan_grid(grid_path, overrides, store)
         finally:
             flag.take_down()
@@ -122,7 +123,7 @@ def run(
 def _tidy(store: Store) -> None:
     """Put away what killed runs left."""
     store.reconcile()
-    for folder in ("", "leases", "drivers"):
+    for folder in ("", "leases", "drivers", "mlflow"):
         remove_abandoned(store.root / folder)
     Leases(store.storage).tidy()
 
@@ -135,6 +136,7 @@ class _Sweep:
         grid_path: Path,
         overrides: Sequence[str],
         store: Store,
+        leases: Leases,
         compute: Compute,
         tracking_uri: str | None,
         listener: Listener,
@@ -143,14 +145,15 @@ class _Sweep:
     ) -> None:
         self._grid, self._overrides, self._store = grid_path, overrides, store
         self._compute, self._tracking_uri, self._listener = compute, tracking_uri, listener
-        self._workplace, self._stop = workplace, stop
+        self._workplace, self._stop, self._leases = workplace, stop, leases
+        self._mirror: Mirror | None = None
         self.progresses: list[Progress] = []
         self.mirror_error = ""
 
     def execute(self, plan: Plan, address: str | None, stop_file: Path) -> Plan:
         """Prepare the datasets, plan again with their fingerprints known, then do everything else."""
         self._listener.say(f"starting Ray{f' at {address}' if address else ''}")
-        with driving(self._store.storage) as leases, self._workplace.join(address) as cluster:
+        with self._workplace.join(address) as cluster:
             require_room(self._compute, cluster)
             if not self._store.remote:
                 self._workplace.require_shared(self._store.root)
@@ -164,11 +167,11 @@ class _Sweep:
                 compile=self._compute.compile,
                 watch_knn=self._compute.watch_knn,
                 gpu=uses_gpu(self._compute, cluster),
-                driver=leases.driver,
+                driver=self._leases.driver,
                 hang_after_s=self._compute.hang_after_s,
             )
             if plan.prepares:
-                self._carry_out(plan.prepares, runtime, cluster, leases)
+                self._carry_out(plan.prepares, runtime, cluster)
                 _, plan = plan_grid(self._grid, self._overrides, self._store)
             # What is provisional now needs a dataset that could not be prepared.
             ready = [node for node in plan.nodes if node.stage != "prepare" and not node.provisional]
@@ -177,16 +180,22 @@ class _Sweep:
             self._listener.planned(ready, self._store.root)
             if note := where_tracked(self._store, self._tracking_uri):
                 self._listener.say(note)
-            mirror = Mirror(plan, self._store, self._tracking_uri, self._compute.log_models)
-            mirror.start()
+            models = self._compute.log_models
+            self._mirror = Mirror(plan, self._store, self._tracking_uri, models, self._leases)
+            self._mirror.start()
             weights = {p.spec.config.weights: p.weights for c in plan.cells for p in c.encoders}
             runtime = replace(runtime, datasets=datasets_of(plan, self._store), weights=weights)
-            self._carry_out(ready, runtime, cluster, leases)
-            grace = _STOP_GRACE_S if self._stop.requested else _MIRROR_GRACE_S
-        self.mirror_error = mirror.finish(grace)  # the cluster need not wait for the tracker
+            self._carry_out(ready, runtime, cluster)
+        grace = _STOP_GRACE_S if self._stop.requested else math.inf
+        self.mirror_error = self._mirror.finish(grace)  # the cluster need not wait for the tracker
         return plan
 
-    def _carry_out(self, nodes: Sequence[Node], runtime: Runtime, cluster: Cluster, leases: Leases) -> None:
+    def _changed(self, node: Node, status: str, message: str) -> None:
+        if status == "complete" and self._mirror is not None:
+            self._mirror.finished(node)
+        self._listener.changed(node, status, message)
+
+    def _carry_out(self, nodes: Sequence[Node], runtime: Runtime, cluster: Cluster) -> None:
         rates = Rates.of(self._store)
         plans = {node.id: train_plan(node, self._compute, rates, cluster) for node in nodes if node.heavy}
         backend = self._workplace.backend(runtime, cluster, plans)
@@ -194,10 +203,10 @@ class _Sweep:
             nodes,
             backend,
             self._store,
-            leases,
+            self._leases,
             stop=lambda: self._stop.requested,
             grace_s=self._compute.grace_s,
-            changed=self._listener.changed,
+            changed=self._changed,
             tick=self._listener.tick,
         )
         backend.close()

@@ -20,23 +20,23 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sweep.errors import StoreError
+from sweep.errors import DamagedError, StoreError
 from sweep.files import remove_abandoned
 from sweep.identity import full_form
 from sweep.manifest import Execution, Failure, Manifest, RunRecord, finite, utc
+from sweep.records import write_once
 from sweep.shelf import damaged
 from sweep.specs import STAGES, VERSIONS, Spec, Stage
-from sweep.stage_files import CHECKPOINT, FILES, SHOWN, result_files
+from sweep.stage_files import CHECKPOINT, SHOWN, result_files
 from sweep.storage import checked
 from sweep.store_places import open_place
 
 DEFAULT_STORE = "ssl-sweep-store"
-
-__all__ = ["DEFAULT_STORE", "FILES", "Store"]
 
 
 class Store:
@@ -55,7 +55,7 @@ class Store:
         minutes, and for a few seconds where it never answered."""
         place = open_place(uri, patience_s)
         self.uri, self.root, self.storage = place.uri, place.root, place.storage
-        self._shelf, self._journal = place.shelf, place.journal
+        self._shelf, self._journal, self._presence = place.shelf, place.journal, place.presence
         self.remote = place.shelf.remote
 
     def __repr__(self) -> str:
@@ -65,7 +65,7 @@ class Store:
         """Writes a record, as a commit does, and takes it away; else StoreError."""
         probe = f".write-test-{uuid.uuid4().hex}"
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self._presence.establish()
             self.storage.create(probe, b"ssl-sweep")
             self.storage.delete(probe)
         except OSError as error:
@@ -73,6 +73,11 @@ class Store:
                 f"store {str(self.root)!r} cannot be written: {error.strerror or error}",
                 hint="choose another folder with --store, or mend the permissions or the disk",
             ) from error
+
+    def present(self) -> bool:
+        """Whether the store's folder is still there, as far as this process can tell; an object store says by
+        itself when it is away."""
+        return self._presence.there()
 
     # Places -----------------------------------------------------------------------------------------
 
@@ -88,10 +93,10 @@ class Store:
         """Every id of which there is anything, finished or not, sorted."""
         return self._shelf.ids(stage)
 
-    def survey(self) -> None:
-        """Look at everything at once, before asking for much of it: an object store is then asked a few
-        times, not once for each stage."""
-        self._shelf.survey()
+    def survey(self) -> AbstractContextManager[None]:
+        """A block that asks for much: an object store is listed once at its beginning, instead of being asked
+        for each stage, and is taken to be like that until its end."""
+        return self._shelf.survey()
 
     def there(self, key: str) -> bool:
         """Whether there is a record or a file; False also where an object store does not answer at once."""
@@ -114,7 +119,7 @@ class Store:
     def manifest(self, stage: Stage, id: str) -> Manifest | None:
         """The manifest of a stage that finished once, whether or not its files are still there. A damaged
         one is none: the stage counts as missing and runs again."""
-        data = self._shelf.read(f"{stage}/{id}/manifest.json")
+        data = self.record(stage, id)
         return Manifest.parse(data) if data is not None else None
 
     def manifests(self, stage: Stage) -> Iterator[Manifest]:
@@ -132,14 +137,23 @@ class Store:
         Raises:
             DamagedError: names a file that is gone, or not the one that was committed.
         """
+        wanted = {f"{stage}/{id}/{name}" for name in only}
+        try:
+            self._bring(stage, id, wanted)
+        except DamagedError:
+            if not self.remote:
+                raise
+            self._shelf.forget(f"{stage}/{id}/manifest.json")  # it may have been done again meanwhile
+            self._bring(stage, id, wanted)
+        return self.path(stage, id)
+
+    def _bring(self, stage: Stage, id: str, wanted: set[str]) -> None:
         manifest = self.manifest(stage, id)
         if manifest is None:
             raise damaged(f"{stage}/{id}/manifest.json", "is gone or cannot be read")
-        wanted = {f"{stage}/{id}/{name}" for name in only}
         for name, size in manifest.files.items():
             if not wanted or name in wanted:
-                self._shelf.bring(checked(name), size, manifest.sha256.get(name, ""))
-        return self.path(stage, id)
+                self._shelf.bring(name, size, manifest.sha256.get(name, ""))
 
     def prefetch(self, stages: Iterable[tuple[Stage, str]]) -> None:
         """Fetch many small results at a time, where each would take a request of its own."""
@@ -150,8 +164,7 @@ class Store:
     def damage(self, stage: Stage, id: str) -> str:
         """What is wrong with a stage that finished, as far as a look without reading its files can tell:
         "damaged" or "missing", "" for nothing, or where it never finished."""
-        data = self._shelf.read(f"{stage}/{id}/manifest.json")
-        if data is None:
+        if (data := self.record(stage, id)) is None:
             return ""
         if (manifest := Manifest.parse(data)) is None:
             return "damaged"
@@ -159,6 +172,14 @@ class Store:
         if None in sizes.values():
             return "missing"
         return "" if sizes == manifest.files else "damaged"
+
+    def record(self, stage: Stage, id: str) -> bytes | None:
+        """The manifest as it is, damaged or not; None where there is none."""
+        return self._shelf.read(checked(f"{stage}/{id}/manifest.json"))
+
+    def fault(self, manifest: Manifest, name: str) -> str:
+        """What is wrong with one of the files of a manifest, every byte of it read; '' for nothing."""
+        return self._shelf.fault(name, manifest.files[name], manifest.sha256.get(name, ""))
 
     def withdraw(self, stage: Stage, id: str) -> bool:
         """Take a stage's manifest away, so that it is done again; False where there is none, or a new one by
@@ -202,30 +223,13 @@ class Store:
             sha256={name: file.sha256 for name, file in kept.items()},
             run=run,
         )
-        if not self._finish(manifest):
+        won = write_once(self.storage, manifest)
+        self._shelf.forget(manifest.key)
+        if not won:
             return False
         self.clear_failure(stage, id)
         self._journal.append(manifest)
         return True
-
-    def _finish(self, manifest: Manifest) -> bool:
-        """Write a manifest where there is none. One that is damaged, or of other files than were just put in
-        place, is replaced; a sound one stays: another process was faster."""
-        key = f"{manifest.stage}/{manifest.id}/manifest.json"
-        data = json.dumps(asdict(manifest), allow_nan=False).encode()
-        try:
-            while not self.storage.create(key, data):
-                record = self.storage.read(key)
-                if record is None:
-                    continue
-                there = Manifest.parse(record.data)
-                if there is not None and manifest.same_files(there):
-                    return False
-                if self.storage.swap(key, record.version, data):
-                    return True
-            return True
-        finally:
-            self._shelf.forget(key)
 
     # What is not a result ---------------------------------------------------------------------------
 
@@ -267,15 +271,15 @@ class Store:
         that a kill left. Returns the number of executions added."""
         known = self._journal.known()
         added = 0
-        self.survey()
         remove_abandoned(self.root / "predictions")
-        for stage in STAGES:
-            for id in self.ids(stage):
-                remove_abandoned(self.path(stage, id))
-            for manifest in self.manifests(stage):
-                if manifest.run.execution not in known:
-                    self._journal.append(manifest)
-                    added += 1
+        with self.survey():
+            for stage in STAGES:
+                for id in self.ids(stage):
+                    remove_abandoned(self.path(stage, id))
+                for manifest in self.manifests(stage):
+                    if manifest.run.execution not in known:
+                        self._journal.append(manifest)
+                        added += 1
         return added
 
     # Failures ---------------------------------------------------------------------------------------
@@ -290,12 +294,7 @@ class Store:
     def failure(self, stage: Stage, id: str) -> Failure | None:
         """How a stage failed last, None where it did not or was finished or cleared since."""
         data = self._shelf.read(f"{stage}/{id}/error.json")
-        if data is None:
-            return None
-        try:
-            return Failure.from_json(json.loads(data))
-        except (ValueError, TypeError):
-            return Failure(kind="unknown", message="error.json is damaged")
+        return None if data is None else Failure.parse(data)
 
     def clear_failure(self, stage: Stage, id: str) -> None:
         """Forgets a failure."""
