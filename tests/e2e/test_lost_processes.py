@@ -1,4 +1,4 @@
-"""A worker, the controller, a whole node of a training killed: it goes on from its checkpoint to the same end."""
+"""A worker, the controller, a node of a training killed: it goes on from its checkpoint to the same end."""
 
 from __future__ import annotations
 
