@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -59,7 +61,7 @@ def connect(address: str | None) -> Iterator[Cluster]:
         warnings.simplefilter("ignore")
         import ray
 
-        logging.getLogger("ray.tune").setLevel(logging.ERROR)
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what trials die of is told elsewhere
         options = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
             with _signals_kept():
@@ -82,14 +84,18 @@ def connect(address: str | None) -> Iterator[Cluster]:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """`ray.init` would end the process at a SIGTERM, without a checkpoint; the run has its own handler."""
+    """Ray takes SIGTERM for itself, twice: in Python to exit at once, and in C++ to print a stack and abort
+    after three seconds. The run has a handler of its own, which lets trainings write a checkpoint."""
     from ray._private import utils
 
-    ours, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None
+    theirs, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None
     try:
         yield
     finally:
-        utils.set_sigterm_handler = ours
+        utils.set_sigterm_handler = theirs
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+            signal.alarm(0)
 
 
 def _require_answer(address: str) -> None:
