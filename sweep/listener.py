@@ -159,7 +159,8 @@ def progress_table(progress: Progress, pace: Pace) -> Table:
     caption = f"{pace.rate:,.0f} images/s" + (f" · trainings end in {duration(left)}" if left else "")
     table = Table(caption=caption if pace.rate else None, caption_justify="left")
     table.add_column("stage")
-    states = ("complete", "running", "waiting", "failed", "blocked")
+    states = ["complete", "running", "waiting", "failed", "blocked"]
+    states[2:2] = ["elsewhere"] if progress.having("elsewhere") else []
     for state in states:
         table.add_column(state, justify="right")
     for stage in STAGES:

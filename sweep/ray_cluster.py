@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import sys
+import threading
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -31,7 +34,9 @@ _ENVIRONMENT = {
 }
 # An instance that no other machine may join listens on 127.0.0.1 only: what Ray does by itself on macOS and
 # Windows, for which the switch is named. Without it Linux gets 0.0.0.0.
-_ON_LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+_ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+if sys.platform == "linux":  # workers of one training meet there too
+    _ON_LOOPBACK |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
 # Stages pass files through the store, never objects through Ray, so the object store stays small.
 _OBJECT_STORE_BYTES = 256 * 1024**2
 _KNOCK_S = 5.0
@@ -48,14 +53,15 @@ def connect(address: str | None) -> Iterator[Cluster]:
         os.environ.setdefault(name, value)
     private = address in (None, "local")
     if private:
-        os.environ.setdefault(*_ON_LOOPBACK)
+        for name, value in _ON_LOOPBACK.items():
+            os.environ.setdefault(name, value)
     if address is not None and not private:
         _require_answer(address)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray
 
-        logging.getLogger("ray.tune").setLevel(logging.ERROR)
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what trials die of is told elsewhere
         options = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
             with _signals_kept():
@@ -78,14 +84,18 @@ def connect(address: str | None) -> Iterator[Cluster]:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """`ray.init` would end the process at a SIGTERM, without a checkpoint; the run has its own handler."""
+    """Ray takes SIGTERM for itself, twice: in Python to exit at once, and in C++ to print a stack and abort
+    after three seconds. The run has a handler of its own, which lets trainings write a checkpoint."""
     from ray._private import utils
 
-    ours, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None
+    theirs, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None
     try:
         yield
     finally:
-        utils.set_sigterm_handler = ours
+        utils.set_sigterm_handler = theirs
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+            signal.alarm(0)
 
 
 def _require_answer(address: str) -> None:

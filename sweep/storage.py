@@ -59,12 +59,18 @@ class Storage(Protocol):
     def names(self, folder: str) -> list[str]:
         """The names directly under a folder, sorted: records and folders, no temporary files."""
 
+    def passing(self) -> Storage:
+        """The same records for writers that do not wait for the disk: a power cut may lose or empty them."""
+
 
 class LocalStorage:
     """Records as files under `root`, on a local or a shared POSIX file system."""
 
-    def __init__(self, root: Path, presence: Presence | None = None) -> None:
-        self.root, self._presence = root, presence or Presence(root)
+    def __init__(self, root: Path, presence: Presence | None = None, *, waits: bool = True) -> None:
+        self.root, self._presence, self._waits = root, presence or Presence(root), waits
+
+    def passing(self) -> LocalStorage:
+        return LocalStorage(self.root, self._presence, waits=False)
 
     def read(self, key: str) -> Record | None:
         try:
@@ -78,7 +84,7 @@ class LocalStorage:
         final = self._path(key)
         if not self._exclusively(final, data):
             return False
-        _sync_folder(final.parent)
+        self._sync_folder(final.parent)
         return True
 
     def _exclusively(self, final: Path, data: bytes) -> bool:
@@ -113,7 +119,7 @@ class LocalStorage:
                 final.unlink()
             else:
                 self.put(key, data)
-            _sync_folder(final.parent)
+            self._sync_folder(final.parent)
         finally:
             token.unlink(missing_ok=True)
         return True
@@ -154,17 +160,19 @@ class LocalStorage:
         with open(partial, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if self._waits:
+                os.fsync(file.fileno())
         return partial
+
+    def _sync_folder(self, folder: Path) -> None:
+        if not self._waits:
+            return
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def _version(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

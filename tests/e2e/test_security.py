@@ -77,14 +77,11 @@ def watched(bench: Bench) -> Watched:
     found.said = out + err
     found.ray = list(sessions.glob(f"session_*_{process.pid}"))
     where = ["grid.yaml", "--store", bench.store]
-    for words in (["sync", *where], ["status", *where], ["report", *where, "-o", "report"]):
+    for words in (["sync", *where], ["report", *where, "-o", "report"]):
         result = bench.call(*words)
         found.said += result.stdout + result.stderr
     torn = next((bench.folder / bench.store / "prepare").glob("*/error.json")).parent.name
-    for words in (["logs", torn], ["explain", "grid.yaml", torn, "--json"]):
-        found.said += bench.call(*words, "--store", bench.store).stdout
-    down = bench.call("sync", *where, "--tracking-uri", tracker["MLFLOW_TRACKING_URI"], expect=1)
-    found.said += down.stdout + down.stderr
+    found.said += bench.call("logs", torn, "--store", bench.store).stdout
     return found
 
 

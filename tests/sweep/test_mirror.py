@@ -29,6 +29,7 @@ from bench import wait_for
 from mlflow_server import mlflow_server, postgres, postgres_programs
 from s3_server import S3
 
+from sweep.errors import DamagedError
 from sweep.leases import driving
 from sweep.mirror import Mirror, sync_grid
 from sweep.mirror_runs import Mirrored
@@ -182,6 +183,17 @@ def test_runs_doubled_by_writers_of_two_stores_are_reduced_to_one(sweeps: Any, f
     assert sum(logged(sweeps).values()) == len(runs) + 3
     assert synced(sweeps) == 0
     assert logged(sweeps) == once(finished)
+
+
+def test_a_damaged_training_is_named_and_all_else_is_written(sweeps: Any, finished: Any) -> None:
+    bad = finished.pretrainings[0]
+    (sweeps.store.path("pretrain", bad.id) / "encoder.json").write_bytes(b"r3sult")
+    for _ in range(2):
+        with mirror_of(sweeps, finished) as mirror:
+            assert f"pretrain/{bad.id}/encoder.json" in mirror.finish()
+        assert logged(sweeps) == once(finished) - Counter([bad.id])
+    with pytest.raises(DamagedError, match=bad.id):
+        synced(sweeps)
 
 
 def test_a_locked_database_is_waited_for(sweeps: Any, finished: Any, database: Path, capfd: Any) -> None:
