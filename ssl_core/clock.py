@@ -43,7 +43,8 @@ class CheckpointClock:
 
     def _look(self, step: int) -> bool:
         now = time.monotonic()
-        self.stop = rank() == 0 and self._reporter.stop_requested()
+        asked = self._reporter.stop_requested()  # on every rank: a sign of life
+        self.stop = rank() == 0 and asked
         keep = self.stop or now - self._kept_at >= self._every_s
         pace = (now - self._looked_at) / (step - self._looked_step)
         next_step = step + max(1, min(1000, int(LOOK_EVERY_S / max(pace, 1e-9))))

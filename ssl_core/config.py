@@ -46,7 +46,7 @@ USED_BY: Mapping[str, frozenset[str]] = MappingProxyType(
         "momentum_encoder": frozenset({"moco-v2", "byol"}),
     }
 )
-"""Settings that only some methods look at, and those methods."""
+"""Settings that only some built-in methods look at, and those methods."""
 FEATURES, HEAD_OUTPUT = "h", "g(h)"
 """The representation before the projection head, and the one after it."""
 LAYERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -80,6 +80,8 @@ class PretrainConfig:
     - `grad_clip` bounds the norm of the whole gradient; 0 does not. `lars_form` is what divides in the trust
       ratio: the norm of gradient and decay together (official) or the sum of their norms (You et al. 2017).
     - `weights` says which ones method "weights" takes.
+    - `method_version` names the distribution of a method that is not built in, and its version: a changed
+      method is another training.
 
     There is no gradient accumulation: losses over a batch of pairs are no sum over parts of the batch.
 
@@ -111,9 +113,11 @@ class PretrainConfig:
     grad_clip: float = 0.0
     lars_form: Literal["official", "you2017"] = "official"
     weights: str = ""
+    method_version: str = ""
 
     def __post_init__(self) -> None:
-        _one_of("method", self.method, METHODS)
+        if not self.method_version:
+            _one_of("method", self.method, METHODS)
         _one_of("encoder", self.encoder, ENCODERS)
         _one_of("optimizer", self.optimizer, ("lars", "sgd", "adamw"))
         _one_of("lars_form", self.lars_form, ("official", "you2017"))
@@ -218,6 +222,11 @@ class KnnConfig:
         _require(enough, "temperature", self.temperature, f"{MIN_TEMPERATURE} or more")
 
 
+def looks_at(method: str, setting: str) -> bool:
+    """Whether a setting can change what a method learns; of an added method nobody knows, so every one."""
+    return method not in METHODS or method in USED_BY.get(setting, METHODS)
+
+
 def default_config(encoder: str, image_size: int, **overrides: Any) -> PretrainConfig:
     """The preset of a method (`method`, SimCLR) and encoder at an image size, with `overrides` of any field.
 
@@ -247,6 +256,10 @@ def default_config(encoder: str, image_size: int, **overrides: Any) -> PretrainC
     _one_of("encoder", encoder, ENCODERS)
     fields: dict[str, Any] = {"encoder": encoder, "image_size": image_size}
     method = overrides.get("method", PretrainConfig.method)
+    if method not in METHODS and "method_version" not in overrides:
+        from ssl_core.plugins import added_method  # looking through what is installed takes time
+
+        fields["method_version"] = added_method(method).version
     if encoder != "resnet-demo" and method not in ("random", "weights"):
         fields["precision"] = "bfloat16"
     fields |= method_fields(

@@ -56,7 +56,8 @@ class Reporter(Protocol):
         """Directory of the checkpoint to resume from; every rank must be able to read the same one."""
 
     def stop_requested(self) -> bool:
-        """Whether to stop after a checkpoint; asked on rank 0, at most about twice a second."""
+        """Whether to stop after a checkpoint; rank 0's answer counts. Asked on every rank, between steps,
+        about twice a second: a sign of life."""
 
 
 class LocalReporter:

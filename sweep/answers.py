@@ -53,8 +53,8 @@ class ProbeInputs:
         return array
 
 
-def probe(node: Node, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> None:
-    """A classifier on features, committed."""
+def probe(node: Node, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> bool:
+    """A classifier on features, committed; False where another process was first."""
     from ssl_core.evaluation.knn import fit_knn
 
     started = time.time()
@@ -79,12 +79,12 @@ def probe(node: Node, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> Non
             near = fit_knn(inputs.train, labels, inputs.test, n_classes=n_classes, config=config, rows=drawn)
             facts, top5, missing = {"k": near.k}, near.top5, near.missing_classes
     outputs = _judged(node, data, spec.level, top5, store) | facts | {"missing_classes": list(missing)}
-    store.commit("probe", node.id, spec, node.upstream, outputs, run_record(started))
+    return store.commit("probe", node.id, spec, node.upstream, outputs, run_record(started))
 
 
 def finetune(
     node: Node, spec: FinetuneSpec, runtime: Runtime, device: str, threads: int, stop: Callable[[], bool]
-) -> None:
+) -> bool:
     """The encoder trained on, end to end; on a random encoder, training from scratch. Goes on from the
     checkpoint in the stage's folder, which is there until the commit."""
     import torch
@@ -124,8 +124,9 @@ def finetune(
     facts |= {"missing_classes": list(fit.missing_classes)}
     outputs = _judged(node, data, spec.level, fit.top5, store) | facts
     record = run_record(started, gpu=device == "cuda", mode="in-process")
-    store.commit("finetune", node.id, spec, node.upstream, outputs, record)
+    executed = store.commit("finetune", node.id, spec, node.upstream, outputs, record)
     shutil.rmtree(checkpoint, ignore_errors=True)
+    return executed
 
 
 def _budget(spec: Answer, data: PreparedDataset) -> Positions:

@@ -8,34 +8,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sweep.manifest import Failure
 from sweep.nodes import Node
 from sweep.runtime import Runtime, TrainPlan
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one stage: it is ``running``, or ended ``complete``, ``failed`` or ``interrupted``."""
+    """How a stage ended: ``complete``, ``failed`` or ``interrupted``; `failure` is of a failed one.
+    `executed` is False for what was complete before."""
 
     node_id: str
     status: str
-    message: str = ""
+    failure: Failure | None = None
+    executed: bool = True
 
 
 class Backend(Protocol):
     """Runs stages somewhere and says how they ended.
 
-    The store stays the truth: an outcome only tells the orchestrator when to look.
+    The store stays the truth: an outcome only tells the orchestrator when to look. A back end never tries
+    again by itself.
     """
 
-    def train(self, nodes: Sequence[Node]) -> None:
-        """Take every given training; run as many at a time as the resources allow, in the given order. Not
-        called again before all of them have ended."""
+    def room_for(self, node: Node) -> bool:
+        """Whether this training would begin now; True where nothing runs."""
+
+    def train(self, node: Node) -> None:
+        """Begin a training."""
 
     def submit(self, nodes: Sequence[Node]) -> None:
         """Start one piece of light work: stages of one kind that share their input."""
 
     def poll(self, timeout: float) -> list[Outcome]:
-        """Wait at most ``timeout`` seconds and return what ended, or began, since the last call."""
+        """Wait at most ``timeout`` seconds and return what ended since the last call."""
 
     @property
     def light_slots(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from ssl_core.plugins import added
 from sweep.errors import SweepError, first_line
 from sweep.mirror import tracking_uri
 from sweep.provenance import processor
@@ -34,6 +35,7 @@ def diagnose(store_uri: str, tracker: str | None, address: str | None) -> Iterat
     cores = os.cpu_count() or 1
     yield Check("machine", "ok", f"{cores} cores, {processor()}")
     yield _packages()
+    yield from _methods()
     yield _gpu()
     yield _dali()
     yield _store(store_uri)
@@ -63,6 +65,16 @@ def _packages() -> Check:
     if ray < _RAY_AT_LEAST:
         return Check("packages", "problem", f"ray {version('ray')} is too old", "pip install 'ray>=2.60'")
     return Check("packages", "ok", ", ".join(found))
+
+
+def _methods() -> Iterator[Check]:
+    """Methods of other distributions, where there are any."""
+    found = added()
+    if found.methods:
+        named = (f"{method.name} ({method.version})" for method in found.methods.values())
+        yield Check("methods", "ok", f"added: {', '.join(named)}")
+    for why in found.refused.values():
+        yield Check("methods", "note", why)
 
 
 def _gpu() -> Check:

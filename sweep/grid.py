@@ -16,7 +16,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from data_ops.remote import is_remote
-from ssl_core.config import USED_BY
+from ssl_core.config import USED_BY, looks_at
 from sweep.errors import GridError, Located, did_you_mean
 from sweep.grid_axes import Model
 from sweep.grid_datasets import DATASETS, AnyDataset
@@ -234,7 +234,7 @@ def _random_problems(grid: Grid) -> Iterator[Located]:
             message = "images: the pools of this block give their sizes themselves; leave it out"
             yield grid.source.problem((*entry.path, "images"), message, key=True)
         for key, methods in USED_BY.items():
-            if key in given and not methods & set(block.method):
+            if key in given and not any(looks_at(method, key) for method in block.method):
                 message = f"{key}: {', '.join(block.method)} has none; it is of {', '.join(sorted(methods))}"
                 yield grid.source.problem((*entry.path, key), message, key=True)
         for key in ("domain",) if counted else ("domain", "images"):

@@ -6,14 +6,13 @@ and `expand.py`, so that every problem of a file is found in one pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import WithJsonSchema
 
 from data_ops.policies import POLICIES
-from ssl_core.config import FEATURES, MIN_TEMPERATURE
+from ssl_core.config import ENCODERS, FEATURES, METHODS, MIN_TEMPERATURE
 from sweep.errors import did_you_mean
 from sweep.grid_axes import Axis, Model, Scalar, Seed
 from sweep.grid_datasets import AnyDataset
@@ -22,25 +21,20 @@ from sweep.sizes import Size, parse_size
 from sweep.view_choice import ViewChoice, parse_views
 
 
-def _one_of(what: str, names: Callable[[], frozenset[str]]) -> AfterValidator:
-    def check(value: str) -> str:
-        if value not in names():
-            raise ValueError(f"no {what} {value!r}{did_you_mean(value, names())}")
-        return value
+def _method(value: str) -> str:
+    if value not in METHODS:
+        from ssl_core.plugins import added, method_names  # asked only where a name is not built in
 
-    return AfterValidator(check)
-
-
-def _methods() -> frozenset[str]:
-    from ssl_core.config import METHODS
-
-    return frozenset(METHODS) | {"random"}
+        names, refused = method_names(), added().refused
+        if value not in names:
+            raise ValueError(refused.get(value) or f"no method {value!r}{did_you_mean(value, names)}")
+    return value
 
 
-def _encoders() -> frozenset[str]:
-    from ssl_core.config import ENCODERS
-
-    return frozenset(ENCODERS)
+def _encoder(value: str) -> str:
+    if value not in ENCODERS:
+        raise ValueError(f"no encoder {value!r}{did_you_mean(value, ENCODERS)}")
+    return value
 
 
 def _corruption(value: str) -> str:
@@ -60,8 +54,8 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 VoteTemperature = Annotated[float, Field(ge=MIN_TEMPERATURE, allow_inf_nan=False)]
-Method = Annotated[str, _one_of("method", _methods)]
-Encoder = Annotated[str, _one_of("encoder", _encoders)]
+Method = Annotated[str, AfterValidator(_method)]
+Encoder = Annotated[str, AfterValidator(_encoder)]
 Corruption = Annotated[str, AfterValidator(_corruption)]
 Sized = Annotated[Size, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 _POOL_SCHEMA = {
@@ -263,6 +257,15 @@ class Compute(Model):
         default=False, description="Less memory, more time, the same result: activations are computed twice."
     )
     compile: bool = Field(default=False, description="torch.compile; its warm-up counts as training time.")
+    hang_after_s: Positive = Field(
+        default=900.0,
+        description="Seconds without a step after which a training counts as hung; it is ended and goes on"
+        " from its checkpoint, once. Ten minutes at least before the first step.",
+    )
+    grace_s: Positive = Field(
+        default=25.0,
+        description="Seconds that running work has to stop after Ctrl-C or SIGTERM; what has not is dropped.",
+    )
     log_models: bool = Field(
         default=False, description="Log every encoder as an MLflow model too; some seconds each."
     )

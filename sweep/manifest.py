@@ -81,12 +81,16 @@ class Manifest:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """How a stage failed. `kind` is one word (data, diverged, out-of-memory, worker, …)."""
+    """How a stage failed last. `kind` is one of `failures.BUDGETS`. `attempt` counts all of its failures,
+    `attempts` those since it was last begun afresh, by kind; `final` where no further attempt follows by
+    itself."""
 
     kind: str
     message: str
     log_tail: str = ""
     attempt: int = 1
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    final: bool = True
     hardware: str = ""
     time: str = ""
 

@@ -15,10 +15,12 @@ from sweep.backend import Cluster
 from sweep.errors import InfeasibleError, StoreError
 
 # Ray reads these when it is imported or when a process starts, so they are set first.
-# The polling interval is the time a finished training waits to be noticed; the watcher and the metrics
-# are processes that a training of a minute pays for and never uses.
+# The polling interval is the time a finished training waits to be noticed; the metrics and the watcher are
+# processes that a training of a minute pays for and never uses: that a node is taken back is told by the deaths
+# on it.
 _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -42,9 +44,6 @@ def connect(address: str | None) -> Iterator[Cluster]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     private = address in (None, "local")
-    if private:
-        # The preemption watcher serves clouds that take nodes back; one machine has nobody to ask.
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     if address is not None and not private:
         _require_answer(address)
     with warnings.catch_warnings():
@@ -54,15 +53,16 @@ def connect(address: str | None) -> Iterator[Cluster]:
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         options = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
-            if private:
-                ray.init(
-                    address="local",
-                    include_dashboard=False,
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    **options,
-                )
-            else:
-                ray.init(address=address, **options)
+            with _signals_kept():
+                if private:
+                    ray.init(
+                        address="local",
+                        include_dashboard=False,
+                        object_store_memory=_OBJECT_STORE_BYTES,
+                        **options,
+                    )
+                else:
+                    ray.init(address=address, **options)
         except Exception as error:  # Ray has no class of its own for a start that fails
             raise _no_cluster(address, error) from error
     try:
@@ -71,6 +71,18 @@ def connect(address: str | None) -> Iterator[Cluster]:
         yield Cluster(have.get("CPU", 0.0), have.get("GPU", 0.0), len(alive), private)
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """`ray.init` would end the process at a SIGTERM, without a checkpoint; the run has a handler of its own."""
+    from ray._private import utils
+
+    ours, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = ours
 
 
 def _require_answer(address: str) -> None:

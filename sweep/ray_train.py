@@ -1,196 +1,89 @@
-"""Trainings on Ray: one Tune trial for each, a TorchTrainer inside it, our store as the truth.
+"""One training inside a Tune trial: in its own process, or by a worker group of Ray Train.
 
-Tune gets an explicit list and never restores: what is done is read from the store before it starts.
-The Train run is named after the training's id, so a second ``fit`` resumes from its last checkpoint.
+Train has no checkpoints and no retries here. A worker group that loses a worker ends, and `execute` starts the
+training again from the checkpoint in the store: one place decides, whichever process it was that died.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from sweep.backend import Outcome
+from sweep.failures import StageFailed, failure_from_afar
 from sweep.nodes import Node
 from sweep.runtime import Runtime, TrainPlan
-from sweep.stages import StageInterrupted, record_failure, run_training
+from sweep.training import train
 
-# A worker process that dies is started again from the last checkpoint this many times.
-_WORKER_FAILURES = 2
 # What a training leaves of its CPUs to the light stages (features, probes), so that they start as soon as
 # their encoder is there instead of waiting for the last training.
 CPU_SHARE = 0.8
 
 
-def run_tune(nodes: Sequence[Node], runtime: Runtime, plans: dict[str, TrainPlan], concurrent: int) -> None:
-    """Run every training as a Tune trial, first come first served; returns when all have ended.
-
-    A trial never raises for a training that failed: it leaves ``error.json`` in the store.
-    """
-    from ray import tune
-
-    by_id = {node.id: node for node in nodes}
-
-    def resources(config: dict[str, Any]) -> dict[str, float]:
-        need = plans[config["training"]]
-        if not need.in_process:
-            return {"CPU": 0.01}
-        return {"CPU": need.cpus * CPU_SHARE, "GPU": need.gpus}
-
-    trial = tune.with_parameters(_trial, nodes=by_id, runtime=runtime, plans=plans)
-    scratch = tempfile.mkdtemp(prefix="ssl-sweep-tune-")
-    try:
-        tune.Tuner(
-            tune.with_resources(trial, resources),
-            param_space={"training": tune.grid_search([node.id for node in nodes])},
-            tune_config=tune.TuneConfig(max_concurrent_trials=concurrent, reuse_actors=True),
-            run_config=tune.RunConfig(
-                storage_path=scratch,
-                name="trials",
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=_WORKER_FAILURES),
-            ),
-        ).fit()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _trial(
-    config: dict[str, Any], nodes: dict[str, Node], runtime: Runtime, plans: dict[str, TrainPlan]
-) -> dict[str, str]:
-    """One trial. The result is for Tune alone, which prints about trials that have none."""
-    _train(nodes[config["training"]], runtime, plans[config["training"]])
-    return {"training": config["training"]}
-
-
-def _train(node: Node, runtime: Runtime, need: TrainPlan) -> None:
-    """The driver of one training: it only builds a TorchTrainer and waits for it."""
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
+    """Train and commit, in whichever of Train's two modes was planned."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    from sweep.ray_groups import NamedGroups
+
     class LeanTrainer(TorchTrainer):
-        """Leaves out the callback for Ray Data, which is not used: it costs a process start a training."""
+        """Leaves out two callbacks that cost a process each: Ray Data is not used, and placement groups are
+        taken away by name."""
 
         def _create_default_callbacks(self) -> list[Any]:
-            unused = {"DatasetsCallback"} | ({"PlacementGroupCleanerCallback"} if runtime.private else set())
-            return [
-                callback
-                for callback in super()._create_default_callbacks()
-                if type(callback).__name__ not in unused
-            ]
+            unused = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
+            return [each for each in super()._create_default_callbacks() if type(each).__name__ not in unused]
 
-    if runtime.stop_requested():
-        return
-    loop_config = {"node": node, "runtime": runtime, "plan": need}
-    if need.in_process:
-        # No fault tolerance of Train's own here: ours restarts from the checkpoint in the store.
-        LeanTrainer(
-            _local_loop, train_loop_config=loop_config, scaling_config=ScalingConfig(num_workers=0)
-        ).fit()
-        return
-    checkpoints = runtime.train_dir
-    share = {"CPU": need.cpus * CPU_SHARE} | ({"GPU": need.gpus} if need.gpus else {})
-    trainer = LeanTrainer(
-        _worker_loop,
-        train_loop_config=loop_config,
-        torch_config=TorchConfig(backend="nccl" if need.gpus else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=need.workers,
-            use_gpu=bool(need.gpus),
-            resources_per_worker=share,
-        ),
-        run_config=RunConfig(
-            name=node.id,
-            storage_path=str(checkpoints),
-            failure_config=FailureConfig(max_failures=_WORKER_FAILURES),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
-        ),
-    )
-    try:
-        trainer.fit()
-    except Exception as error:  # every failure of the group ends here; the store must say which
-        if runtime.open_store().failure(node.stage, node.id) is None and not runtime.stop_requested():
-            record_failure(runtime, node, error)
-    if runtime.open_store().complete(node.stage, node.id):
-        shutil.rmtree(checkpoints / node.id, ignore_errors=True)
-
-
-def _local_loop(config: dict[str, Any]) -> None:
-    """One worker in the trial's own process; checkpoints and epochs go to the stage's folder."""
-    from ssl_core.reporter import LocalReporter
-
-    node, runtime = config["node"], config["runtime"]
-    folder = runtime.open_store().path(node.stage, node.id)
-    try:
-        run_training(runtime, node, config["plan"], _Stoppable(LocalReporter(folder), runtime))
-    except StageInterrupted:
-        return
-    except Exception as error:
-        record_failure(runtime, node, error)
-
-
-def _worker_loop(config: dict[str, Any]) -> None:
-    """One of the group's workers: the same training, its checkpoints reported to Train."""
-    from ssl_core.reporter import LocalReporter
-
-    node, runtime = config["node"], config["runtime"]
+    loop_config = {"node": node, "runtime": runtime, "plan": plan}
+    if plan.in_process:
+        scaling = ScalingConfig(num_workers=0)
+        alone: Outcome = (
+            LeanTrainer(_alone, train_loop_config=loop_config, scaling_config=scaling).fit().return_value
+        )
+        return alone
     store = runtime.open_store()
-    if store.complete(node.stage, node.id) or store.failure(node.stage, node.id):
-        return  # an error of its own would come again; only a lost worker is worth another attempt
-    reporter = _TrainReporter(_Stoppable(LocalReporter(store.path(node.stage, node.id)), runtime))
+    if store.complete(node.stage, node.id):
+        return Outcome(node.id, "complete", executed=False)
+    if runtime.stop_requested():
+        return Outcome(node.id, "interrupted")
+    share = {"CPU": plan.cpus * CPU_SHARE} | ({"GPU": plan.gpus} if plan.gpus else {})
+    scratch = tempfile.mkdtemp(prefix="ssl-sweep-train-")  # Train wants one, on this node
     try:
-        run_training(runtime, node, config["plan"], reporter)
-    except StageInterrupted:
-        return
-    except Exception as error:
-        record_failure(runtime, node, error)
-        raise  # the other workers wait for this one: Train must end the group
+        result = LeanTrainer(
+            _one_of_many,
+            train_loop_config=loop_config,
+            torch_config=TorchConfig(backend="nccl" if plan.gpus else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=plan.workers, use_gpu=bool(plan.gpus), resources_per_worker=share
+            ),
+            run_config=RunConfig(
+                name=node.id,
+                storage_path=scratch,
+                failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),
+                callbacks=[NamedGroups(node)],
+            ),
+        ).fit()
+    except Exception as error:  # every failure of the group ends here
+        return Outcome(node.id, "failed", failure_from_afar(error, node, store))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    together: Outcome = result.return_value  # rank 0's
+    return together
 
 
-class _Stoppable:
-    """A local reporter that also stops when the whole sweep was asked to."""
-
-    def __init__(self, inner: Any, runtime: Runtime) -> None:
-        self._inner, self._runtime = inner, runtime
-
-    def log(self, record: Any) -> None:
-        self._inner.log(record)
-
-    def save(self, directory: Path, step: int) -> None:
-        self._inner.save(directory, step)
-
-    def latest(self) -> Path | None:
-        return self._inner.latest()
-
-    def stop_requested(self) -> bool:
-        return self._runtime.stop_requested() or self._inner.stop_requested()
+def _alone(config: dict[str, Any]) -> Outcome:
+    return train(config["node"], config["runtime"], config["plan"])
 
 
-class _TrainReporter:
-    """Epochs to the stage's folder, checkpoints to Ray Train, which restores them after a fault."""
+def _one_of_many(config: dict[str, Any]) -> Outcome:
+    """One of the group's workers. A failure is raised: the others wait for this one, and Train must end the
+    group."""
+    from ray import train as ray_train
 
-    def __init__(self, inner: _Stoppable) -> None:
-        from ray import train
-
-        self._inner = inner
-        self._rank = train.get_context().get_world_rank()
-
-    def log(self, record: Any) -> None:
-        self._inner.log(record)
-
-    def save(self, directory: Path, step: int) -> None:
-        from ray import train
-
-        checkpoint = train.Checkpoint.from_directory(str(directory)) if self._rank == 0 else None
-        train.report({"step": step}, checkpoint=checkpoint)
-
-    def latest(self) -> Path | None:
-        from ray import train
-
-        # A training that ran in process before, or whose Train state is gone, goes on from our own.
-        checkpoint = train.get_checkpoint()
-        return self._inner.latest() if checkpoint is None else Path(checkpoint.path)
-
-    def stop_requested(self) -> bool:
-        return self._inner.stop_requested()
+    rank = ray_train.get_context().get_world_rank()
+    outcome = train(config["node"], config["runtime"], config["plan"], rank)
+    if outcome.failure is not None:
+        raise StageFailed(outcome.failure)
+    return outcome

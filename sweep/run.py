@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 
 import pyarrow as pa
 
@@ -19,7 +14,9 @@ from sweep.backend import Cluster, Workplace
 from sweep.cost import Rates
 from sweep.errors import InfeasibleError
 from sweep.execute import Progress, execute
+from sweep.files import remove_abandoned, temporary
 from sweep.grid_model import Compute
+from sweep.leases import Leases, driving
 from sweep.listener import Listener
 from sweep.mirror import Mirror
 from sweep.nodes import Node
@@ -28,6 +25,7 @@ from sweep.plan_grid import plan_grid
 from sweep.ray_backend import RayWorkplace
 from sweep.results import results
 from sweep.runtime import Runtime, TrainPlan
+from sweep.signals import Stop, stop_on_signal
 from sweep.specs import FinetuneSpec, PretrainSpec
 from sweep.store import Store
 
@@ -86,33 +84,45 @@ def run(
     started = time.monotonic()
     store = Store(store_uri)
     store.check_writable()
-    store.reconcile()
-    grid, plan = plan_grid(grid_path, overrides, store)
-    signals: list[int] = []
-    progresses: list[Progress] = []
-    if plan.to_run:
-        require_feasible(plan, grid.compute, address)
-        place = workplace or RayWorkplace()
-        sweep = _Sweep(grid_path, overrides, store, grid.compute, tracking_uri, listener, place)
+    stop_file = temporary(store.root, "stop")  # what a killed run leaves of it is removed by the next
+    with stop_on_signal(stop_file.touch, listener.close) as stop:
         try:
-            with _stop_on_signal(sweep.stop_file, signals, listener):
-                plan = sweep.execute(plan, address)
+            _tidy(store)
+            grid, plan = plan_grid(grid_path, overrides, store)
+            progresses: list[Progress] = []
+            if plan.to_run:
+                require_feasible(plan, grid.compute, address)
+                place = workplace or RayWorkplace()
+                sweep = _Sweep(grid_path, overrides, store, grid.compute, tracking_uri, listener, place, stop)
+                try:
+                    plan = sweep.execute(plan, address, stop_file)
+                finally:
+                    listener.close()
+                progresses = sweep.progresses
+                mirror_error = sweep.mirror_error
+            else:
+                mirror = Mirror(plan, store, tracking_uri, grid.compute.log_models)
+                mirror_error = mirror.finish(_MIRROR_GRACE_S)
+            _, plan = plan_grid(grid_path, overrides, store)
         finally:
-            listener.close()
-        progresses = sweep.progresses
-        mirror_error = sweep.mirror_error
-    else:
-        mirror_error = Mirror(plan, store, tracking_uri, grid.compute.log_models).finish(_MIRROR_GRACE_S)
-    _, plan = plan_grid(grid_path, overrides, store)
+            stop_file.unlink(missing_ok=True)
     return RunResult(
         plan=plan,
         table=results(plan, store),
         executed=tuple(p.nodes[id] for p in progresses for id in p.executed),
         failed=_failures(progresses, plan),
-        interrupted=signals[0] if signals else None,
+        interrupted=stop.signal,
         mirror_error=mirror_error,
         seconds=time.monotonic() - started,
     )
+
+
+def _tidy(store: Store) -> None:
+    """Put away what killed runs left."""
+    store.reconcile()
+    for folder in ("", "leases", "drivers"):
+        remove_abandoned(store.root / folder)
+    Leases(store.storage).tidy()
 
 
 class _Sweep:
@@ -127,37 +137,36 @@ class _Sweep:
         tracking_uri: str | None,
         listener: Listener,
         workplace: Workplace,
+        stop: Stop,
     ) -> None:
         self._grid, self._overrides, self._store = grid_path, overrides, store
         self._compute, self._tracking_uri, self._listener = compute, tracking_uri, listener
-        self._workplace = workplace
-        self.stop_file = store.root / f".stop-{uuid.uuid4().hex}"
+        self._workplace, self._stop = workplace, stop
         self.progresses: list[Progress] = []
         self.mirror_error = ""
 
-    def execute(self, plan: Plan, address: str | None) -> Plan:
+    def execute(self, plan: Plan, address: str | None, stop_file: Path) -> Plan:
         """Prepare the datasets, plan again with their fingerprints known, then do everything else."""
         self._listener.say(f"starting Ray{f' at {address}' if address else ''}")
-        with self._workplace.join(address) as cluster:
+        with driving(self._store.storage) as leases, self._workplace.join(address) as cluster:
             require_room(self._compute, cluster)
             self._workplace.require_shared(self._store.root)
             runtime = Runtime(
                 store=str(self._store.root),
-                stop_file=self.stop_file,
+                stop_file=stop_file,
                 backend=self._compute.backend,
                 checkpoint_every_s=self._compute.checkpoint_every_s,
                 checkpoint_every_steps=self._compute.checkpoint_every_steps,
                 activation_checkpointing=self._compute.activation_checkpointing,
                 compile=self._compute.compile,
                 watch_knn=self._compute.watch_knn,
-                private=cluster.private,
                 gpu=uses_gpu(self._compute, cluster),
+                driver=leases.driver,
+                hang_after_s=self._compute.hang_after_s,
             )
-            self._forget_failures(plan)
             if plan.prepares:
-                self._carry_out(plan.prepares, runtime, cluster)
+                self._carry_out(plan.prepares, runtime, cluster, leases)
                 _, plan = plan_grid(self._grid, self._overrides, self._store)
-                self._forget_failures(plan, prepared=True)
             # What is provisional now needs a dataset that could not be prepared.
             ready = [node for node in plan.nodes if node.stage != "prepare" and not node.provisional]
             for note in plan.notes:
@@ -167,27 +176,22 @@ class _Sweep:
             mirror.start()
             weights = {p.spec.config.weights: p.weights for c in plan.cells for p in c.encoders}
             runtime = replace(runtime, datasets=datasets_of(plan, self._store), weights=weights)
-            self._carry_out(ready, runtime, cluster)
-            grace = _STOP_GRACE_S if runtime.stop_requested() else _MIRROR_GRACE_S
+            self._carry_out(ready, runtime, cluster, leases)
+            grace = _STOP_GRACE_S if self._stop.requested else _MIRROR_GRACE_S
         self.mirror_error = mirror.finish(grace)  # the cluster need not wait for the tracker
         return plan
 
-    def _forget_failures(self, plan: Plan, prepared: bool = False) -> None:
-        """This run is the new attempt: an old ``error.json`` must not be taken for one of its own."""
-        for node in plan.to_run:
-            if not (prepared and node.stage == "prepare"):
-                self._store.clear_failure(node.stage, node.id)
-
-    def _carry_out(self, nodes: Sequence[Node], runtime: Runtime, cluster: Cluster) -> None:
+    def _carry_out(self, nodes: Sequence[Node], runtime: Runtime, cluster: Cluster, leases: Leases) -> None:
         rates = Rates.of(self._store)
-        plans = {
-            node.id: train_plan(node, self._compute, rates, cluster, runtime) for node in nodes if node.heavy
-        }
+        plans = {node.id: train_plan(node, self._compute, rates, cluster) for node in nodes if node.heavy}
         backend = self._workplace.backend(runtime, cluster, plans)
         progress = execute(
             nodes,
             backend,
-            stop=runtime.stop_requested,
+            self._store,
+            leases,
+            stop=lambda: self._stop.requested,
+            grace_s=self._compute.grace_s,
             changed=self._listener.changed,
             tick=self._listener.tick,
         )
@@ -206,12 +210,12 @@ def uses_gpu(compute: Compute, cluster: Cluster) -> bool:
     return compute.device == "gpu" or (compute.device == "auto" and cluster.gpus > 0)
 
 
-def train_plan(node: Node, compute: Compute, rates: Rates, cluster: Cluster, runtime: Runtime) -> TrainPlan:
+def train_plan(node: Node, compute: Compute, rates: Rates, cluster: Cluster) -> TrainPlan:
     """The resources of one training and the mode that runs it.
 
     The resources do not depend on what else is to run: the number of threads can move the last bits of a
-    sum, and a resumed sweep must give the numbers of an undisturbed one. A training that Train's workers
-    began goes on with them, since Train has its checkpoint.
+    sum, and a resumed sweep must give the numbers of an undisturbed one. Both modes go on from the same
+    checkpoints.
     """
     on_gpu = uses_gpu(compute, cluster)
     alone = isinstance(node.spec, FinetuneSpec)
@@ -219,11 +223,7 @@ def train_plan(node: Node, compute: Compute, rates: Rates, cluster: Cluster, run
         in_process = True
     elif compute.mode == "auto":
         seconds, _ = rates.training(node, "gpu" if on_gpu else "cpu")
-        in_process = (
-            compute.workers == 1
-            and seconds < IN_PROCESS_BELOW_S
-            and not (runtime.train_dir / node.id).exists()
-        )
+        in_process = compute.workers == 1 and seconds < IN_PROCESS_BELOW_S
     else:
         in_process = compute.mode == "in-process"
     return TrainPlan(
@@ -316,26 +316,3 @@ def _failures(progresses: Sequence[Progress], plan: Plan) -> tuple[tuple[Node, s
     if found:
         found += [(node, "its dataset could not be prepared") for node in plan.nodes if node.provisional]
     return tuple(found)
-
-
-@contextmanager
-def _stop_on_signal(stop_file: Path, seen: list[int], listener: Listener) -> Iterator[None]:
-    """The first SIGINT or SIGTERM asks for a clean stop through ``stop_file``; the second ends at once."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-        stop_file.touch()
-        listener.say("stopping: trainings write a checkpoint, nothing new starts; once more to stop at once")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        stop_file.unlink(missing_ok=True)

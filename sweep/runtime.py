@@ -34,11 +34,12 @@ class Runtime:
         stop_file: while this file exists, trainings checkpoint and stop.
         backend: ``auto``, ``torch`` or ``dali``, the augmentation back end.
         checkpoint_every_s: seconds between checkpoints of a training.
-        private: the Ray instance is this run's own.
         gpu: networks run on GPUs.
         weights: identity of given weights → the file that holds them.
         checkpoint_every_steps, activation_checkpointing, compile: see ``ssl_core.trainer.pretrain``.
         watch_knn: judge the encoder by nearest neighbours after each epoch.
+        driver: in whose name stages are leased; '' where nobody leases any.
+        hang_after_s: seconds without progress after which a training's process is ended.
     """
 
     store: str
@@ -46,13 +47,14 @@ class Runtime:
     datasets: Mapping[str, str] = field(default_factory=dict)
     backend: Literal["auto", "torch", "dali"] = "auto"
     checkpoint_every_s: float = 30.0
-    private: bool = True
     gpu: bool = False
     weights: Mapping[str, str] = field(default_factory=dict)
     checkpoint_every_steps: int = 0
     activation_checkpointing: bool = False
     compile: bool = False
     watch_knn: bool = False
+    driver: str = ""
+    hang_after_s: float = 900.0
 
     def open_store(self) -> Store:
         """The store, which must exist already: a worker never creates one in the wrong place."""
@@ -68,8 +70,3 @@ class Runtime:
 
     def stop_requested(self) -> bool:
         return self.stop_file.exists()
-
-    @property
-    def train_dir(self) -> Path:
-        """Where Ray Train keeps the checkpoints of its worker groups."""
-        return self.open_store().root / "train"

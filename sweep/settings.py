@@ -13,11 +13,11 @@ from data_ops.views import simclr_policy
 from ssl_core.config import (
     C_PATHS,
     TWO_VIEWS,
-    USED_BY,
     KnnConfig,
     PretrainConfig,
     ProbeConfig,
     default_config,
+    looks_at,
 )
 from ssl_core.finetune_config import FinetuneConfig, default_finetune, reference_epochs
 from sweep.cells import LATER_SETTINGS, RECIPE
@@ -51,7 +51,7 @@ def configured(
     used = {
         name: value
         for name, value in settings.items()
-        if name not in VIEWS and method in USED_BY.get(name, (method,))
+        if name not in VIEWS and looks_at(method, name)
     }
     config = default_config(encoder, size, method=method, seed=seed, **used)
     if views:
@@ -84,7 +84,8 @@ def view_fields(
     if strength is not None or blur is not None:
         raise ValueError("views: it says strength and blur itself; leave the keys strength and blur out")
     policies = views.policies(size, view_mode)
-    if len(policies) > (2 if preset.method in TWO_VIEWS else 1):
+    two = preset.method in TWO_VIEWS or preset.method_version  # an added method says so when it trains
+    if len(policies) > (2 if two else 1):
         raise ValueError(f"views: {len(policies)} policies, and {preset.method} has fewer views; give one")
     return {"views": policies[0], "views2": policies[1] if len(policies) > 1 else None}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,15 +24,15 @@ from ssl_core.config import FEATURES, HEAD_OUTPUT, TWO_VIEWS
 from sweep.answers import ProbeInputs, finetune, probe
 from sweep.backend import Outcome
 from sweep.card import encoder_facts
-from sweep.errors import first_line
+from sweep.failures import failure_of
 from sweep.files import whole
 from sweep.identity import full_form
 from sweep.inputs import open_dataset, training_images, watched_slice
-from sweep.manifest import Failure
 from sweep.nodes import Node
-from sweep.provenance import hardware, run_record
+from sweep.provenance import run_record
 from sweep.runtime import Runtime, TrainPlan
 from sweep.specs import FeatureSpec, FinetuneSpec, PrepareSpec, PretrainSpec, ProbeSpec
+from sweep.stage_log import StageLog
 from sweep.store import Store
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class StageInterrupted(Exception):
 def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> list[Outcome]:
     """Do stages of one kind that share their input, one after the other, each committed as it ends.
 
-    A stage that fails leaves ``error.json`` and the others go on.
+    A stage that fails leaves its traceback in its log, and the others go on.
     """
     if nodes[0].stage in ("pretrain", "features"):  # the others start sooner without torch
         import torch
@@ -67,25 +66,29 @@ def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> 
             outcomes.append(Outcome(node.id, "interrupted"))
             continue
         try:
-            if not store.complete(node.stage, node.id):
-                _perform(node, runtime, store, inputs)
-            outcomes.append(Outcome(node.id, "complete"))
+            executed = store.complete(node.stage, node.id) is None
+            if executed:
+                executed = _perform(node, runtime, store, inputs)
+            outcomes.append(Outcome(node.id, "complete", executed=executed))
         except Exception as error:
-            record_failure(runtime, node, error)
-            outcomes.append(Outcome(node.id, "failed", first_line(error)))
+            StageLog(store.path(node.stage, node.id)).error(error)
+            outcomes.append(Outcome(node.id, "failed", failure_of(error)))
     return outcomes
 
 
-def _perform(node: Node, runtime: Runtime, store: Store, inputs: ProbeInputs) -> None:
+def _perform(node: Node, runtime: Runtime, store: Store, inputs: ProbeInputs) -> bool:
+    """False where another process committed the stage first."""
     match node.spec:
         case PrepareSpec():
-            prepare_dataset(node.id, node.spec, store)
+            return _prepare(node.id, node.spec, store)[1]
         case PretrainSpec():
-            _initialise(node, node.spec, runtime, store)
+            return _initialise(node, node.spec, runtime, store)
         case FeatureSpec():
-            _extract(node, node.spec, runtime, store)
+            return _extract(node, node.spec, runtime, store)
         case ProbeSpec():
-            probe(node, node.spec, inputs, store)
+            return probe(node, node.spec, inputs, store)
+        case FinetuneSpec():
+            raise TypeError(f"{node.stage} is a training")
 
 
 def prepare_dataset(
@@ -96,14 +99,24 @@ def prepare_dataset(
     threads: int = 1,
 ) -> DatasetManifest:
     """Write a dataset's prepared copy and commit it; `on_progress(done, total)` in images."""
+    return _prepare(id, spec, store, on_progress, threads)[0]
+
+
+def _prepare(
+    id: str,
+    spec: PrepareSpec,
+    store: Store,
+    on_progress: Callable[[int, int], None] | None = None,
+    threads: int = 1,
+) -> tuple[DatasetManifest, bool]:
     started = time.time()
     manifest = prepare(spec.source, spec.size, store.path("prepare", id) / "data", on_progress, threads)
-    store.commit("prepare", id, spec, (), asdict(manifest), run_record(started))
-    return manifest
+    return manifest, store.commit("prepare", id, spec, (), asdict(manifest), run_record(started))
 
 
-def run_training(runtime: Runtime, node: Node, plan: TrainPlan, reporter: Reporter) -> None:
+def run_training(runtime: Runtime, node: Node, plan: TrainPlan, reporter: Reporter) -> bool:
     """Train one encoder, or fine-tune one, and commit it (rank 0); every worker of the group calls this.
+    False where another process committed it first.
 
     Raises:
         StageInterrupted: stopped on request, a pretraining after a checkpoint.
@@ -111,19 +124,21 @@ def run_training(runtime: Runtime, node: Node, plan: TrainPlan, reporter: Report
     threads = max(1, round(plan.cpus))
     match node.spec:
         case PretrainSpec():
-            _pretrain(runtime, node, node.spec, plan, reporter, threads)
+            return _pretrain(runtime, node, node.spec, plan, reporter, threads)
         case FinetuneSpec():
             from ssl_core.trainer import Interrupted
 
             try:
-                finetune(node, node.spec, runtime, _device(runtime), threads, reporter.stop_requested)
+                return finetune(node, node.spec, runtime, _device(runtime), threads, reporter.stop_requested)
             except Interrupted as error:
                 raise StageInterrupted from error
+        case _:
+            raise TypeError(f"{node.stage} is no training")
 
 
 def _pretrain(
     runtime: Runtime, node: Node, spec: PretrainSpec, plan: TrainPlan, reporter: Reporter, threads: int
-) -> None:
+) -> bool:
     from ssl_core.distributed import rank
     from ssl_core.export import add_to_card
     from ssl_core.methods import method_class
@@ -155,19 +170,21 @@ def _pretrain(
         )
     except Interrupted as error:
         raise StageInterrupted from error
-    if rank() == 0:
-        record = run_record(
-            started,
-            gpu=device == "cuda",
-            workers=plan.workers,
-            mode="in-process" if plan.in_process else "workers",
-            backend=summary.backend,
-        )
-        outputs = asdict(summary)
-        add_to_card(folder, {"pretrain_id": node.id, **encoder_facts(full_form(spec), outputs)})
-        store.commit("pretrain", node.id, spec, node.upstream, outputs, record)
-        for leftover in ("checkpoint", "checkpoint-next"):  # the optimiser's state has no reader any more
-            shutil.rmtree(folder / leftover, ignore_errors=True)
+    if rank() != 0:
+        return True
+    record = run_record(
+        started,
+        gpu=device == "cuda",
+        workers=plan.workers,
+        mode="in-process" if plan.in_process else "workers",
+        backend=summary.backend,
+    )
+    outputs = asdict(summary)
+    add_to_card(folder, {"pretrain_id": node.id, **encoder_facts(full_form(spec), outputs)})
+    executed = store.commit("pretrain", node.id, spec, node.upstream, outputs, record)
+    for leftover in ("checkpoint", "checkpoint-next"):  # the optimiser's state has no reader any more
+        shutil.rmtree(folder / leftover, ignore_errors=True)
+    return executed
 
 
 def _describe(images: ImagePool, spec: PretrainSpec, folder: Path) -> None:
@@ -191,7 +208,7 @@ def _device(runtime: Runtime) -> str:
     return "cuda" if runtime.gpu else "cpu"
 
 
-def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) -> None:
+def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) -> bool:
     """An encoder without a pretraining: random, having seen only the images' batch statistics, or given."""
     from ssl_core.checkpoint import export_encoder
     from ssl_core.export import add_to_card
@@ -214,10 +231,10 @@ def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) 
     folder = store.path("pretrain", node.id)
     export_encoder(encoder, spec.config, folder, facts)
     add_to_card(folder, {"pretrain_id": node.id, **encoder_facts(full_form(spec), {})})
-    store.commit("pretrain", node.id, spec, node.upstream, facts, run_record(started))
+    return store.commit("pretrain", node.id, spec, node.upstream, facts, run_record(started))
 
 
-def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> None:
+def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> bool:
     from ssl_core.checkpoint import load_encoder, load_head
     from ssl_core.features import extract_features
 
@@ -239,7 +256,7 @@ def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> N
         shape = extract_features(encoder, images, partial, device=device, layer=layer, head=head)
     with whole(folder / "ids.npy") as partial, partial.open("wb") as file:
         np.save(file, data.ids(spec.split))
-    store.commit(
+    return store.commit(
         "features",
         node.id,
         spec,
@@ -247,27 +264,3 @@ def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> N
         {"shape": list(shape)},
         run_record(started, gpu=device == "cuda"),
     )
-
-
-def record_failure(runtime: Runtime, node: Node, error: BaseException) -> None:
-    """Leave ``error.json`` beside the stage: what failed, with the end of the traceback."""
-    store = runtime.open_store()
-    before = store.failure(node.stage, node.id)
-    tail = "".join(traceback.format_exception(error))[-4000:]
-    attempt = before.attempt + 1 if before else 1
-    failure = Failure(
-        kind=_failure_kind(error),
-        message=first_line(error),
-        log_tail=tail,
-        attempt=attempt,
-        hardware=hardware(),
-    )
-    store.fail(node.stage, node.id, failure)
-
-
-def _failure_kind(error: BaseException) -> str:
-    if isinstance(error, DataError):
-        return "data"
-    if isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "OutOfMemory"):
-        return "oom"
-    return "worker_error"

@@ -30,6 +30,7 @@ from sweep.files import remove_abandoned, temporary, whole
 from sweep.identity import full_form
 from sweep.manifest import Execution, Failure, Manifest, RunRecord, utc
 from sweep.specs import ANSWERS, STAGES, VERSIONS, Spec, Stage
+from sweep.storage import LocalStorage
 
 DEFAULT_STORE = "ssl-sweep-store"
 
@@ -67,6 +68,7 @@ class Store:
         if path.exists() and not path.is_dir():
             raise StoreError(f"store {text!r} is not a folder")
         self.root = Path(os.path.abspath(path))
+        self.storage = LocalStorage(self.root)
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"

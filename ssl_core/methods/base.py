@@ -21,7 +21,8 @@ class StepOutput:
 
 
 class Method(nn.Module):
-    """One way to train an encoder. A method is a file with one of these and a line in the registry.
+    """One way to train an encoder. A method is a file with one of these and a line in the registry, or an
+    entry point of another distribution (docs/methods.md).
 
     The constructor takes `(config, n_classes, n_images)` and draws weights from torch's global generator.
     `encoder` is what is exported. What the method keeps from step to step is a parameter or a buffer, the

@@ -16,8 +16,8 @@ import pyarrow as pa
 from sweep.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
 from sweep.errors import StoreError
 
-SSL_METHODS = ("simclr", "moco-v2", "byol", "rotation", "jigsaw", "inpainting")
-"""The methods that learn without labels."""
+NOT_SELF_SUPERVISED = ("random", "weights", "supervised")
+"""Methods that learn nothing here, or from labels; every other one counts as self-supervised."""
 SEEDS = ("pretrain_seed", "subset_seed", "probe_seed")
 PRETRAINING = tuple(
     name for name in (*PRETRAIN_COLUMNS, *SETTING_COLUMNS) if name not in ("pretrain_id", *SEEDS)
@@ -161,7 +161,7 @@ def plain(frame: pd.DataFrame, *, damaged: bool = False, tailed: bool = False) -
 
 def self_supervised(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of encoders trained without labels."""
-    return frame[frame["method"].isin(SSL_METHODS)]
+    return frame[~frame["method"].isin(NOT_SELF_SUPERVISED)]
 
 
 def in_domain(frame: pd.DataFrame) -> pd.DataFrame:

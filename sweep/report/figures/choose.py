@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from sweep.report.frame import EVALUATION, PRETRAINING, SSL_METHODS, finest, usual
+from sweep.report.frame import EVALUATION, PRETRAINING, finest, self_supervised, usual
 
 UNTRAINED = "random"
 _USUAL = {
@@ -57,7 +57,7 @@ def own_images(rows: pd.DataFrame, method: str | None) -> pd.DataFrame:
 
 def main_method(rows: pd.DataFrame) -> str | None:
     """The study's method: SimCLR where the sweep has it, else the label-free one with most rows."""
-    present = rows["method"][rows["method"].isin(SSL_METHODS)].value_counts()
+    present = self_supervised(rows)["method"].value_counts()
     if present.empty:
         return None
     return "simclr" if "simclr" in present else str(present.index[0])

@@ -1,0 +1,149 @@
+"""Ray Tune as an executor that is fed one training at a time, in a thread of its own.
+
+Tune never restores and never tries again: what is done is read from the store, and `execute` decides what comes
+next. A search algorithm that hands out what it was given keeps Tune's trial processes warm between trainings.
+Imported late: planning must not wait for Ray.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from sweep.nodes import Node
+from sweep.ray_train import CPU_SHARE, perform
+from sweep.runtime import Runtime, TrainPlan
+
+Ended = Callable[[Node, Any], None]
+"""Told what a trial returned, or the error of one whose process died."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one trial does. Tune writes it out as the id."""
+
+    node: Node
+    plan: TrainPlan
+
+    def __str__(self) -> str:
+        return self.node.id
+
+    __repr__ = __str__
+
+
+class TuneThread:
+    """Tune's endless search. `over` is called with the error that ended it, if it ended by one."""
+
+    def __init__(self, runtime: Runtime, ended: Ended, over: Callable[[BaseException], None]) -> None:
+        self._runtime, self._ended, self._over = runtime, ended, over
+        self._feed = _Feed()
+        self._thread = threading.Thread(target=self._run, name="tune", daemon=True)
+        self._thread.start()
+
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def give(self, work: Work) -> None:
+        self._feed.give(work)
+
+    def close(self, timeout: float) -> None:
+        """No more; wait that many seconds at most for Tune to end."""
+        self._feed.close()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        scratch = tempfile.mkdtemp(prefix="ssl-sweep-tune-")
+        try:
+            tune.Tuner(
+                tune.with_resources(tune.with_parameters(_trial, runtime=self._runtime), _resources),
+                tune_config=tune.TuneConfig(search_alg=self._feed, num_samples=-1, reuse_actors=True),
+                run_config=tune.RunConfig(
+                    storage_path=scratch,
+                    name="trials",
+                    verbose=0,
+                    callbacks=[_Watch(self._ended)],
+                    failure_config=tune.FailureConfig(max_failures=0),
+                ),
+            ).fit()
+        except BaseException as error:
+            self._over(error)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _trial(config: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
+    work = config["training"]
+    return {"outcome": perform(work.node, runtime, work.plan)}
+
+
+def _resources(config: dict[str, Any]) -> dict[str, float]:
+    plan = config["training"].plan
+    if not plan.in_process:  # its workers hold their own
+        return {"CPU": 0.01}
+    return {"CPU": plan.cpus * CPU_SHARE, "GPU": plan.gpus}
+
+
+class _Feed(Searcher):
+    """Suggests what it was given, in that order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._queue: deque[Work] = deque()
+        self._live, self._closed = 0, False
+        self._news = threading.Condition()
+
+    def give(self, work: Work) -> None:
+        with self._news:
+            self._queue.append(work)
+            self._news.notify()
+
+    def close(self) -> None:
+        with self._news:
+            self._closed = True
+            self._news.notify()
+
+    def suggest(self, trial_id: str) -> Any:
+        """Waits while no trial lives: Tune would sleep for a second before it asks again."""
+        with self._news:
+            while not (self._queue or self._live or self._closed):
+                self._news.wait()
+            if self._queue:
+                self._live += 1
+                return {"training": self._queue.popleft()}
+            return Searcher.FINISHED if self._closed else None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        with self._news:
+            self._live -= 1
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune wants a file; nothing reads it."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Never asked for."""
+
+
+class _Watch(tune.Callback):
+    """Passes on how trials end."""
+
+    def __init__(self, ended: Ended) -> None:
+        self._ended = ended
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._ended(trial.config["training"].node, trial.last_result.get("outcome"))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        error = trial.get_pickled_error() or RuntimeError(str(trial.get_error()))
+        self._ended(trial.config["training"].node, error)

@@ -1,0 +1,115 @@
+"""Stages that do no work and leave files of the right shape through the real store: for thousands of cells."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sweep.backend import Outcome
+from sweep.files import whole
+from sweep.manifest import RunRecord
+from sweep.nodes import Node
+from sweep.runtime import Runtime, TrainPlan
+from sweep.stages import perform_light
+from sweep.store import Store
+
+_EPOCHS = 4
+_TEST_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class FakeWork:
+    """Datasets are prepared for real. A training sleeps `train_s` seconds in four epochs, each of which
+    leaves a checkpoint to go on from; every number in a result follows from the stage's id."""
+
+    train_s: float = 0.0
+
+    def light(self, nodes: Sequence[Node], runtime: Runtime) -> list[Outcome]:
+        if nodes[0].stage == "prepare":
+            return perform_light(nodes, runtime)
+        store = runtime.open_store()
+        levels = _levels(runtime, store) if nodes[0].stage == "probe" else ()
+        for node in nodes:
+            if not store.complete(node.stage, node.id):
+                self._do(node, store, levels)
+        return [Outcome(node.id, "complete") for node in nodes]
+
+    def train(self, node: Node, runtime: Runtime, plan: TrainPlan) -> list[Outcome]:
+        store = runtime.open_store()
+        if store.complete(node.stage, node.id):
+            return [Outcome(node.id, "complete")]
+        started = time.time()
+        folder = store.path(node.stage, node.id)
+        done = folder / "checkpoint.json"
+        epochs: list[dict[str, Any]] = json.loads(done.read_text()) if done.exists() else []
+        for epoch in range(len(epochs), _EPOCHS):
+            if runtime.stop_requested():
+                return [Outcome(node.id, "interrupted")]
+            time.sleep(self.train_s / _EPOCHS)
+            epochs.append({"epoch": epoch, "loss": _number(node, f"loss {epoch}")})
+            with whole(done) as partial:
+                partial.write_text(json.dumps(epochs))
+        with whole(folder / "epochs.jsonl") as partial:
+            partial.write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+        self._encoder(node, store, started, {"loss": epochs[-1]["loss"], "steps": 16, "epochs": epochs})
+        done.unlink(missing_ok=True)
+        return [Outcome(node.id, "complete")]
+
+    def _do(self, node: Node, store: Store, levels: Sequence[str]) -> None:
+        started = time.time()
+        folder = store.path(node.stage, node.id)
+        match node.stage:
+            case "pretrain":
+                self._encoder(node, store, started, {})
+            case "features":
+                for name in ("x.npy", "ids.npy"):
+                    with whole(folder / name) as partial, partial.open("wb") as file:
+                        np.save(file, np.full((_TEST_IMAGES, 4), _number(node, name), np.float32))
+                _commit(node, store, started, {"shape": [_TEST_IMAGES, 4]})
+            case "probe":
+                self._answer(node, store, started, levels)
+
+    def _encoder(self, node: Node, store: Store, started: float, outputs: dict[str, Any]) -> None:
+        folder = store.path(node.stage, node.id)
+        with whole(folder / "encoder.safetensors") as partial:
+            partial.write_bytes(node.id.encode() * 100)
+        with whole(folder / "encoder.json") as partial:
+            partial.write_text(json.dumps({"pretrain_id": node.id}))
+        _commit(node, store, started, outputs)
+
+    def _answer(self, node: Node, store: Store, started: float, levels: Sequence[str]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        top5 = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(5 * _TEST_IMAGES, dtype=np.int32)), 5)
+        ids = pa.array([f"image-{i}" for i in range(_TEST_IMAGES)])
+        y = pa.array(np.arange(_TEST_IMAGES, dtype=np.int32))
+        with whole(store.predictions(node.id)) as partial:
+            pq.write_table(pa.table({"image_id": ids, "y": y, "top5": top5}), partial)
+        top1 = _number(node, "top1")
+        scores = {"top1": top1, "top1_std_err": 0.01, "top5": 1.0, "balanced_accuracy": top1}
+        judged = {level: {**scores, "n_test": _TEST_IMAGES} for level in levels}
+        _commit(node, store, started, {"levels": judged, "C": 1.0, "converged": True})
+
+
+def _levels(runtime: Runtime, store: Store) -> list[str]:
+    """Those of every dataset: a table reads the ones it looks for."""
+    manifests = (store.manifest("prepare", id) for id in runtime.datasets.values())
+    return sorted({level for m in manifests if m is not None for level in m.outputs["levels"]})
+
+
+def _commit(node: Node, store: Store, started: float, outputs: dict[str, Any]) -> None:
+    record = RunRecord.since(started, hardware="a processor", mode="fake")
+    store.commit(node.stage, node.id, node.spec, node.upstream, outputs, record)
+
+
+def _number(node: Node, what: str) -> float:
+    """0 to 1, the same for the same stage."""
+    digest = hashlib.sha256(f"{node.id} {what}".encode()).digest()
+    return round(int.from_bytes(digest[:4], "big") / 2**32, 6)
