@@ -21,6 +21,7 @@ from sweep.cli_options import (
     store_option,
     tracking_option,
 )
+from sweep.cost_cli import calibrate, cluster_options, gc, limit_options
 from sweep.data_cli import data
 
 
@@ -62,11 +63,21 @@ def init(study: str | None, output: str | None, force: bool) -> None:
 @grid_command
 @tracking_option
 @address_option
+@limit_options
 def run(
-    grid: Path, overrides: tuple[str, ...], store_uri: str, tracking_uri: str | None, address: str | None
+    grid: Path,
+    overrides: tuple[str, ...],
+    store_uri: str,
+    tracking_uri: str | None,
+    address: str | None,
+    max_gpu_hours: float | None,
+    max_cost: float | None,
+    priority: tuple[str, ...],
 ) -> None:
     """Train, extract and probe whatever the store lacks; safe to repeat, resumes after a kill."""
+    from sweep.budget import Limits
     from sweep.listener import listener_for
+    from sweep.order import Priority
     from sweep.render import again, print_run
     from sweep.run import run as run_sweep
 
@@ -77,21 +88,29 @@ def run(
         tracking_uri=tracking_uri,
         address=address,
         listener=listener_for(console(stderr=True)),
+        limits=Limits(gpu_hours=max_gpu_hours, cost=max_cost),
+        priorities=[Priority.parse(text) for text in priority],
     )
     print_run(result, console(), console(stderr=True), again("run", grid, overrides, store_uri))
     sys.exit(result.exit_code)
 
 
 @grid_command
+@cluster_options
 @json_option
-def plan(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool) -> None:
+def plan(
+    grid: Path,
+    overrides: tuple[str, ...],
+    store_uri: str,
+    cpus: float | None,
+    gpus: float | None,
+    as_json: bool,
+) -> None:
     """Show what a run would do and what it would take; starts nothing."""
-    from sweep.cost import estimate
-    from sweep.plan_grid import plan_in
+    from sweep.estimate import costed
     from sweep.render import print_plan
 
-    planned, store = plan_in(grid, overrides, store_uri)
-    show(planned, lambda found, out: print_plan(found, estimate(found, store), out), as_json)
+    show(costed(grid, overrides, store_uri, cpus, gpus), print_plan, as_json)
 
 
 @cli.command()
@@ -215,6 +234,8 @@ def export(encoder_id: str, store_uri: str, output: Path) -> None:
 
 
 cli.add_command(data)
+cli.add_command(calibrate)
+cli.add_command(gc)
 
 
 def main() -> None:
