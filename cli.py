@@ -23,6 +23,7 @@ from sweep.cli_options import (
 )
 from sweep.cost_cli import calibrate, cluster_options, gc, limit_options
 from sweep.data_cli import data
+from sweep.verify_cli import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -236,6 +237,7 @@ def export(encoder_id: str, store_uri: str, output: Path) -> None:
 cli.add_command(data)
 cli.add_command(calibrate)
 cli.add_command(gc)
+cli.add_command(verify)
 
 
 def main() -> None:

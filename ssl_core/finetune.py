@@ -79,13 +79,14 @@ class FinetuneFit:
 class Supervision:
     """How whoever started a fine-tuning follows it: `progress(done, total)` in steps of all its fits, and
     `stop()`, asked about twice a second. `folder` is where a checkpoint is looked for, and kept every
-    `checkpoint_every_s` seconds and where it stops; without one a stop loses everything. It is left there
-    in the end: whoever has put the result in safety removes it."""
+    `checkpoint_every_s` seconds and where it stops; without one a stop loses everything. `kept()` is called
+    when one is there. It is left there in the end: whoever has put the result in safety removes it."""
 
     progress: Callable[[int, int], None] = lambda done, total: None
     stop: Callable[[], bool] = lambda: False
     folder: Path | None = None
     checkpoint_every_s: float = 30.0
+    kept: Callable[[], None] = lambda: None
 
 
 UNWATCHED = Supervision()
@@ -331,6 +332,7 @@ class _Fits:
             kept = replace(self._state, hits=self._hits, fit=name, step=step, loss_sum=float(loss_sum))
             kept = replace(kept, seconds=self.seconds)
             replace(kept, model=model.state_dict(), optimizer=optimizer.state_dict()).save(folder)
+            self._watched.kept()
             self._kept_at = now
         if stop:
             raise Interrupted(f"the fine-tuning stopped after step {self._done} of {self._total}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,8 +19,10 @@ from sweep.files import whole
 from sweep.inputs import open_dataset
 from sweep.nodes import Node
 from sweep.provenance import run_record
+from sweep.reporting import keep_checkpoint
 from sweep.runtime import Runtime
 from sweep.specs import Answer, FinetuneSpec, ProbeSpec
+from sweep.stage_files import CHECKPOINT
 from sweep.store import Store
 
 
@@ -49,7 +50,9 @@ class ProbeInputs:
         self._key = key
 
     def _array(self, id: str) -> np.ndarray:
-        array: np.ndarray = np.load(self._store.path("features", id) / "x.npy", mmap_mode="r")
+        array: np.ndarray = np.load(
+            self._store.fetch("features", id, ["x.npy"]) / "x.npy", mmap_mode="r", allow_pickle=False
+        )
         return array
 
 
@@ -106,9 +109,10 @@ def finetune(
         rows=drawn,
         groups=None if groups is None else groups[drawn],
     )
-    checkpoint = store.path("finetune", node.id) / "checkpoint"
+    left = store.checkpoint("finetune", node.id)
+    folder = left.parent if left is not None else (store.path("finetune", node.id) / CHECKPOINT).parent
     fit = train_on(
-        load_encoder(store.path("pretrain", spec.encoder)),
+        load_encoder(store.fetch("pretrain", spec.encoder)),
         budget,
         _test_images(spec, data),
         n_classes=data.manifest.n_classes(spec.level or None),
@@ -117,7 +121,12 @@ def finetune(
         device=device,
         backend=runtime.backend,
         activation_checkpointing=runtime.activation_checkpointing,
-        watched=Supervision(stop=stop, folder=checkpoint, checkpoint_every_s=runtime.checkpoint_every_s),
+        watched=Supervision(
+            stop=stop,
+            folder=folder,
+            checkpoint_every_s=runtime.checkpoint_every_s,
+            kept=lambda: keep_checkpoint(store, "finetune", node.id),
+        ),
     )
     facts: dict[str, Any] = {"learning_rate": fit.learning_rate, "steps": fit.steps}
     facts |= {"converged": fit.converged, "precision": fit.precision, "fit_seconds": fit.seconds}
@@ -125,7 +134,7 @@ def finetune(
     outputs = _judged(node, data, spec.level, fit.top5, store) | facts
     record = run_record(started, gpu=device == "cuda", mode="in-process")
     executed = store.commit("finetune", node.id, spec, node.upstream, outputs, record)
-    shutil.rmtree(checkpoint, ignore_errors=True)
+    store.drop_checkpoint("finetune", node.id)
     return executed
 
 

@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sweep.errors import InfeasibleError, UsageError
-from sweep.estimate import Estimate, hours
+from sweep.estimate import Estimate, estimate_from, hours
+from sweep.grid_model import Compute
+from sweep.machine import Machine
 from sweep.nodes import Node
 from sweep.plan import Plan
-from sweep.predict import Prediction
+from sweep.predict import Experience, Prediction, predict
 from sweep.prices import Price
+from sweep.store import Store
 
 _LARGEST_SHOWN = 3
 
@@ -44,13 +47,25 @@ class Budget:
     """What one run has spent, in seconds of one device: its trainings by this process's clock, light stages
     by their predictions once they are done."""
 
-    def __init__(self, limit_s: float | None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit_s, self._clock = limit_s, clock
+    def __init__(self, limits: Limits, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits, self._clock = limits, clock
+        self._limit_s: float | None = None
         self._predictions: Mapping[str, Prediction] = {}
         self._gpu = False
         self._running: dict[str, float] = {}
         self._spent_s = 0.0
         self._held: list[Node] = []
+
+    def check(self, plan: Plan, store: Store, compute: Compute, place: Machine) -> None:
+        """Before anything starts. InfeasibleError where the plan would go above a limit, with the numbers and
+        what takes most; UsageError for a limit in money where the price is not known."""
+        if self._limits == NO_LIMITS:
+            return
+        predictions = predict(plan, Experience.of(store), place, compute)
+        found = estimate_from(plan, predictions, compute, place)
+        self._limit_s = self._limits.seconds(found.price)
+        if self._limit_s is not None and found.device_s > self._limit_s:
+            raise _above(self._limits, found, plan, predictions)
 
     def follow(self, predictions: Mapping[str, Prediction], gpu: bool) -> None:
         """What the stages that come next were predicted to take; `gpu`: GPUs are what is counted."""
@@ -108,16 +123,9 @@ class Budget:
         return found.device_s if found is not None and found.gpu == self._gpu else 0.0
 
 
-def require_budget(limits: Limits, found: Estimate, plan: Plan, predictions: Mapping[str, Prediction]) -> None:
-    """Refuse a plan that would go above a limit.
-
-    Raises:
-        InfeasibleError: with the numbers, and what takes most.
-        UsageError: a limit in money, and no price.
-    """
-    limit = limits.seconds(found.price)
-    if limit is None or found.device_s <= limit:
-        return
+def _above(
+    limits: Limits, found: Estimate, plan: Plan, predictions: Mapping[str, Prediction]
+) -> InfeasibleError:
     unit = "GPU" if found.device == "gpu" else "core"
     text = f"the run would take {found.device_s / 3600:,.2f} {unit}-hours"
     if found.cost is not None and limits.cost is not None:
@@ -132,7 +140,7 @@ def require_budget(limits: Limits, found: Estimate, plan: Plan, predictions: Map
         f"\n  {hours(predictions[node.id].device_s):>9}  {node.stage} {node.label}" for node in largest
     )
     said = ", ".join(f"{count} {source}" for source, count in found.trainings.sources.items())
-    raise InfeasibleError(
+    return InfeasibleError(
         f"{text}; {' and '.join(asked)} (trainings: {said or 'none'}). The largest:{most}",
         hint="raise the limit, or cut images, epochs or seeds; `ssl-sweep calibrate` gives measured rates",
     )

@@ -20,7 +20,11 @@ grid_argument = click.argument("grid", type=click.Path(path_type=Path))
 name_argument = click.argument("name")
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 store_option = click.option(
-    "--store", "store_uri", default=DEFAULT_STORE, show_default=True, help="Where results are kept."
+    "--store",
+    "store_uri",
+    default=DEFAULT_STORE,
+    show_default=True,
+    help="Where results are kept: a folder, or s3://bucket/prefix.",
 )
 tracking_option = click.option("--tracking-uri", help="MLflow server; default: SQLite inside the store.")
 address_option = click.option("--address", help="Ray cluster (auto, HOST:PORT); default: this machine alone.")

@@ -25,6 +25,12 @@ from sweep.store import Store
 
 DATA_SCHEMA_VERSION = 1
 
+_NAMED = (
+    "data/dataset.json",
+    *(f"data/{s}_{what}.npy" for s in ("train", "test") for what in ("ids", "keys")),
+)
+"""What is read of a prepared dataset to name its images."""
+
 Told = Callable[[str, int, int], None]  # dataset, images done, images in all
 
 
@@ -236,10 +242,10 @@ def export_subset(
     catalog, problems = read_catalog(grid, store)
     if problems:
         raise GridError(problems)
-    data = open_prepared(catalog[name], store, path)
+    data = open_prepared(catalog[name], store, path, _NAMED)
     pretrained, evaluated = roles(grid)
     guarded = evaluated if grid.leakage == "drop" and name in pretrained else set()
-    free = ~leaked(data, [open_prepared(catalog[other], store, path) for other in sorted(guarded)])
+    free = ~leaked(data, [open_prepared(catalog[other], store, path, _NAMED) for other in sorted(guarded)])
     keys, ids = data.keys("train")[free], data.ids("train")[free]
     try:
         n = parse_size(images).resolve(len(keys))
@@ -248,14 +254,14 @@ def export_subset(
         raise SweepError(f"--images {images}: {error}") from error
 
 
-def open_prepared(info: DatasetInfo, store: Store, path: Path) -> PreparedDataset:
-    """SweepError where the dataset is not prepared yet."""
+def open_prepared(info: DatasetInfo, store: Store, path: Path, only: Sequence[str] = ()) -> PreparedDataset:
+    """`only` some of its files. SweepError where the dataset is not prepared yet."""
     if store.complete("prepare", info.prepare_id) is None:
         raise SweepError(
-            f"{info.name} is not prepared in {store.root}",
+            f"{info.name} is not prepared in {store.uri}",
             hint=f"ssl-sweep data prepare {path} {info.name} (with the same --store)",
         )
-    return PreparedDataset(store.path("prepare", info.prepare_id) / "data")
+    return PreparedDataset(store.fetch("prepare", info.prepare_id, only) / "data")
 
 
 def cores() -> int:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ssl_core.plugins import added
 from sweep.errors import SweepError, first_line
-from sweep.mirror import tracking_uri
+from sweep.mirror import tracking_uri, where_tracked
 from sweep.provenance import processor
 from sweep.machine import gpus_here
 from sweep.store import Store
@@ -105,13 +105,16 @@ def _store(uri: str) -> Check:
     except SweepError as error:
         return Check("store", "problem", str(error), error.hint or "")
     free = os.statvfs(store.root)
-    return Check("store", "ok", f"{uri} is writable, {free.f_bavail * free.f_frsize / 2**30:.0f} GiB free")
+    where = f" in its cache {store.root}" if store.remote else ""
+    room = f"{free.f_bavail * free.f_frsize / 2**30:.0f} GiB free{where}"
+    return Check("store", "ok", f"{uri} is writable, {room}")
 
 
 def _tracker(store_uri: str, uri: str | None) -> Check:
-    address = tracking_uri(Store(store_uri), uri)
+    store = Store(store_uri)
+    address = tracking_uri(store, uri)
     if address.startswith("sqlite:"):
-        return Check("tracker", "ok", "SQLite in the store")
+        return Check("tracker", "ok", where_tracked(store, uri) or "SQLite in the store")
     require_answer(address)
     return Check("tracker", "ok", address)
 

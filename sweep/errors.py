@@ -64,6 +64,16 @@ class StoreError(SweepError):
     exit_code = 2
 
 
+class DamagedError(StoreError):
+    """A finished stage's file is gone, cut short, or not the one that was committed."""
+
+    exit_code = 1
+
+
+class UnreachableError(StoreError):
+    """The store did not answer for as long as one waits for it; it may answer again."""
+
+
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the nearest of `names`, else ` (one of: …)` for a short list, else ``."""
     known = sorted(set(names))

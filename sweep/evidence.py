@@ -36,6 +36,7 @@ def results_with_evidence(plan: Plan, store: Store) -> pa.Table:
     table = results(plan, store)
     cells = {cell.id: cell for cell in plan.cells}
     evidence = _Evidence(store)
+    store.prefetch((cells[id].stage, cells[id].probe_id) for id in _complete(table))
     rows = [
         evidence.of(cells[id], level) if status == "complete" else {}
         for id, level, status in zip(
@@ -46,6 +47,12 @@ def results_with_evidence(plan: Plan, store: Store) -> pa.Table:
     for name in EVIDENCE.names:
         table = table.append_column(EVIDENCE.field(name), more[name])
     return table
+
+
+def _complete(table: pa.Table) -> set[str]:
+    """Ids of the finished cells."""
+    columns = (table[name].to_pylist() for name in ("cell_id", "status"))
+    return {id for id, status in zip(*columns, strict=True) if status == "complete"}
 
 
 FULL_SCHEMA = pa.schema([*SCHEMA, *EVIDENCE])

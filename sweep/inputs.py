@@ -22,7 +22,7 @@ _WATCHED = 384
 
 def open_dataset(runtime: Runtime, store: Store, fingerprint: str) -> PreparedDataset:
     """The prepared images of a fingerprint."""
-    return PreparedDataset(store.path("prepare", runtime.datasets[fingerprint]) / "data")
+    return PreparedDataset(store.fetch("prepare", runtime.datasets[fingerprint]) / "data")
 
 
 def training_images(spec: PretrainSpec, runtime: Runtime, store: Store) -> ImagePool:

@@ -19,6 +19,12 @@ from sweep.store import Store
 
 Policy = Literal["drop", "report"]
 
+_COMPARED = (
+    "data/dataset.json",
+    *(f"data/{s}_{what}.npy" for s in ("train", "test") for what in ("keys", "labels")),
+)
+"""What is read of a prepared dataset here: not its images."""
+
 
 def guard(
     catalog: Mapping[str, DatasetInfo],
@@ -36,7 +42,7 @@ def guard(
     prepared = {name: info for name, info in catalog.items() if info.prepared}
     tests = [prepared[name] for name in sorted(set(evaluated)) if name in prepared]
     images = {
-        name: PreparedDataset(store.path("prepare", prepared[name].prepare_id) / "data")
+        name: PreparedDataset(store.fetch("prepare", prepared[name].prepare_id, _COMPARED) / "data")
         for name in sorted({*pretrained, *evaluated} & set(prepared))
     }
     guarded, notes = dict(catalog), []

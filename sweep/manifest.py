@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import platform
 import time
 import uuid
@@ -10,7 +12,9 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from sweep.errors import StoreError
 from sweep.specs import Stage
+from sweep.storage import checked
 
 
 def utc(seconds: float | None = None) -> str:
@@ -18,6 +22,15 @@ def utc(seconds: float | None = None) -> str:
     return datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC).isoformat(
         timespec="milliseconds"
     )
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: an undefined number is null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +74,8 @@ class RunRecord:
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What the store keeps of a finished stage. `files` maps each file of the result, relative to the root
-    of the store, to its size in bytes; `outputs` is small JSON (a probe's metrics, a dataset's counts)."""
+    of the store, to its size in bytes, `sha256` to the digest of its bytes in hex (older manifests have
+    none); `outputs` is small JSON (a probe's metrics, a dataset's counts)."""
 
     stage: Stage
     id: str
@@ -71,6 +85,29 @@ class Manifest:
     outputs: Mapping[str, Any]
     files: Mapping[str, int]
     run: RunRecord
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Where it is in the store."""
+        return f"{self.stage}/{self.id}/manifest.json"
+
+    def same_files(self, other: Manifest) -> bool:
+        """Whether both are of the same bytes, as far as the older one can tell."""
+        both = self.sha256.keys() & other.sha256.keys()
+        return self.files == other.files and all(self.sha256[n] == other.sha256[n] for n in both)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self | None:
+        """The manifest that these bytes are, None where they are damaged, or name a file outside of the
+        store."""
+        try:
+            manifest = cls.from_json(json.loads(data))
+            for name in manifest.files:
+                checked(name)
+        except (ValueError, KeyError, TypeError, AttributeError, StoreError):
+            return None
+        return manifest
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:

@@ -17,14 +17,14 @@ from sweep.manifest import Manifest
 from sweep.nodes import Node
 from sweep.plan import Plan
 from sweep.results import AXES, METRICS, Row, cell_rows
-from sweep.specs import PretrainSpec
+from sweep.specs import PretrainSpec, Stage
 from sweep.store import Store
 from sweep.tracking import MirrorRun, Tracker, local_uri, model_of
 
 # The writer looks for finished stages this often; each look is a few stat calls.
 _EVERY_S = 3.0
 _NOTE = 4900  # characters that MLflow surely takes as a tag
-_ARTIFACTS = ("encoder.safetensors", "encoder.json", "images.png")
+_RESULT = ("encoder.safetensors", "encoder.json")
 
 
 class TrackerError(SweepError):
@@ -36,8 +36,17 @@ def tracking_folder(store: Store) -> Path:
 
 
 def tracking_uri(store: Store, uri: str | None) -> str:
-    """The address to log to: the one given, MLflow's own environment variable, else SQLite in the store."""
+    """The address to log to: the one given, MLflow's own environment variable, else SQLite in the store, or
+    in this node's cache of an object store."""
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(tracking_folder(store))
+
+
+def where_tracked(store: Store, uri: str | None) -> str:
+    """What to tell of a database that only this machine has, '' of any other."""
+    folder = tracking_folder(store)
+    if not store.remote or tracking_uri(store, uri) != local_uri(folder):
+        return ""
+    return f"MLflow's database of this store is on this machine, in {folder}; --tracking-uri names a server"
 
 
 def open_tracker(store: Store, uri: str | None, sweep: str) -> Tracker:
@@ -52,7 +61,7 @@ def pending(plan: Plan, store: Store, done: frozenset[str], models: bool) -> Ite
     for node in plan.pretrainings:
         lacking = node.id not in done or (models and model_of(node.id) not in done)
         if lacking and (run := training_run(node, store)) is not None:
-            yield replace(run, encoder=store.path("pretrain", node.id)) if models else run
+            yield replace(run, encoder=store.fetch("pretrain", node.id)) if models else run
     for rows in cell_rows(plan, store, skip=done):
         yield cell_run(rows, plan, store)
 
@@ -63,13 +72,14 @@ def training_run(node: Node, store: Store) -> MirrorRun | None:
     if manifest is None:
         return None
     assert isinstance(node.spec, PretrainSpec)
-    folder = store.path("pretrain", node.id)
+    folder = store.fetch("pretrain", node.id, _RESULT)
     metrics = []
-    logged = folder / "epochs.jsonl"
-    for line in logged.read_text().splitlines() if logged.exists() else ():
+    logged = store.extra("pretrain", node.id, "epochs.jsonl")
+    for line in logged.read_text().splitlines() if logged is not None else ():
         record = json.loads(line)
         epoch = int(record.pop("epoch"))
         metrics += [(name, float(value), epoch) for name, value in record.items() if value is not None]
+    sheet = store.extra("pretrain", node.id, "images.png")
     config = node.spec.config
     params = {name: _text(getattr(config, name)) for name in type(config).__dataclass_fields__}
     params |= {
@@ -91,7 +101,7 @@ def training_run(node: Node, store: Store) -> MirrorRun | None:
         params=params,
         metrics=tuple(metrics),
         tags={"ssl_sweep.kind": "training", "ssl_sweep.pretrain_id": node.id},
-        artifacts=tuple(folder / name for name in _ARTIFACTS if (folder / name).exists()),
+        artifacts=(*(folder / name for name in _RESULT), *([sheet] if sheet is not None else [])),
     )
 
 
@@ -161,7 +171,9 @@ class Mirror:
             while not over:
                 over = self._over.wait(_EVERY_S if tracker or self._error else 0.5)
                 noted = self._noted()
-                if all(id in noted for id in self._wanted()):
+                with self._store.survey():
+                    wanted = list(self._wanted())
+                if all(id in noted for id in wanted):
                     continue
                 tracker = tracker or open_tracker(self._store, self._uri, self._plan.sweep)
                 self._note(noted | set(tracker.existing()))
@@ -180,8 +192,8 @@ class Mirror:
         if self._models:
             yield from map(model_of, trained)
 
-    def _finished(self, stage: str, id: str) -> bool:
-        return (self._store.root / stage / id / "manifest.json").exists()
+    def _finished(self, stage: Stage, id: str) -> bool:
+        return self._store.finished(stage, id)
 
     @property
     def _notes(self) -> Path:
@@ -215,7 +227,7 @@ def sync_grid(grid: Path, overrides: Sequence[str], store_uri: str, uri: str | N
     from sweep.plan_grid import plan_grid
 
     store = Store(store_uri)
-    if not store.root.is_dir():
+    if not store.remote and not store.root.is_dir():
         raise StoreError(
             f"there is no store at {store_uri}", hint="name it with --store, or run the grid first"
         )

@@ -15,9 +15,9 @@ State = Literal["complete", "to_run"]
 @dataclass(frozen=True, slots=True)
 class Node:
     """One unique stage. `upstream` are the ids of nodes of the same plan; `reason` is why it runs (new,
-    missing, failed before, upstream changed, version raised) or why it need not; `datasets` are the names
-    in the grid whose images it reads. `provisional`: a dataset of it, or above it, is not prepared yet, and
-    the id will change when it is."""
+    missing, damaged, failed before, upstream changed, version raised) or why it need not; `datasets` are the
+    names in the grid whose images it reads. `provisional`: a dataset of it, or above it, is not prepared
+    yet, and the id will change when it is."""
 
     id: str
     stage: Stage

@@ -68,6 +68,11 @@ class Experience:
 
     @classmethod
     def of(cls, store: Store) -> Experience:
+        with store.survey():
+            return cls._of(store)
+
+    @classmethod
+    def _of(cls, store: Store) -> Experience:
         trainings = {manifest.id: manifest for manifest in store.manifests("pretrain")}
         rates = Rates.read(trainings.values(), calibrations(store.storage))
         images: dict[tuple[str, str, int, str, str], list[float]] = defaultdict(list)

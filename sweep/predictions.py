@@ -54,6 +54,7 @@ class Predictions:
         if answered is None or id != cell.probe_id:
             manifest = self._store.complete(cell.stage, cell.probe_id)
             assert manifest is not None
+            self._store.fetch(cell.stage, cell.probe_id)
             table = pq.read_table(self._store.predictions(cell.probe_id), columns=["y", "top5"])
             width = table["top5"].type.list_size
             guess = table["top5"].combine_chunks().flatten().to_numpy()[::width]

@@ -16,8 +16,8 @@ from sweep.errors import InfeasibleError, StoreError
 
 # Ray reads these when it is imported or when a process starts, so they are set first.
 # The polling interval is the time a finished training waits to be noticed; the metrics and the watcher are
-# processes that a training of a minute pays for and never uses: that a node is taken back is told by the deaths
-# on it.
+# processes that a training of a minute pays for and never uses: that a node was taken back is told by the
+# deaths on it.
 _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
@@ -75,7 +75,7 @@ def connect(address: str | None) -> Iterator[Cluster]:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """`ray.init` would end the process at a SIGTERM, without a checkpoint; the run has a handler of its own."""
+    """`ray.init` would end the process at a SIGTERM, without a checkpoint; the run has its own handler."""
     from ray._private import utils
 
     ours, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None

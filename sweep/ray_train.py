@@ -1,7 +1,7 @@
 """One training inside a Tune trial: in its own process, or by a worker group of Ray Train.
 
-Train has no checkpoints and no retries here. A worker group that loses a worker ends, and `execute` starts the
-training again from the checkpoint in the store: one place decides, whichever process it was that died.
+Train has no checkpoints and no retries here. A worker group that loses a worker ends, and `execute` starts
+the training again from the checkpoint in the store: one place decides, whichever process it was that died.
 """
 
 from __future__ import annotations

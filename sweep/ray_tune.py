@@ -1,7 +1,7 @@
 """Ray Tune as an executor that is fed one training at a time, in a thread of its own.
 
-Tune never restores and never tries again: what is done is read from the store, and `execute` decides what comes
-next. A search algorithm that hands out what it was given keeps Tune's trial processes warm between trainings.
+Tune never restores and never tries again: what is done is read from the store, and `execute` decides what
+comes next. A search algorithm that hands out what it was given keeps the trial processes warm in between.
 Imported late: planning must not wait for Ray.
 """
 
@@ -92,11 +92,18 @@ def _resources(config: dict[str, Any]) -> dict[str, float]:
     return {"CPU": plan.cpus * CPU_SHARE, "GPU": plan.gpus}
 
 
-class _Feed(Searcher):
+class _Unsaved:
+    """Tune writes what it consists of to disk at its start; nothing reads that here."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Feed(_Unsaved, Searcher):
     """Suggests what it was given, in that order."""
 
     def __init__(self) -> None:
-        super().__init__()
+        Searcher.__init__(self)
         self._queue: deque[Work] = deque()
         self._live, self._closed = 0, False
         self._news = threading.Condition()
@@ -121,9 +128,7 @@ class _Feed(Searcher):
                 return {"training": self._queue.popleft()}
             return Searcher.FINISHED if self._closed else None
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         with self._news:
             self._live -= 1
 
@@ -135,7 +140,7 @@ class _Feed(Searcher):
         """Never asked for."""
 
 
-class _Watch(tune.Callback):
+class _Watch(_Unsaved, tune.Callback):
     """Passes on how trials end."""
 
     def __init__(self, ended: Ended) -> None:

@@ -1,7 +1,8 @@
 """Why a stage runs: one primary reason each, read off the store.
 
 failed before     it left an error.json
-missing           it was carried out once, and its manifest or files are gone or damaged
+missing           it was carried out once, and its manifest or some of its files are gone
+damaged           its manifest cannot be read, or a file has not the size that was committed
 version raised    under an earlier VERSIONS number of its own kind the store has it
 upstream changed  with an earlier version of a stage above, or earlier contents of a dataset, the store has it
 new               none of these
@@ -78,7 +79,7 @@ def reasons(nodes: Sequence[Node], store: Store) -> dict[str, str]:
     waiting = [node for node in nodes if node.state == "to_run"]
     if not waiting:
         return {}
-    executed = {(execution.stage, execution.id) for execution in store.executions()}
+    executed = store.executed()
     folders = {stage: set(store.ids(stage)) for stage in {node.stage for node in waiting}}
     pasts = list(_pasts(nodes, store)) if executed else []
 
@@ -86,7 +87,9 @@ def reasons(nodes: Sequence[Node], store: Store) -> dict[str, str]:
         there = node.id in folders[node.stage]
         if there and store.failure(node.stage, node.id) is not None:
             return "failed before"
-        if (node.stage, node.id) in executed or (there and store.manifest(node.stage, node.id) is not None):
+        if there and (damage := store.damage(node.stage, node.id)):
+            return damage
+        if (node.stage, node.id) in executed:
             return "missing"
         for past in pasts:
             then = past.id(node.id)

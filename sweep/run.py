@@ -11,16 +11,15 @@ from pathlib import Path
 import pyarrow as pa
 
 from sweep.backend import Cluster, Workplace
-from sweep.budget import NO_LIMITS, Budget, Limits, require_budget
+from sweep.budget import NO_LIMITS, Budget, Limits
 from sweep.errors import InfeasibleError
-from sweep.estimate import estimate_from
 from sweep.execute import Progress, execute
 from sweep.files import remove_abandoned, temporary
 from sweep.grid_model import Compute
 from sweep.leases import Leases, driving
 from sweep.listener import Listener
-from sweep.machine import Machine, cores, gpus_here, machine
-from sweep.mirror import Mirror
+from sweep.machine import cores, gpus_here, machine
+from sweep.mirror import Mirror, where_tracked
 from sweep.nodes import Node
 from sweep.order import Priority, order, require_cells
 from sweep.plan import Plan
@@ -32,6 +31,7 @@ from sweep.results import results
 from sweep.runtime import Runtime
 from sweep.signals import Stop, stop_on_signal
 from sweep.specs import PretrainSpec
+from sweep.stopping import StopFlag
 from sweep.store import Store
 
 # The mirror may still write this long after the last stage.
@@ -65,7 +65,7 @@ class RunResult:
     def exit_code(self) -> int:
         if self.interrupted is not None:
             return 128 + self.interrupted
-        if self.budget:
+        if self._budget:
             return InfeasibleError.exit_code
         return 1 if self.failed else 0
 
@@ -94,34 +94,43 @@ def run(
     store = Store(store_uri)
     store.check_writable()
     stop_file = temporary(store.root, "stop")  # what a killed run leaves of it is removed by the next
-    with stop_on_signal(stop_file.touch, listener.close) as stop:
+    flag = StopFlag(store, stop_file)
+    with stop_on_signal(flag.put_up, listener.close) as stop:
         try:
             _tidy(store)
             grid, plan = plan_grid(grid_path, overrides, store)
             progresses: list[Progress] = []
             require_cells(priorities, plan)
-            budget = Budget(None)
+            budget = Budget(limits)
             if plan.to_run:
                 require_feasible(plan, grid.compute, address)
                 if address in (None, "local"):
-                    budget = budget_of(limits, plan, store, grid.compute, machine(grid.compute))
+                    budget.check(plan, store, grid.compute, machine(grid.compute))
                 place = workplace or RayWorkplace()
                 sweep = _Sweep(
-                    grid_path, overrides, store, grid.compute, tracking_uri, listener, place, stop,
-                    limits, budget, priorities,
+                    grid_path,
+                    overrides,
+                    store,
+                    grid.compute,
+                    tracking_uri,
+                    listener,
+                    place,
+                    stop,
+                    budget,
+                    priorities,
                 )
                 try:
                     plan = sweep.execute(plan, address, stop_file)
                 finally:
                     listener.close()
                 progresses = sweep.progresses
-                mirror_error, budget = sweep.mirror_error, sweep.budget
+                mirror_error = sweep.mirror_error
             else:
                 mirror = Mirror(plan, store, tracking_uri, grid.compute.log_models)
                 mirror_error = mirror.finish(_MIRROR_GRACE_S)
             _, plan = plan_grid(grid_path, overrides, store)
         finally:
-            stop_file.unlink(missing_ok=True)
+            flag.take_down()
     return RunResult(
         plan=plan,
         table=results(plan, store),
@@ -132,16 +141,6 @@ def run(
         seconds=time.monotonic() - started,
         budget=budget.said,
     )
-
-
-def budget_of(limits: Limits, plan: Plan, store: Store, compute: Compute, place: Machine) -> Budget:
-    """The budget of a run; InfeasibleError where the plan's estimate is above it."""
-    if limits == NO_LIMITS:
-        return Budget(None)
-    predictions = predict(plan, Experience.of(store), place, compute)
-    found = estimate_from(plan, predictions, compute, place)
-    require_budget(limits, found, plan, predictions)
-    return Budget(limits.seconds(found.price))
 
 
 def _tidy(store: Store) -> None:
@@ -165,14 +164,13 @@ class _Sweep:
         listener: Listener,
         workplace: Workplace,
         stop: Stop,
-        limits: Limits,
         budget: Budget,
         priorities: Sequence[Priority],
     ) -> None:
         self._grid, self._overrides, self._store = grid_path, overrides, store
         self._compute, self._tracking_uri, self._listener = compute, tracking_uri, listener
         self._workplace, self._stop = workplace, stop
-        self._limits, self.budget, self._priorities = limits, budget, priorities
+        self._budget, self._priorities = budget, priorities
         self.progresses: list[Progress] = []
         self.mirror_error = ""
 
@@ -183,10 +181,11 @@ class _Sweep:
             require_room(self._compute, cluster)
             self._place = machine_of(self._compute, cluster)
             if not cluster.private:
-                self.budget = budget_of(self._limits, plan, self._store, self._compute, self._place)
-            self._workplace.require_shared(self._store.root)
+                self._budget.check(plan, self._store, self._compute, self._place)
+            if not self._store.remote:
+                self._workplace.require_shared(self._store.root)
             runtime = Runtime(
-                store=str(self._store.root),
+                store=self._store.uri,
                 stop_file=stop_file,
                 backend=self._compute.backend,
                 checkpoint_every_s=self._compute.checkpoint_every_s,
@@ -206,6 +205,8 @@ class _Sweep:
             for note in plan.notes:
                 self._listener.say(note)
             self._listener.planned(ready, self._store.root)
+            if note := where_tracked(self._store, self._tracking_uri):
+                self._listener.say(note)
             mirror = Mirror(plan, self._store, self._tracking_uri, self._compute.log_models)
             mirror.start()
             weights = {p.spec.config.weights: p.weights for c in plan.cells for p in c.encoders}
@@ -220,7 +221,7 @@ class _Sweep:
     ) -> None:
         predictions = predict(plan, Experience.of(self._store), self._place, self._compute)
         nodes = order(nodes, plan, predictions, self._priorities)
-        self.budget.follow(predictions, self._place.device == "gpu")
+        self._budget.follow(predictions, self._place.device == "gpu")
         plans = {
             node.id: train_plan(node, self._compute, predictions[node.id], self._place)
             for node in nodes
@@ -236,19 +237,19 @@ class _Sweep:
             grace_s=self._compute.grace_s,
             changed=self._changed,
             tick=partial(self._tick, runtime.stop_file),
-            allows=self.budget.allows,
+            allows=self._budget.allows,
         )
         backend.close()
         self.progresses.append(progress)
 
     def _changed(self, node: Node, status: str, message: str) -> None:
-        self.budget.changed(node, status)
+        self._budget.changed(node, status)
         self._listener.changed(node, status, message)
 
     def _tick(self, stop_file: Path, progress: Progress) -> None:
-        if self.budget.over and not self._stop.spent:
+        if self._budget.over and not self._stop.spent:
             self._stop.spent = True
-            stop_file.touch()
+            StopFlag(self._store, stop_file).put_up()
             self._listener.say("the budget is spent: trainings write a checkpoint, nothing new starts")
         self._listener.tick(progress)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sweep.errors import StoreError
 
 if TYPE_CHECKING:
+    from sweep.stopping import StopFlag
     from sweep.store import Store
+
+_PATIENCE_S = 120.0  # a worker's store was there when the run began
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +65,29 @@ class Runtime:
 
     def open_store(self) -> Store:
         """The store, which must exist already: a worker never creates one in the wrong place."""
-        from sweep.store import Store
-
-        store = Store(self.store)
-        if not store.root.is_dir():
-            raise StoreError(
-                f"the store {self.store} is not visible on {platform.node()}",
-                hint="put the store on a file system that every node mounts at the same path",
-            )
-        return store
+        return _opened(self.store)
 
     def stop_requested(self) -> bool:
-        return self.stop_file.exists()
+        """Whether the run was asked to stop."""
+        return self.stop_file.exists() or _flag(self.store, self.stop_file).is_up()
+
+
+@lru_cache(maxsize=8)
+def _opened(uri: str) -> Store:
+    """One store per process: what it has seen of an object store serves every stage of the process."""
+    from sweep.store import Store
+
+    store = Store(uri, patience_s=_PATIENCE_S)
+    if not store.remote and not store.root.is_dir():
+        raise StoreError(
+            f"the store {uri} is not visible on {platform.node()}",
+            hint="put the store on a file system that every node mounts at the same path",
+        )
+    return store
+
+
+@lru_cache(maxsize=8)
+def _flag(uri: str, file: Path) -> StopFlag:
+    from sweep.stopping import StopFlag
+
+    return StopFlag(_opened(uri), file)

@@ -48,11 +48,7 @@ def configured(
     """The preset with the settings that the method looks at; the others are left at their defaults, so that
     trainings that differ in nothing are one. ValueError or DataError as for the config and its views."""
     views = {name: value for name, value in settings.items() if name in VIEWS}
-    used = {
-        name: value
-        for name, value in settings.items()
-        if name not in VIEWS and looks_at(method, name)
-    }
+    used = {name: value for name, value in settings.items() if name not in VIEWS and looks_at(method, name)}
     config = default_config(encoder, size, method=method, seed=seed, **used)
     if views:
         config = replace(config, **view_fields(config, **views))

@@ -6,9 +6,9 @@ them, and a stage that was killed is simply done again over what it left.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from ssl_core.config import FEATURES, HEAD_OUTPUT, TWO_VIEWS
 from sweep.answers import ProbeInputs, finetune, probe
 from sweep.backend import Outcome
 from sweep.card import encoder_facts
+from sweep.errors import StoreError
 from sweep.failures import failure_of
 from sweep.files import whole
 from sweep.identity import full_form
@@ -72,6 +73,8 @@ def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> 
             outcomes.append(Outcome(node.id, "complete", executed=executed))
         except Exception as error:
             StageLog(store.path(node.stage, node.id)).error(error)
+            with suppress(StoreError, OSError):
+                store.share(node.stage, node.id)
             outcomes.append(Outcome(node.id, "failed", failure_of(error)))
     return outcomes
 
@@ -184,8 +187,7 @@ def _pretrain(
     outputs = asdict(summary)
     add_to_card(folder, {"pretrain_id": node.id, **encoder_facts(full_form(spec), outputs)})
     executed = store.commit("pretrain", node.id, spec, node.upstream, outputs, record)
-    for leftover in ("checkpoint", "checkpoint-next"):  # the optimiser's state has no reader any more
-        shutil.rmtree(folder / leftover, ignore_errors=True)
+    store.drop_checkpoint("pretrain", node.id)  # the optimiser's state has no reader any more
     return executed
 
 
@@ -243,7 +245,7 @@ def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> b
     started = time.time()
     data = open_dataset(runtime, store, spec.fingerprint)
     folder = store.path("features", node.id)
-    trained = store.path("pretrain", spec.encoder)
+    trained = store.fetch("pretrain", spec.encoder)
     encoder = load_encoder(trained)
     head = load_head(trained) if spec.representation == HEAD_OUTPUT else None
     layer = "" if spec.representation in (FEATURES, HEAD_OUTPUT) else spec.representation

@@ -4,149 +4,180 @@
     pretrain/<id>/  encoder.safetensors, encoder.json, …
     features/<id>/  x.npy, ids.npy
     predictions/<probe or finetune id>.parquet
-    <stage>/<id>/manifest.json   written last, atomically; the first of two writers wins
+    <stage>/<id>/manifest.json   written last, atomically, with the files' checksums; the first writer wins
     <stage>/<id>/error.json      why it failed, while it is not finished
-    executions.jsonl             one line per execution that was carried to completion
+    <stage>/<id>/checkpoint/…    where a training that was stopped goes on
+    executions.jsonl             one line per execution that was carried to completion (objects: executions/)
 
-Local folders only for now; an address with another scheme is refused. Everything above this class speaks in
-(stage, id), so another kind of storage is another class with these methods.
+It is a folder, or an object store (s3://, gs://, az://) with a folder of this node's cache in front of it.
+Everything above speaks in (stage, id).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
-import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from sweep.errors import StoreError
-from sweep.files import remove_abandoned, temporary, whole
+from sweep.files import remove_abandoned
 from sweep.identity import full_form
-from sweep.manifest import Execution, Failure, Manifest, RunRecord, utc
-from sweep.specs import ANSWERS, STAGES, VERSIONS, Spec, Stage
-from sweep.storage import LocalStorage
+from sweep.manifest import Execution, Failure, Manifest, RunRecord, finite, utc
+from sweep.records import write_once
+from sweep.shelf import damaged
+from sweep.specs import STAGES, VERSIONS, Spec, Stage
+from sweep.stage_files import CHECKPOINT, FILES, SHOWN, result_files
+from sweep.storage import checked
+from sweep.store_places import open_place
 
 DEFAULT_STORE = "ssl-sweep-store"
 
-FILES: Mapping[Stage, tuple[str, ...]] = {
-    "prepare": (
-        "data/dataset.json",
-        *(
-            f"data/{split}{part}.npy"
-            for split in ("train", "test")
-            for part in ("", "_ids", "_keys", "_labels")
-        ),
-    ),
-    "pretrain": ("encoder.safetensors", "encoder.json"),
-    "features": ("x.npy", "ids.npy"),
-    "probe": (),
-    "finetune": (),
-}
-"""The files, inside a stage's folder, without which its result is not there."""
+__all__ = ["DEFAULT_STORE", "FILES", "Store"]
 
 
 class Store:
-    """A store at `uri`: a path, or file:///…. Opening one writes nothing; see `check_writable`."""
+    """A store at `uri`: a path, file:///…, or s3://bucket/prefix. Opening one writes nothing; see
+    `check_writable`.
 
-    def __init__(self, uri: str | Path = DEFAULT_STORE) -> None:
-        text = str(uri)
-        if not text.strip():
-            raise StoreError("the store has an empty name", hint="give --store a folder")
-        scheme = urlsplit(text).scheme if "://" in text else ""
-        if scheme not in ("", "file"):
-            raise StoreError(
-                f"store {text!r}: {scheme}:// addresses are not supported yet",
-                hint="give a local folder, or mount the bucket as one",
-            )
-        path = Path(unquote(urlsplit(text).path)) if scheme else Path(text).expanduser()
-        if path.exists() and not path.is_dir():
-            raise StoreError(f"store {text!r} is not a folder")
-        self.root = Path(os.path.abspath(path))
-        self.storage = LocalStorage(self.root)
+    Attributes:
+        uri: the address, the same for every process.
+        storage: the records, by key.
+        root: where this node writes and reads files: the store's own folder, or one in its cache.
+        remote: the store is an object store.
+    """
+
+    def __init__(self, uri: str | Path = DEFAULT_STORE, *, patience_s: float | None = None) -> None:
+        """`patience_s`: how long an object store that does not answer is asked again; by default for two
+        minutes, and for a few seconds where it never answered."""
+        place = open_place(uri, patience_s)
+        self.uri, self.root, self.storage = place.uri, place.root, place.storage
+        self._shelf, self._journal = place.shelf, place.journal
+        self.remote = place.shelf.remote
 
     def __repr__(self) -> str:
-        return f"Store({str(self.root)!r})"
+        return f"Store({self.uri!r})"
 
     def check_writable(self) -> None:
-        """Makes the store's folder and writes and links a file in it, as a commit does; else StoreError."""
-        probe = self.root / f".write-test-{uuid.uuid4().hex}"
-        linked = probe.with_suffix(".link")
+        """Writes a record, as a commit does, and takes it away; else StoreError."""
+        probe = f".write-test-{uuid.uuid4().hex}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            probe.write_text("ssl-sweep")
-            os.link(probe, linked)
+            self.storage.create(probe, b"ssl-sweep")
+            self.storage.delete(probe)
         except OSError as error:
             raise StoreError(
                 f"store {str(self.root)!r} cannot be written: {error.strerror or error}",
                 hint="choose another folder with --store, or mend the permissions or the disk",
             ) from error
-        finally:
-            for path in (probe, linked):
-                with contextlib.suppress(OSError):
-                    path.unlink()
 
     # Places -----------------------------------------------------------------------------------------
 
     def path(self, stage: Stage, id: str) -> Path:
-        """The folder of a stage; not made by this call."""
-        return self.root / stage / id
+        """The folder of this node in which a stage's files are written; not made by this call."""
+        return self.root / stage / checked(id)
 
     def predictions(self, probe_id: str) -> Path:
         """The Parquet file of a probe's predictions."""
-        return self.root / "predictions" / f"{probe_id}.parquet"
+        return self.root / "predictions" / f"{checked(probe_id)}.parquet"
 
     def ids(self, stage: Stage) -> list[str]:
-        """Every id that has a folder, finished or not, sorted."""
-        try:
-            with os.scandir(self.root / stage) as entries:
-                return sorted(entry.name for entry in entries)
-        except FileNotFoundError:
-            return []
+        """Every id of which there is anything, finished or not, sorted."""
+        return self._shelf.ids(stage)
 
-    def _files(self, stage: Stage, id: str) -> tuple[str, ...]:
-        if stage in ANSWERS:
-            return (f"predictions/{id}.parquet",)
-        return tuple(f"{stage}/{id}/{name}" for name in FILES[stage])
+    def survey(self) -> AbstractContextManager[None]:
+        """A block that asks for much: an object store is listed once at its beginning, instead of being asked
+        for each stage, and is taken to be like that until its end."""
+        return self._shelf.survey()
+
+    def there(self, key: str) -> bool:
+        """Whether there is a record or a file; False also where an object store does not answer at once."""
+        return self._shelf.there(key)
 
     # Finished stages --------------------------------------------------------------------------------
+
+    def finished(self, stage: Stage, id: str) -> bool:
+        """Whether a stage has a manifest: the quickest look."""
+        return self._shelf.size(f"{stage}/{id}/manifest.json") is not None
 
     def complete(self, stage: Stage, id: str) -> Manifest | None:
         """The manifest of a finished stage whose files are all there in their full size, else None."""
         manifest = self.manifest(stage, id)
         if manifest is None:
             return None
-        root = str(self.root)
-        for name, size in manifest.files.items():
-            try:
-                if os.stat(f"{root}/{name}").st_size != size:
-                    return None
-            except OSError:
-                return None
-        return manifest
+        size = self._shelf.size
+        return manifest if all(size(name) == bytes for name, bytes in manifest.files.items()) else None
 
     def manifest(self, stage: Stage, id: str) -> Manifest | None:
-        """The manifest of a stage that finished once, whether or not its files are still there."""
-        try:
-            with open(f"{self.root}/{stage}/{id}/manifest.json", "rb") as file:
-                return Manifest.from_json(json.loads(file.read()))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None  # a damaged manifest is no manifest: the stage counts as missing and runs again
-        except OSError as error:
-            raise StoreError(f"store: {stage}/{id}/manifest.json cannot be read: {error.strerror}") from error
+        """The manifest of a stage that finished once, whether or not its files are still there. A damaged
+        one is none: the stage counts as missing and runs again."""
+        data = self.record(stage, id)
+        return Manifest.parse(data) if data is not None else None
 
     def manifests(self, stage: Stage) -> Iterator[Manifest]:
         """The manifest of every finished stage, in the order of ids; files are not looked at."""
         for id in self.ids(stage):
             if (manifest := self.manifest(stage, id)) is not None:
                 yield manifest
+
+    def fetch(self, stage: Stage, id: str, only: Iterable[str] = ()) -> Path:
+        """The folder with the files of a finished stage as they were committed, to be read or memory-mapped;
+        its predictions are where `predictions` says. `only`: some of the files, named within the folder.
+
+        Each file is compared with its checksum once per process.
+
+        Raises:
+            DamagedError: names a file that is gone, or not the one that was committed.
+        """
+        manifest = self.manifest(stage, id)
+        if manifest is None:
+            raise damaged(f"{stage}/{id}/manifest.json", "is gone or cannot be read")
+        wanted = {f"{stage}/{id}/{name}" for name in only}
+        for name, size in manifest.files.items():
+            if not wanted or name in wanted:
+                self._shelf.bring(name, size, manifest.sha256.get(name, ""))
+        return self.path(stage, id)
+
+    def prefetch(self, stages: Iterable[tuple[Stage, str]]) -> None:
+        """Fetch many small results at a time, where each would take a request of its own."""
+        if self.remote:
+            with ThreadPoolExecutor(16) as pool:
+                list(pool.map(lambda key: self.fetch(*key), stages))
+
+    def damage(self, stage: Stage, id: str) -> str:
+        """What is wrong with a stage that finished, as far as a look without reading its files can tell:
+        "damaged" or "missing", "" for nothing, or where it never finished."""
+        data = self.record(stage, id)
+        if data is None:
+            return ""
+        if (manifest := Manifest.parse(data)) is None:
+            return "damaged"
+        sizes = {name: self._shelf.size(name) for name in manifest.files}
+        if None in sizes.values():
+            return "missing"
+        return "" if sizes == manifest.files else "damaged"
+
+    def record(self, stage: Stage, id: str) -> bytes | None:
+        """The manifest as it is, damaged or not; None where there is none."""
+        return self._shelf.read(checked(f"{stage}/{id}/manifest.json"))
+
+    def fault(self, manifest: Manifest, name: str) -> str:
+        """What is wrong with one of the files of a manifest, every byte of it read; '' for nothing."""
+        return self._shelf.fault(name, manifest.files[name], manifest.sha256.get(name, ""))
+
+    def withdraw(self, stage: Stage, id: str) -> bool:
+        """Take a stage's manifest away, so that it is done again; False where there is none, or a new one by
+        now. What was executed stays noted."""
+        key = f"{stage}/{id}/manifest.json"
+        record = self.storage.read(key)
+        gone = record is not None and self.storage.swap(key, record.version, None)
+        self._shelf.forget(key)
+        return gone
 
     def commit(
         self,
@@ -157,177 +188,111 @@ class Store:
         outputs: Mapping[str, Any],
         run: RunRecord,
     ) -> bool:
-        """Marks a stage finished: its files are on disk first, then the manifest, then the execution line.
+        """Marks a stage finished: its files are in safety first, then the manifest, then the execution.
         Two processes may do one stage at the same time if they put its files in place by renaming.
 
         False where another process finished the same stage before: its manifest stays and this execution
         is not counted. StoreError where one of the stage's files is missing.
         """
-        files: dict[str, int] = {}
-        for name in self._files(stage, id):
+        kept = {}
+        for name in result_files(stage, id, self.root):
             try:
-                files[name] = _sync(self.root / name)
+                kept[name] = self._shelf.keep(name)
             except FileNotFoundError:
                 raise StoreError(f"{stage} {id} cannot be committed: {name} was not written") from None
+        self.share(stage, id)
         manifest = Manifest(
             stage=stage,
             id=id,
             version=VERSIONS[stage],
             spec=full_form(spec),
             upstream=tuple(upstream),
-            outputs=_finite(outputs),
-            files=files,
+            outputs=finite(outputs),
+            files={name: file.size for name, file in kept.items()},
+            sha256={name: file.sha256 for name, file in kept.items()},
             run=run,
         )
-        final = self.path(stage, id) / "manifest.json"
-        if not _withdraw_stale(final, files):
-            return False
-        if not _write_exclusive(final, json.dumps(asdict(manifest), allow_nan=False)):
+        won = write_once(self.storage, manifest)
+        self._shelf.forget(manifest.key)
+        if not won:
             return False
         self.clear_failure(stage, id)
-        self._append(manifest)
+        self._journal.append(manifest)
         return True
+
+    # What is not a result ---------------------------------------------------------------------------
+
+    def share(self, stage: Stage, id: str) -> None:
+        """Let other nodes see the files of a stage that are there to be looked at, as they are now."""
+        for name in SHOWN:
+            self._shelf.share(f"{stage}/{id}/{name}")
+
+    def extra(self, stage: Stage, id: str, name: str) -> Path | None:
+        """One of the files that are there to be looked at, None where there is none."""
+        return self._shelf.newest(f"{stage}/{checked(id)}/{checked(name)}")
+
+    def keep_checkpoint(self, stage: Stage, id: str) -> None:
+        """Put the checkpoint in the stage's folder where every node can go on from it."""
+        self._shelf.share(f"{stage}/{id}/{CHECKPOINT}")
+
+    def checkpoint(self, stage: Stage, id: str) -> Path | None:
+        """The checkpoint to go on from, None where there is none."""
+        return self._shelf.newest(f"{stage}/{id}/{CHECKPOINT}", exactly=True)
+
+    def drop_checkpoint(self, stage: Stage, id: str) -> None:
+        """A finished training needs none any more."""
+        self._shelf.drop(f"{stage}/{id}/{CHECKPOINT}")
+        with contextlib.suppress(OSError):
+            (self.path(stage, id) / CHECKPOINT).parent.rmdir()
 
     # Executions -------------------------------------------------------------------------------------
 
-    def _append(self, manifest: Manifest) -> None:
-        line = asdict(
-            Execution(
-                manifest.run.execution,
-                manifest.stage,
-                manifest.id,
-                manifest.run.started,
-                manifest.run.ended,
-                manifest.run.seconds,
-                manifest.run.host,
-            )
-        )
-        descriptor = os.open(self.root / "executions.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            size = os.fstat(descriptor).st_size
-            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"  # a writer died inside a line
-            os.write(descriptor, (("\n" if torn else "") + json.dumps(line) + "\n").encode())
-        finally:
-            os.close(descriptor)
-
     def executions(self) -> list[Execution]:
-        """Each execution once, in the order of the file; a torn line is passed over."""
-        try:
-            lines = (self.root / "executions.jsonl").read_text(errors="replace").splitlines()
-        except FileNotFoundError:
-            return []
-        found: dict[str, Execution] = {}
-        for line in lines:
-            with contextlib.suppress(ValueError, TypeError):
-                execution = Execution(**json.loads(line))
-                found.setdefault(execution.execution, execution)
-        return list(found.values())
+        """Each execution once, the oldest first."""
+        return self._journal.executions()
+
+    def executed(self) -> set[tuple[str, str]]:
+        """(stage, id) of everything that was carried to completion at some time."""
+        return set(self._journal.known().values())
 
     def reconcile(self) -> int:
-        """Adds the lines that a kill between manifest and line lost, and removes temporary files that a
-        kill left. Returns the number of lines added."""
-        known = {execution.execution for execution in self.executions()}
+        """Adds the executions that a kill between manifest and execution lost, and removes temporary files
+        that a kill left. Returns the number of executions added."""
+        known = self._journal.known()
         added = 0
         remove_abandoned(self.root / "predictions")
-        for stage in STAGES:
-            for id in self.ids(stage):
-                remove_abandoned(self.path(stage, id))
-            for manifest in self.manifests(stage):
-                if manifest.run.execution not in known:
-                    self._append(manifest)
-                    added += 1
+        with self.survey():
+            for stage in STAGES:
+                for id in self.ids(stage):
+                    remove_abandoned(self.path(stage, id))
+                for manifest in self.manifests(stage):
+                    if manifest.run.execution not in known:
+                        self._journal.append(manifest)
+                        added += 1
         return added
 
     # Failures ---------------------------------------------------------------------------------------
 
     def fail(self, stage: Stage, id: str, failure: Failure) -> None:
         """Keeps how a stage failed, in place of an earlier failure of it."""
-        folder = self.path(stage, id)
-        with whole(folder / "error.json") as partial:
-            partial.write_text(json.dumps(asdict(replace(failure, time=failure.time or utc()))))
+        key = f"{stage}/{id}/error.json"
+        self.storage.put(key, json.dumps(asdict(replace(failure, time=failure.time or utc()))).encode())
+        self._shelf.forget(key)
+        self.share(stage, id)
 
     def failure(self, stage: Stage, id: str) -> Failure | None:
         """How a stage failed last, None where it did not or was finished or cleared since."""
-        try:
-            return Failure.from_json(json.loads((self.path(stage, id) / "error.json").read_bytes()))
-        except (FileNotFoundError, NotADirectoryError):
+        data = self._shelf.read(f"{stage}/{id}/error.json")
+        if data is None:
             return None
+        try:
+            return Failure.from_json(json.loads(data))
         except (ValueError, TypeError):
             return Failure(kind="unknown", message="error.json is damaged")
 
     def clear_failure(self, stage: Stage, id: str) -> None:
         """Forgets a failure."""
-        (self.path(stage, id) / "error.json").unlink(missing_ok=True)
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: an undefined number is null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _sync(path: Path) -> int:
-    """Puts a file on disk; its size in bytes."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-        return os.fstat(descriptor).st_size
-    finally:
-        os.close(descriptor)
-
-
-def _withdraw_stale(final: Path, files: Mapping[str, int]) -> bool:
-    """Takes away a manifest that is damaged, or of files that were lost and have just been made again.
-
-    False where a sound manifest of these `files` is there: another process has finished the stage. That may
-    happen at any moment, so what is taken away is looked at again, and put back if it is sound.
-    """
-
-    def sound(path: Path) -> bool:
-        try:
-            return Manifest.from_json(json.loads(path.read_bytes())).files == files
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return False
-
-    try:
-        if sound(final):
-            return False
-        aside = temporary(final.parent, "manifest")
-        os.rename(final, aside)
-    except FileNotFoundError:
-        return True
-    try:
-        if not sound(aside):
-            return True
-        with contextlib.suppress(FileExistsError):
-            os.link(aside, final)
-        return False
-    finally:
-        aside.unlink()
-
-
-def _write_exclusive(final: Path, text: str) -> bool:
-    """Writes `final` whole or not at all; False where it exists already. link() is atomic and, unlike
-    rename(), refuses to replace."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    partial = temporary(final.parent, "manifest")
-    try:
-        with open(partial, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(partial, final)
-        except FileExistsError:
-            return False
-    finally:
-        partial.unlink(missing_ok=True)
-    directory = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-    return True
+        key = f"{stage}/{id}/error.json"
+        if self._shelf.size(key) is not None:
+            self.storage.delete(key)
+            self._shelf.forget(key)

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ssl_core.reporter import EpochRecord, LocalReporter, Reporter
+from ssl_core.reporter import EpochRecord, Reporter
 from sweep.backend import Outcome
 from sweep.errors import StoreError
 from sweep.failures import failure_of
 from sweep.leases import held_by
 from sweep.nodes import Node
+from sweep.reporting import StageReporter
 from sweep.runtime import Runtime, TrainPlan
 from sweep.stage_log import StageLog
 from sweep.stages import StageInterrupted, run_training
@@ -33,23 +34,26 @@ def train(node: Node, runtime: Runtime, plan: TrainPlan, rank: int = 0) -> Outco
         return Outcome(node.id, "complete", executed=False)
     if runtime.stop_requested():
         return Outcome(node.id, "interrupted")
+    store.extra(node.stage, node.id, log.path.name)  # of an attempt on another node: this one adds to it
     log.started(f"{node.stage} {node.id}" + (f" worker {rank}" if plan.workers > 1 else ""))
     try:
         with Watchdog(log.path, runtime.hang_after_s) as watchdog, _warnings_in(log):
-            reporter = _Watched(_local(store, node, rank), node, runtime, store, log, watchdog)
+            inner = StageReporter(store, node.stage, node.id, runtime.stop_requested, rank)
+            reporter = _Watched(inner, node, runtime, store, log, watchdog)
             executed = run_training(runtime, node, plan, reporter)
     except StageInterrupted as stop:
         log.line(f"stopped: {stop.__cause__ or stop}")
-        return Outcome(node.id, "interrupted")
+        outcome = Outcome(node.id, "interrupted")
     except Exception as error:
         log.error(error)
-        return Outcome(node.id, "failed", failure_of(error))
-    log.line("complete")
-    return Outcome(node.id, "complete", executed=executed)
-
-
-def _local(store: Store, node: Node, rank: int) -> Reporter:
-    return LocalReporter(store.path(node.stage, node.id), rank)
+        outcome = Outcome(node.id, "failed", failure_of(error))
+    else:
+        log.line("complete")
+        outcome = Outcome(node.id, "complete", executed=executed)
+    if rank == 0:
+        with suppress(StoreError, OSError):  # other nodes will not see the last lines
+            store.share(node.stage, node.id)
+    return outcome
 
 
 class _Watched:
@@ -58,7 +62,7 @@ class _Watched:
     def __init__(
         self, inner: Reporter, node: Node, runtime: Runtime, store: Store, log: StageLog, watchdog: Watchdog
     ) -> None:
-        self._inner, self._runtime, self._log, self._watchdog = inner, runtime, log, watchdog
+        self._inner, self._log, self._watchdog = inner, log, watchdog
         self._storage, self._stage, self._driver = store.storage, (node.stage, node.id), runtime.driver
         self._looked, self._lost = time.monotonic(), False
 
@@ -81,7 +85,7 @@ class _Watched:
         """Asked about twice a second between steps."""
         self._watchdog.progress()
         self._look_at_lease()
-        return self._lost or self._runtime.stop_requested() or self._inner.stop_requested()
+        return self._lost or self._inner.stop_requested()
 
     def _look_at_lease(self) -> None:
         now = time.monotonic()

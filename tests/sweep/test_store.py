@@ -142,9 +142,10 @@ def test_a_line_lost_by_a_kill_is_added_once(tmp_path: Path) -> None:
     script = textwrap.dedent(f"""
         import os, signal, time
         from sweep.manifest import RunRecord
+        from sweep.journal import FileJournal
         from sweep.specs import FeatureSpec
         from sweep.store import Store
-        Store._append = lambda self, manifest: os.kill(os.getpid(), signal.SIGKILL)
+        FileJournal.append = lambda self, manifest: os.kill(os.getpid(), signal.SIGKILL)
         store = Store({str(tmp_path)!r})
         store.path("features", {ID!r}).mkdir(parents=True)
         for name in ("x.npy", "ids.npy"):
@@ -205,8 +206,11 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Store("a/../b").root == tmp_path / "b"
     assert Store(f"file://{tmp_path}/with%20space").root == tmp_path / "with space"
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(StoreError, match="s3:// addresses are not supported yet"):
-        Store("s3://bucket/store")
+    with pytest.raises(StoreError, match="ftp:// addresses are not supported"):
+        Store("ftp://host/store")
+    with pytest.raises(StoreError, match="holds a user or a password") as error:
+        Store("s3://name:secret@bucket/store")
+    assert "secret" not in error.value.report()
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="not a folder"):
         Store("file")

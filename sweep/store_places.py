@@ -1,0 +1,58 @@
+"""What a store's address opens: the records, the files and the journal behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from data_ops.remote import cache_root
+from sweep.errors import StoreError
+from sweep.journal import FileJournal, Journal, ObjectJournal
+from sweep.shelf import LocalShelf, Shelf
+from sweep.storage import LocalStorage, Storage
+
+OBJECT_STORES = ("s3", "gs", "az")
+
+
+@dataclass(frozen=True)
+class Place:
+    """`uri` is the same for every process; `root` is where this node writes and reads files."""
+
+    uri: str
+    root: Path
+    storage: Storage
+    shelf: Shelf
+    journal: Journal
+
+
+def open_place(address: str | Path, patience_s: float | None) -> Place:
+    """StoreError where the address is none of a store. Writes nothing."""
+    text = str(address)
+    if not text.strip():
+        raise StoreError("the store has an empty name", hint="give --store a folder")
+    scheme = urlsplit(text).scheme if "://" in text else ""
+    if scheme in OBJECT_STORES:
+        return _objects(text.rstrip("/"), patience_s)
+    if scheme not in ("", "file"):
+        known = ", ".join(f"{name}://" for name in OBJECT_STORES)
+        raise StoreError(
+            f"store {text!r}: {scheme}:// addresses are not supported",
+            hint=f"give a folder, or a bucket's address: {known}",
+        )
+    path = Path(unquote(urlsplit(text).path)) if scheme else Path(text).expanduser()
+    if path.exists() and not path.is_dir():
+        raise StoreError(f"store {text!r} is not a folder")
+    root = Path(os.path.abspath(path))
+    return Place(str(root), root, LocalStorage(root), LocalShelf(root), FileJournal(root))
+
+
+def _objects(uri: str, patience_s: float | None) -> Place:
+    from sweep.object_storage import ObjectStorage  # planning on a folder does without obstore
+    from sweep.remote_shelf import RemoteShelf
+
+    root = cache_root() / "stores" / hashlib.sha256(uri.encode()).hexdigest()[:16]
+    storage = ObjectStorage(uri, patience_s)
+    return Place(uri, root, storage, RemoteShelf(storage, root), ObjectJournal(storage))
