@@ -23,6 +23,7 @@ from sweep.cli_options import (
 )
 from sweep.cost_cli import calibrate, cluster_options, gc, limit_options
 from sweep.data_cli import data
+from sweep.stage_cli import COMMANDS
 from sweep.verify_cli import verify
 
 
@@ -92,7 +93,7 @@ def run(
         limits=Limits(gpu_hours=max_gpu_hours, cost=max_cost),
         priorities=[Priority.parse(text) for text in priority],
     )
-    print_run(result, console(), console(stderr=True), again("run", grid, overrides, store_uri))
+    print_run(result, console(), console(stderr=True), again("run", grid, overrides, store_uri), tracking_uri)
     sys.exit(result.exit_code)
 
 
@@ -196,11 +197,11 @@ def sync(grid: Path, overrides: tuple[str, ...], store_uri: str, tracking_uri: s
 @click.option("--port", default=5000, show_default=True, help="Port.")
 def ui(store_uri: str, tracking_uri: str | None, host: str, port: int) -> None:
     """Start the MLflow UI on the sweep's runs; reachable from this machine only by default."""
-    from sweep.mirror import ui_command
+    from sweep.tracker_place import ui_command
 
-    command = ui_command(store_uri, tracking_uri, host, port)
+    command, environment = ui_command(store_uri, tracking_uri, host, port)
     click.echo(f"MLflow UI on http://{host}:{port} (Ctrl-C ends it)", err=True)
-    os.execv(command[0], command)
+    os.execve(command[0], command, os.environ | environment)
 
 
 @cli.command()
@@ -234,10 +235,8 @@ def export(encoder_id: str, store_uri: str, output: Path) -> None:
     click.echo(export_encoder(encoder_id, store_uri, output))
 
 
-cli.add_command(data)
-cli.add_command(calibrate)
-cli.add_command(gc)
-cli.add_command(verify)
+for command in (data, verify, calibrate, gc, *COMMANDS):
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from ssl_core.plugins import added
-from sweep.errors import SweepError, first_line
-from sweep.mirror import tracking_uri, where_tracked
+from sweep.errors import SweepError, first_line, masked
 from sweep.provenance import processor
 from sweep.machine import gpus_here
 from sweep.store import Store
+from sweep.tracker_place import tracking_uri, where_tracked
 from sweep.tracking import require_answer
 
 # The first release whose placement-group cleaner also survives a stopped trial.
@@ -49,7 +49,7 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
     except SweepError as error:
         return Check(name, "problem", str(error), error.hint or "")
     except Exception as error:  # whatever a server or driver throws is a finding here, not a crash
-        return Check(name, "problem", f"{type(error).__name__}: {first_line(error)}")
+        return Check(name, "problem", masked(f"{type(error).__name__}: {first_line(error)}"))
 
 
 def _packages() -> Check:
@@ -116,7 +116,7 @@ def _tracker(store_uri: str, uri: str | None) -> Check:
     if address.startswith("sqlite:"):
         return Check("tracker", "ok", where_tracked(store, uri) or "SQLite in the store")
     require_answer(address)
-    return Check("tracker", "ok", address)
+    return Check("tracker", "ok", masked(address))
 
 
 def _ray(address: str | None) -> Check:

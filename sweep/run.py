@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from sweep.grid_model import Compute
 from sweep.leases import Leases, driving
 from sweep.listener import Listener
 from sweep.machine import cores, gpus_here, machine
-from sweep.mirror import Mirror, where_tracked
+from sweep.mirror import Mirror
 from sweep.nodes import Node
 from sweep.order import Priority, order, require_cells
 from sweep.plan import Plan
@@ -33,10 +34,9 @@ from sweep.signals import Stop, stop_on_signal
 from sweep.specs import PretrainSpec
 from sweep.stopping import StopFlag
 from sweep.store import Store
+from sweep.tracker_place import where_tracked
 
-# The mirror may still write this long after the last stage.
-_MIRROR_GRACE_S = 120.0
-# … and this long when a person waits for the prompt; the next run writes what is left.
+# The mirror may still write this long when a person waits for the prompt; the next run writes what is left.
 _STOP_GRACE_S = 2.0
 
 
@@ -65,7 +65,7 @@ class RunResult:
     def exit_code(self) -> int:
         if self.interrupted is not None:
             return 128 + self.interrupted
-        if self._budget:
+        if self.budget:
             return InfeasibleError.exit_code
         return 1 if self.failed else 0
 
@@ -87,7 +87,7 @@ def run(
     Raises:
         GridError: the grid is wrong; nothing was started.
         InfeasibleError: it asks for more than there is, or than `limits` allow; nothing was started.
-        UsageError: a priority is of no cell.
+        UsageError: a priority is of no cell, or a limit in money without a price.
         StoreError: the store cannot be used.
     """
     started = time.monotonic()
@@ -95,7 +95,7 @@ def run(
     store.check_writable()
     stop_file = temporary(store.root, "stop")  # what a killed run leaves of it is removed by the next
     flag = StopFlag(store, stop_file)
-    with stop_on_signal(flag.put_up, listener.close) as stop:
+    with stop_on_signal(flag.put_up, listener.close) as stop, driving(store.storage) as leases:
         try:
             _tidy(store)
             grid, plan = plan_grid(grid_path, overrides, store)
@@ -108,17 +108,9 @@ def run(
                     budget.check(plan, store, grid.compute, machine(grid.compute))
                 place = workplace or RayWorkplace()
                 sweep = _Sweep(
-                    grid_path,
-                    overrides,
-                    store,
-                    grid.compute,
-                    tracking_uri,
-                    listener,
-                    place,
-                    stop,
-                    budget,
-                    priorities,
+                    grid_path, overrides, store, leases, grid.compute, tracking_uri, listener, place, stop
                 )
+                sweep.budget, sweep.priorities = budget, priorities
                 try:
                     plan = sweep.execute(plan, address, stop_file)
                 finally:
@@ -126,8 +118,7 @@ def run(
                 progresses = sweep.progresses
                 mirror_error = sweep.mirror_error
             else:
-                mirror = Mirror(plan, store, tracking_uri, grid.compute.log_models)
-                mirror_error = mirror.finish(_MIRROR_GRACE_S)
+                mirror_error = Mirror(plan, store, tracking_uri, grid.compute.log_models, leases).finish()
             _, plan = plan_grid(grid_path, overrides, store)
         finally:
             flag.take_down()
@@ -159,29 +150,30 @@ class _Sweep:
         grid_path: Path,
         overrides: Sequence[str],
         store: Store,
+        leases: Leases,
         compute: Compute,
         tracking_uri: str | None,
         listener: Listener,
         workplace: Workplace,
         stop: Stop,
-        budget: Budget,
-        priorities: Sequence[Priority],
     ) -> None:
         self._grid, self._overrides, self._store = grid_path, overrides, store
         self._compute, self._tracking_uri, self._listener = compute, tracking_uri, listener
-        self._workplace, self._stop = workplace, stop
-        self._budget, self._priorities = budget, priorities
+        self._workplace, self._stop, self._leases = workplace, stop, leases
+        self._mirror: Mirror | None = None
+        self.budget = Budget(NO_LIMITS)
+        self.priorities: Sequence[Priority] = ()
         self.progresses: list[Progress] = []
         self.mirror_error = ""
 
     def execute(self, plan: Plan, address: str | None, stop_file: Path) -> Plan:
         """Prepare the datasets, plan again with their fingerprints known, then do everything else."""
         self._listener.say(f"starting Ray{f' at {address}' if address else ''}")
-        with driving(self._store.storage) as leases, self._workplace.join(address) as cluster:
+        with self._workplace.join(address) as cluster:
             require_room(self._compute, cluster)
             self._place = machine_of(self._compute, cluster)
             if not cluster.private:
-                self._budget.check(plan, self._store, self._compute, self._place)
+                self.budget.check(plan, self._store, self._compute, self._place)
             if not self._store.remote:
                 self._workplace.require_shared(self._store.root)
             runtime = Runtime(
@@ -194,11 +186,11 @@ class _Sweep:
                 compile=self._compute.compile,
                 watch_knn=self._compute.watch_knn,
                 gpu=self._place.device == "gpu",
-                driver=leases.driver,
+                driver=self._leases.driver,
                 hang_after_s=self._compute.hang_after_s,
             )
             if plan.prepares:
-                self._carry_out(plan, plan.prepares, runtime, cluster, leases)
+                self._carry_out(plan, plan.prepares, runtime, cluster)
                 _, plan = plan_grid(self._grid, self._overrides, self._store)
             # What is provisional now needs a dataset that could not be prepared.
             ready = [node for node in plan.nodes if node.stage != "prepare" and not node.provisional]
@@ -207,21 +199,33 @@ class _Sweep:
             self._listener.planned(ready, self._store.root)
             if note := where_tracked(self._store, self._tracking_uri):
                 self._listener.say(note)
-            mirror = Mirror(plan, self._store, self._tracking_uri, self._compute.log_models)
-            mirror.start()
+            models = self._compute.log_models
+            self._mirror = Mirror(plan, self._store, self._tracking_uri, models, self._leases)
+            self._mirror.start()
             weights = {p.spec.config.weights: p.weights for c in plan.cells for p in c.encoders}
             runtime = replace(runtime, datasets=datasets_of(plan, self._store), weights=weights)
-            self._carry_out(plan, ready, runtime, cluster, leases)
-            grace = _STOP_GRACE_S if self._stop.requested else _MIRROR_GRACE_S
-        self.mirror_error = mirror.finish(grace)  # the cluster need not wait for the tracker
+            self._carry_out(plan, ready, runtime, cluster)
+        grace = _STOP_GRACE_S if self._stop.requested else math.inf
+        self.mirror_error = self._mirror.finish(grace)  # the cluster need not wait for the tracker
         return plan
 
-    def _carry_out(
-        self, plan: Plan, nodes: Sequence[Node], runtime: Runtime, cluster: Cluster, leases: Leases
-    ) -> None:
+    def _changed(self, node: Node, status: str, message: str) -> None:
+        self.budget.changed(node, status)
+        if status == "complete" and self._mirror is not None:
+            self._mirror.finished(node)
+        self._listener.changed(node, status, message)
+
+    def _tick(self, stop_file: Path, progress: Progress) -> None:
+        if self.budget.over and not self._stop.spent:
+            self._stop.spent = True
+            StopFlag(self._store, stop_file).put_up()
+            self._listener.say("the budget is spent: trainings write a checkpoint, nothing new starts")
+        self._listener.tick(progress)
+
+    def _carry_out(self, plan: Plan, nodes: Sequence[Node], runtime: Runtime, cluster: Cluster) -> None:
         predictions = predict(plan, Experience.of(self._store), self._place, self._compute)
-        nodes = order(nodes, plan, predictions, self._priorities)
-        self._budget.follow(predictions, self._place.device == "gpu")
+        nodes = order(nodes, plan, predictions, self.priorities)
+        self.budget.follow(predictions, self._place.device == "gpu")
         plans = {
             node.id: train_plan(node, self._compute, predictions[node.id], self._place)
             for node in nodes
@@ -232,26 +236,15 @@ class _Sweep:
             nodes,
             backend,
             self._store,
-            leases,
+            self._leases,
             stop=lambda: self._stop.requested,
             grace_s=self._compute.grace_s,
             changed=self._changed,
             tick=partial(self._tick, runtime.stop_file),
-            allows=self._budget.allows,
+            allows=self.budget.allows,
         )
         backend.close()
         self.progresses.append(progress)
-
-    def _changed(self, node: Node, status: str, message: str) -> None:
-        self._budget.changed(node, status)
-        self._listener.changed(node, status, message)
-
-    def _tick(self, stop_file: Path, progress: Progress) -> None:
-        if self._budget.over and not self._stop.spent:
-            self._stop.spent = True
-            StopFlag(self._store, stop_file).put_up()
-            self._listener.say("the budget is spent: trainings write a checkpoint, nothing new starts")
-        self._listener.tick(progress)
 
 
 def datasets_of(plan: Plan, store: Store) -> dict[str, str]:
