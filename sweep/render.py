@@ -14,11 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from sweep.doctor import Check
-<<<<<<< HEAD
-from sweep.estimate import Costed
-=======
 from sweep.errors import masked
->>>>>>> wip4
+from sweep.estimate import Costed
 from sweep.listener import duration
 from sweep.specs import STAGES
 from sweep.status import Status
@@ -88,14 +85,10 @@ def print_run(
         err.print(f"… and {len(result.failed) - 20} more failed or blocked stages")
     if result.mirror_error:
         err.print(f"[yellow]MLflow is behind[/yellow]: {escape(result.mirror_error)}", soft_wrap=True)
-<<<<<<< HEAD
-        err.print(f"  next: {_shell(again, 'sync')}", soft_wrap=True)
-    if result.budget:
-        err.print(f"{result.budget}; go on, with a higher limit, with: {_shell(again, 'run')}", soft_wrap=True)
-        return
-=======
         err.print(f"  next: {_shell(tracked, 'sync')}", soft_wrap=True)
->>>>>>> wip4
+    if result.budget:
+        err.print(f"{result.budget}; go on, with a higher limit, with: {_shell(tracked, 'run')}", soft_wrap=True)
+        return
     if result.interrupted is not None:
         err.print(f"interrupted; go on with: {_shell(tracked, 'run')}", soft_wrap=True)
         return
