@@ -99,12 +99,12 @@ class Estimate:
         for note in self.notes:
             yield f"         scaled {note}"
         if shown:
-            yield f"wall:    about {hours(self.wall_s)} on {self.machine.label}, played through with these rates"
+            yield f"wall:    about {hours(self.wall_s)} on {self.machine.label}, played through"
         if self.unique and self.alone_s > self.shared_s:
             factor = self.alone_s / self.shared_s
             yield (
-                f"sharing: {self.unique:,} trainings serve {self.cells:,} cells: {hours(self.shared_s)} of one"
-                f" {unit}; one for each would take {hours(self.alone_s)} ({factor:.1f}x more)"
+                f"sharing: {self.unique:,} trainings serve {self.cells:,} cells: {hours(self.shared_s)} of"
+                f" one {unit}; one for each would take {hours(self.alone_s)} ({factor:.1f}x more)"
             )
         if self.disk_bytes:
             yield f"disk:    {size_text(self.disk_bytes)} more"
@@ -120,7 +120,9 @@ class Estimate:
         """Of `ssl-sweep plan --json`."""
         parts = {n: getattr(self, n) for n in ("trainings", "tunings", "features", "others")}
         return {
-            "machine": {n: getattr(self.machine, n) for n in ("cpus", "gpus", "device", "hardware", "assumed")},
+            "machine": {
+                n: getattr(self.machine, n) for n in ("cpus", "gpus", "device", "hardware", "assumed")
+            },
             **{n: {"device_s": p.device_s, "sources": dict(p.sources)} for n, p in parts.items()},
             "device_hours": self.device_s / 3600,
             "wall_s": self.wall_s,

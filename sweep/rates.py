@@ -1,6 +1,7 @@
 """How long trainings take: rates by shape, each with where it comes from.
 
-A rate is seconds of one device (a GPU, or a CPU core) for one pretraining image, all its views. It is looked for in this order:
+A rate is seconds of one device (a GPU, or a CPU core) for one pretraining image, all its views. It is looked
+for in this order:
 
     measured       finished trainings of this very shape, on the same hardware
     calibrated     `ssl-sweep calibrate` on the same hardware
@@ -100,7 +101,7 @@ class Rates:
 
 
 def _measured(manifest: Manifest) -> tuple[Shape, float, float | None] | None:
-    """(shape, seconds an image, seconds beyond the epochs) of a finished training; None where it says none."""
+    """(shape, seconds an image, seconds beyond the epochs) of a finished training; None where it has none."""
     config, outputs, run = manifest.spec.get("config", {}), manifest.outputs, manifest.run
     steps = int(outputs.get("steps") or 0)
     if config.get("method") in UNTRAINED or run.seconds <= 0 or steps <= 0:

@@ -87,7 +87,9 @@ def print_run(
         err.print(f"[yellow]MLflow is behind[/yellow]: {escape(result.mirror_error)}", soft_wrap=True)
         err.print(f"  next: {_shell(tracked, 'sync')}", soft_wrap=True)
     if result.budget:
-        err.print(f"{result.budget}; go on, with a higher limit, with: {_shell(tracked, 'run')}", soft_wrap=True)
+        err.print(
+            f"{result.budget}; go on, with a higher limit, with: {_shell(tracked, 'run')}", soft_wrap=True
+        )
         return
     if result.interrupted is not None:
         err.print(f"interrupted; go on with: {_shell(tracked, 'run')}", soft_wrap=True)
