@@ -77,6 +77,15 @@ def test_what_runs_counts_until_it_ends_and_what_does_not_fit_does_not_start(swe
     assert budget.spent_s == pytest.approx(3601 + predictions[light.id].device_s)
 
 
+def test_the_command_line_refuses_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text(GRID)
+    command = [sys.executable, str(ROOT / "cli.py"), "run", "grid.yaml", "--store", "store"]
+    options = ["--max-gpu-hours", "1e-9", "--priority", "images=50"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 3 and "the run would take" in done.stderr and "hint: " in done.stderr
+    assert not list(tmp_path.glob("store/p*"))
+
+
 def run(folder: Path, *options: str, train_s: float) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "tests/helpers/light_run.py"), str(folder / "grid.yaml")]
     command += ["--store", str(folder / "store"), "--without-mirror", "--train-s", str(train_s), *options]
@@ -93,8 +102,6 @@ def test_a_run_stops_when_its_budget_is_spent_and_goes_on_with_a_higher_one(tmp_
     manifests = len(list(tmp_path.glob("store/pretrain/*/manifest.json")))
     assert manifests < 6
     assert not list(tmp_path.glob("store/leases/*"))
-    refused = run(tmp_path, "--max-cost", "0.001", train_s=0)
-    assert refused.returncode == 3 and "the run would take" in refused.stderr
     done = run(tmp_path, "--max-cost", "10000", train_s=0)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["executed"] > 0

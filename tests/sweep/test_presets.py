@@ -15,7 +15,7 @@ from sweep.estimate import Estimate, estimate
 from sweep.init import STUDIES, preset, question, write_preset
 from sweep.machine import machine
 from sweep.plan import Plan
-from sweep.plan_grid import plan_grid
+from sweep.plan_grid import plan_grid, plan_in
 from sweep.store import Store
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
