@@ -5,6 +5,7 @@ It is also what one measured rate is scaled by to another method or hardware.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -70,7 +71,12 @@ def speed(device: str, hardware: str) -> float:
     """Billions of multiply-adds a second of one GPU, or of one CPU core."""
     if device == "cpu":
         return _ANY_CPU
-    return next((value for name, value in _SPEEDS.items() if name in hardware), _ANY_GPU)
+    return next((value for name, value in _SPEEDS.items() if names(name, hardware)), _ANY_GPU)
+
+
+def names(kind: str, hardware: str) -> bool:
+    """Whether a device's full name has the kind as a word: an L40S is no L4."""
+    return kind in re.split(r"[^A-Za-z0-9]+", hardware)
 
 
 def seconds_per_image(config: PretrainConfig, device: str, hardware: str) -> float:

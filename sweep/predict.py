@@ -137,9 +137,8 @@ class _Predictor:
             case _:
                 info = self._by_prepare[node.id]
                 known = self._known.images.get(("prepare", "", info.size, "cpu", ""))
-                each = known or 1 / _PREPARE_IMAGES_PER_S
-                source: RateSource = "measured" if known else "default guess"
                 images = info.n_train + info.n_test
+                each = known or 1 / _PREPARE_IMAGES_PER_S
                 return self._light(images * each, "measured" if known else "default guess")
 
     def _cpus(self) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from sweep.grid_model import Compute
+from sweep.guess import names
 from sweep.machine import Machine
 
 
@@ -25,7 +26,7 @@ def price_of(compute: Compute, machine: Machine) -> Price | None:
     if compute.price_per_hour is not None:
         return Price(on_demand=compute.price_per_hour, source="compute.price_per_hour")
     for row in _rows():
-        if row["hardware"] == "cpu" if machine.device == "cpu" else row["hardware"] in machine.hardware:
+        if row["hardware"] == "cpu" if machine.device == "cpu" else names(row["hardware"], machine.hardware):
             return Price(
                 on_demand=float(row["on_demand"]),
                 spot=float(row["spot"]) if row["spot"] else None,

@@ -18,6 +18,7 @@ from sweep.machine import Machine
 from sweep.predict import Experience, predict
 
 HERE = Machine(cpus=2, gpus=0, device="cpu", hardware="a processor")
+COMPUTE = Compute()
 ROOT = Path(__file__).parents[2]
 GRID = """\
 name: budget
@@ -29,7 +30,7 @@ compute: {price_per_hour: 3600, mode: in-process, cpus_per_worker: 1}
 """
 
 
-def check(sweeps: Any, limits: Limits, compute: Compute = Compute()) -> Budget:
+def check(sweeps: Any, limits: Limits, compute: Compute = COMPUTE) -> Budget:
     budget = Budget(limits)
     budget.check(sweeps.prepared(), sweeps.store, compute, HERE)
     return budget
@@ -43,7 +44,7 @@ def test_a_plan_above_a_limit_is_refused_with_numbers_and_what_to_cut(sweeps: An
     assert "--max-gpu-hours is 1e-06" in said and "core-hours" in said and "6 default guess" in said
     assert "The largest:" in said and "s  pretrain " in said and "cut images, epochs or seeds" in said
     assert error.value.exit_code == 3
-    with pytest.raises(InfeasibleError, match="--max-cost is 0.01"):
+    with pytest.raises(InfeasibleError, match=r"--max-cost is 0\.01"):
         check(sweeps, Limits(cost=0.01), Compute(price_per_hour=1000))
     check(sweeps, Limits(cost=0.01), Compute(price_per_hour=0.001))
 

@@ -64,7 +64,9 @@ def test_priorities_go_before_and_the_first_counts_most(sweeps: Any) -> None:
     assert trainings(ordered(sweeps, plan, "images=800,pretrain_domain=b"))[0] == "b 800"
     two = ordered(sweeps, plan, "pretrain_domain=a,n_labels=50", "images=800")
     assert trainings(two) == ["a 800", "b 800", "b 200"]
-    first = next(node for node in ordered(sweeps, plan, "eval_domain=b,n_labels=100") if node.stage == "probe")
+    first = next(
+        node for node in ordered(sweeps, plan, "eval_domain=b,n_labels=100") if node.stage == "probe"
+    )
     assert "100 labels" in first.label and "→ b" in first.label
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from types import MappingProxyType
@@ -13,10 +12,9 @@ import pytest
 
 from sweep.errors import StoreError
 from sweep.manifest import Failure
-from sweep.nodes import Node
 from sweep.plan import Plan
-from sweep.plan_grid import plan_grid, validate_grid
-from sweep.specs import VERSIONS, FeatureSpec, PretrainSpec, ProbeSpec
+from sweep.plan_grid import validate_grid
+from sweep.specs import VERSIONS, FeatureSpec, ProbeSpec
 
 # objects and scenes and the pool, at two sizes; two random encoders for each of two domains
 TRAININGS, ENCODERS, CELLS = 6, 6 + 4, (6 + 2) * 2 * 5
