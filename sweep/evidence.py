@@ -27,7 +27,8 @@ EVIDENCE = pa.schema(
     ]
 )
 """`hits`: `np.packbits` of whether top-1 was right, in the order of the test images. `rankme` of the encoder
-after its last epoch. `train_seconds` of device time, all workers together; empty without a training."""
+after its last epoch. `train_seconds` of device time, all workers together, of all encoders of a fusion; empty
+without a training. `answer_seconds`: of a fine-tuning that was resumed, all its legs."""
 
 
 def results_with_evidence(plan: Plan, store: Store) -> pa.Table:
@@ -73,8 +74,19 @@ class _Evidence:
             "levels_total": len(dataset.levels),
             "hits": hits(answered.truth, answered.guess[:, None]),
             "answer_seconds": answered.seconds,
-            **self._training(cell.pretraining.id),
+            **self._trained(cell),
         }
+
+    def _trained(self, cell: Cell) -> Row:
+        """A fusion cost all of its trainings; RankMe is of one encoder and means nothing for several."""
+        found = [self._training(pretraining.id) for pretraining in cell.encoders]
+        if len(found) == 1:
+            return found[0]
+        trained = [facts for facts in found if facts]
+        if not trained:
+            return {}
+        seconds = sum(facts["train_seconds"] for facts in trained)
+        return {"train_seconds": seconds, "train_gpu": any(facts["train_gpu"] for facts in trained)}
 
     def _training(self, encoder: str) -> Row:
         if encoder not in self._trainings:

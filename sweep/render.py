@@ -130,17 +130,30 @@ def _percent(mean: float, std: float | None, best: bool) -> str:
     return f"[bold]{text}[/bold]" if best else text
 
 
-_COLUMNS = ("method", "pretrain_domain", "images", "corruption", "eval_domain", "labels", "level", "top1")
-_ALSO_IF_VARIED = ("encoder", "epochs", "subset_seed", "pretrain_seed", "draw", "probe_seed", "status")
+_PRETRAINED = ("method", "pretrain_domain", "images", "corruption")
+_JUDGED = ("eval_domain", "labels")
+_MORE_IF_VARIED = (
+    "subset_seed",
+    "pretrain_seed",
+    "draw",
+    "eval_corruption",
+    "label_imbalance",
+    "probe_seed",
+    "status",
+)
 
 
 def print_table(table: pa.Table, out: Console) -> None:
-    """Every row with the columns a reader needs and the seeds that vary; --format csv has all columns. The
-    table of classes is shown whole."""
+    """Every row in reading order, with the columns a reader needs and those in which rows differ; --format
+    csv has all columns. The table of classes is shown whole."""
+    from sweep.summary import reading_order, varied_protocols, varied_settings
+
     rows, names = table.to_pylist(), table.column_names
-    if {*_COLUMNS, *_ALSO_IF_VARIED} <= set(names):
-        varied = [n for n in _ALSO_IF_VARIED if len({row[n] for row in rows if row[n] is not None}) > 1]
-        names = [*_COLUMNS, *varied]
+    if "class" not in names:
+        rows.sort(key=reading_order)
+        more = [n for n in _MORE_IF_VARIED if len({row[n] for row in rows if row[n] is not None}) > 1]
+        asked = [*_JUDGED, *varied_protocols(rows), "level", "top1"]
+        names = [*_PRETRAINED, *varied_settings(rows), *asked, *more]
     shown = Table(box=None, pad_edge=False)
     for name in names:
         shown.add_column(name, no_wrap=True)

@@ -26,6 +26,8 @@ _PROTOCOL = (
     "knn_k",
     "knn_temperature",
 )
+# What need not be said of a row when others differ from it.
+_USUAL = {"protocol": "linear", "representation": "h"}
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,7 @@ class SummaryRow:
 def summary(table: pa.Table) -> list[SummaryRow]:
     """One row per pretraining and domain, finest level, uniform draw where there is one; sorted."""
     rows = [r for r in table.to_pylist() if r["status"] == "complete" and r["level_index"] == 0]
-    varied = [name for name in _SETTINGS if _varies(name, rows, ("method",))]
-    varied += ["protocol"] if _varies("protocol", rows, ("eval_domain",)) else []
-    varied += [name for name in _PROTOCOL if _varies(name, rows, ("eval_domain", "protocol"))]
+    varied = [*varied_settings(rows), *varied_protocols(rows)]
     groups: dict[tuple[Any, ...], dict[tuple[Any, ...], list[float]]] = {}
     for row in _largest_budgets(rows):
         key = (_sortable(row), _pretraining(row, varied), row["eval_domain"], row["n_labels"])
@@ -62,6 +62,25 @@ def summary(table: pa.Table) -> list[SummaryRow]:
         std = stdev(means) if len(means) > 1 else None
         found.append(SummaryRow(pretraining, domain, n_labels, fmean(means), std, len(means)))
     return found
+
+
+def varied_settings(rows: list[dict[str, Any]]) -> list[str]:
+    """The columns of a pretraining's settings that the sweep itself varies."""
+    return [name for name in _SETTINGS if _varies(name, rows, ("method",))]
+
+
+def varied_protocols(rows: list[dict[str, Any]]) -> list[str]:
+    """The columns that say how an encoder is judged, where the sweep judges in several ways."""
+    ways = [name for name in _PROTOCOL if _varies(name, rows, ("eval_domain", "protocol"))]
+    return [*(["protocol"] if _varies("protocol", rows, ("eval_domain",)) else []), *ways]
+
+
+def reading_order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Random encoders first, then by method, domain and number of images; by what is asked of them; seeds."""
+    asked = tuple(row[name] or 0 for name in ("n_labels", "pretrain_seed", "subset_seed", "probe_seed"))
+    how = tuple(str(row[name]) for name in (*_SETTINGS, *_PROTOCOL))
+    level = -1 if row["level_index"] is None else row["level_index"]
+    return (*_sortable(row), row["eval_domain"], row["protocol"], *how, *asked, row["cell_id"], level)
 
 
 def _varies(name: str, rows: list[dict[str, Any]], within: tuple[str, ...]) -> bool:
@@ -96,8 +115,8 @@ def _largest_budgets(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
 
 def _pretraining(row: Mapping[str, Any], varied: list[str]) -> tuple[str, ...]:
     shown = ["" if row[name] is None else str(row[name]) for name in _SHOWN]
-    settings = [f"{name} {row[name]}" for name in varied if row[name] is not None]
-    return (*shown[:-1], " ".join([shown[-1], *settings]))
+    settings = [f"{name} {row[name]}" for name in varied if row[name] not in (None, "", _USUAL.get(name))]
+    return (*shown[:-1], ", ".join([shown[-1], *settings]))
 
 
 def _sortable(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -31,12 +31,12 @@ TRUE = np.arange(200) % 5
 GUESS = (np.arange(200) // 7) % 5
 
 
-def answered(sweeps: Any) -> Plan:
-    """The plan of GRID, everything of it complete; metrics are those of the predictions."""
-    (prepare,) = sweeps.plan(GRID).prepares
+def answered(sweeps: Any, grid: str = GRID) -> Plan:
+    """The plan of a grid like GRID, everything of it complete; metrics are those of the predictions."""
+    (prepare,) = sweeps.plan(grid).prepares
     names = {"class_names": NAMES, "parents": (PARENTS,), "size": 32}
     sweeps.commit(prepare, sweeps.outputs(prepare, **names))
-    plan = sweeps.plan(GRID)
+    plan = sweeps.plan(grid)
     sweeps.finish(n for n in plan.to_run if n.stage == "features")
     epochs = [{"rankme": 9.0}, {"rankme": 17.5}]
     for node in plan.to_run:
@@ -52,7 +52,7 @@ def answered(sweeps: Any) -> Plan:
             outputs = {"levels": levels, "C": 1.0, "converged": True}
             run = RunRecord.since(time.time() - 2, hardware="a processor")
             sweeps.store.commit("probe", node.id, node.spec, node.upstream, outputs, run)
-    done: Plan = sweeps.plan(GRID)
+    done: Plan = sweeps.plan(grid)
     return done
 
 

@@ -30,3 +30,13 @@ def test_hits_and_times_come_with_the_rows(sweeps: Any) -> None:
 def test_unfinished_rows_have_none(sweeps: Any) -> None:
     rows = results_with_evidence(sweeps.plan(GRID), sweeps.store).to_pylist()
     assert rows and all(row[name] is None for row in rows for name in EVIDENCE.names)
+
+
+def test_a_fusion_took_all_of_its_trainings(sweeps: Any) -> None:
+    grid = GRID.replace("batch: 64}", "batch: 64, seed: [0, 1]}").replace(
+        "labels: 50, train_level: [finest, group]",
+        "labels: 50, fuse: [[{pretrain_seed: 0, method: simclr}, {pretrain_seed: 1}]]",
+    )
+    rows = results_with_evidence(answered(sweeps, grid), sweeps.store).to_pylist()
+    assert rows and all(row["fused_with"] for row in rows)
+    assert {(row["train_seconds"], row["rankme"]) for row in rows} == {(24.0, None)}

@@ -8,9 +8,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from sweep.manifest import Failure
 from sweep.plan import Plan
+from sweep.render import print_table
 from sweep.results import AXES, SCHEMA, cell_rows, results, write_results
 from sweep.specs import PretrainSpec
 from sweep.summary import summary
@@ -183,12 +185,29 @@ def test_the_summary_keeps_settings_apart(sweeps: Any) -> None:
     rows = summary(results(sweeps.plan(sweeps.grid, *overrides), sweeps.store))
     assert [row.pretraining[-1] for row in rows if row.eval_domain == "scenes"] == [
         "resnet-demo",
-        "resnet-demo temperature 0.1",
-        "resnet-demo temperature 0.5",
+        "resnet-demo, temperature 0.1",
+        "resnet-demo, temperature 0.5",
     ]
     assert [row.std for row in rows if row.pretraining[0] == "simclr"] == [None] * 4
     assert all(math.isclose(row.mean, 0.5) for row in rows)
     assert summary(results(sweeps.plan(sweeps.grid, "name=other", "evaluate.labels=77"), sweeps.store)) == []
+
+
+def test_no_two_rows_on_the_screen_are_alike(sweeps: Any) -> None:
+    overrides = (
+        "pretrain.0.temperature=[0.1, 0.5]",
+        "pretrain.0.domain=objects",
+        "pretrain.0.images=400",
+        "evaluate.protocol=[linear, knn]",
+        "evaluate.knn_k=[5, 200]",
+    )
+    sweeps.finish(sweeps.prepared(sweeps.grid, *overrides).to_run)
+    table = results(sweeps.plan(sweeps.grid, *overrides), sweeps.store)
+    screen = io.StringIO()
+    print_table(table, Console(file=screen, width=400))
+    lines = screen.getvalue().splitlines()
+    assert len(lines) == len(set(lines)) == table.num_rows + 1  # metrics are the same in every row
+    assert [line.split()[0] for line in lines[1:]] == sorted(line.split()[0] for line in lines[1:])
 
 
 def test_the_summary_keeps_protocols_apart(sweeps: Any) -> None:
