@@ -21,7 +21,10 @@ from sweep.cli_options import (
     store_option,
     tracking_option,
 )
+from sweep.cost_cli import calibrate, cluster_options, gc, limit_options
 from sweep.data_cli import data
+from sweep.stage_cli import COMMANDS
+from sweep.verify_cli import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,11 +65,21 @@ def init(study: str | None, output: str | None, force: bool) -> None:
 @grid_command
 @tracking_option
 @address_option
+@limit_options
 def run(
-    grid: Path, overrides: tuple[str, ...], store_uri: str, tracking_uri: str | None, address: str | None
+    grid: Path,
+    overrides: tuple[str, ...],
+    store_uri: str,
+    tracking_uri: str | None,
+    address: str | None,
+    max_gpu_hours: float | None,
+    max_cost: float | None,
+    priority: tuple[str, ...],
 ) -> None:
     """Train, extract and probe whatever the store lacks; safe to repeat, resumes after a kill."""
+    from sweep.budget import Limits
     from sweep.listener import listener_for
+    from sweep.order import Priority
     from sweep.render import again, print_run
     from sweep.run import run as run_sweep
 
@@ -77,21 +90,29 @@ def run(
         tracking_uri=tracking_uri,
         address=address,
         listener=listener_for(console(stderr=True)),
+        limits=Limits(gpu_hours=max_gpu_hours, cost=max_cost),
+        priorities=[Priority.parse(text) for text in priority],
     )
-    print_run(result, console(), console(stderr=True), again("run", grid, overrides, store_uri))
+    print_run(result, console(), console(stderr=True), again("run", grid, overrides, store_uri), tracking_uri)
     sys.exit(result.exit_code)
 
 
 @grid_command
+@cluster_options
 @json_option
-def plan(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool) -> None:
+def plan(
+    grid: Path,
+    overrides: tuple[str, ...],
+    store_uri: str,
+    cpus: float | None,
+    gpus: float | None,
+    as_json: bool,
+) -> None:
     """Show what a run would do and what it would take; starts nothing."""
-    from sweep.cost import estimate
-    from sweep.plan_grid import plan_in
+    from sweep.estimate import costed
     from sweep.render import print_plan
 
-    planned, store = plan_in(grid, overrides, store_uri)
-    show(planned, lambda found, out: print_plan(found, estimate(found, store), out), as_json)
+    show(costed(grid, overrides, store_uri, cpus, gpus), print_plan, as_json)
 
 
 @cli.command()
@@ -176,11 +197,11 @@ def sync(grid: Path, overrides: tuple[str, ...], store_uri: str, tracking_uri: s
 @click.option("--port", default=5000, show_default=True, help="Port.")
 def ui(store_uri: str, tracking_uri: str | None, host: str, port: int) -> None:
     """Start the MLflow UI on the sweep's runs; reachable from this machine only by default."""
-    from sweep.mirror import ui_command
+    from sweep.tracker_place import ui_command
 
-    command = ui_command(store_uri, tracking_uri, host, port)
+    command, environment = ui_command(store_uri, tracking_uri, host, port)
     click.echo(f"MLflow UI on http://{host}:{port} (Ctrl-C ends it)", err=True)
-    os.execv(command[0], command)
+    os.execve(command[0], command, os.environ | environment)
 
 
 @cli.command()
@@ -214,7 +235,8 @@ def export(encoder_id: str, store_uri: str, output: Path) -> None:
     click.echo(export_encoder(encoder_id, store_uri, output))
 
 
-cli.add_command(data)
+for command in (data, verify, calibrate, gc, *COMMANDS):
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from ssl_core.plugins import added
-from sweep.errors import SweepError, first_line
-from sweep.mirror import tracking_uri, where_tracked
+from sweep.errors import SweepError, first_line, masked
 from sweep.provenance import processor
-from sweep.run import gpu_visible
+from sweep.machine import gpus_here
 from sweep.store import Store
+from sweep.tracker_place import tracking_uri, where_tracked
 from sweep.tracking import require_answer
 
 # The first release whose placement-group cleaner also survives a stopped trial.
@@ -49,7 +49,7 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
     except SweepError as error:
         return Check(name, "problem", str(error), error.hint or "")
     except Exception as error:  # whatever a server or driver throws is a finding here, not a crash
-        return Check(name, "problem", f"{type(error).__name__}: {first_line(error)}")
+        return Check(name, "problem", masked(f"{type(error).__name__}: {first_line(error)}"))
 
 
 def _packages() -> Check:
@@ -78,7 +78,7 @@ def _methods() -> Iterator[Check]:
 
 
 def _gpu() -> Check:
-    if not gpu_visible():
+    if not gpus_here():
         return Check("gpu", "note", "none visible: trainings run on the CPU")
     import torch
 
@@ -94,7 +94,7 @@ def _dali() -> Check:
     if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
         hint = "pip install nvidia-dali-cuda130 (Linux only)"
         return Check("dali", "note", "no wheel here: views come from the torch back end", hint)
-    use = "used on GPUs" if gpu_visible() else "installed; without a GPU the torch back end is faster"
+    use = "used on GPUs" if gpus_here() else "installed; without a GPU the torch back end is faster"
     return Check("dali", "ok", use)
 
 
@@ -116,7 +116,7 @@ def _tracker(store_uri: str, uri: str | None) -> Check:
     if address.startswith("sqlite:"):
         return Check("tracker", "ok", where_tracked(store, uri) or "SQLite in the store")
     require_answer(address)
-    return Check("tracker", "ok", address)
+    return Check("tracker", "ok", masked(address))
 
 
 def _ray(address: str | None) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -87,3 +88,8 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its kind where it has none."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def masked(text: str) -> str:
+    """Without the user and password of the addresses in it: messages are kept, printed and mailed."""
+    return re.sub(r"://[^\s'\"]*@", "://***@", text)

@@ -16,8 +16,8 @@ def export_encoder(encoder_id: str, store_uri: str, output: Path) -> str:
         StoreError: no such encoder in the store, it is not finished, or `output` cannot be written.
     """
     store = Store(store_uri)
-    store.survey()
-    known = [id for id in store.ids("pretrain") if store.complete("pretrain", id)]
+    with store.survey():
+        known = [id for id in store.ids("pretrain") if store.complete("pretrain", id)]
     if encoder_id not in known:
         raise StoreError(
             f"the store has no finished encoder {encoder_id!r}{did_you_mean(encoder_id, known)}",
@@ -30,7 +30,8 @@ def export_encoder(encoder_id: str, store_uri: str, output: Path) -> str:
     made = store.complete("pretrain", encoder_id)
     assert made is not None
     facts = {"pretrain_id": encoder_id, **encoder_facts(made.spec, made.outputs)}
-    facts["linear_probes"] = list(linear_probes(store, encoder_id))
+    with store.survey():
+        facts["linear_probes"] = list(linear_probes(store, encoder_id))
     try:
         card = export(store.fetch("pretrain", encoder_id), output, facts)
     except (OSError, ValueError, SafetensorError) as error:

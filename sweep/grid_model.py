@@ -257,6 +257,13 @@ class Compute(Model):
         default=False, description="Less memory, more time, the same result: activations are computed twice."
     )
     compile: bool = Field(default=False, description="torch.compile; its warm-up counts as training time.")
+    hardware: str = Field(
+        default="",
+        description="Name of the GPU, as NVIDIA H200, or processor to estimate for; default: this machine's.",
+    )
+    price_per_hour: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="What one GPU, or one CPU core without any, costs for an hour."
+    )
     hang_after_s: Positive = Field(
         default=900.0,
         description="Seconds without a step after which a training counts as hung; it is ended and goes on"

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from sweep.errors import StoreError
 from sweep.specs import Stage
+from sweep.storage import checked
 
 
 def utc(seconds: float | None = None) -> str:
@@ -37,6 +39,8 @@ class RunRecord:
 
     `seconds` is the work itself; `device` is "cpu" or "gpu", `hardware` its name; `mode` is "workers" or
     "in-process" for trainings; `backend` the view back end; `versions` the packages that made the result.
+    `predicted_s` of a training are the seconds it was to take, as seen before it began (0: nobody said), by a
+    rate that is `predicted_from` (measured, calibrated, scaled, default guess).
     """
 
     execution: str
@@ -49,6 +53,8 @@ class RunRecord:
     workers: int = 1
     mode: str = ""
     backend: str = ""
+    predicted_s: float = 0.0
+    predicted_from: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -81,6 +87,11 @@ class Manifest:
     run: RunRecord
     sha256: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def key(self) -> str:
+        """Where it is in the store."""
+        return f"{self.stage}/{self.id}/manifest.json"
+
     def same_files(self, other: Manifest) -> bool:
         """Whether both are of the same bytes, as far as the older one can tell."""
         both = self.sha256.keys() & other.sha256.keys()
@@ -88,11 +99,15 @@ class Manifest:
 
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
-        """The manifest that these bytes are, None where they are damaged."""
+        """The manifest that these bytes are, None where they are damaged, or name a file outside of the
+        store."""
         try:
-            return cls.from_json(json.loads(data))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            manifest = cls.from_json(json.loads(data))
+            for name in manifest.files:
+                checked(name)
+        except (ValueError, KeyError, TypeError, AttributeError, StoreError):
             return None
+        return manifest
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:

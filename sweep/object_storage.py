@@ -178,16 +178,23 @@ class ObjectStorage:
                     file.write(part)
         except exceptions.PreconditionError:  # it was replaced meanwhile
             return self.download(key, path)
-        except exceptions.BaseError as error:
-            raise self._failed(f"read {key}", error) from error
         return meta.version
 
+    def parts(self, key: str) -> Iterator[bytes]:
+        """The bytes of an object, a request for each part; none where there is no such object."""
+        meta = self.meta(key)
+        return self._parts(key, meta) if meta is not None else iter(())
+
     def _parts(self, key: str, meta: Meta) -> Iterator[bytes]:
-        """A request for each, so that a lost connection costs a part, all of one version."""
+        """So that a lost connection costs a part; all are of one version."""
         for start in range(0, meta.size, _PART):
-            wanted = (start, min(start + _PART, meta.size))
-            options: Any = {"range": wanted, "if_match": meta.version}
-            yield bytes(obstore.get(self._bulk, checked(key), options=options).bytes())
+            options: Any = {"range": (start, min(start + _PART, meta.size)), "if_match": meta.version}
+            try:
+                yield bytes(obstore.get(self._bulk, checked(key), options=options).bytes())
+            except exceptions.PreconditionError:
+                raise
+            except (exceptions.BaseError, FileNotFoundError) as error:
+                raise self._failed(f"read {key}", error) from error
 
     def _put_if(self, key: str, data: bytes, mode: Any) -> bool:
         """A conditional put. Where the answer to an attempt was lost, what stands there now says whether it

@@ -21,8 +21,9 @@ def plan_grid(
 ) -> tuple[Grid, Plan]:
     """The grid and its plan; GridError with all that is wrong with the file, its names and its sizes. With
     `expect` datasets that are not here have their expected sizes: such a plan cannot run."""
-    grid, cells, notes = _expand(path, overrides, store, expect)
-    return grid, plan(cells, store, grid.name, notes, "gpu" if grid.compute.device == "gpu" else "cpu")
+    with store.survey():
+        grid, cells, notes = _expand(path, overrides, store, expect)
+        return grid, plan(cells, store, grid.name, notes)
 
 
 def plan_in(path: str | Path, overrides: Iterable[str], store_uri: str) -> tuple[Plan, Store]:

@@ -1,7 +1,7 @@
 """The files of an object store, kept on this node's disk: fetched once, then memory-mapped like any other.
 
-What the store holds is asked by listing, never object by object, and remembered for a moment; records are
-written once, so their content is kept on disk by its version.
+What the store holds is asked by listing, and what is there is remembered for a moment; that something is not
+there counts for the length of a survey only. Records are kept on disk by their version.
 """
 
 from __future__ import annotations
@@ -10,32 +10,28 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweep.checksums import digest, unchanged
 from sweep.files import whole
 from sweep.object_storage import Meta, ObjectStorage
-from sweep.shelf import Kept, damaged
+from sweep.shelf import GONE, Kept, damaged, fault_of
 from sweep.specs import STAGES, Stage
 
-# What was seen counts this long: that something is there, and that it is not (yet).
-_THERE_S = 60.0
-_ABSENT_S = 2.0
+_THERE_S = 60.0  # an object that was seen is taken to be there for so long
 _AT_ONCE = 32  # requests for records in flight
 PREDICTIONS = "predictions"
 
 
-@dataclass
-class _Seen:
-    """The objects of one stage, and when they were looked at (monotonic)."""
+class _View(threading.local):
+    """What a survey found, while it lasts, in the thread that asked for it."""
 
-    at: float
-    objects: dict[str, Meta] = field(default_factory=dict)
+    objects: Mapping[str, Meta] | None = None
 
 
 class RemoteShelf:
@@ -45,60 +41,61 @@ class RemoteShelf:
 
     def __init__(self, storage: ObjectStorage, root: Path) -> None:
         self._storage, self._root = storage, root
-        self._seen: dict[str, _Seen] = {}
-        self._surveyed: dict[str, float] = {}
+        self._seen: dict[str, tuple[float, Meta]] = {}
+        self._view = _View()
 
     # What there is ----------------------------------------------------------------------------------
 
-    def survey(self) -> None:
+    @contextmanager
+    def survey(self) -> Iterator[None]:
+        if self._view.objects is not None:  # inside another survey of this thread
+            yield
+            return
         folders = (*STAGES, PREDICTIONS)
-        with ThreadPoolExecutor(len(folders)) as pool:
-            list(pool.map(self._survey, folders))
-        records = [
-            (name, meta)
-            for seen in list(self._seen.values())
-            for name, meta in seen.objects.items()
-            if name.endswith("/manifest.json") and not self._copy(name, meta).exists()
-        ]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(lambda record: self._record(*record), records))
+            objects = {
+                name: meta
+                for found in pool.map(self._storage.listing, folders)
+                for name, meta in found.items()
+            }
+            records = [(n, m) for n, m in objects.items() if n.endswith("/manifest.json")]
+            list(pool.map(lambda r: self._record(*r), [r for r in records if not self._copy(*r).exists()]))
+        self._saw(objects)
+        self._view.objects = objects
+        try:
+            yield
+        finally:
+            self._view.objects = None
 
-    def _survey(self, folder: str) -> None:
-        objects = self._storage.listing(folder)
+    def _saw(self, objects: Mapping[str, Meta]) -> None:
         now = time.monotonic()
-        found: dict[str, _Seen] = {}
-        for name, meta in objects.items():
-            found.setdefault(_unit(name), _Seen(now)).objects[name] = meta
-        for unit in [unit for unit in self._seen if unit.split("/")[0] == folder and unit not in found]:
-            del self._seen[unit]
-        self._seen |= found
-        self._surveyed[folder] = now
+        self._seen.update((name, (now, meta)) for name, meta in objects.items())
 
     def ids(self, stage: Stage) -> list[str]:
-        if time.monotonic() - self._surveyed.get(stage, -_THERE_S) > _ABSENT_S:
-            self._survey(stage)
-        return sorted(unit.split("/")[1] for unit in list(self._seen) if unit.startswith(f"{stage}/"))
+        if self._view.objects is None:
+            return self._storage.names(stage)
+        return sorted({name.split("/")[1] for name in self._view.objects if name.startswith(f"{stage}/")})
 
     def _meta(self, name: str) -> Meta | None:
-        unit, now = _unit(name), time.monotonic()
-        seen = self._seen.get(unit) or _Seen(self._surveyed.get(name.split("/")[0], -_THERE_S))
-        meta = seen.objects.get(name)
-        if now - seen.at < (_ABSENT_S if meta is None else _THERE_S):
+        if self._view.objects is not None:
+            return self._view.objects.get(name)
+        at, meta = self._seen.get(name, (-_THERE_S, None))
+        if time.monotonic() - at < _THERE_S:
             return meta
-        if unit == name:
+        parts = name.split("/")
+        if parts[0] == PREDICTIONS:
             alone = self._storage.meta(name)
-            objects = {name: alone} if alone is not None else {}
+            objects = {name: alone} if alone is not None and alone.size else {}
         else:
-            objects = self._storage.listing(unit)
-        self._seen[unit] = _Seen(now, objects)
+            objects = self._storage.listing("/".join(parts[:2]))
+        self._saw(objects)
         return objects.get(name)
 
     def there(self, name: str) -> bool:
         return self._storage.there(name)
 
     def forget(self, name: str) -> None:
-        self._seen.pop(_unit(name), None)
-        self._surveyed.pop(name.split("/")[0], None)
+        self._seen.pop(name, None)
 
     def size(self, name: str) -> int | None:
         meta = self._meta(name)
@@ -145,10 +142,18 @@ class RemoteShelf:
             if self._whole(path, size, sha256):
                 return
             if not self._storage.download(name, path):
-                raise damaged(name, "is gone")
+                raise damaged(name, GONE)
             if not self._whole(path, size, sha256):
                 path.unlink()
                 raise damaged(name, "is not the file that was committed")
+
+    def fault(self, name: str, size: int, sha256: str) -> str:
+        """The object is read, not the copy here."""
+        hashed, length = hashlib.sha256(), 0
+        for part in self._storage.parts(name):
+            hashed.update(part)
+            length += len(part)
+        return fault_of(Kept(length, hashed.hexdigest()), size, sha256) if length else GONE
 
     @staticmethod
     def _whole(path: Path, size: int, sha256: str) -> bool:
@@ -200,9 +205,3 @@ class RemoteShelf:
         (self._root / name).unlink(missing_ok=True)
         self._storage.delete(name)
         self.forget(name)
-
-
-def _unit(name: str) -> str:
-    """What is listed together: a stage's folder; a file of predictions is alone."""
-    parts = name.split("/")
-    return name if parts[0] == PREDICTIONS else "/".join(parts[:2])

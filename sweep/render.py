@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.cost import Estimate
 from sweep.doctor import Check
+from sweep.errors import masked
+from sweep.estimate import Costed
 from sweep.listener import duration
-from sweep.plan import Plan
 from sweep.specs import STAGES
 from sweep.status import Status
 from sweep.store import DEFAULT_STORE
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sweep.run import RunResult
 
 _STAGE_ROWS_SHOWN = 40
+_RUNNING_SHOWN = 20
 
 
 class _Console(Console):
@@ -42,8 +43,9 @@ def console_on(stream: IO[str]) -> Console:
     return _Console(file=stream, width=None if stream.isatty() else 240, highlight=False)
 
 
-def print_plan(plan: Plan, estimate: Estimate, out: Console) -> None:
+def print_plan(costed: Costed, out: Console) -> None:
     """Cells against unique stages, why each runs, and what it takes."""
+    plan, estimate = costed.plan, costed.estimate
     unique = ", ".join(f"{sum(n.stage == stage for n in plan.nodes)} {stage}" for stage in STAGES)
     out.print(f"[bold]{plan.sweep}[/bold]: {len(plan.cells):,} cells → {len(plan.nodes):,} stages ({unique})")
     table = Table("stage", "complete", "to run", "why", box=None, pad_edge=False)
@@ -68,8 +70,11 @@ def print_plan(plan: Plan, estimate: Estimate, out: Console) -> None:
         out.print("Datasets are not prepared yet: ids below them are provisional until they are.")
 
 
-def print_run(result: RunResult, out: Console, err: Console, again: Sequence[str]) -> None:
+def print_run(
+    result: RunResult, out: Console, err: Console, again: Sequence[str], tracking_uri: str | None = None
+) -> None:
     """The summary table on stdout; what happened and what to do next on stderr."""
+    tracked = [*again, "--tracking-uri", masked(tracking_uri)] if tracking_uri else again
     print_summary(result.table, out)
     done = Counter(node.stage for node in result.executed)
     counts = ", ".join(f"{done[stage]} {stage}" for stage in STAGES if done[stage]) or "0 stages"
@@ -80,12 +85,15 @@ def print_run(result: RunResult, out: Console, err: Console, again: Sequence[str
         err.print(f"… and {len(result.failed) - 20} more failed or blocked stages")
     if result.mirror_error:
         err.print(f"[yellow]MLflow is behind[/yellow]: {escape(result.mirror_error)}", soft_wrap=True)
-        err.print(f"  next: {_shell(again, 'sync')}", soft_wrap=True)
+        err.print(f"  next: {_shell(tracked, 'sync')}", soft_wrap=True)
+    if result.budget:
+        err.print(f"{result.budget}; go on, with a higher limit, with: {_shell(tracked, 'run')}", soft_wrap=True)
+        return
     if result.interrupted is not None:
-        err.print(f"interrupted; go on with: {_shell(again, 'run')}", soft_wrap=True)
+        err.print(f"interrupted; go on with: {_shell(tracked, 'run')}", soft_wrap=True)
         return
     if result.failed:
-        err.print(f"mend what failed, then: {_shell(again, 'run')}", soft_wrap=True)
+        err.print(f"mend what failed, then: {_shell(tracked, 'run')}", soft_wrap=True)
     store = [*again[again.index("--store") :]] if "--store" in again else []
     err.print(f"next: {_shell(again, 'results')} --format csv", soft_wrap=True)
     err.print(f"      {shlex.join(['ssl-sweep', 'ui', *store])}", soft_wrap=True)
@@ -174,10 +182,22 @@ def print_status(status: Status, out: Console) -> None:
         if sum(count.values()):
             table.add_row(stage, *(str(count[state]) if count[state] else "·" for state in status.states))
     out.print(table)
-    for failure in status.failures:
+    for held in status.running[:_RUNNING_SHOWN]:
+        where = f"driver {held.driver} on {held.host} since {held.since}"
         out.print(
-            f"[red]{failure.stage} {failure.id}[/red] {escape(failure.label)}: {escape(failure.message)}",
-            soft_wrap=True,
+            f"[cyan]{held.stage} {held.id}[/cyan] {escape(held.label)}: {escape(where)}", soft_wrap=True
+        )
+    if len(status.running) > _RUNNING_SHOWN:
+        out.print(f"… and {len(status.running) - _RUNNING_SHOWN} more are held (--json lists all)")
+    for failure in status.failures:
+        how = f"{failure.kind}, attempt {failure.attempt}: {failure.message}"
+        out.print(
+            f"[red]{failure.stage} {failure.id}[/red] {escape(failure.label)}: {escape(how)}", soft_wrap=True
+        )
+    if status.failures:
+        first = status.failures[0].id
+        out.print(
+            f"next: ssl-sweep logs {first}; mend it; ssl-sweep retry {first}, or retry --failed for all"
         )
 
 

@@ -36,7 +36,6 @@ class StageReporter:
         found = self._store.checkpoint(self._stage, self._id)
         if found is not None and self._rank == 0:
             self._store.extra(self._stage, self._id, "epochs.jsonl")  # goes on where another node left it
-            self._store.extra(self._stage, self._id, "log.txt")
         return None if found is None else found.parent
 
     def stop_requested(self) -> bool:

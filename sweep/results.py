@@ -20,6 +20,7 @@ import pyarrow as pa
 from sweep.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS, Cell, Value
 from sweep.errors import StoreError
 from sweep.files import whole
+from sweep.manifest import Manifest
 from sweep.plan import Plan
 from sweep.status import CellStatus, cell_statuses
 from sweep.store import Store
@@ -34,7 +35,7 @@ __all__ = [
     "Format",
     "Row",
     "SummaryRow",
-    "cell_rows",
+    "finished_rows",
     "results",
     "summary",
     "write_results",
@@ -119,32 +120,31 @@ Row = dict[str, Any]
 def results(plan: Plan, store: Store) -> pa.Table:
     """One row per cell and level."""
     statuses = cell_statuses(plan, store)
-    rows = [row for cell in plan.cells for row in _rows(cell, store, statuses[cell.id])]
+    rows: list[Row] = []
+    for cell in plan.cells:
+        status = statuses[cell.id]
+        manifest = store.complete(cell.stage, cell.probe_id) if status == "complete" else None
+        lost = status == "complete" and manifest is None
+        rows += _rows(cell, manifest, "missing" if lost else status)
     rows.sort(key=lambda row: (row["cell_id"], row["level"] or ""))
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def cell_rows(plan: Plan, store: Store, skip: frozenset[str] = frozenset()) -> Iterator[list[Row]]:
-    """The rows of each cell that is finished by now, finest level first; `skip` are ids of cells."""
-    for cell in plan.cells:
-        if cell.id not in skip:
-            rows = list(_rows(cell, store, "complete"))
-            if rows[0]["status"] == "complete":
-                yield rows
+def finished_rows(cell: Cell, manifest: Manifest) -> list[Row]:
+    """The rows of a finished cell, finest level first."""
+    return list(_rows(cell, manifest, "complete"))
 
 
-def _rows(cell: Cell, store: Store, status: CellStatus) -> Iterator[Row]:
+def _rows(cell: Cell, manifest: Manifest | None, status: CellStatus) -> Iterator[Row]:
     axes: dict[str, Value] = {"cell_id": cell.id}
     axes |= {name: column(cell.pretraining) for name, column in PRETRAIN_COLUMNS.items()}
     axes |= {name: column(cell) for name, column in EVALUATE_COLUMNS.items()}
     axes |= {name: column(cell.pretraining) for name, column in SETTING_COLUMNS.items()}
-    manifest = store.complete(cell.stage, cell.probe_id) if status == "complete" else None
     if manifest is None:
-        gone: CellStatus = "missing" if status == "complete" else status
         for index, level in _levels(cell):
-            yield {**axes, "level": level, "level_index": index, "status": gone}
+            yield {**axes, "level": level, "level_index": index, "status": status}
         if not cell.evaluation.levels:
-            yield {**axes, "level": None, "status": gone}
+            yield {**axes, "level": None, "status": status}
         return
     for index, level in _levels(cell):
         found = manifest.outputs["levels"][level]

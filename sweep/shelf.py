@@ -7,6 +7,7 @@ puts in safety what was written, and brings what is to be read.
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,8 +30,9 @@ class Shelf(Protocol):
 
     remote: bool
 
-    def survey(self) -> None:
-        """Look at everything at once, where looking at each thing would take a request of its own."""
+    def survey(self) -> AbstractContextManager[None]:
+        """Inside the block the store is as it was seen at its beginning, in one look, where looking at each
+        thing would take a request of its own."""
 
     def ids(self, stage: Stage) -> list[str]:
         """Every id of a stage of which there is anything, sorted."""
@@ -46,6 +48,9 @@ class Shelf(Protocol):
 
     def bring(self, name: str, size: int, sha256: str) -> None:
         """Afterwards the file is under `root` as it was committed; DamagedError where it cannot be."""
+
+    def fault(self, name: str, size: int, sha256: str) -> str:
+        """What is wrong with a committed file, every byte of it read; '' for nothing."""
 
     def share(self, name: str) -> None:
         """Let other nodes see a file as it is now; nothing where it was not written."""
@@ -72,8 +77,8 @@ class LocalShelf:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def survey(self) -> None:
-        """Nothing: a look at a file costs microseconds."""
+    def survey(self) -> AbstractContextManager[None]:
+        return nullcontext()  # a look at a file costs microseconds
 
     def ids(self, stage: Stage) -> list[str]:
         try:
@@ -110,7 +115,14 @@ class LocalShelf:
             if not unchanged(self._root / name, size, sha256):
                 raise damaged(name, "is not the file that was committed")
         except FileNotFoundError:
-            raise damaged(name, "is gone") from None
+            raise damaged(name, GONE) from None
+
+    def fault(self, name: str, size: int, sha256: str) -> str:
+        try:
+            found = Kept((self._root / name).stat().st_size, digest(self._root / name) if sha256 else "")
+        except FileNotFoundError:
+            return GONE
+        return fault_of(found, size, sha256)
 
     def share(self, name: str) -> None:
         """Every node mounts the folder."""
@@ -127,6 +139,16 @@ class LocalShelf:
 
     def forget(self, name: str) -> None:
         """Nothing is remembered."""
+
+
+GONE = "is gone"
+
+
+def fault_of(found: Kept, size: int, sha256: str) -> str:
+    """How a file differs from the one that was committed; '' where it does not."""
+    if found.size != size:
+        return f"has {found.size:,} bytes, {size:,} were committed"
+    return "holds other bytes than were committed" if found.sha256 != sha256 else ""
 
 
 def damaged(name: str, what: str) -> DamagedError:

@@ -5,7 +5,6 @@ A key is a relative path with `/` between its parts. Nothing here knows what a s
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sweep.errors import StoreError
-from sweep.files import temporary
+from sweep.files import mark, remove_abandoned, temporary, token_of
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,14 @@ class LocalStorage:
         return Record(data, _version(data))
 
     def create(self, key: str, data: bytes) -> bool:
-        """link() is atomic and, unlike rename(), refuses to replace."""
         final = self._path(key)
+        if not self._exclusively(final, data):
+            return False
+        _sync_folder(final.parent)
+        return True
+
+    def _exclusively(self, final: Path, data: bytes) -> bool:
+        """link() is atomic and, unlike rename(), refuses to replace."""
         partial = self._written(final, data)
         try:
             os.link(partial, final)
@@ -83,7 +88,6 @@ class LocalStorage:
             return False
         finally:
             partial.unlink(missing_ok=True)
-        _sync_folder(final.parent)
         return True
 
     def put(self, key: str, data: bytes) -> None:
@@ -95,22 +99,36 @@ class LocalStorage:
             partial.unlink(missing_ok=True)
 
     def swap(self, key: str, version: str, data: bytes | None) -> bool:
-        """The record is moved aside, which only one process can do, and looked at there; another version
-        than the one asked for is put back."""
+        """Only who has the token of a version may replace it, and the record is never away meanwhile."""
         final = self._path(key)
-        aside = temporary(final.parent, final.name)
-        try:
-            os.rename(final, aside)
-        except FileNotFoundError:
+        token = token_of(final, version)
+        if not self._is(final, version) or not self._take(token):
             return False
         try:
-            if _version(aside.read_bytes()) != version:
-                with contextlib.suppress(FileExistsError):
-                    os.link(aside, final)
+            if not self._is(final, version):  # swapped before the token was ours
                 return False
-            return data is None or self.create(key, data)
+            if data is None:
+                final.unlink()
+            else:
+                self.put(key, data)
+            _sync_folder(final.parent)
         finally:
-            aside.unlink(missing_ok=True)
+            token.unlink(missing_ok=True)
+        return True
+
+    @staticmethod
+    def _is(final: Path, version: str) -> bool:
+        try:
+            return _version(final.read_bytes()) == version
+        except FileNotFoundError:
+            return False
+
+    def _take(self, token: Path) -> bool:
+        """A token whose writer died is taken away, for the next who tries."""
+        if self._exclusively(token, mark()):
+            return True
+        remove_abandoned(token.parent)
+        return False
 
     def delete(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)

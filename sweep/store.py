@@ -20,6 +20,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from sweep.errors import StoreError
 from sweep.files import remove_abandoned
 from sweep.identity import full_form
 from sweep.manifest import Execution, Failure, Manifest, RunRecord, finite, utc
+from sweep.records import write_once
 from sweep.shelf import damaged
 from sweep.specs import STAGES, VERSIONS, Spec, Stage
 from sweep.stage_files import CHECKPOINT, FILES, SHOWN, result_files
@@ -88,10 +90,10 @@ class Store:
         """Every id of which there is anything, finished or not, sorted."""
         return self._shelf.ids(stage)
 
-    def survey(self) -> None:
-        """Look at everything at once, before asking for much of it: an object store is then asked a few
-        times, not once for each stage."""
-        self._shelf.survey()
+    def survey(self) -> AbstractContextManager[None]:
+        """A block that asks for much: an object store is listed once at its beginning, instead of being asked
+        for each stage, and is taken to be like that until its end."""
+        return self._shelf.survey()
 
     def there(self, key: str) -> bool:
         """Whether there is a record or a file; False also where an object store does not answer at once."""
@@ -114,7 +116,7 @@ class Store:
     def manifest(self, stage: Stage, id: str) -> Manifest | None:
         """The manifest of a stage that finished once, whether or not its files are still there. A damaged
         one is none: the stage counts as missing and runs again."""
-        data = self._shelf.read(f"{stage}/{id}/manifest.json")
+        data = self.record(stage, id)
         return Manifest.parse(data) if data is not None else None
 
     def manifests(self, stage: Stage) -> Iterator[Manifest]:
@@ -138,7 +140,7 @@ class Store:
         wanted = {f"{stage}/{id}/{name}" for name in only}
         for name, size in manifest.files.items():
             if not wanted or name in wanted:
-                self._shelf.bring(checked(name), size, manifest.sha256.get(name, ""))
+                self._shelf.bring(name, size, manifest.sha256.get(name, ""))
         return self.path(stage, id)
 
     def prefetch(self, stages: Iterable[tuple[Stage, str]]) -> None:
@@ -150,7 +152,7 @@ class Store:
     def damage(self, stage: Stage, id: str) -> str:
         """What is wrong with a stage that finished, as far as a look without reading its files can tell:
         "damaged" or "missing", "" for nothing, or where it never finished."""
-        data = self._shelf.read(f"{stage}/{id}/manifest.json")
+        data = self.record(stage, id)
         if data is None:
             return ""
         if (manifest := Manifest.parse(data)) is None:
@@ -159,6 +161,14 @@ class Store:
         if None in sizes.values():
             return "missing"
         return "" if sizes == manifest.files else "damaged"
+
+    def record(self, stage: Stage, id: str) -> bytes | None:
+        """The manifest as it is, damaged or not; None where there is none."""
+        return self._shelf.read(checked(f"{stage}/{id}/manifest.json"))
+
+    def fault(self, manifest: Manifest, name: str) -> str:
+        """What is wrong with one of the files of a manifest, every byte of it read; '' for nothing."""
+        return self._shelf.fault(name, manifest.files[name], manifest.sha256.get(name, ""))
 
     def withdraw(self, stage: Stage, id: str) -> bool:
         """Take a stage's manifest away, so that it is done again; False where there is none, or a new one by
@@ -202,30 +212,13 @@ class Store:
             sha256={name: file.sha256 for name, file in kept.items()},
             run=run,
         )
-        if not self._finish(manifest):
+        won = write_once(self.storage, manifest)
+        self._shelf.forget(manifest.key)
+        if not won:
             return False
         self.clear_failure(stage, id)
         self._journal.append(manifest)
         return True
-
-    def _finish(self, manifest: Manifest) -> bool:
-        """Write a manifest where there is none. One that is damaged, or of other files than were just put in
-        place, is replaced; a sound one stays: another process was faster."""
-        key = f"{manifest.stage}/{manifest.id}/manifest.json"
-        data = json.dumps(asdict(manifest), allow_nan=False).encode()
-        try:
-            while not self.storage.create(key, data):
-                record = self.storage.read(key)
-                if record is None:
-                    continue
-                there = Manifest.parse(record.data)
-                if there is not None and manifest.same_files(there):
-                    return False
-                if self.storage.swap(key, record.version, data):
-                    return True
-            return True
-        finally:
-            self._shelf.forget(key)
 
     # What is not a result ---------------------------------------------------------------------------
 
@@ -267,15 +260,15 @@ class Store:
         that a kill left. Returns the number of executions added."""
         known = self._journal.known()
         added = 0
-        self.survey()
         remove_abandoned(self.root / "predictions")
-        for stage in STAGES:
-            for id in self.ids(stage):
-                remove_abandoned(self.path(stage, id))
-            for manifest in self.manifests(stage):
-                if manifest.run.execution not in known:
-                    self._journal.append(manifest)
-                    added += 1
+        with self.survey():
+            for stage in STAGES:
+                for id in self.ids(stage):
+                    remove_abandoned(self.path(stage, id))
+                for manifest in self.manifests(stage):
+                    if manifest.run.execution not in known:
+                        self._journal.append(manifest)
+                        added += 1
         return added
 
     # Failures ---------------------------------------------------------------------------------------

@@ -10,18 +10,29 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 ID_TAG = "ssl_sweep.id"
 MODEL_TAG = "ssl_sweep.model"
 """On runs that have their encoder as a model: where it is among their artifacts."""
 _PAGE = 1000
+# A server that is down or silent must cost seconds: what is not mirrored now is mirrored later. Nothing is
+# sent twice behind our back: a run whose creation timed out may be there, so the server is asked first.
+# The address of every run, which may hold a password, is not printed. PG…: PostgreSQL's own client.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "PGCONNECT_TIMEOUT": "10",
+}
 # MLflow's limits for one log_batch request.
 _PARAMS_AT_ONCE, _METRICS_AT_ONCE = 100, 1000
 
@@ -95,23 +106,30 @@ class Tracker:
         return frozenset(self._finished) | {model_of(id) for id in self._models}
 
     def _look(self) -> tuple[dict[str, str], dict[str, str], set[str]]:
-        """id → run id of finished runs and of those that a kill left half written; ids with a model."""
+        """id → run id of finished runs and of those that a kill left half written; ids with a model. Of two
+        runs with one id, as writers of two stores may leave, the finished one stays, or the first."""
         finished: dict[str, str] = {}
         half_written: dict[str, str] = {}
         models: set[str] = set()
+        for run in sorted(self._runs(), key=lambda run: (run.info.status != "FINISHED", run.info.run_id)):
+            if (id := run.data.tags.get(ID_TAG)) is None:
+                continue
+            if id in finished or id in half_written:
+                self._client.delete_run(run.info.run_id)
+                continue
+            (finished if run.info.status == "FINISHED" else half_written)[id] = run.info.run_id
+            if MODEL_TAG in run.data.tags:
+                models.add(id)
+        return finished, half_written, models
+
+    def _runs(self) -> Iterator[Run]:
         token = None
         while True:
             page = self._client.search_runs([self._experiment], max_results=_PAGE, page_token=token)
-            for run in page:
-                if (id := run.data.tags.get(ID_TAG)) is None:
-                    continue
-                runs = finished if run.info.status == "FINISHED" else half_written
-                runs[id] = run.info.run_id
-                if MODEL_TAG in run.data.tags:
-                    models.add(id)
+            yield from page
             token = page.token
             if not token:
-                return finished, half_written, models
+                return
 
     def log(self, runs: Iterable[MirrorRun]) -> int:
         """Write the runs that are not there yet, and the models of those that lack theirs; the number
@@ -149,14 +167,21 @@ class Tracker:
         self._client.set_terminated(run_id, "FINISHED")
 
     def _write(self, run: MirrorRun) -> str:
-        """Gives the run's id in MLflow."""
-        from mlflow.entities import Metric, Param, RunTag
+        """Gives the run's id in MLflow. The status comes last: until then the run counts as half written,
+        and is completed by whoever comes next, or replaced where it says something else."""
+        from mlflow.entities import Metric, Param
+        from mlflow.exceptions import MlflowException
 
-        run_id = self._half_written.get(run.id) or self._new(run)
         metrics = [Metric(name, value, run.ended_ms, step) for name, value, step in run.metrics]
         params = [Param(key, value) for key, value in run.params.items()]
-        tags = [RunTag(key, value) for key, value in run.tags.items()]
-        self._client.log_batch(run_id, metrics[:_METRICS_AT_ONCE], params[:_PARAMS_AT_ONCE], tags)
+        run_id = self._half_written.get(run.id) or self._new(run)
+        try:
+            self._client.log_batch(run_id, metrics[:_METRICS_AT_ONCE], params[:_PARAMS_AT_ONCE])
+        except MlflowException as error:
+            if run.id not in self._half_written or error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            self._client.delete_run(self._half_written.pop(run.id))
+            return self._write(run)
         for start in range(_METRICS_AT_ONCE, len(metrics), _METRICS_AT_ONCE):
             self._client.log_batch(run_id, metrics[start : start + _METRICS_AT_ONCE])
         for path in run.artifacts:
@@ -167,7 +192,7 @@ class Tracker:
         return run_id
 
     def _new(self, run: MirrorRun) -> str:
-        tags = {ID_TAG: run.id}
+        tags = {ID_TAG: run.id, **run.tags}
         created = self._client.create_run(self._experiment, run.started_ms, tags, run.name)
         return str(created.info.run_id)
 
@@ -178,16 +203,14 @@ def require_answer(uri: str) -> None:
 
 
 def _client(uri: str) -> MlflowClient:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # A server that is down must cost seconds: what is not mirrored now is mirrored by `sync`.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a locked database would print its traceback
     if uri.startswith("sqlite:///"):
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     return MlflowClient(tracking_uri=uri)

@@ -30,8 +30,8 @@ def report_of(
     if source.suffix == SUFFIX:
         return _told(_from_table(source, overrides, out, compare_paper))
     from sweep.evidence import results_with_evidence
-    from sweep.mirror import attach_report
     from sweep.plan_grid import plan_in
+    from sweep.tracker_place import attach_report
 
     plan, store = plan_in(source, overrides, store_uri)
     table = results_with_evidence(plan, store)

@@ -36,7 +36,9 @@ class NoMirror:
 
     def start(self) -> None: ...
 
-    def finish(self, timeout: float) -> str:
+    def finished(self, node: object) -> None: ...
+
+    def finish(self, at_most: float = 0.0) -> str:
         return ""
 
 

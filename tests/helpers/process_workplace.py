@@ -93,9 +93,7 @@ class ProcessWorkplace:
     def require_shared(self, root: Path) -> None:
         """One machine sees its own folders."""
 
-    def backend(
-        self, runtime: Runtime, cluster: Cluster, plans: Mapping[str, TrainPlan]
-    ) -> ProcessBackend:
+    def backend(self, runtime: Runtime, cluster: Cluster, plans: Mapping[str, TrainPlan]) -> ProcessBackend:
         return ProcessBackend(self._pool, self.work, runtime, plans)
 
 

@@ -45,9 +45,9 @@ class Sweeps:
 
     grid = GRID
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: str = "") -> None:
         self.folder = folder
-        self.store = Store(folder / "store")
+        self.store = Store(store or folder / "store")
 
     def write(self, text: str = GRID, name: str = "grid.yaml") -> Path:
         path = self.folder / name

@@ -13,7 +13,7 @@ from rich.console import Console
 from sweep.manifest import Failure
 from sweep.plan import Plan
 from sweep.render import print_table
-from sweep.results import AXES, SCHEMA, cell_rows, results, write_results
+from sweep.results import AXES, SCHEMA, finished_rows, results, write_results
 from sweep.specs import PretrainSpec
 from sweep.summary import summary
 
@@ -134,9 +134,8 @@ def test_unfinished_cells_have_a_status_instead_of_numbers(sweeps: Any) -> None:
     assert len(by_status["blocked"]) == 2 * 10
     assert sum(map(len, by_status.values())) == len(now)
     assert all(row["top1"] is None and row["n_test"] is None for row in now if row["status"] != "complete")
-    (rows,) = cell_rows(sweeps.plan(), sweeps.store)
-    assert [row["level"] for row in rows] == ["class", "group"]
-    assert list(cell_rows(sweeps.plan(), sweeps.store, skip=frozenset({finished.id}))) == []
+    manifest = sweeps.store.complete("probe", finished.probe_id)
+    assert [row["level"] for row in finished_rows(finished, manifest)] == ["class", "group"]
 
 
 def test_cells_that_share_a_probe_share_its_numbers(sweeps: Any) -> None:

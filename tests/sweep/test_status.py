@@ -13,10 +13,10 @@ def test_failures_block_what_needs_them_and_nothing_else(sweeps: Any) -> None:
     sweeps.store.fail("pretrain", failed.id, Failure(kind="oom", message="the GPU is full", attempt=2))
     sweeps.finish([plan.pretrainings[1]])
     found = status(sweeps.plan(), sweeps.store)
-    assert found.counts["prepare"] == {"complete": 2, "to_run": 0, "failed": 0, "blocked": 0}
-    assert found.counts["pretrain"] == {"complete": 1, "to_run": 8, "failed": 1, "blocked": 0}
-    assert found.counts["features"] == {"complete": 0, "to_run": 28, "failed": 0, "blocked": 4}
-    assert found.counts["probe"] == {"complete": 0, "to_run": 70, "failed": 0, "blocked": 10}
+    assert found.counts["prepare"] == {"complete": 2, "running": 0, "to_run": 0, "failed": 0, "blocked": 0}
+    assert found.counts["pretrain"] == {"complete": 1, "running": 0, "to_run": 8, "failed": 1, "blocked": 0}
+    assert found.counts["features"] == {"complete": 0, "running": 0, "to_run": 28, "failed": 0, "blocked": 4}
+    assert found.counts["probe"] == {"complete": 0, "running": 0, "to_run": 70, "failed": 0, "blocked": 10}
     assert found.cells == {"complete": 0, "failed": 0, "blocked": 10, "missing": 70}
     (failure,) = found.failures
     assert (failure.id, failure.kind, failure.message, failure.attempt) == (
@@ -48,4 +48,4 @@ def test_a_finished_sweep(sweeps: Any) -> None:
     found = status(sweeps.plan(), sweeps.store)
     assert found.cells == {"complete": 80, "failed": 0, "blocked": 0, "missing": 0}
     assert found.failures == ()
-    assert found.states == ("complete", "to_run", "failed", "blocked")
+    assert found.states == ("complete", "running", "to_run", "failed", "blocked")

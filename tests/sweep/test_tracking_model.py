@@ -13,8 +13,8 @@ import torch
 from ssl_core.checkpoint import export_encoder, load_encoder
 from ssl_core.config import default_config
 from ssl_core.encoders import build_encoder, torch_seed
-from sweep.mirror import pending
-from sweep.tracking import model_of
+from sweep.mirror_runs import Mirrored
+from sweep.tracking import MirrorRun, model_of
 
 SCRIPT = """
 import sys
@@ -63,8 +63,14 @@ def test_an_encoder_is_logged_as_a_model(tmp_path: Path) -> None:
 def test_models_that_are_missing_are_pending_once_they_are_asked_for(sweeps: Any) -> None:
     plan = sweeps.prepared()
     sweeps.finish(plan.pretrainings)
+    plan = sweeps.plan()
     logged = frozenset(node.id for node in plan.pretrainings)
-    assert list(pending(plan, sweeps.store, logged, models=False)) == []
-    lacking = list(pending(plan, sweeps.store, logged, models=True))
-    assert {run.id for run in lacking} == logged and all(run.encoder for run in lacking)
-    assert not list(pending(plan, sweeps.store, logged | {model_of(id) for id in logged}, models=True))
+
+    def lacking(done: frozenset[str], models: bool) -> list[MirrorRun]:
+        mirrored = Mirrored(plan, sweeps.store, models)
+        return [run for node in mirrored.nodes for run in mirrored.runs(node, done)]
+
+    assert lacking(logged, models=False) == []
+    found = lacking(logged, models=True)
+    assert {run.id for run in found} == logged and all(run.encoder for run in found)
+    assert lacking(logged | {model_of(id) for id in logged}, models=True) == []

@@ -1,0 +1,87 @@
+"""Where the tracker of a store is, and what is asked of it outside a run: its UI, a report's figures."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweep.errors import StoreError, SweepError, UsageError, first_line, masked
+from sweep.store import Store
+from sweep.tracking import Tracker, local_uri
+
+_NOTE = 4900  # characters that MLflow surely takes as a tag
+
+
+class TrackerError(SweepError):
+    """The tracking server does not answer or refuses what it is given."""
+
+
+def tracking_folder(store: Store) -> Path:
+    return store.root / "mlflow"
+
+
+def tracking_uri(store: Store, uri: str | None) -> str:
+    """The address to log to: the one given, MLflow's own environment variable, else SQLite in the store, or
+    in this node's cache of an object store. It may hold a password: `masked` before it is shown."""
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(tracking_folder(store))
+
+
+def where_tracked(store: Store, uri: str | None) -> str:
+    """What to tell of a database that only this machine has, '' of any other."""
+    folder = tracking_folder(store)
+    if not store.remote or tracking_uri(store, uri) != local_uri(folder):
+        return ""
+    return f"MLflow's database of this store is on this machine, in {folder}; --tracking-uri names a server"
+
+
+def open_tracker(store: Store, uri: str | None, sweep: str) -> Tracker:
+    address = tracking_uri(store, uri)
+    artifacts = tracking_folder(store) / "artifacts" if address == local_uri(tracking_folder(store)) else None
+    return Tracker(address, sweep, artifacts)
+
+
+def attach_report(
+    store: Store, uri: str | None, sweep: str, findings: Path, page: Path, figures: Sequence[Path]
+) -> str:
+    """Put a report on the sweep's own run, whose description its findings become; why it was not put there,
+    or '' where it was or where the sweep has no tracker yet. A report never fails for its mirror."""
+    if _has_none_yet(store, uri):
+        return ""
+    files = [(findings, ""), (page, ""), *((path, "figures") for path in figures)]
+    tags = {"ssl_sweep.kind": "sweep", "mlflow.note.content": findings.read_text()[:_NOTE]}
+    try:
+        open_tracker(store, uri, sweep).attach(f"sweep-{sweep}", f"sweep {sweep}", tags, files)
+    except (
+        Exception
+    ) as error:  # as in the mirror: MLflow raises its own, its database's and its HTTP client's
+        return masked(first_line(error))
+    return ""
+
+
+def ui_command(store_uri: str, uri: str | None, host: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """The command that serves MLflow's UI on the tracker of a store, and what it needs in its environment:
+    the address may hold a password, and arguments are seen by every user of the machine.
+
+    Raises:
+        StoreError: the store has no runs to show.
+        UsageError: the tracker is a server, which shows its runs itself.
+    """
+    store = Store(store_uri)
+    address = tracking_uri(store, uri)
+    if address.startswith(("http://", "https://")):
+        raise UsageError(f"the tracker is a server: open {masked(address)} in a browser")
+    if _has_none_yet(store, uri):
+        raise StoreError(
+            f"the store {store_uri} has no MLflow database yet",
+            hint="run a grid first, or name the store with --store",
+        )
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
+    return command, {"MLFLOW_BACKEND_STORE_URI": address}
+
+
+def _has_none_yet(store: Store, uri: str | None) -> bool:
+    """The tracker would be the store's own database, and that is not there."""
+    folder = tracking_folder(store)
+    return tracking_uri(store, uri) == local_uri(folder) and not (folder / "mlflow.db").exists()
