@@ -21,6 +21,7 @@ from sweep.cli_options import (
     store_option,
     tracking_option,
 )
+from sweep.cluster_cli import run_on_head, submit, words
 from sweep.cost_cli import calibrate, cluster_options, gc, limit_options
 from sweep.data_cli import data
 from sweep.stage_cli import COMMANDS
@@ -66,6 +67,12 @@ def init(study: str | None, output: str | None, force: bool) -> None:
 @tracking_option
 @address_option
 @limit_options
+@click.option(
+    "--notify",
+    envvar="SSL_SWEEP_NOTIFY",
+    metavar="COMMAND|URL",
+    help="Told how it ended, as JSON: a command on its stdin, a webhook by POST.",
+)
 def run(
     grid: Path,
     overrides: tuple[str, ...],
@@ -75,23 +82,32 @@ def run(
     max_gpu_hours: float | None,
     max_cost: float | None,
     priority: tuple[str, ...],
+    notify: str | None,
 ) -> None:
     """Train, extract and probe whatever the store lacks; safe to repeat, resumes after a kill."""
     from sweep.budget import Limits
     from sweep.listener import listener_for
+    from sweep.notify import notified
     from sweep.order import Priority
     from sweep.render import again, print_run
     from sweep.run import run as run_sweep
 
-    result = run_sweep(
-        grid,
-        overrides,
-        store_uri=store_uri,
-        tracking_uri=tracking_uri,
-        address=address,
-        listener=listener_for(console(stderr=True)),
-        limits=Limits(gpu_hours=max_gpu_hours, cost=max_cost),
-        priorities=[Priority.parse(text) for text in priority],
+    if address and address.startswith("ray://"):
+        options = words(max_gpu_hours, max_cost, priority)
+        sys.exit(run_on_head(grid, overrides, store_uri, tracking_uri, address, options))
+    result = notified(
+        notify,
+        lambda: run_sweep(
+            grid,
+            overrides,
+            store_uri=store_uri,
+            tracking_uri=tracking_uri,
+            address=address,
+            listener=listener_for(console(stderr=True)),
+            limits=Limits(gpu_hours=max_gpu_hours, cost=max_cost),
+            priorities=[Priority.parse(text) for text in priority],
+        ),
+        lambda text: click.echo(text, err=True),
     )
     print_run(result, console(), console(stderr=True), again("run", grid, overrides, store_uri), tracking_uri)
     sys.exit(result.exit_code)
@@ -235,7 +251,7 @@ def export(encoder_id: str, store_uri: str, output: Path) -> None:
     click.echo(export_encoder(encoder_id, store_uri, output))
 
 
-for command in (data, verify, calibrate, gc, *COMMANDS):
+for command in (data, verify, calibrate, gc, submit, *COMMANDS):
     cli.add_command(command)
 
 

@@ -55,6 +55,8 @@ _BY_TEXT = {
     "No space left on device": "disk_full",
     "Disk quota exceeded": "disk_full",
     "PytorchStreamWriter failed writing": "disk_full",
+    "unexpected pos": "disk_full",  # what torch.save says of a full disk
+    "can't allocate memory": "oom",
     "running low on memory": "oom",
     "its node has died": "node_lost",
     "node was terminated": "node_lost",

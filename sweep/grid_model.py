@@ -234,6 +234,14 @@ class Compute(Model):
     """Where and how fast; never part of an identity."""
 
     workers: Count = Field(default=1, description="Workers of each training.")
+    min_workers: Count | None = Field(
+        default=None,
+        description="Workers that are enough to begin or go on with where there is no room for all. They"
+        " share the same batch, so the result is the same. Default: all.",
+    )
+    placement: Literal["pack", "spread"] = Field(
+        default="pack", description="Workers of one training on few nodes, or each on its own where possible."
+    )
     device: Literal["auto", "cpu", "gpu"] = Field(
         default="auto", description="auto takes GPUs where there are any."
     )

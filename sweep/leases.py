@@ -137,9 +137,10 @@ class Leases:
         return late
 
     def end(self) -> None:
-        """Give everything back."""
+        """Give everything back, and put away what dead drivers left."""
         for key in list(self._held):
             self._release(key)
+        self.tidy()
         self._storage.delete(f"{_DRIVERS}/{self.driver}")
 
     # Others ------------------------------------------------------------------------------------------

@@ -15,8 +15,11 @@ def machine_of(compute: Compute, cluster: Cluster) -> Machine:
     """The connected cluster. The kind of its GPUs is known where they are this machine's, or are given by
     compute.hardware."""
     found = machine(compute, cluster.cpus, cluster.gpus)
+    cpus = cluster.cpus
+    if cluster.capacity is not None and found.device == "gpu" and cluster.gpus:
+        cpus = cluster.capacity.cpus_beside_gpus
     hardware = compute.hardware or (gpu_name() if found.device == "gpu" else found.hardware)
-    return Machine(cpus=cluster.cpus, gpus=cluster.gpus, device=found.device, hardware=hardware)
+    return Machine(cpus=cpus, gpus=cluster.gpus, device=found.device, hardware=hardware)
 
 
 def train_plan(node: Node, compute: Compute, predicted: Prediction, place: Machine) -> TrainPlan:
@@ -36,6 +39,8 @@ def train_plan(node: Node, compute: Compute, predicted: Prediction, place: Machi
         in_process=alone or in_process(compute, predicted.seconds),
         predicted_s=round(predicted.seconds, 3),
         predicted_from=predicted.source,
+        least=0 if alone else compute.min_workers or 0,
+        spread=compute.placement == "spread",
     )
 
 

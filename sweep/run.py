@@ -269,6 +269,12 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
             "compute.compile and compute.activation_checkpointing do not go together in this torch",
             hint="leave one of them out; the results are the same",
         )
+    fewest = compute.min_workers or compute.workers
+    if fewest > compute.workers:
+        raise InfeasibleError(
+            f"compute.min_workers is {fewest} and compute.workers is {compute.workers}",
+            hint="min_workers is the smaller number",
+        )
     for node in plan.to_run:
         if isinstance(node.spec, PretrainSpec) and node.trains:
             batch = node.spec.config.batch
@@ -280,10 +286,10 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
     if address not in (None, "local"):
         return
     have = cores()
-    need = compute.workers * (compute.cpus_per_worker or 1)
+    need = fewest * (compute.cpus_per_worker or 1)
     if need > have:
         raise InfeasibleError(
-            f"a training needs {compute.workers} workers x {compute.cpus_per_worker or 1} CPUs = {need} CPUs;"
+            f"a training needs {fewest} workers x {compute.cpus_per_worker or 1} CPUs = {need} CPUs;"
             f" this machine has {have}",
             hint="lower compute.workers or compute.cpus_per_worker, or join a larger cluster with --address",
         )
@@ -295,22 +301,23 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
 
 
 def require_room(compute: Compute, cluster: Cluster) -> None:
-    """Refuse what the connected cluster does not hold: Train would wait for it without an end.
+    """Refuse what the connected cluster can never hold, whatever it grows to: it would be waited for
+    without an end.
 
     Raises:
-        InfeasibleError: names the need and what there is.
+        InfeasibleError: names the need and what there is, by type of node.
     """
-    need = compute.workers * (compute.cpus_per_worker or 1)
-    if need > cluster.cpus:
+    capacity = cluster.capacity
+    if capacity is None:
+        return
+    on_gpu = compute.device == "gpu" or (compute.device == "auto" and cluster.gpus > 0)
+    cpus, gpus = compute.cpus_per_worker or 1, (compute.gpus_per_worker or 1.0) if on_gpu else 0.0
+    workers = compute.min_workers or compute.workers
+    if capacity.workers(cpus, gpus) < workers:
+        each = f"{cpus} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
         raise InfeasibleError(
-            f"a training needs {need} CPUs; the cluster of {cluster.nodes} nodes has {cluster.cpus:.0f}",
-            hint="lower compute.workers or compute.cpus_per_worker, or add nodes",
-        )
-    gpus = compute.workers * (compute.gpus_per_worker or 1.0)
-    if compute.device == "gpu" and gpus > cluster.gpus:
-        raise InfeasibleError(
-            f"a training needs {gpus:g} GPUs; the cluster of {cluster.nodes} nodes has {cluster.gpus:g}",
-            hint="set compute.device to auto or cpu, or add nodes with GPUs",
+            f"a training needs {workers} workers of {each}; the cluster can be no more than {capacity}",
+            hint="lower compute.workers, cpus_per_worker or gpus_per_worker, or allow the cluster more nodes",
         )
 
 

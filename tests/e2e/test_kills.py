@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from bench import Bench
-from soundness import faults
 
 pytestmark = pytest.mark.slow
 

@@ -35,15 +35,15 @@ class FakeWork:
             return perform_light(nodes, runtime)
         store = runtime.open_store()
         levels = _levels(runtime, store) if nodes[0].stage == "probe" else ()
-        for node in nodes:
-            if not store.complete(node.stage, node.id):
-                self._do(node, store, levels)
-        return [Outcome(node.id, "complete") for node in nodes]
+        return [
+            Outcome(node.id, "complete", executed=_todo(node, store) and self._do(node, store, levels))
+            for node in nodes
+        ]
 
     def train(self, node: Node, runtime: Runtime, plan: TrainPlan) -> list[Outcome]:
         store = runtime.open_store()
-        if store.complete(node.stage, node.id):
-            return [Outcome(node.id, "complete")]
+        if not _todo(node, store):
+            return [Outcome(node.id, "complete", executed=False)]
         started = time.time()
         folder = store.path(node.stage, node.id)
         done = folder / "checkpoint.json"
@@ -57,33 +57,35 @@ class FakeWork:
                 partial.write_text(json.dumps(epochs))
         with whole(folder / "epochs.jsonl") as partial:
             partial.write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
-        self._encoder(node, store, started, {"loss": epochs[-1]["loss"], "steps": 16, "epochs": epochs})
+        outputs = {"loss": epochs[-1]["loss"], "steps": 16, "epochs": epochs}
+        executed = self._encoder(node, store, started, outputs)
         done.unlink(missing_ok=True)
-        return [Outcome(node.id, "complete")]
+        return [Outcome(node.id, "complete", executed=executed)]
 
-    def _do(self, node: Node, store: Store, levels: Sequence[str]) -> None:
+    def _do(self, node: Node, store: Store, levels: Sequence[str]) -> bool:
         started = time.time()
         folder = store.path(node.stage, node.id)
         match node.stage:
             case "pretrain":
-                self._encoder(node, store, started, {})
+                return self._encoder(node, store, started, {})
             case "features":
                 for name in ("x.npy", "ids.npy"):
                     with whole(folder / name) as partial, partial.open("wb") as file:
                         np.save(file, np.full((_TEST_IMAGES, 4), _number(node, name), np.float32))
-                _commit(node, store, started, {"shape": [_TEST_IMAGES, 4]})
+                return _commit(node, store, started, {"shape": [_TEST_IMAGES, 4]})
             case "probe":
-                self._answer(node, store, started, levels)
+                return self._answer(node, store, started, levels)
+        raise TypeError(f"{node.stage} is no light stage")
 
-    def _encoder(self, node: Node, store: Store, started: float, outputs: dict[str, Any]) -> None:
+    def _encoder(self, node: Node, store: Store, started: float, outputs: dict[str, Any]) -> bool:
         folder = store.path(node.stage, node.id)
         with whole(folder / "encoder.safetensors") as partial:
             partial.write_bytes(node.id.encode() * 100)
         with whole(folder / "encoder.json") as partial:
             partial.write_text(json.dumps({"pretrain_id": node.id}))
-        _commit(node, store, started, outputs)
+        return _commit(node, store, started, outputs)
 
-    def _answer(self, node: Node, store: Store, started: float, levels: Sequence[str]) -> None:
+    def _answer(self, node: Node, store: Store, started: float, levels: Sequence[str]) -> bool:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -95,7 +97,7 @@ class FakeWork:
         top1 = _number(node, "top1")
         scores = {"top1": top1, "top1_std_err": 0.01, "top5": 1.0, "balanced_accuracy": top1}
         judged = {level: {**scores, "n_test": _TEST_IMAGES} for level in levels}
-        _commit(node, store, started, {"levels": judged, "C": 1.0, "converged": True})
+        return _commit(node, store, started, {"levels": judged, "C": 1.0, "converged": True})
 
 
 def _levels(runtime: Runtime, store: Store) -> list[str]:
@@ -104,9 +106,13 @@ def _levels(runtime: Runtime, store: Store) -> list[str]:
     return sorted({level for m in manifests if m is not None for level in m.outputs["levels"]})
 
 
-def _commit(node: Node, store: Store, started: float, outputs: dict[str, Any]) -> None:
+def _commit(node: Node, store: Store, started: float, outputs: dict[str, Any]) -> bool:
     record = RunRecord.since(started, hardware="a processor", mode="fake")
-    store.commit(node.stage, node.id, node.spec, node.upstream, outputs, record)
+    return store.commit(node.stage, node.id, node.spec, node.upstream, outputs, record)
+
+
+def _todo(node: Node, store: Store) -> bool:
+    return store.complete(node.stage, node.id) is None
 
 
 def _number(node: Node, what: str) -> float:

@@ -42,7 +42,7 @@ def stages(plan: Plan, stage: str) -> list[Node]:
 def done(nodes: list[Node], runtime: Runtime) -> None:
     for node in nodes:
         (outcome,) = perform_light([node], runtime)
-        assert outcome.status == "complete", outcome.message
+        assert outcome.status == "complete", outcome.failure
 
 
 def test_a_fine_tuning_goes_on_from_its_stages_checkpoint(sweeps):
@@ -126,4 +126,4 @@ def test_weights_known_by_their_identity_alone_need_a_finished_encoder(sweeps):
     plan, runtime = prepared(sweeps, text + "evaluate: {domain: objects, labels: 20}\n")
     (node,) = stages(plan, "pretrain")
     (outcome,) = perform_light([node], runtime)
-    assert outcome.status == "failed" and "give their file in the grid" in outcome.message
+    assert outcome.status == "failed" and "give their file in the grid" in outcome.failure.message

@@ -1,0 +1,75 @@
+"""Fake stages of which some fail the first times, each in the way that a file prescribes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fake_stages import FakeWork
+
+from data_ops.errors import DataError
+from sweep.backend import Outcome
+from sweep.errors import StoreError
+from sweep.failures import failure_of
+from sweep.nodes import Node
+from sweep.runtime import Runtime, TrainPlan
+from sweep.stage_log import StageLog
+from sweep.watchdog import Watchdog
+
+
+@dataclass(frozen=True)
+class FaultyWork:
+    """`faults` is a JSON file: stage id → what goes wrong in its first attempts, one word for each. The file
+    `faults`.attempts gets a line for every attempt of a stage that is named there."""
+
+    faults: Path
+
+    def light(self, nodes: Sequence[Node], runtime: Runtime) -> list[Outcome]:
+        outcomes = []
+        for node in nodes:
+            outcomes += self._attempt(node, runtime) or FakeWork().light([node], runtime)
+        return outcomes
+
+    def train(self, node: Node, runtime: Runtime, plan: TrainPlan) -> list[Outcome]:
+        return self._attempt(node, runtime) or FakeWork().train(node, runtime, plan)
+
+    def _attempt(self, node: Node, runtime: Runtime) -> list[Outcome]:
+        words = json.loads(self.faults.read_text()).get(node.id)
+        if words is None:
+            return []
+        log = self.faults.with_suffix(".attempts")
+        with log.open("a") as file:
+            file.write(f"{node.id}\n")
+        number = log.read_text().split().count(node.id)
+        if number > len(words):
+            return []
+        try:
+            self._fail(words[number - 1], node, runtime)
+        except Exception as error:
+            return [Outcome(node.id, "failed", failure_of(error))]
+        raise AssertionError(f"{words[number - 1]} did not fail")
+
+    def _fail(self, word: str, node: Node, runtime: Runtime) -> None:
+        match word:
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hang":
+                log = StageLog(runtime.open_store().path(node.stage, node.id))
+                log.started(node.id)
+                with Watchdog(log.path, 0.2, 0.2):
+                    time.sleep(3600)
+            case "sleep":
+                time.sleep(3600)
+            case "full":
+                Path("/dev/full").write_text("x")
+            case "data":
+                raise DataError("3.png is damaged")
+            case "store":
+                raise StoreError("the store did not answer")
+            case "memory":
+                bytearray(2**62)
