@@ -24,6 +24,8 @@ from sweep.store import Store
 
 # Starting Ray, the processes' imports and the mirror, on 2 cores.
 _AROUND_S = 20.0
+# In money by a list price, which is to be checked: less is not worth a line.
+_WORTH_SAYING = 0.5
 # Shown at most: what scaled rates were scaled from.
 _NOTES = 3
 
@@ -108,7 +110,8 @@ class Estimate:
             )
         if self.disk_bytes:
             yield f"disk:    {size_text(self.disk_bytes)} more"
-        if self.cost and self.price:
+        own = self.price is not None and not self.price.listed
+        if self.cost and self.price and (own or self.cost >= _WORTH_SAYING):
             spot = self.price.spot
             less = f", {_money(self.cost * spot / self.price.on_demand)} on spot" if spot else ""
             each = f"{self.price.on_demand:g} per {unit}-hour ({self.price.source})"

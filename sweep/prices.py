@@ -14,11 +14,13 @@ from sweep.machine import Machine
 @dataclass(frozen=True, kw_only=True)
 class Price:
     """US dollars of one device for an hour (what currency the grid's own figure is in, the user knows);
-    `spot` is None where it is not known."""
+    `spot` is None where it is not known, and
+    `listed` says that nobody here has checked it."""
 
     on_demand: float
     source: str
     spot: float | None = None
+    listed: bool = False
 
 
 def price_of(compute: Compute, machine: Machine) -> Price | None:
@@ -30,6 +32,7 @@ def price_of(compute: Compute, machine: Machine) -> Price | None:
             return Price(
                 on_demand=float(row["on_demand"]),
                 spot=float(row["spot"]) if row["spot"] else None,
+                listed=True,
                 source=f"list price of {row['instance']}, {row['date']}, to be checked: {row['source']}",
             )
     return None

@@ -11,7 +11,7 @@ for in this order:
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -81,15 +81,17 @@ class Rates:
         )
 
     def rate(self, config: PretrainConfig, machine: Machine, workers: int = 1) -> Rate:
-        """The rate of a training of `config` on `workers` devices of `machine`."""
-        shape = shape_of(config, machine.device, machine.hardware, workers)
+        """The rate of a training of `config` on `workers` devices of `machine`; where nobody knows its hardware,
+        of the one that most rates are of."""
+        hardware = machine.hardware or self._usual_hardware(machine.device)
+        shape = shape_of(config, machine.device, hardware, workers)
         if (measured := self.measured.get(shape)) is not None:
             return Rate(per_image_s=measured, source="measured")
         if (known := self.calibrated.get(shape)) is not None:
             return _calibrated(known, "calibrated")
         candidates = [s for s in (*self.measured, *self.calibrated) if _related(s, shape)]
         if not candidates:
-            guess = seconds_per_image(config, machine.device, machine.hardware)
+            guess = seconds_per_image(config, machine.device, hardware)
             return Rate(per_image_s=guess, source="default guess")
         near = min(candidates, key=lambda s: _distance(s, shape))
         factor = _guess(config, shape) / _guess(config, near)
@@ -98,6 +100,10 @@ class Rates:
             return Rate(per_image_s=self.measured[near] * factor, source="scaled", note=note)
         scaled = _calibrated(self.calibrated[near], "scaled")
         return replace(scaled, per_image_s=scaled.per_image_s * factor, note=note)
+
+    def _usual_hardware(self, device: str) -> str:
+        found = Counter(s.hardware for s in (*self.measured, *self.calibrated) if s.device == device)
+        return found.most_common(1)[0][0] if found else ""
 
 
 def _measured(manifest: Manifest) -> tuple[Shape, float, float | None] | None:

@@ -96,6 +96,7 @@ def test_the_sources_come_in_order(sweeps: Any) -> None:
     assert rates.rate(replace(config, batch=128), HERE).note == "from batch 64"
     assert rates.rate(replace(config, batch=128), HERE, workers=2).source == "calibrated"
     assert rates.rate(replace(config, encoder="resnet18"), HERE).source == "default guess"
+    assert rates.rate(config, replace(HERE, hardware="")).source == "calibrated"
     train(sweeps, node, 5.0)
     assert predicted(sweeps, plan, node).source == "measured"
 
