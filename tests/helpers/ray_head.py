@@ -60,7 +60,7 @@ class Head:
         ]
         if autoscaling is not None:
             options.append(f"--autoscaling-config={self._autoscaler(cpus, autoscaling, most, idle_s)}")
-        self._log = Path(self._scratch.name, "start.log").open("w")
+        self._log = open(Path(self._scratch.name, "start.log"), "w")  # noqa: SIM115
         self._process = subprocess.Popen(
             [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", *options],
             env=self._environment() | (env or {}),
@@ -92,7 +92,13 @@ class Head:
             "max_workers": most,
             "upscaling_speed": 1.0,
             "idle_timeout_minutes": idle_s / 60,
-            "provider": {"type": "fake_multinode", "gcs_address": self.address},
+            "provider": {
+                "type": "fake_multinode",
+                "gcs_address": self.address,
+                "use_node_id_as_ip": True,  # they share one
+                "disable_node_updaters": True,
+                "disable_launch_config_check": True,
+            },
             "auth": {},
             "docker": {},
             "available_node_types": {"ray.head.default": head, **types},
