@@ -2,11 +2,11 @@
 
     python benchmarks/autoscaling.py [--mode workers] [--trainings 6] [--figure docs/autoscaling.png]
 
-Real Ray, real autoscaler; its nodes are processes on this machine (Ray's fake multi-node provider). Trainings
-are the tests' `sleep` method, of 2 CPUs, on a head of 1 CPU that cannot hold them and at most 3 nodes of 2 CPUs.
-Looked at each second: nodes, what waits for room, trainings leased. Ends with 1 unless the cluster grew, shrank
-to none, never asked for more than the trainings that were left, and (mode workers) kept every trial's driver on
-the head.
+Real Ray, real autoscaler; its nodes are processes on this machine (Ray's fake multi-node provider).
+Trainings are the tests' `sleep` method, of 2 CPUs, on a head of 1 CPU that cannot hold them and at most 3
+nodes of 2 CPUs. Looked at each second: nodes, what waits for room, trainings leased. Ends with 1 unless the
+cluster grew, shrank to none, never asked for more than the trainings that were left, and (mode workers) kept
+every trial's driver on the head.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests/helpers")]
 
-from ray_head import Head
+from ray_head import Head  # noqa: E402
 
-from sweep.leases import holders
-from sweep.store import Store
+from sweep.leases import holders  # noqa: E402
+from sweep.store import Store  # noqa: E402
 
 HERE = Path(__file__).parents[1]
 MOST_NODES, CPUS = 3, 2

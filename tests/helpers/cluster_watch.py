@@ -3,7 +3,7 @@
     python tests/helpers/cluster_watch.py HOST:PORT OUT.jsonl
 
 {"t": Unix time, "workers": nodes beside the head, "waiting": the CPUs of each bundle of placement groups that
-have no room, "drivers": on which kind of node ("head", "worker") each trial's driver and Train controller lives}
+have no room, "drivers": on which kind of node (head, worker) each trial's driver and Train controller lives}
 """
 
 from __future__ import annotations
