@@ -55,9 +55,9 @@ def submit(
 
 def words(max_gpu_hours: float | None, max_cost: float | None, priority: tuple[str, ...]) -> list[str]:
     """The limits as they were given, for the same command elsewhere."""
-    given = [("--max-gpu-hours", max_gpu_hours), ("--max-cost", max_cost)]
-    given += [("--priority", each) for each in priority]
-    return [str(word) for pair in given if pair[1] is not None for word in pair]
+    limits = {"--max-gpu-hours": max_gpu_hours, "--max-cost": max_cost}
+    given = [f"{name}={value}" for name, value in limits.items() if value is not None]
+    return given + [f"--priority={each}" for each in priority]
 
 
 def run_on_head(

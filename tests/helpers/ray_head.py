@@ -7,6 +7,7 @@ environment, and only marked ones are ended.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -38,9 +39,25 @@ class Head:
         self._mark = uuid.uuid4().hex
         self.env = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}  # of who may join
         self._scratch = tempfile.TemporaryDirectory(prefix="ray-head-")
-        ports = _free_ports(6)
+        for _ in range(3):  # a port may be taken between here and its use
+            if self._start(cpus, autoscaling, most, idle_s, env or {}):
+                return
+            self._end()
+        text = Path(self._scratch.name, "start.log").read_text()
+        self.stop()
+        raise AssertionError(f"the head did not start\n{text}")
+
+    def _start(
+        self,
+        cpus: float,
+        autoscaling: dict[str, dict[str, object]] | None,
+        most: int,
+        idle_s: float,
+        env: dict[str, str],
+    ) -> bool:
         from ray._private.services import get_node_ip_address
 
+        ports = _free_ports(6)
         self.address = f"{get_node_ip_address()}:{ports[0]}"
         self.dashboard = f"http://127.0.0.1:{ports[1]}"
         self.client = f"ray://127.0.0.1:{ports[2]}"
@@ -60,15 +77,15 @@ class Head:
         ]
         if autoscaling is not None:
             options.append(f"--autoscaling-config={self._autoscaler(cpus, autoscaling, most, idle_s)}")
-        self._log = Path(self._scratch.name, "start.log").open("w")
-        self._process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", *options],
-            env=self._environment() | (env or {}),
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self._wait()
+        with Path(self._scratch.name, "start.log").open("w") as log:
+            self._process = subprocess.Popen(
+                [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", *options],
+                env=self._environment() | env,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self._answers()
 
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -92,7 +109,13 @@ class Head:
             "max_workers": most,
             "upscaling_speed": 1.0,
             "idle_timeout_minutes": idle_s / 60,
-            "provider": {"type": "fake_multinode", "gcs_address": self.address},
+            "provider": {
+                "type": "fake_multinode",
+                "gcs_address": self.address,
+                "use_node_id_as_ip": True,  # they share one
+                "disable_node_updaters": True,
+                "disable_launch_config_check": True,
+            },
             "auth": {},
             "docker": {},
             "available_node_types": {"ray.head.default": head, **types},
@@ -113,23 +136,26 @@ class Head:
         path.write_text(json.dumps(config))
         return path
 
-    def _wait(self) -> None:
+    def _answers(self) -> bool:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 urllib.request.urlopen(f"{self.dashboard}/api/version", timeout=5).close()
-                return
+                return True
             except urllib.error.HTTPError:  # it wants a token: it is there
-                return
+                return True
+            except http.client.HTTPException:  # somebody else's port by now
+                return False
             except OSError:
-                pass
-            time.sleep(0.3)
-        text = Path(self._log.name).read_text()
-        self.stop()
-        raise AssertionError(f"the head did not start\n{text}")
+                time.sleep(0.3)
+        return False
 
     def stop(self) -> None:
-        with contextlib.suppress(OSError):
+        self._end()
+        self._scratch.cleanup()
+
+    def _end(self) -> None:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(timeout=15)
         deadline = time.monotonic() + 10
@@ -138,8 +164,6 @@ class Head:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.2)
-        self._log.close()
-        self._scratch.cleanup()
 
     def _marked(self) -> list[int]:
         mark = f"{_MARK}={self._mark}".encode()
