@@ -114,12 +114,14 @@ def run(
 
 
 @grid_command
+@address_option
 @cluster_options
 @json_option
 def plan(
     grid: Path,
     overrides: tuple[str, ...],
     store_uri: str,
+    address: str | None,
     cpus: float | None,
     gpus: float | None,
     as_json: bool,
@@ -128,7 +130,7 @@ def plan(
     from sweep.estimate import costed
     from sweep.render import print_plan
 
-    show(costed(grid, overrides, store_uri, cpus, gpus), print_plan, as_json)
+    show(costed(grid, overrides, store_uri, cpus, gpus, address), print_plan, as_json)
 
 
 @cli.command()

@@ -18,7 +18,7 @@ from sweep.plan_grid import plan_grid
 from sweep.predict import Experience, Prediction, predict
 from sweep.prices import Price, price_of
 from sweep.rates import SOURCES
-from sweep.resources import cpus_per_gpu
+from sweep.resources import cpus_per_gpu, machine_of
 from sweep.schedule import Job, makespan
 from sweep.store import Store
 
@@ -149,12 +149,25 @@ class Costed:
 
 
 def costed(
-    path: Path, overrides: Iterable[str], store_uri: str, cpus: float | None, gpus: float | None
+    path: Path,
+    overrides: Iterable[str],
+    store_uri: str,
+    cpus: float | None,
+    gpus: float | None,
+    address: str | None = None,
 ) -> Costed:
-    """A grid's plan and what it takes, on this machine or a cluster of so many `cpus` and `gpus`."""
+    """A grid's plan and what it takes, on this machine, a cluster of so many `cpus` and `gpus`, or the Ray
+    cluster at `address`. InfeasibleError where none answers there."""
     store = Store(store_uri)
     grid, plan = plan_grid(path, overrides, store, expect=True)
-    return Costed(plan, estimate(plan, store, grid.compute, machine(grid.compute, cpus, gpus)))
+    if address is None:
+        place = machine(grid.compute, cpus, gpus)
+    else:
+        from sweep.ray_cluster import connect
+
+        with connect(address) as cluster:
+            place = machine_of(grid.compute, cluster)
+    return Costed(plan, estimate(plan, store, grid.compute, place))
 
 
 def estimate(plan: Plan, store: Store, compute: Compute, machine: Machine) -> Estimate:

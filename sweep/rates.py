@@ -81,8 +81,8 @@ class Rates:
         )
 
     def rate(self, config: PretrainConfig, machine: Machine, workers: int = 1) -> Rate:
-        """The rate of a training of `config` on `workers` devices of `machine`; where nobody knows its hardware,
-        of the one that most rates are of."""
+        """The rate of a training of `config` on `workers` devices of `machine`; where nobody knows its
+        hardware, of the one that most rates are of."""
         hardware = machine.hardware or self._usual_hardware(machine.device)
         shape = shape_of(config, machine.device, hardware, workers)
         if (measured := self.measured.get(shape)) is not None:
