@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 PLUGINS = Path(__file__).parents[1] / "helpers" / "plugins"
 MARK = "SSL_SWEEP_TEST"
-EPOCHS = 24
+EPOCHS = 18
 GRID = f"""
 name: lost
 datasets:
