@@ -109,7 +109,8 @@ class LineListener:
         """Nothing before the first change."""
 
     def changed(self, node: Node, status: str, message: str) -> None:
-        self.say(f"{node.stage} {node.id} {status}: {node.label}" + (f": {message}" if message else ""))
+        if status != "elsewhere" or node.heavy:  # another driver's probes come by the thousand
+            self.say(f"{node.stage} {node.id} {status}: {node.label}" + (f": {message}" if message else ""))
 
     def tick(self, progress: Progress) -> None:
         """Nothing between changes."""

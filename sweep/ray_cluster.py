@@ -12,11 +12,13 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from sweep.backend import Cluster
 from sweep.capacity import Capacity
 from sweep.errors import InfeasibleError, StoreError, UsageError, first_line
+from sweep.manifest import Failure
 
 # Ray reads these when it is imported or when a process starts, so they are set first.
 # The polling interval is the time a finished training waits to be noticed; the metrics and the watcher are
@@ -182,9 +184,16 @@ def alive_nodes() -> frozenset[str]:
     return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
 
 
-def loss_since(nodes: frozenset[str]) -> str:
-    """The kind of failure that the loss of one of these nodes is: "preempted" or "node_lost"; '' where all
-    are there. Ray itself takes fifteen seconds to miss a node, so each is knocked at."""
+def with_loss(failure: Failure, nodes: frozenset[str]) -> Failure:
+    """The failure of what began when `nodes` were alive: the loss of one of them, where one is lost. Workers
+    and callers notice a broken connection long before Ray misses the node behind it."""
+    loss = _loss_since(nodes) if failure.kind == "worker_error" and nodes else ""
+    return replace(failure, kind=loss, message=f"a node was lost: {failure.message}") if loss else failure
+
+
+def _loss_since(nodes: frozenset[str]) -> str:
+    """The kind of failure, '' where all are there. Ray takes fifteen seconds to miss a node, so each is
+    knocked at."""
     import ray
     from ray.core.generated.common_pb2 import NodeDeathInfo
 

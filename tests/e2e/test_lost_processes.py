@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 PLUGINS = Path(__file__).parents[1] / "helpers" / "plugins"
 MARK = "SSL_SWEEP_TEST"
-EPOCHS = 24
+EPOCHS = 18
 GRID = f"""
 name: lost
 datasets:
@@ -105,7 +105,7 @@ def test_killed_worker_controller_and_node(sleeping: Bench, two_nodes: object) -
     assert process.returncode == 0, err
     assert starts(bench) == 4
     assert len(epochs(bench)) == EPOCHS
-    assert err.count("worker_error:") == 2 and err.count("node_lost:") == 1
+    assert err.count("worker_error:") == 2 and err.count("node_lost:") == 1, err
     assert set(bench.executions().values()) == {1}
     undisturbed = Bench(bench.folder, store="whole")
     undisturbed.call("run", "grid.yaml", "--store", "whole", "--address", two_nodes.address)
