@@ -28,7 +28,9 @@ store_option = click.option(
     help="Where results are kept: a folder, or s3://bucket/prefix.",
 )
 tracking_option = click.option("--tracking-uri", help="MLflow server; default: SQLite inside the store.")
-address_option = click.option("--address", help="Ray cluster (auto, HOST:PORT); default: this machine alone.")
+address_option = click.option(
+    "--address", help="Ray cluster (auto, HOST:PORT, ray://HOST:10001); default: this machine alone."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
 

@@ -65,6 +65,7 @@ def execute(
     grace_s: float,
     changed: Callable[[Node, str, str], None],
     tick: Callable[[Progress], None],
+    allows: Callable[[Node], bool] = lambda node: True,
 ) -> Progress:
     """Run every stage of ``nodes`` that is to run; returns when none is left that can.
 
@@ -75,11 +76,12 @@ def execute(
         grace_s: for that many seconds; what then still runs is left as ``interrupted``.
         changed: called with (stage, new state, message) at every change.
         tick: called about ten times a second.
+        allows: asked before a training starts; one that is not allowed is left as ``interrupted``.
 
     Raises:
         StoreError: the store has not answered for ten minutes.
     """
-    walk = _Walk(nodes, backend, store, leases, stop, changed)
+    walk = _Walk(nodes, backend, store, leases, stop, changed, allows)
     deadline = 0.0
     while True:
         stopping = stop()
@@ -112,10 +114,11 @@ class _Walk:
         leases: Leases,
         stop: Callable[[], bool],
         changed: Callable[[Node, str, str], None],
+        allows: Callable[[Node], bool],
     ) -> None:
         self.progress = Progress.of(nodes)
         self._backend, self._store, self._leases = backend, store, leases
-        self._stop, self._changed = stop, changed
+        self._stop, self._changed, self._allows = stop, changed, allows
         self._heavy: deque[Node] = deque()  # ready trainings, in the plan's order
         self._light: dict[tuple[str, ...], list[Node]] = {}  # ready light stages, by the input they share
         self._trainings: set[str] = set()  # in the back end's hands
@@ -150,6 +153,9 @@ class _Walk:
         if time.monotonic() < self._pause_until:
             return
         while self._heavy and self._backend.room_for(self._heavy[0]):
+            if not self._allows(self._heavy[0]):
+                self._note(self._heavy.popleft(), "interrupted", "it does not fit the budget")
+                continue
             taken = self._lease(self._heavy[0])
             if taken is None:
                 return

@@ -15,9 +15,9 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.cost import images_seen
 from sweep.execute import Progress
 from sweep.nodes import Node
+from sweep.rates import images_seen
 from sweep.specs import STAGES, PretrainSpec
 
 _REFRESH_S = 0.5

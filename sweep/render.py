@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.cost import Estimate
+from sweep.doctor import Check
 from sweep.errors import masked
+from sweep.estimate import Costed
 from sweep.listener import duration
-from sweep.plan import Plan
 from sweep.specs import STAGES
 from sweep.status import Status
 from sweep.store import DEFAULT_STORE
@@ -44,8 +44,9 @@ def console_on(stream: IO[str]) -> Console:
     return _Console(file=stream, width=None if stream.isatty() else 240, highlight=False)
 
 
-def print_plan(plan: Plan, estimate: Estimate, out: Console) -> None:
+def print_plan(costed: Costed, out: Console) -> None:
     """Cells against unique stages, why each runs, and what it takes."""
+    plan, estimate = costed.plan, costed.estimate
     unique = ", ".join(f"{sum(n.stage == stage for n in plan.nodes)} {stage}" for stage in STAGES)
     out.print(f"[bold]{plan.sweep}[/bold]: {len(plan.cells):,} cells → {len(plan.nodes):,} stages ({unique})")
     table = Table("stage", "complete", "to run", "why", box=None, pad_edge=False)
@@ -86,6 +87,11 @@ def print_run(
     if result.mirror_error:
         err.print(f"[yellow]MLflow is behind[/yellow]: {escape(result.mirror_error)}", soft_wrap=True)
         err.print(f"  next: {_shell(tracked, 'sync')}", soft_wrap=True)
+    if result.budget:
+        err.print(
+            f"{result.budget}; go on, with a higher limit, with: {_shell(tracked, 'run')}", soft_wrap=True
+        )
+        return
     if result.interrupted is not None:
         err.print(f"interrupted; go on with: {_shell(tracked, 'run')}", soft_wrap=True)
         return

@@ -21,12 +21,22 @@ _PATIENCE_S = 120.0  # a worker's store was there when the run began
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
-    """Resources of one training: its workers, what each holds, and which of Train's two modes runs it."""
+    """Resources of one training: its workers, what each holds, and which of Train's two modes runs it.
+    `predicted_s` seconds it was to take before it began, by a rate that is `predicted_from` (measured, …).
+    It may start with `least` workers where there is no room for all; 0 is with all or not at all."""
 
     workers: int = 1
     cpus: float = 1.0
     gpus: float = 0.0
     in_process: bool = True
+    predicted_s: float = 0.0
+    predicted_from: str = ""
+    least: int = 0
+    spread: bool = False
+
+    @property
+    def fewest(self) -> int:
+        return self.least or self.workers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,13 +17,14 @@ _SECOND = b"\nstopped at once; the same command goes on from the last checkpoint
 
 @dataclass
 class Stop:
-    """Whether a signal has asked to stop, and which."""
+    """Whether a signal has asked to stop, and which; `spent`: the run's budget has."""
 
     signal: int | None = None
+    spent: bool = False
 
     @property
     def requested(self) -> bool:
-        return self.signal is not None
+        return self.signal is not None or self.spent
 
 
 @contextmanager

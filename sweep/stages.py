@@ -181,6 +181,8 @@ def _pretrain(
         workers=plan.workers,
         mode="in-process" if plan.in_process else "workers",
         backend=summary.backend,
+        predicted_s=plan.predicted_s,
+        predicted_from=plan.predicted_from,
     )
     outputs = asdict(summary)
     add_to_card(folder, {"pretrain_id": node.id, **encoder_facts(full_form(spec), outputs)})

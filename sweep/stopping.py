@@ -37,6 +37,7 @@ class StopFlag:
 
     def take_down(self) -> None:
         """At the end of the run."""
+        self._wanted = 0.0
         if self._file.exists():
             self._file.unlink()
             if self._store.remote:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -255,6 +256,23 @@ class Store:
         self._shelf.drop(f"{stage}/{id}/{CHECKPOINT}")
         with contextlib.suppress(OSError):
             (self.path(stage, id) / CHECKPOINT).parent.rmdir()
+
+    def sizes(self, stage: Stage, id: str) -> dict[str, int]:
+        """Bytes of every file of a stage that is there, finished or not, by name."""
+        manifest = self.manifest(stage, id)
+        names = set(manifest.files if manifest is not None else result_files(stage, id, self.root))
+        for name in (*SHOWN, CHECKPOINT, "manifest.json", "error.json"):
+            names.add(f"{stage}/{id}/{name}")
+        found = {name: self._shelf.size(name) for name in sorted(names)}
+        return {name: size for name, size in found.items() if size is not None}
+
+    def remove(self, stage: Stage, id: str) -> None:
+        """Delete all there is of a stage, its manifest first; what was executed stays noted."""
+        names = self.sizes(stage, id)
+        self.withdraw(stage, id)
+        for name in names:
+            self._shelf.drop(name)
+        shutil.rmtree(self.path(stage, id), ignore_errors=True)
 
     # Executions -------------------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ _LATER = pa.schema(
         ("rankme", pa.float64()),
         ("train_seconds", pa.float64()),
         ("train_gpu", pa.bool_()),
+        ("predicted_seconds", pa.float64()),
+        ("predicted_from", pa.string()),
         ("answer_seconds", pa.float64()),
         ("levels_total", pa.int64()),
         ("n_classes", pa.int64()),

@@ -114,6 +114,8 @@ def test_a_driver_killed_in_the_middle_goes_on_on_another_node(
             bench.store,
             "--real",
             "--without-mirror",
+            "--workers",
+            "1",
         ]
         return subprocess.Popen(
             arguments,
