@@ -15,6 +15,7 @@ from sweep.cli_options import (
     address_option,
     console,
     grid_argument,
+    in_store,
     json_option,
     overrides_argument,
     show,
@@ -152,7 +153,8 @@ def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool
     from sweep.status import status as status_of
 
     planned, store = plan_in(grid, overrides, store_uri)
-    show(status_of(planned, store), print_status, as_json)
+    where = in_store(store_uri)
+    show(status_of(planned, store), lambda found, out: print_status(found, out, where), as_json)
 
 
 @grid_command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,11 @@ address_option = click.option(
     "--address", help="Ray cluster (auto, HOST:PORT, ray://HOST:10001); default: this machine alone."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+
+
+def in_store(store_uri: str) -> str:
+    """What a hint adds to a command for a store that is not the default one."""
+    return "" if store_uri == DEFAULT_STORE else f" {shlex.join(['--store', store_uri])}"
 
 
 def show(found: Any, printer: Callable[[Any, Console], None], as_json: bool) -> None:

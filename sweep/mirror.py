@@ -114,7 +114,7 @@ class Mirror:
             elif time.monotonic() - since > (_GIVE_UP_S if self._error else 4 * _GIVE_UP_S):
                 break
         self._writer.given_up = True
-        if not self._thread.is_alive() and not self._error:
+        if not self._todo and not self._error:
             return str(self._writer.damaged or "")
         why = self._error or "it takes too long"
         return f"{len(self._todo):,} finished stages are not yet at {self._address}: {why}"

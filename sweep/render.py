@@ -177,8 +177,8 @@ def _cell(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def print_status(status: Status, out: Console) -> None:
-    """Stages by state, then what failed and why."""
+def print_status(status: Status, out: Console, where: str = "") -> None:
+    """Stages by state, who works on what, what failed and why; `where` is what hints add to a command."""
     table = Table("stage", *status.states)
     for stage in STAGES:
         count = status.counts[stage]
@@ -186,10 +186,8 @@ def print_status(status: Status, out: Console) -> None:
             table.add_row(stage, *(str(count[state]) if count[state] else "·" for state in status.states))
     out.print(table)
     for held in status.running[:_RUNNING_SHOWN]:
-        where = f"driver {held.driver} on {held.host} since {held.since}"
-        out.print(
-            f"[cyan]{held.stage} {held.id}[/cyan] {escape(held.label)}: {escape(where)}", soft_wrap=True
-        )
+        who = f"driver {held.driver} on {held.host} since {held.since}"
+        out.print(f"[cyan]{held.stage} {held.id}[/cyan] {escape(held.label)}: {escape(who)}", soft_wrap=True)
     if len(status.running) > _RUNNING_SHOWN:
         out.print(f"… and {len(status.running) - _RUNNING_SHOWN} more are held (--json lists all)")
     for failure in status.failures:
@@ -199,9 +197,7 @@ def print_status(status: Status, out: Console) -> None:
         )
     if status.failures:
         first = status.failures[0].id
-        out.print(
-            f"next: ssl-sweep logs {first}; mend it; ssl-sweep retry {first}, or retry --failed for all"
-        )
+        out.print(f"next: ssl-sweep logs {first}{where}; mend it, then run again", soft_wrap=True)
 
 
 def print_checks(checks: Iterable[Check], out: Console) -> int:
