@@ -15,12 +15,15 @@ from sweep.cli_options import (
     address_option,
     console,
     grid_argument,
+    in_store,
     json_option,
     overrides_argument,
     show,
     store_option,
     tracking_option,
 )
+from sweep.cluster_cli import run_on_head, submit, words
+from sweep.cost_cli import calibrate, cluster_options, gc, limit_options
 from sweep.data_cli import data
 from sweep.stage_cli import COMMANDS
 from sweep.verify_cli import verify
@@ -64,36 +67,71 @@ def init(study: str | None, output: str | None, force: bool) -> None:
 @grid_command
 @tracking_option
 @address_option
+@limit_options
+@click.option(
+    "--notify",
+    envvar="SSL_SWEEP_NOTIFY",
+    metavar="COMMAND|URL",
+    help="Told how it ended, as JSON: a command on its stdin, a webhook by POST.",
+)
 def run(
-    grid: Path, overrides: tuple[str, ...], store_uri: str, tracking_uri: str | None, address: str | None
+    grid: Path,
+    overrides: tuple[str, ...],
+    store_uri: str,
+    tracking_uri: str | None,
+    address: str | None,
+    max_gpu_hours: float | None,
+    max_cost: float | None,
+    priority: tuple[str, ...],
+    notify: str | None,
 ) -> None:
     """Train, extract and probe whatever the store lacks; safe to repeat, resumes after a kill."""
+    from sweep.budget import Limits
     from sweep.listener import listener_for
+    from sweep.notify import notified
+    from sweep.order import Priority
     from sweep.render import again, print_run
     from sweep.run import run as run_sweep
 
-    result = run_sweep(
-        grid,
-        overrides,
-        store_uri=store_uri,
-        tracking_uri=tracking_uri,
-        address=address,
-        listener=listener_for(console(stderr=True)),
+    if address and address.startswith("ray://"):
+        options = words(max_gpu_hours, max_cost, priority)
+        sys.exit(run_on_head(grid, overrides, store_uri, tracking_uri, address, options))
+    result = notified(
+        notify,
+        lambda: run_sweep(
+            grid,
+            overrides,
+            store_uri=store_uri,
+            tracking_uri=tracking_uri,
+            address=address,
+            listener=listener_for(console(stderr=True)),
+            limits=Limits(gpu_hours=max_gpu_hours, cost=max_cost),
+            priorities=[Priority.parse(text) for text in priority],
+        ),
+        lambda text: click.echo(text, err=True),
     )
     print_run(result, console(), console(stderr=True), again("run", grid, overrides, store_uri), tracking_uri)
     sys.exit(result.exit_code)
 
 
 @grid_command
+@address_option
+@cluster_options
 @json_option
-def plan(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool) -> None:
+def plan(
+    grid: Path,
+    overrides: tuple[str, ...],
+    store_uri: str,
+    address: str | None,
+    cpus: float | None,
+    gpus: float | None,
+    as_json: bool,
+) -> None:
     """Show what a run would do and what it would take; starts nothing."""
-    from sweep.cost import estimate
-    from sweep.plan_grid import plan_in
+    from sweep.estimate import costed
     from sweep.render import print_plan
 
-    planned, store = plan_in(grid, overrides, store_uri)
-    show(planned, lambda found, out: print_plan(found, estimate(found, store), out), as_json)
+    show(costed(grid, overrides, store_uri, cpus, gpus, address), print_plan, as_json)
 
 
 @cli.command()
@@ -115,7 +153,8 @@ def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool
     from sweep.status import status as status_of
 
     planned, store = plan_in(grid, overrides, store_uri)
-    show(status_of(planned, store), print_status, as_json)
+    where = in_store(store_uri)
+    show(status_of(planned, store), lambda found, out: print_status(found, out, where), as_json)
 
 
 @grid_command
@@ -216,7 +255,7 @@ def export(encoder_id: str, store_uri: str, output: Path) -> None:
     click.echo(export_encoder(encoder_id, store_uri, output))
 
 
-for command in (data, verify, *COMMANDS):
+for command in (data, verify, calibrate, gc, submit, *COMMANDS):
     cli.add_command(command)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from inspect import signature
 from pathlib import Path
@@ -116,6 +116,7 @@ def pretrain(
     activation_checkpointing: bool = False,
     compile: bool = False,
     watched: LabelledSlice | None = None,
+    training: Callable[..., Training] | None = None,
 ) -> TrainSummary:
     """Train an encoder and export it to `out_dir` (rank 0), resuming where `reporter.latest()` left off.
 
@@ -123,7 +124,8 @@ def pretrain(
     equal part of each global batch; the result is that of one worker up to rounding. On one CPU worker the
     same seed gives the same weights bit for bit, however often the training was interrupted. `device`
     "cuda" is the current CUDA device. `threads` are CPU threads of this worker; None leaves torch's
-    setting. For the other options see `RuntimeOptions`.
+    setting. For the other options see `RuntimeOptions`. `training` makes the loop, `Training` itself unless
+    somebody wants to watch it (`ssl_core.timing`).
 
     The global batch is never changed and never split in time: there is no gradient accumulation, because
     NT-Xent and batch norm over parts of a batch are another loss.
@@ -168,10 +170,10 @@ def pretrain(
             world=world_size(),
             n_views=method_class(config.method).n_views,
         )
-        training = Training(config, loader, torch.device(device), data, options)
-        training.resume(reporter)
-        training.run(reporter, out_dir)
-        return training.finish(out_dir, views[0].name)
+        loop = (training or Training)(config, loader, torch.device(device), data, options)
+        loop.resume(reporter)
+        loop.run(reporter, out_dir)
+        return loop.finish(out_dir, views[0].name)
 
 
 class Training:

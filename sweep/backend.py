@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sweep.capacity import Capacity
 from sweep.manifest import Failure
 from sweep.nodes import Node
 from sweep.runtime import Runtime, TrainPlan
@@ -32,7 +33,7 @@ class Backend(Protocol):
     """
 
     def room_for(self, node: Node) -> bool:
-        """Whether this training would begin now; True where nothing runs."""
+        """Whether to hand over this training: there is, or can be, room for it; True where nothing runs."""
 
     def train(self, node: Node) -> None:
         """Begin a training."""
@@ -53,12 +54,14 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Cluster:
-    """What there is to work with now; `private` where it is this run's own."""
+    """What there is to work with; `private` where it is this run's own. `cpus` and `gpus` are all that it can
+    ever have, `nodes` those of now; `capacity` is None where nobody knows what it can become."""
 
     cpus: float
     gpus: float
     nodes: int
     private: bool
+    capacity: Capacity | None = None
 
 
 class Workplace(Protocol):

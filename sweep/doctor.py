@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ssl_core.plugins import added
 from sweep.errors import SweepError, first_line, masked
+from sweep.machine import gpus_here
 from sweep.provenance import processor
-from sweep.run import gpu_visible
 from sweep.store import Store
 from sweep.tracker_place import tracking_uri, where_tracked
 from sweep.tracking import require_answer
@@ -78,7 +78,7 @@ def _methods() -> Iterator[Check]:
 
 
 def _gpu() -> Check:
-    if not gpu_visible():
+    if not gpus_here():
         return Check("gpu", "note", "none visible: trainings run on the CPU")
     import torch
 
@@ -94,7 +94,7 @@ def _dali() -> Check:
     if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
         hint = "pip install nvidia-dali-cuda130 (Linux only)"
         return Check("dali", "note", "no wheel here: views come from the torch back end", hint)
-    use = "used on GPUs" if gpu_visible() else "installed; without a GPU the torch back end is faster"
+    use = "used on GPUs" if gpus_here() else "installed; without a GPU the torch back end is faster"
     return Check("dali", "ok", use)
 
 

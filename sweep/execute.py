@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sweep.backend import Backend, Outcome
 from sweep.errors import StoreError
@@ -65,6 +65,7 @@ def execute(
     grace_s: float,
     changed: Callable[[Node, str, str], None],
     tick: Callable[[Progress], None],
+    allows: Callable[[Node], bool] = lambda node: True,
 ) -> Progress:
     """Run every stage of ``nodes`` that is to run; returns when none is left that can.
 
@@ -75,11 +76,12 @@ def execute(
         grace_s: for that many seconds; what then still runs is left as ``interrupted``.
         changed: called with (stage, new state, message) at every change.
         tick: called about ten times a second.
+        allows: asked before a training starts; one that is not allowed is left as ``interrupted``.
 
     Raises:
         StoreError: the store has not answered for ten minutes.
     """
-    walk = _Walk(nodes, backend, store, leases, stop, changed)
+    walk = _Walk(nodes, backend, store, leases, stop, changed, allows)
     deadline = 0.0
     while True:
         stopping = stop()
@@ -112,10 +114,11 @@ class _Walk:
         leases: Leases,
         stop: Callable[[], bool],
         changed: Callable[[Node, str, str], None],
+        allows: Callable[[Node], bool],
     ) -> None:
         self.progress = Progress.of(nodes)
         self._backend, self._store, self._leases = backend, store, leases
-        self._stop, self._changed = stop, changed
+        self._stop, self._changed, self._allows = stop, changed, allows
         self._heavy: deque[Node] = deque()  # ready trainings, in the plan's order
         self._light: dict[tuple[str, ...], list[Node]] = {}  # ready light stages, by the input they share
         self._trainings: set[str] = set()  # in the back end's hands
@@ -150,6 +153,9 @@ class _Walk:
         if time.monotonic() < self._pause_until:
             return
         while self._heavy and self._backend.room_for(self._heavy[0]):
+            if not self._allows(self._heavy[0]):
+                self._note(self._heavy.popleft(), "interrupted", "it does not fit the budget")
+                continue
             taken = self._lease(self._heavy[0])
             if taken is None:
                 return
@@ -178,9 +184,7 @@ class _Walk:
         """Whether this driver is to do the stage; None where the store does not answer."""
         try:
             if not self._leases.take(node.stage, node.id):
-                holder = held_by(self._store.storage, node.stage, node.id) or "another driver"
-                self._elsewhere[node.id] = (holder, self._store.failure(node.stage, node.id))
-                self._note(node, "elsewhere", f"{holder} works on it")
+                self._leave(node)
                 return False
             # A training takes long enough for another driver to have done it since the plan was made.
             if node.heavy and self._store.complete(node.stage, node.id):
@@ -260,9 +264,14 @@ class _Walk:
         for id in running:
             node = self.progress.nodes[id]
             if self._leases.lost(node.stage, id):
+                self._leave(node)
                 self._forget(id)
-                self._elsewhere[id] = (held_by(self._store.storage, node.stage, id) or "", None)
-                self._note(node, "elsewhere", "another driver has taken it over")
+
+    def _leave(self, node: Node) -> None:
+        """To the driver that holds its lease."""
+        holder = held_by(self._store.storage, node.stage, node.id) or "another driver"
+        self._elsewhere[node.id] = (holder, self._store.failure(node.stage, node.id))
+        self._note(node, "elsewhere", f"{holder} works on it")
 
     # Settling -----------------------------------------------------------------------------------------
 
@@ -279,12 +288,13 @@ class _Walk:
                 self._complete(node)
             case "failed", failure:
                 self._failed(node, failure or Failure(kind="worker_error", message="no reason was given"))
-            case _ if self._stop():
+            case _:
                 self._note(node, "interrupted")
-            case _:  # it stopped by itself: its lease is another driver's by now
-                self._note(node, "waiting")
-                self._ready(node)
         try:
+            # A training that stopped by itself has found that another driver had taken it over.
+            by_itself = outcome.status == "interrupted" and not self._stop()
+            if by_itself and self._leases.lost(node.stage, node.id):
+                self._leave(node)
             self._leases.release(node.stage, node.id)
         except (StoreError, OSError) as error:  # given back at the end
             self._no_answer(error)
@@ -301,6 +311,8 @@ class _Walk:
                 self._ready(self.progress.nodes[id])
 
     def _failed(self, node: Node, failure: Failure) -> None:
+        if not self._store.present():  # whatever was said, it comes from that
+            failure = replace(failure, kind="store")
         if node.id not in self._attempts:
             self._attempts[node.id] = Attempts(self._failed_before(node))
         record = self._attempts[node.id].after(failure)

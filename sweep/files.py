@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_TOKEN = ".swap.tmp"
+_TOKEN_S = 60.0  # a token is held for a few system calls
+
 
 def temporary(folder: Path, name: str) -> Path:
     """A name that says who writes it, so that what a dead process left can be told from work in progress."""
@@ -28,15 +31,54 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def token_of(path: Path, version: str) -> Path:
+    """The file whose owner alone may replace what is at ``path``, while it is of this version."""
+    return path.parent / f".{path.name}.{version[:16]}{_TOKEN}"
+
+
+def mark() -> bytes:
+    """What a token holds: who has it."""
+    return f"{platform.node()} {os.getpid()}".encode()
+
+
 def remove_abandoned(folder: Path) -> None:
-    """Delete the temporary files in ``folder`` whose writer is a process of this machine that is no more."""
+    """Delete the temporary files and tokens in ``folder`` whose writer is a process of this machine that is
+    no more, and tokens of any machine that have been there for a minute."""
     for leftover in folder.glob(".*.tmp"):
-        if _abandoned(leftover):
+        if leftover.name.endswith(_TOKEN):
+            abandoned = _token_abandoned(leftover)
+        else:
+            host, _, writer = _middle(leftover).rpartition(".")
+            abandoned = _dead(host, writer)
+        if abandoned:
             leftover.unlink(missing_ok=True)
 
 
-def _abandoned(leftover: Path) -> bool:
-    host, _, writer = leftover.name.removesuffix(".tmp").split(".", 2)[2].rpartition(".")[0].rpartition(".")
+def _middle(leftover: Path) -> str:
+    """Host and process in the name of a temporary file."""
+    return leftover.name.removesuffix(".tmp").split(".", 2)[2].rpartition(".")[0]
+
+
+def _token_abandoned(token: Path) -> bool:
+    try:
+        host, _, writer = token.read_text().rpartition(" ")
+        since = token.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return _dead(host, writer) or _now_in(token.parent) - since > _TOKEN_S
+
+
+def _now_in(folder: Path) -> float:
+    """The time of the file system: its server may have another clock than this machine."""
+    probe = temporary(folder, "now")
+    probe.touch()
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _dead(host: str, writer: str) -> bool:
     if host != platform.node() or not writer.isdigit():
         return False
     try:

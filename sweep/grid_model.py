@@ -234,6 +234,14 @@ class Compute(Model):
     """Where and how fast; never part of an identity."""
 
     workers: Count = Field(default=1, description="Workers of each training.")
+    min_workers: Count | None = Field(
+        default=None,
+        description="Workers that are enough to begin or go on with where there is no room for all. They"
+        " share the same batch, so the result is the same. Default: all.",
+    )
+    placement: Literal["pack", "spread"] = Field(
+        default="pack", description="Workers of one training on few nodes, or each on its own where possible."
+    )
     device: Literal["auto", "cpu", "gpu"] = Field(
         default="auto", description="auto takes GPUs where there are any."
     )
@@ -257,6 +265,13 @@ class Compute(Model):
         default=False, description="Less memory, more time, the same result: activations are computed twice."
     )
     compile: bool = Field(default=False, description="torch.compile; its warm-up counts as training time.")
+    hardware: str = Field(
+        default="",
+        description="Name of the GPU, as NVIDIA H200, or processor to estimate for; default: this machine's.",
+    )
+    price_per_hour: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="What one GPU, or one CPU core without any, costs for an hour."
+    )
     hang_after_s: Positive = Field(
         default=900.0,
         description="Seconds without a step after which a training counts as hung; it is ended and goes on"

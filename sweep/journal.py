@@ -75,7 +75,7 @@ class ObjectJournal:
         self._storage.put(f"{self._FOLDER}/{name}", _line(manifest).encode())
 
     def executions(self) -> list[Execution]:
-        names = [f"{self._FOLDER}/{name}" for name in self._storage.listing(self._FOLDER)]
+        names = list(self._storage.listing(self._FOLDER))
         with ThreadPoolExecutor(16) as pool:
             records = [record for record in pool.map(self._storage.read, names) if record is not None]
         found = [Execution(**json.loads(record.data)) for record in records]

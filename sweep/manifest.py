@@ -45,6 +45,8 @@ class RunRecord:
 
     `seconds` is the work itself; `device` is "cpu" or "gpu", `hardware` its name; `mode` is "workers" or
     "in-process" for trainings; `backend` the view back end; `versions` the packages that made the result.
+    `predicted_s` of a training are the seconds it was to take, as seen before it began (0: nobody said), by a
+    rate that is `predicted_from` (measured, calibrated, scaled, default guess).
     """
 
     execution: str
@@ -57,6 +59,8 @@ class RunRecord:
     workers: int = 1
     mode: str = ""
     backend: str = ""
+    predicted_s: float = 0.0
+    predicted_from: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -136,6 +140,14 @@ class Failure:
     final: bool = True
     hardware: str = ""
     time: str = ""
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """The failure that these bytes are, or that they are damaged."""
+        try:
+            return cls.from_json(json.loads(data))
+        except (ValueError, TypeError, AttributeError):
+            return cls(kind="unknown", message="error.json is damaged")
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:

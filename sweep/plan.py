@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from ssl_core.config import FEATURES
 from sweep.catalog import DatasetInfo
@@ -22,7 +22,6 @@ from sweep.specs import ANSWERS, STAGES, FeatureSpec, FinetuneSpec, ProbeSpec, S
 from sweep.store import Store
 
 PLAN_SCHEMA_VERSION = 1
-Device = Literal["cpu", "gpu"]
 
 __all__ = ["Node", "Plan", "State", "plan"]
 
@@ -30,14 +29,13 @@ __all__ = ["Node", "Plan", "State", "plan"]
 @dataclass(frozen=True)
 class Plan:
     """`nodes` in topological order, `cell_nodes` from a cell's id to that of the stage that answers it;
-    `notes` are worth knowing before a run; `device` is what estimates are for."""
+    `notes` are worth knowing before a run."""
 
     sweep: str
     cells: tuple[Cell, ...]
     nodes: tuple[Node, ...]
     cell_nodes: Mapping[str, str]
     notes: tuple[str, ...] = ()
-    device: Device = "cpu"
 
     @cached_property
     def by_id(self) -> Mapping[str, Node]:
@@ -99,7 +97,6 @@ def plan(
     store: Store,
     sweep: str = "",
     notes: tuple[str, ...] = (),
-    device: Device = "cpu",
 ) -> Plan:
     """The stages of `cells`, each with its state in `store`. Reads the store, changes nothing.
 
@@ -125,7 +122,6 @@ def plan(
         nodes=tuple(replace(n, reason=why[n.id]) if n.state == "to_run" else n for n in nodes),
         cell_nodes={cell.id: cell.probe_id for cell in cells},
         notes=notes,
-        device=device,
     )
 
 

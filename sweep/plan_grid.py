@@ -23,7 +23,7 @@ def plan_grid(
     `expect` datasets that are not here have their expected sizes: such a plan cannot run."""
     with store.survey():
         grid, cells, notes = _expand(path, overrides, store, expect)
-        return grid, plan(cells, store, grid.name, notes, "gpu" if grid.compute.device == "gpu" else "cpu")
+        return grid, plan(cells, store, grid.name, notes)
 
 
 def plan_in(path: str | Path, overrides: Iterable[str], store_uri: str) -> tuple[Plan, Store]:

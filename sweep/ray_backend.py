@@ -11,10 +11,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from sweep.backend import Backend, Cluster, Outcome
-from sweep.errors import StoreError
+from sweep.capacity import Capacity
 from sweep.failures import failure_from_afar, failure_of
 from sweep.nodes import Node
-from sweep.ray_cluster import connect, require_shared_store, resources
+from sweep.ray_cluster import alive_nodes, connect, nodes_now, require_shared_store, resources, with_loss
 from sweep.ray_train import CPU_SHARE
 from sweep.runtime import Runtime, TrainPlan
 from sweep.stages import perform_light
@@ -57,27 +57,36 @@ class RayBackend:
         self._on_gpu = self._light.options(num_gpus=_LIGHT_GPUS)
         self._ended: SimpleQueue[list[Outcome]] = SimpleQueue()  # filled by Tune's thread and by Ray's
         self._trainings: dict[str, Node] = {}
+        self._nodes: dict[str, frozenset[str]] = {}  # by stage, those that were alive when it began
         self._tune: TuneThread | None = None
-        self._have, self._counted = (cluster.cpus, cluster.gpus), time.monotonic()
+        self._capacity, self._have, self._counted = cluster.capacity, resources(), time.monotonic()
 
     def room_for(self, node: Node) -> bool:
-        """Tune's trials of worker groups hold next to nothing: whoever starts them has to count. On a joined
-        cluster one training may wait for room: an autoscaler acts on what waits."""
+        """As many trainings as the cluster can ever hold: an autoscaler acts on what waits, and what waits
+        is never more than it could serve. Where nobody knows what it can become, one waits."""
         running = [self._plans[id] for id in self._trainings]
         if not running:
             return True
-        return self._fit(running if not self._cluster.private else [*running, self._plans[node.id]])
+        plans = [*running, self._plans[node.id]]
+        capacity, have = self._now()
+        if capacity is not None:
+            return sum(_part(plan, capacity) for plan in plans) <= 1.0 + _ROUNDING
+        need = (sum(p.cpus * p.fewest for p in running), sum(p.gpus * p.fewest for p in running))
+        return all(n <= h + _ROUNDING for n, h in zip(need, have, strict=True))
 
-    def _fit(self, plans: Sequence[TrainPlan]) -> bool:
+    def _now(self) -> tuple[Capacity | None, tuple[float, float]]:
+        """What the cluster can be and what it has: on a joined one nodes come and go."""
         if not self._cluster.private and time.monotonic() - self._counted > _COUNT_EVERY_S:
             self._counted, self._have = time.monotonic(), resources()
-        need = (sum(p.cpus * p.workers for p in plans), sum(p.gpus * p.workers for p in plans))
-        return all(n <= have + _ROUNDING for n, have in zip(need, self._have, strict=True))
+            if self._capacity is not None and not self._capacity.most_scaled:
+                self._capacity = nodes_now()
+        return self._capacity, self._have
 
     def train(self, node: Node) -> None:
         from sweep.ray_tune import TuneThread, Work
 
         self._trainings[node.id] = node
+        self._nodes[node.id] = self._alive()
         if self._tune is None or not self._tune.alive():
             self._tune = TuneThread(self._runtime, self._trial_ended, self._tune_ended)
         self._tune.give(Work(node, self._plans[node.id]))
@@ -97,7 +106,12 @@ class RayBackend:
     def submit(self, nodes: Sequence[Node]) -> None:
         light = self._on_gpu if self._runtime.gpu and nodes[0].stage == "features" else self._light
         future = light.remote(tuple(nodes), self._runtime).future()
+        self._nodes |= dict.fromkeys((node.id for node in nodes), self._alive())
         future.add_done_callback(lambda done: self._ended.put(self._outcomes(nodes, done)))
+
+    def _alive(self) -> frozenset[str]:
+        """The nodes on which work may land; a private Ray has one, and does not outlive it."""
+        return frozenset() if self._cluster.private else alive_nodes()
 
     def _outcomes(self, nodes: Sequence[Node], done: Future[list[Outcome]]) -> list[Outcome]:
         """Where the process died under the task, what it committed counts."""
@@ -110,9 +124,10 @@ class RayBackend:
         try:
             if self._store.complete(node.stage, node.id):
                 return Outcome(node.id, "complete")
-        except (StoreError, OSError) as unreachable:
-            return Outcome(node.id, "failed", failure_of(unreachable))
-        return Outcome(node.id, "failed", failure_from_afar(error, node, self._store))
+            failure = with_loss(failure_from_afar(error, node, self._store), self._nodes[node.id])
+        except Exception as unreachable:  # the store, or Ray; in a thread that would tell nobody
+            failure = failure_of(unreachable)
+        return Outcome(node.id, "failed", failure)
 
     def poll(self, timeout: float) -> list[Outcome]:
         try:
@@ -127,9 +142,14 @@ class RayBackend:
 
     @property
     def light_slots(self) -> int:
-        return max(2, int(self._cluster.cpus))
+        return max(2, int(self._now()[1][0]))
 
     def close(self) -> None:
         """Tune ends by itself once nothing runs; what still does is dropped with the connection to Ray."""
         if self._tune is not None:
             self._tune.close(timeout=0.0 if self._trainings else _TUNE_ENDS_S)
+
+
+def _part(plan: TrainPlan, capacity: Capacity) -> float:
+    """How much of the cluster one training takes."""
+    return plan.fewest / max(1, capacity.workers(plan.cpus, plan.gpus))

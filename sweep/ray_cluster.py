@@ -6,15 +6,19 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from sweep.backend import Cluster
-from sweep.errors import InfeasibleError, StoreError
+from sweep.capacity import Capacity
+from sweep.errors import InfeasibleError, StoreError, UsageError, first_line
+from sweep.manifest import Failure
 
 # Ray reads these when it is imported or when a process starts, so they are set first.
 # The polling interval is the time a finished training waits to be noticed; the metrics and the watcher are
@@ -30,10 +34,22 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # As many as it is given: an autoscaler acts on what waits, and Tune would show it one trial at a time.
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",
 }
+# An instance that no other machine may join listens on 127.0.0.1 only: what Ray does by itself on macOS and
+# Windows, for which the switch is named. Without it Linux gets 0.0.0.0.
+_ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+if sys.platform == "linux":  # workers of one training meet there too
+    _ON_LOOPBACK |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
 # Stages pass files through the store, never objects through Ray, so the object store stays small.
 _OBJECT_STORE_BYTES = 256 * 1024**2
 _KNOCK_S = 5.0
+
+CLIENT = "ray://"
+HEAD = "node:__internal_head__"
+"""A resource that the head node has, and no other."""
+A_BIT = 0.001
 
 
 @contextmanager
@@ -42,12 +58,21 @@ def connect(address: str | None) -> Iterator[Cluster]:
 
     Raises:
         InfeasibleError: no cluster answers at ``address``.
+        UsageError: it is a ray:// address, which only ``ssl-sweep run`` takes.
     """
+    if address is not None and address.startswith(CLIENT):
+        raise UsageError(
+            f"{address}: only ssl-sweep run takes an address of Ray's client",
+            hint="on the cluster, use --address auto",
+        )
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     private = address in (None, "local")
+    if private:
+        for name, value in _ON_LOOPBACK.items():
+            os.environ.setdefault(name, value)
     if address is not None and not private:
-        _require_answer(address)
+        require_answer(address)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray
@@ -66,11 +91,19 @@ def connect(address: str | None) -> Iterator[Cluster]:
                 else:
                     ray.init(address=address, **options)
         except Exception as error:  # Ray has no class of its own for a start that fails
-            raise _no_cluster(address, error) from error
+            raise no_answer("cluster", address, error) from error
     try:
-        yield Cluster(*resources(), len(alive_nodes()), private)
+        yield _cluster(private)
     finally:
         ray.shutdown()
+
+
+def _cluster(private: bool) -> Cluster:
+    from sweep.ray_capacity import capacity
+
+    found = capacity()
+    cpus, gpus = (found.cpus, found.gpus) if found else resources()
+    return Cluster(cpus, gpus, len(alive_nodes()), private, found)
 
 
 @contextmanager
@@ -89,22 +122,30 @@ def _signals_kept() -> Iterator[None]:
             signal.alarm(0)
 
 
-def _require_answer(address: str) -> None:
-    """Knock at HOST:PORT for a few seconds: Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+def require_answer(address: str) -> None:
+    """Knock at HOST:PORT for a few seconds: Ray itself would try for minutes. InfeasibleError."""
+    host, _, port = address.removeprefix(CLIENT).rpartition(":")
     if not host or not port.isdigit():  # "auto": Ray looks for a cluster on this machine
         return
     try:
         socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
     except OSError as error:
-        raise _no_cluster(address, error) from error
+        raise no_answer("cluster", address, error) from error
 
 
-def _no_cluster(address: str | None, error: Exception) -> InfeasibleError:
-    return InfeasibleError(
-        f"no Ray cluster answers at {address!r}: {error}",
-        hint="start one with `ray start --head`, or leave --address out to use this machine",
-    )
+def no_answer(what: str, address: str | None, error: BaseException) -> InfeasibleError:
+    """Why nobody answered, and what to do: a cluster behind a token refuses like one that is not there."""
+    hint = {
+        "cluster": "start one with `ray start --head`, or leave --address out to use this machine",
+        "dashboard": "is the tunnel open (`ray dashboard deploy/aws.yaml`), and has the head ray[default]?",
+        "client server": "has the head ray[default]? ssl-sweep submit needs its dashboard alone",
+    }[what]
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None:
+        causes.append(cause)
+    if any("oken" in str(cause) and "RAY_AUTH_MODE" in str(cause) for cause in causes):
+        hint = "it wants a token: set RAY_AUTH_MODE=token and have the cluster's in ~/.ray/auth_token"
+    return InfeasibleError(f"no Ray {what} answers at {address!r}: {first_line(error)}", hint=hint)
 
 
 def resources() -> tuple[float, float]:
@@ -115,6 +156,27 @@ def resources() -> tuple[float, float]:
     return have.get("CPU", 0.0), have.get("GPU", 0.0)
 
 
+def nodes_now() -> Capacity:
+    """A cluster without an autoscaler: its nodes as they are."""
+    import ray
+
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return Capacity.of_nodes((each.get("CPU", 0.0), each.get("GPU", 0.0)) for each in alive)
+
+
+def free_now() -> Capacity:
+    """What nobody holds on the nodes that answer."""
+    from ray._private.state import available_resources_per_node, nodes
+
+    alive = {node["NodeID"]: node for node in nodes() if node["Alive"]}
+    free = [
+        each
+        for id, each in available_resources_per_node().items()
+        if id in alive and _answers(alive[id]["NodeManagerAddress"], alive[id]["NodeManagerPort"])
+    ]
+    return Capacity.of_nodes((each.get("CPU", 0.0), each.get("GPU", 0.0)) for each in free)
+
+
 def alive_nodes() -> frozenset[str]:
     """The ids of the cluster's nodes."""
     import ray
@@ -122,9 +184,16 @@ def alive_nodes() -> frozenset[str]:
     return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
 
 
-def loss_since(nodes: frozenset[str]) -> str:
-    """The kind of failure that the loss of one of these nodes is: "preempted" or "node_lost"; '' where all
-    are there. Ray itself takes fifteen seconds to miss a node, so each is knocked at."""
+def with_loss(failure: Failure, nodes: frozenset[str]) -> Failure:
+    """The failure of what began when `nodes` were alive: the loss of one of them, where one is lost. Workers
+    and callers notice a broken connection long before Ray misses the node behind it."""
+    loss = _loss_since(nodes) if failure.kind == "worker_error" and nodes else ""
+    return replace(failure, kind=loss, message=f"a node was lost: {failure.message}") if loss else failure
+
+
+def _loss_since(nodes: frozenset[str]) -> str:
+    """The kind of failure, '' where all are there. Ray takes fifteen seconds to miss a node, so each is
+    knocked at."""
     import ray
     from ray.core.generated.common_pb2 import NodeDeathInfo
 

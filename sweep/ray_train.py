@@ -14,8 +14,9 @@ from typing import Any
 from sweep.backend import Outcome
 from sweep.failures import StageFailed, failure_from_afar
 from sweep.nodes import Node
-from sweep.ray_cluster import alive_nodes, loss_since
+from sweep.ray_cluster import alive_nodes, free_now, with_loss
 from sweep.runtime import Runtime, TrainPlan
+from sweep.specs import PretrainSpec
 from sweep.training import train
 
 # What a training leaves of its CPUs to the light stages (features, probes), so that they start as soon as
@@ -38,6 +39,8 @@ def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
             unused = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
             return [each for each in super()._create_default_callbacks() if type(each).__name__ not in unused]
 
+    if plan.least:
+        plan = replace(plan, workers=_workers_now(node, plan))
     loop_config = {"node": node, "runtime": runtime, "plan": plan}
     if plan.in_process:
         scaling = ScalingConfig(num_workers=0)
@@ -59,7 +62,10 @@ def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
             train_loop_config=loop_config,
             torch_config=TorchConfig(backend="nccl" if plan.gpus else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=plan.workers, use_gpu=bool(plan.gpus), resources_per_worker=share
+                num_workers=plan.workers,
+                use_gpu=bool(plan.gpus),
+                resources_per_worker=share,
+                placement_strategy="SPREAD" if plan.spread else "PACK",
             ),
             run_config=RunConfig(
                 name=node.id,
@@ -69,15 +75,19 @@ def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
             ),
         ).fit()
     except Exception as error:  # every failure of the group ends here
-        failure = failure_from_afar(error, node, store)
-        # A worker notices that its peer's connection is gone long before Ray misses the peer's node.
-        if failure.kind == "worker_error" and (loss := loss_since(nodes)):
-            failure = replace(failure, kind=loss, message=f"a node was lost: {failure.message}")
-        return Outcome(node.id, "failed", failure)
+        return Outcome(node.id, "failed", with_loss(failure_from_afar(error, node, store), nodes))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     together: Outcome = result.return_value  # rank 0's
     return together
+
+
+def _workers_now(node: Node, plan: TrainPlan) -> int:
+    """As many as have room, within what is allowed; of the counts that share the batch evenly."""
+    assert isinstance(node.spec, PretrainSpec)
+    batch, room = node.spec.config.batch, free_now().workers(plan.cpus * CPU_SHARE, plan.gpus)
+    counts = [n for n in range(plan.least, plan.workers + 1) if batch % n == 0 and batch // n >= 2]
+    return max((n for n in counts if n <= room), default=min(counts))
 
 
 def _alone(config: dict[str, Any]) -> Outcome:

@@ -17,11 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle, tune
+from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
 from sweep.nodes import Node
+from sweep.ray_cluster import A_BIT, HEAD
 from sweep.ray_train import CPU_SHARE, perform
 from sweep.runtime import Runtime, TrainPlan
+
+# Tune would put these into every trial's runtime environment, and Ray writes that into its logs. Workers have
+# the environment of their node.
+class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
+    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+)
 
 Ended = Callable[[Node, Any], None]
 """Told what a trial returned, or the error of one whose process died."""
@@ -85,11 +93,12 @@ def _trial(config: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     return {"outcome": perform(work.node, runtime, work.plan)}
 
 
-def _resources(config: dict[str, Any]) -> dict[str, float]:
+def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     plan = config["training"].plan
-    if not plan.in_process:  # its workers hold their own
-        return {"CPU": 0.01}
-    return {"CPU": plan.cpus * CPU_SHARE, "GPU": plan.gpus}
+    if not plan.in_process:  # its workers hold their own; it stays on the head, which nobody takes back
+        return tune.PlacementGroupFactory([{HEAD: A_BIT}])
+    gpus = {"GPU": plan.gpus} if plan.gpus else {}
+    return tune.PlacementGroupFactory([{"CPU": plan.cpus * CPU_SHARE} | gpus])
 
 
 class _Unsaved:

@@ -41,7 +41,7 @@ def matcher(
             problems.append(source.problem((*path, column), message, key=True))
             continue
         try:
-            wanted[column] = frozenset(_wanted(column, value) for value in values)
+            wanted[column] = frozenset(spelled(column, value) for value in values)
         except (ValueError, DataError) as error:
             problems.append(source.problem((*path, column), f"{column}: {error}"))
     if not rule:
@@ -60,7 +60,8 @@ def no_match(matcher: Matcher, cells: Iterable[tuple[Pretraining, Cell | None]],
     return f"no {what} fits all of this rule's values at once"
 
 
-def _wanted(column: str, value: Scalar) -> str:
+def spelled(column: str, value: Scalar) -> str:
+    """A wanted value as `Matcher` compares it; ValueError or DataError where the column cannot have it."""
     match column:
         case "images" | "labels":
             return parse_size(value).canonical

@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from sweep.backend import Cluster, Workplace
-from sweep.cost import Rates
+from sweep.budget import NO_LIMITS, Budget, Limits
 from sweep.errors import InfeasibleError
 from sweep.execute import Progress, execute
 from sweep.files import remove_abandoned, temporary
 from sweep.grid_model import Compute
 from sweep.leases import Leases, driving
 from sweep.listener import Listener
+from sweep.machine import cores, gpus_here, machine
 from sweep.mirror import Mirror
 from sweep.nodes import Node
+from sweep.order import Priority, order, require_cells
 from sweep.plan import Plan
 from sweep.plan_grid import plan_grid
+from sweep.predict import Experience, predict
 from sweep.ray_backend import RayWorkplace
+from sweep.resources import machine_of, train_plan
 from sweep.results import results
-from sweep.runtime import Runtime, TrainPlan
+from sweep.runtime import Runtime
 from sweep.signals import Stop, stop_on_signal
-from sweep.specs import FinetuneSpec, PretrainSpec
+from sweep.specs import PretrainSpec
 from sweep.stopping import StopFlag
 from sweep.store import Store
 from sweep.tracker_place import where_tracked
 
-# A training planned under this many seconds runs in Train's in-process mode: starting a worker group
-# costs about 15 s on two cores, more than such a training gains from Train's own fault tolerance.
-IN_PROCESS_BELOW_S = 60.0
 # The mirror may still write this long when a person waits for the prompt; the next run writes what is left.
 _STOP_GRACE_S = 2.0
 
@@ -48,6 +49,7 @@ class RunResult:
         failed: stages that failed or wait for one that did, as (node, why).
         interrupted: the signal that stopped it, else None.
         mirror_error: why the tracker lacks something, or ''.
+        budget: why it ended before its end, where that was its budget, or ''.
     """
 
     plan: Plan
@@ -57,11 +59,14 @@ class RunResult:
     interrupted: int | None
     mirror_error: str
     seconds: float
+    budget: str = ""
 
     @property
     def exit_code(self) -> int:
         if self.interrupted is not None:
             return 128 + self.interrupted
+        if self.budget:
+            return InfeasibleError.exit_code
         return 1 if self.failed else 0
 
 
@@ -74,12 +79,15 @@ def run(
     address: str | None,
     listener: Listener,
     workplace: Workplace | None = None,
+    limits: Limits = NO_LIMITS,
+    priorities: Sequence[Priority] = (),
 ) -> RunResult:
     """Execute every stage of the grid that the store lacks, on Ray unless another `workplace` is given.
 
     Raises:
         GridError: the grid is wrong; nothing was started.
-        InfeasibleError: it asks for more than there is; nothing was started.
+        InfeasibleError: it asks for more than there is, or than `limits` allow; nothing was started.
+        UsageError: a priority is of no cell, or a limit in money without a price.
         StoreError: the store cannot be used.
     """
     started = time.monotonic()
@@ -92,12 +100,17 @@ def run(
             _tidy(store)
             grid, plan = plan_grid(grid_path, overrides, store)
             progresses: list[Progress] = []
+            require_cells(priorities, plan)
+            budget = Budget(limits)
             if plan.to_run:
                 require_feasible(plan, grid.compute, address)
+                if address in (None, "local"):
+                    budget.check(plan, store, grid.compute, machine(grid.compute))
                 place = workplace or RayWorkplace()
                 sweep = _Sweep(
                     grid_path, overrides, store, leases, grid.compute, tracking_uri, listener, place, stop
                 )
+                sweep.budget, sweep.priorities = budget, priorities
                 try:
                     plan = sweep.execute(plan, address, stop_file)
                 finally:
@@ -117,6 +130,7 @@ def run(
         interrupted=stop.signal,
         mirror_error=mirror_error,
         seconds=time.monotonic() - started,
+        budget=budget.said if plan.to_run else "",
     )
 
 
@@ -147,6 +161,8 @@ class _Sweep:
         self._compute, self._tracking_uri, self._listener = compute, tracking_uri, listener
         self._workplace, self._stop, self._leases = workplace, stop, leases
         self._mirror: Mirror | None = None
+        self.budget = Budget(NO_LIMITS)
+        self.priorities: Sequence[Priority] = ()
         self.progresses: list[Progress] = []
         self.mirror_error = ""
 
@@ -155,6 +171,9 @@ class _Sweep:
         self._listener.say(f"starting Ray{f' at {address}' if address else ''}")
         with self._workplace.join(address) as cluster:
             require_room(self._compute, cluster)
+            self._place = machine_of(self._compute, cluster)
+            if not cluster.private:
+                self.budget.check(plan, self._store, self._compute, self._place)
             if not self._store.remote:
                 self._workplace.require_shared(self._store.root)
             runtime = Runtime(
@@ -166,12 +185,12 @@ class _Sweep:
                 activation_checkpointing=self._compute.activation_checkpointing,
                 compile=self._compute.compile,
                 watch_knn=self._compute.watch_knn,
-                gpu=uses_gpu(self._compute, cluster),
+                gpu=self._place.device == "gpu",
                 driver=self._leases.driver,
                 hang_after_s=self._compute.hang_after_s,
             )
             if plan.prepares:
-                self._carry_out(plan.prepares, runtime, cluster)
+                self._carry_out(plan, plan.prepares, runtime, cluster)
                 _, plan = plan_grid(self._grid, self._overrides, self._store)
             # What is provisional now needs a dataset that could not be prepared.
             ready = [node for node in plan.nodes if node.stage != "prepare" and not node.provisional]
@@ -185,19 +204,33 @@ class _Sweep:
             self._mirror.start()
             weights = {p.spec.config.weights: p.weights for c in plan.cells for p in c.encoders}
             runtime = replace(runtime, datasets=datasets_of(plan, self._store), weights=weights)
-            self._carry_out(ready, runtime, cluster)
-        grace = _STOP_GRACE_S if self._stop.requested else math.inf
+            self._carry_out(plan, ready, runtime, cluster)
+        grace = _STOP_GRACE_S if self._stop.signal is not None else math.inf
         self.mirror_error = self._mirror.finish(grace)  # the cluster need not wait for the tracker
         return plan
 
     def _changed(self, node: Node, status: str, message: str) -> None:
+        self.budget.changed(node, status)
         if status == "complete" and self._mirror is not None:
             self._mirror.finished(node)
         self._listener.changed(node, status, message)
 
-    def _carry_out(self, nodes: Sequence[Node], runtime: Runtime, cluster: Cluster) -> None:
-        rates = Rates.of(self._store)
-        plans = {node.id: train_plan(node, self._compute, rates, cluster) for node in nodes if node.heavy}
+    def _tick(self, stop_file: Path, progress: Progress) -> None:
+        if self.budget.over and not self._stop.spent:
+            self._stop.spent = True
+            StopFlag(self._store, stop_file).put_up()
+            self._listener.say("the budget is spent: trainings write a checkpoint, nothing new starts")
+        self._listener.tick(progress)
+
+    def _carry_out(self, plan: Plan, nodes: Sequence[Node], runtime: Runtime, cluster: Cluster) -> None:
+        predictions = predict(plan, Experience.of(self._store), self._place, self._compute)
+        nodes = order(nodes, plan, predictions, self.priorities)
+        self.budget.follow(predictions, self._place.device == "gpu")
+        plans = {
+            node.id: train_plan(node, self._compute, predictions[node.id], self._place)
+            for node in nodes
+            if node.heavy
+        }
         backend = self._workplace.backend(runtime, cluster, plans)
         progress = execute(
             nodes,
@@ -207,7 +240,8 @@ class _Sweep:
             stop=lambda: self._stop.requested,
             grace_s=self._compute.grace_s,
             changed=self._changed,
-            tick=self._listener.tick,
+            tick=partial(self._tick, runtime.stop_file),
+            allows=self.budget.allows,
         )
         backend.close()
         self.progresses.append(progress)
@@ -217,40 +251,6 @@ def datasets_of(plan: Plan, store: Store) -> dict[str, str]:
     """Data fingerprint → id of the prepare stage that holds the images, for every prepared dataset."""
     manifests = (store.complete("prepare", node.id) for node in plan.nodes if node.stage == "prepare")
     return {str(m.outputs["fingerprint"]): m.id for m in manifests if m is not None}
-
-
-def uses_gpu(compute: Compute, cluster: Cluster) -> bool:
-    """Whether the sweep's networks run on GPUs."""
-    return compute.device == "gpu" or (compute.device == "auto" and cluster.gpus > 0)
-
-
-def train_plan(node: Node, compute: Compute, rates: Rates, cluster: Cluster) -> TrainPlan:
-    """The resources of one training and the mode that runs it.
-
-    The resources do not depend on what else is to run: the number of threads can move the last bits of a
-    sum, and a resumed sweep must give the numbers of an undisturbed one. Both modes go on from the same
-    checkpoints.
-    """
-    on_gpu = uses_gpu(compute, cluster)
-    alone = isinstance(node.spec, FinetuneSpec)
-    if alone:  # on a label budget: short, one worker, done again from the start where it is lost
-        in_process = True
-    elif compute.mode == "auto":
-        seconds, _ = rates.training(node, "gpu" if on_gpu else "cpu")
-        in_process = compute.workers == 1 and seconds < IN_PROCESS_BELOW_S
-    else:
-        in_process = compute.mode == "in-process"
-    return TrainPlan(
-        workers=1 if alone else compute.workers,
-        cpus=float(compute.cpus_per_worker or (_cpus_per_gpu(cluster) if on_gpu else 1)),
-        gpus=(compute.gpus_per_worker or 1.0) if on_gpu else 0.0,
-        in_process=in_process,
-    )
-
-
-def _cpus_per_gpu(cluster: Cluster) -> int:
-    """A GPU's even part of the processors, for the pipeline that feeds it; 8 are plenty."""
-    return max(1, min(8, int(cluster.cpus // max(1.0, cluster.gpus))))
 
 
 def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
@@ -269,6 +269,12 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
             "compute.compile and compute.activation_checkpointing do not go together in this torch",
             hint="leave one of them out; the results are the same",
         )
+    fewest = compute.min_workers or compute.workers
+    if fewest > compute.workers:
+        raise InfeasibleError(
+            f"compute.min_workers is {fewest} and compute.workers is {compute.workers}",
+            hint="min_workers is the smaller number",
+        )
     for node in plan.to_run:
         if isinstance(node.spec, PretrainSpec) and node.trains:
             batch = node.spec.config.batch
@@ -279,15 +285,15 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
                 )
     if address not in (None, "local"):
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    need = compute.workers * (compute.cpus_per_worker or 1)
-    if need > cores:
+    have = cores()
+    need = fewest * (compute.cpus_per_worker or 1)
+    if need > have:
         raise InfeasibleError(
-            f"a training needs {compute.workers} workers x {compute.cpus_per_worker or 1} CPUs = {need} CPUs;"
-            f" this machine has {cores}",
+            f"a training needs {fewest} workers x {compute.cpus_per_worker or 1} CPUs = {need} CPUs;"
+            f" this machine has {have}",
             hint="lower compute.workers or compute.cpus_per_worker, or join a larger cluster with --address",
         )
-    if compute.device == "gpu" and not gpu_visible():
+    if compute.device == "gpu" and not gpus_here():
         raise InfeasibleError(
             "compute.device is gpu, and no CUDA GPU is visible on this machine",
             hint="set compute.device to auto or cpu, or join a cluster with GPUs with --address",
@@ -295,30 +301,24 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
 
 
 def require_room(compute: Compute, cluster: Cluster) -> None:
-    """Refuse what the connected cluster does not hold: Train would wait for it without an end.
+    """Refuse what the connected cluster can never hold, whatever it grows to: it would be waited for
+    without an end.
 
     Raises:
-        InfeasibleError: names the need and what there is.
+        InfeasibleError: names the need and what there is, by type of node.
     """
-    need = compute.workers * (compute.cpus_per_worker or 1)
-    if need > cluster.cpus:
+    capacity = cluster.capacity
+    if capacity is None:
+        return
+    on_gpu = compute.device == "gpu" or (compute.device == "auto" and cluster.gpus > 0)
+    cpus, gpus = compute.cpus_per_worker or 1, (compute.gpus_per_worker or 1.0) if on_gpu else 0.0
+    workers = compute.min_workers or compute.workers
+    if capacity.workers(cpus, gpus) < workers:
+        each = f"{cpus} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
         raise InfeasibleError(
-            f"a training needs {need} CPUs; the cluster of {cluster.nodes} nodes has {cluster.cpus:.0f}",
-            hint="lower compute.workers or compute.cpus_per_worker, or add nodes",
+            f"a training needs {workers} workers of {each}; the cluster can be no more than {capacity}",
+            hint="lower compute.workers, cpus_per_worker or gpus_per_worker, or allow the cluster more nodes",
         )
-    gpus = compute.workers * (compute.gpus_per_worker or 1.0)
-    if compute.device == "gpu" and gpus > cluster.gpus:
-        raise InfeasibleError(
-            f"a training needs {gpus:g} GPUs; the cluster of {cluster.nodes} nodes has {cluster.gpus:g}",
-            hint="set compute.device to auto or cpu, or add nodes with GPUs",
-        )
-
-
-def gpu_visible() -> bool:
-    """Whether the NVIDIA driver shows a GPU; asked without importing torch."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES", "all") not in ("", "-1") and any(
-        Path("/dev").glob("nvidia[0-9]*")
-    )
 
 
 def _failures(progresses: Sequence[Progress], plan: Plan) -> tuple[tuple[Node, str], ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sweep.errors import StoreError
+from sweep.presence import MARK
 
 if TYPE_CHECKING:
     from sweep.stopping import StopFlag
@@ -20,12 +21,22 @@ _PATIENCE_S = 120.0  # a worker's store was there when the run began
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
-    """Resources of one training: its workers, what each holds, and which of Train's two modes runs it."""
+    """Resources of one training: its workers, what each holds, and which of Train's two modes runs it.
+    `predicted_s` seconds it was to take before it began, by a rate that is `predicted_from` (measured, …).
+    It may start with `least` workers where there is no room for all; 0 is with all or not at all."""
 
     workers: int = 1
     cpus: float = 1.0
     gpus: float = 0.0
     in_process: bool = True
+    predicted_s: float = 0.0
+    predicted_from: str = ""
+    least: int = 0
+    spread: bool = False
+
+    @property
+    def fewest(self) -> int:
+        return self.least or self.workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +86,7 @@ def _opened(uri: str) -> Store:
     from sweep.store import Store
 
     store = Store(uri, patience_s=_PATIENCE_S)
-    if not store.remote and not store.root.is_dir():
+    if not store.remote and not (store.root / MARK).exists():
         raise StoreError(
             f"the store {uri} is not visible on {platform.node()}",
             hint="put the store on a file system that every node mounts at the same path",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from ssl_core.config import FEATURES, HEAD_OUTPUT, TWO_VIEWS
 from sweep.answers import ProbeInputs, finetune, probe
 from sweep.backend import Outcome
 from sweep.card import encoder_facts
+from sweep.errors import StoreError
 from sweep.failures import failure_of
 from sweep.files import whole
 from sweep.identity import full_form
@@ -71,6 +73,8 @@ def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> 
             outcomes.append(Outcome(node.id, "complete", executed=executed))
         except Exception as error:
             StageLog(store.path(node.stage, node.id)).error(error)
+            with suppress(StoreError, OSError):
+                store.share(node.stage, node.id)
             outcomes.append(Outcome(node.id, "failed", failure_of(error)))
     return outcomes
 
@@ -177,6 +181,8 @@ def _pretrain(
         workers=plan.workers,
         mode="in-process" if plan.in_process else "workers",
         backend=summary.backend,
+        predicted_s=plan.predicted_s,
+        predicted_from=plan.predicted_from,
     )
     outputs = asdict(summary)
     add_to_card(folder, {"pretrain_id": node.id, **encoder_facts(full_form(spec), outputs)})

@@ -5,7 +5,6 @@ A key is a relative path with `/` between its parts. Nothing here knows what a s
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from sweep.errors import StoreError
-from sweep.files import temporary
+from sweep.files import mark, remove_abandoned, temporary, token_of
+from sweep.presence import Presence
 
 
 @dataclass(frozen=True)
@@ -59,23 +59,36 @@ class Storage(Protocol):
     def names(self, folder: str) -> list[str]:
         """The names directly under a folder, sorted: records and folders, no temporary files."""
 
+    def passing(self) -> Storage:
+        """The same records for writers that do not wait for the disk: a power cut may lose or empty them."""
+
 
 class LocalStorage:
     """Records as files under `root`, on a local or a shared POSIX file system."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, presence: Presence | None = None, *, waits: bool = True) -> None:
+        self.root, self._presence, self._waits = root, presence or Presence(root), waits
+
+    def passing(self) -> LocalStorage:
+        return LocalStorage(self.root, self._presence, waits=False)
 
     def read(self, key: str) -> Record | None:
         try:
             data = self._path(key).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
+            self._presence.require()
             return None
         return Record(data, _version(data))
 
     def create(self, key: str, data: bytes) -> bool:
-        """link() is atomic and, unlike rename(), refuses to replace."""
         final = self._path(key)
+        if not self._exclusively(final, data):
+            return False
+        self._sync_folder(final.parent)
+        return True
+
+    def _exclusively(self, final: Path, data: bytes) -> bool:
+        """link() is atomic and, unlike rename(), refuses to replace."""
         partial = self._written(final, data)
         try:
             os.link(partial, final)
@@ -83,7 +96,6 @@ class LocalStorage:
             return False
         finally:
             partial.unlink(missing_ok=True)
-        _sync_folder(final.parent)
         return True
 
     def put(self, key: str, data: bytes) -> None:
@@ -95,22 +107,36 @@ class LocalStorage:
             partial.unlink(missing_ok=True)
 
     def swap(self, key: str, version: str, data: bytes | None) -> bool:
-        """The record is moved aside, which only one process can do, and looked at there; another version
-        than the one asked for is put back."""
+        """Only who has the token of a version may replace it, and the record is never away meanwhile."""
         final = self._path(key)
-        aside = temporary(final.parent, final.name)
-        try:
-            os.rename(final, aside)
-        except FileNotFoundError:
+        token = token_of(final, version)
+        if not self._is(final, version) or not self._take(token):
             return False
         try:
-            if _version(aside.read_bytes()) != version:
-                with contextlib.suppress(FileExistsError):
-                    os.link(aside, final)
+            if not self._is(final, version):  # swapped before the token was ours
                 return False
-            return data is None or self.create(key, data)
+            if data is None:
+                final.unlink()
+            else:
+                self.put(key, data)
+            self._sync_folder(final.parent)
         finally:
-            aside.unlink(missing_ok=True)
+            token.unlink(missing_ok=True)
+        return True
+
+    @staticmethod
+    def _is(final: Path, version: str) -> bool:
+        try:
+            return _version(final.read_bytes()) == version
+        except FileNotFoundError:
+            return False
+
+    def _take(self, token: Path) -> bool:
+        """A token whose writer died is taken away, for the next who tries."""
+        if self._exclusively(token, mark()):
+            return True
+        remove_abandoned(token.parent)
+        return False
 
     def delete(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)
@@ -120,6 +146,7 @@ class LocalStorage:
             with os.scandir(self._path(folder)) as entries:
                 return sorted(entry.name for entry in entries if not entry.name.endswith(".tmp"))
         except (FileNotFoundError, NotADirectoryError):
+            self._presence.require()
             return []
 
     def _path(self, key: str) -> Path:
@@ -127,22 +154,25 @@ class LocalStorage:
 
     def _written(self, final: Path, data: bytes) -> Path:
         """`data` on disk under a temporary name beside `final`."""
+        self._presence.require()
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = temporary(final.parent, final.name)
         with open(partial, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if self._waits:
+                os.fsync(file.fileno())
         return partial
+
+    def _sync_folder(self, folder: Path) -> None:
+        if not self._waits:
+            return
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def _version(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -34,6 +34,7 @@ def train(node: Node, runtime: Runtime, plan: TrainPlan, rank: int = 0) -> Outco
         return Outcome(node.id, "complete", executed=False)
     if runtime.stop_requested():
         return Outcome(node.id, "interrupted")
+    store.extra(node.stage, node.id, log.path.name)  # of an attempt on another node: this one adds to it
     log.started(f"{node.stage} {node.id}" + (f" worker {rank}" if plan.workers > 1 else ""))
     try:
         with Watchdog(log.path, runtime.hang_after_s) as watchdog, _warnings_in(log):
@@ -42,12 +43,17 @@ def train(node: Node, runtime: Runtime, plan: TrainPlan, rank: int = 0) -> Outco
             executed = run_training(runtime, node, plan, reporter)
     except StageInterrupted as stop:
         log.line(f"stopped: {stop.__cause__ or stop}")
-        return Outcome(node.id, "interrupted")
+        outcome = Outcome(node.id, "interrupted")
     except Exception as error:
         log.error(error)
-        return Outcome(node.id, "failed", failure_of(error))
-    log.line("complete")
-    return Outcome(node.id, "complete", executed=executed)
+        outcome = Outcome(node.id, "failed", failure_of(error))
+    else:
+        log.line("complete")
+        outcome = Outcome(node.id, "complete", executed=executed)
+    if rank == 0:
+        with suppress(StoreError, OSError):  # other nodes will not see the last lines
+            store.share(node.stage, node.id)
+    return outcome
 
 
 class _Watched:

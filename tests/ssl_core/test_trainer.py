@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -337,6 +338,19 @@ def test_two_workers_of_half_the_batch_give_the_loss_curve_of_one(two_workers, t
     assert len(one) == 20
     np.testing.assert_allclose(two, one, atol=1e-4, rtol=0)
     assert max(one) - min(one) > 0.05
+
+
+@pytest.mark.slow
+def test_one_worker_goes_on_where_two_stopped(two_workers, tmp_path):
+    folder = tmp_path / "handed over"
+    shutil.copytree(two_workers / "left", folder)
+    assert 0 < len(records(folder)) < 20
+    train(folder, calm_config(), images=32)
+    two, then_one = (
+        [record["loss"] for record in records(each)] for each in (two_workers / "curve-simclr", folder)
+    )
+    assert len(then_one) == 20
+    np.testing.assert_allclose(then_one, two, atol=1e-4, rtol=0)
 
 
 @pytest.mark.slow

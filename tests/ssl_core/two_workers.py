@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -33,6 +34,10 @@ def main(folder: Path, rank: int, world: int) -> None:
     for method in CURVES:
         curve = folder / f"curve-{method}"
         train(curve, calm_config(method=method), images=32, reporter=LocalReporter(curve, rank))
+
+    left = folder / "left"  # for a number of workers of one's own
+    with suppress(Interrupted):
+        train(left, calm_config(), images=32, reporter=StopsAfter(left, rank, asked=6))
 
     config = small_config(epochs=3)
     train(folder / "straight", config, reporter=LocalReporter(folder / "straight", rank))

@@ -18,7 +18,8 @@ from sweep.nodes import Node
 from sweep.plan import Plan
 from sweep.plan_grid import plan_grid
 from sweep.specs import ANSWERS
-from sweep.store import FILES, Store
+from sweep.stage_files import FILES
+from sweep.store import Store
 
 GRID = """\
 name: demo
@@ -45,9 +46,9 @@ class Sweeps:
 
     grid = GRID
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: str = "") -> None:
         self.folder = folder
-        self.store = Store(folder / "store")
+        self.store = Store(store or folder / "store")
 
     def write(self, text: str = GRID, name: str = "grid.yaml") -> Path:
         path = self.folder / name

@@ -1,0 +1,192 @@
+"""`ssl-sweep calibrate`: how long a step takes here, for every kind of training of a grid.
+
+The trainer itself runs on noise, as many at once as a sweep would run, since neighbours slow each other down.
+What workers of one training exchange is not in it, nor reading images above 64 pixels from a cold disk.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Protocol
+
+from ssl_core.config import PretrainConfig
+from sweep.calibrate_job import Job, Measured, measure, warm
+from sweep.calibration import Calibration, Shape, keep, shape_of
+from sweep.grid_model import Compute
+from sweep.machine import Machine, machine
+from sweep.manifest import utc
+from sweep.plan import Plan
+from sweep.plan_grid import plan_grid
+from sweep.rates import Rates
+from sweep.resources import cpus_per_gpu
+from sweep.specs import PretrainSpec
+from sweep.store import Store
+
+_WARM_UP_S = 3.0
+
+
+class Crew(Protocol):
+    """Processes that measure at the same time, on `machine`."""
+
+    machine: Machine
+
+    def measure(self, jobs: Sequence[Job]) -> list[Measured]:
+        """All at once."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One shape of training with its config, its images, and how many trainings of it there are."""
+
+    config: PretrainConfig
+    images: int
+    trainings: int
+
+
+def calibrate_grid(
+    path: Path,
+    overrides: Iterable[str],
+    store_uri: str,
+    address: str | None,
+    *,
+    seconds: float,
+    again: bool,
+    say: Callable[[str], None],
+) -> list[Calibration]:
+    """Measure every shape of the grid's trainings that has neither a measured nor a calibrated rate on this
+    hardware (all of them with `again`), for `seconds` each, and keep the rates in the store.
+
+    Raises:
+        GridError: the grid is wrong.
+        InfeasibleError: no cluster answers at `address`.
+        StoreError: the store cannot be used.
+    """
+    store = Store(store_uri)
+    store.check_writable()
+    grid, plan = plan_grid(path, overrides, store, expect=True)
+    compute = grid.compute
+    with _crew(compute, address) as crew:
+        kinds = _kinds(plan, compute, crew.machine, Rates.of(store), again)
+        say(f"{len(kinds)} kinds of training to measure on {crew.machine.label}, about {seconds:.0f} s each")
+        found = []
+        for shape, kind in kinds.items():
+            for calibration in _calibrate(kind, compute, crew, store.root, seconds):
+                keep(store.storage, calibration)
+                found.append(calibration)
+                say(f"{shape.label}: {1000 * calibration.step_s:.1f} ms a step")
+    return found
+
+
+def _kinds(plan: Plan, compute: Compute, place: Machine, rates: Rates, again: bool) -> dict[Shape, _Kind]:
+    """What there is to measure: unfinished trainings first, of each shape the one with most images."""
+    found: dict[Shape, _Kind] = {}
+    for node in plan.pretrainings:
+        if node.state == "complete" and not again:
+            continue
+        assert isinstance(node.spec, PretrainSpec)
+        shape = shape_of(node.spec.config, place.device, place.hardware, compute.workers)
+        known = shape in rates.measured or shape in rates.calibrated
+        if known and not again:
+            continue
+        images = sum(part.images for part in node.spec.parts)
+        before = found.get(shape)
+        more = before is None or images > before.images
+        found[shape] = _Kind(
+            node.spec.config if more or before is None else before.config,
+            images if more or before is None else before.images,
+            1 if before is None else before.trainings + 1,
+        )
+    return found
+
+
+def _calibrate(
+    kind: _Kind, compute: Compute, crew: Crew, folder: Path, seconds: float
+) -> Iterator[Calibration]:
+    """A rate for each hardware that measured."""
+    config = replace(kind.config, batch=kind.config.batch // compute.workers, queue=0)
+    place = crew.machine
+    on_gpu = place.device == "gpu"
+    each_gpu = (compute.gpus_per_worker or 1.0) if on_gpu else 0.0
+    threads = compute.cpus_per_worker or (cpus_per_gpu(place) if on_gpu else 1)
+    room = int(place.gpus // each_gpu if on_gpu else place.cpus // threads)
+    copies = max(1, min(room, kind.trainings * compute.workers))
+    jobs = [
+        Job(
+            config=replace(config, queue=_queue(kind.config, config)),
+            images=max(config.batch, kind.images // compute.workers),
+            folder=folder,
+            on_gpu=on_gpu,
+            threads=threads,
+            warm_up_s=_WARM_UP_S,
+            seconds=seconds,
+            gpu=int(copy * each_gpu) if on_gpu else None,
+            backend=compute.backend,
+            activation_checkpointing=compute.activation_checkpointing,
+            compile=compute.compile,
+            watch=compute.watch_knn,
+        )
+        for copy in range(copies)
+    ]
+    by_hardware: dict[str, list[Measured]] = defaultdict(list)
+    for measured in crew.measure(jobs):
+        by_hardware[measured.hardware].append(measured)
+    for hardware, group in by_hardware.items():
+        yield Calibration(
+            shape=shape_of(kind.config, place.device, hardware, compute.workers),
+            step_s=fmean(m.step_s for m in group),
+            epoch_s=fmean(m.epoch_s for m in group),
+            checkpoint_s=fmean(m.checkpoint_s for m in group),
+            steps=min(m.steps for m in group),
+            copies=len(group),
+            time=utc(),
+        )
+
+
+def _queue(asked: PretrainConfig, mine: PretrainConfig) -> int:
+    """MoCo's queue, where it is a multiple of one worker's batch as well."""
+    return asked.queue if asked.queue % mine.batch == 0 else 0
+
+
+# Crews --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _crew(compute: Compute, address: str | None) -> Iterator[Crew]:
+    """Processes of this machine, or of the Ray cluster at `address`."""
+    found: AbstractContextManager[Crew]
+    if address in (None, "local"):
+        found = _processes(compute)
+    else:
+        from sweep.ray_calibrate import ray_crew
+
+        found = ray_crew(compute, str(address))
+    with found as crew:
+        yield crew
+
+
+@contextmanager
+def _processes(compute: Compute) -> Iterator[Crew]:
+    place = machine(compute)
+    room = int(place.cpus) if place.device == "cpu" else int(place.gpus / (compute.gpus_per_worker or 1.0))
+    with ProcessPoolExecutor(max(1, room), mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield _ProcessCrew(place, pool)
+
+
+class _ProcessCrew:
+    """One process for each copy; they stay for the next shape."""
+
+    def __init__(self, place: Machine, pool: ProcessPoolExecutor) -> None:
+        self.machine, self._pool = place, pool
+
+    def measure(self, jobs: Sequence[Job]) -> list[Measured]:
+        # Warming up in as many calls as there are jobs reaches as many processes: importing takes seconds.
+        for started in [self._pool.submit(warm) for _ in jobs]:
+            started.result()
+        return list(self._pool.map(measure, jobs))

@@ -1,0 +1,120 @@
+"""`ssl-sweep run --address ray://HOST:10001`: the driver runs on the head, its lines are shown here.
+
+Ray's client would send every call of Tune and Train over the wire; the program itself is sent instead. It
+ends when this connection does; `ssl-sweep submit` is for what should go on without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sweep.submission import Submission
+
+_WAIT_S = 1.0
+
+
+class Driver:
+    """On the head: the command as a process, and its lines."""
+
+    def __init__(self, command: list[str]) -> None:
+        import ray
+        from ray._private.utils import remove_ray_internal_flags_from_env
+
+        environment = os.environ.copy()
+        remove_ray_internal_flags_from_env(environment)
+        context = ray.get_runtime_context()
+        environment["RAY_ADDRESS"] = context.gcs_address
+        environment["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps({"runtime_env": dict(context.runtime_env)})
+        self._process = subprocess.Popen(
+            [sys.executable, *command[1:]],
+            env=environment | {"PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            self._lines.put(line)
+
+    def news(self) -> tuple[list[str], int | None]:
+        """The lines since the last call, waited for a second, and the exit code once there are no more."""
+        lines = []
+        with contextlib.suppress(queue.Empty):
+            lines.append(self._lines.get(timeout=_WAIT_S))
+            while True:
+                lines.append(self._lines.get_nowait())
+        over = not lines and not self._reader.is_alive() and self._lines.empty()
+        return lines, self._process.wait() if over else None
+
+    def stop(self) -> None:
+        """As Ctrl-C on the head would."""
+        self._process.send_signal(signal.SIGINT)
+
+
+def run_on_head(asked: Submission, address: str, show: Callable[[str], None]) -> int:
+    """The exit code of the sweep's driver on the head.
+
+    Raises:
+        InfeasibleError: no client server answers at `address`.
+    """
+    from sweep.ray_cluster import no_answer, require_answer
+
+    require_answer(address)
+    with tempfile.TemporaryDirectory(prefix="ssl-sweep-job-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import ray
+
+        asked.pack(Path(folder))
+        try:
+            ray.init(
+                address,
+                runtime_env={"working_dir": folder},
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        except Exception as error:  # Ray's client raises what its gRPC channel, its server or itself raises
+            raise no_answer("client server", address, error) from error
+        try:
+            return _watch(asked, show)
+        finally:
+            ray.shutdown()
+
+
+def _watch(asked: Submission, show: Callable[[str], None]) -> int:
+    import ray
+
+    from sweep.ray_cluster import A_BIT, HEAD
+
+    actor: Any = ray.remote(num_cpus=0, resources={HEAD: A_BIT}, max_concurrency=2)(Driver)
+    driver = actor.remote(asked.command)
+    stopped = False
+    while True:
+        try:
+            lines, code = ray.get(driver.news.remote())
+            for line in lines:
+                show(line)
+            if code is not None:
+                return code
+        except KeyboardInterrupt:
+            if stopped:
+                raise
+            stopped = True
+            ray.get(driver.stop.remote())

@@ -1,0 +1,120 @@
+"""A sweep as a job of a cluster: its id, what is shipped, what is run there, and how it ended."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sweep.errors import GridError, SweepError, UsageError, first_line
+from sweep.grid import read_grid
+from sweep.plan_grid import plan_in
+from sweep.status import status
+from sweep.store_places import open_place
+
+_SHIPPED = ("sweep", "ssl_core", "data_ops")
+_STOP_MARGIN_S = 20  # to write down what stopped, after the grace
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is asked: `overrides` and addresses as the cluster gets them."""
+
+    id: str
+    grid: Path
+    overrides: tuple[str, ...]
+    store: str
+    tracking: str | None
+    stop_wait_s: int
+    options: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> list[str]:
+        """What the head runs, in the folder that was shipped."""
+        tracking = ["--tracking-uri", self.tracking] if self.tracking else []
+        words = ["run", "grid.yaml", *self.overrides, "--store", self.store, *tracking, *self.options]
+        return ["python", "cli.py", *words, "--address", "auto"]
+
+    @property
+    def line(self) -> str:
+        return shlex.join(self.command)
+
+    def pack(self, folder: Path) -> None:
+        """Copy what the command needs: this very version of the program, and the grid."""
+        for name in _SHIPPED:
+            source = Path(_origin(name)).parent
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        shutil.copy(_origin("cli"), folder / "cli.py")
+        shutil.copy(self.grid, folder / "grid.yaml")
+
+    def verdict(self) -> tuple[int | None, str]:
+        """How the sweep stands by the store: 0 all cells complete, 1 failures, None cells are missing or the
+        store cannot be read here; and a line on it."""
+        try:
+            plan, store = plan_in(self.grid, self.overrides, self.store)
+            if not store.remote and not store.root.is_dir():
+                return None, f"the store {self.store} is not on this machine"
+            found = status(plan, store)
+        except SweepError as error:
+            return None, f"the sweep cannot be looked up from this machine: {first_line(error)}"
+        cells = found.cells
+        told = ", ".join(f"{count:,} {state}" for state, count in cells.items() if count)
+        if sum(cells.values()) == cells["complete"]:
+            return 0, f"cells by the store: {told}"
+        failed = cells["failed"] + cells["blocked"]
+        return (1 if failed else None), f"cells by the store: {told}"
+
+
+def prepare_submission(
+    grid: Path,
+    overrides: Sequence[str],
+    store_uri: str,
+    tracking_uri: str | None,
+    options: Sequence[str] = (),
+) -> Submission:
+    """Check what can be checked without a cluster; `options` are more of `ssl-sweep run`.
+
+    Raises:
+        GridError: the grid is wrong.
+        UsageError: a credential would travel in the job's arguments.
+        StoreError: the store's address is none.
+    """
+    read, problems = read_grid(grid, overrides)
+    if problems:
+        raise GridError(problems)
+    if tracking_uri and "@" in urlsplit(tracking_uri).netloc:
+        raise UsageError(
+            "the tracking address holds a user or a password, and everybody on the cluster can read a job's"
+            " arguments",
+            hint="give the address without it, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            " in the environment of the cluster's head",
+        )
+    store = open_place(store_uri, None).uri
+    asked = json.dumps([read.name, read.source.data, store], sort_keys=True, default=str)
+    digest = hashlib.sha256(asked.encode()).hexdigest()[:12]
+    name = re.sub(r"[^a-zA-Z0-9]+", "-", read.name).strip("-").lower()
+    return Submission(
+        id="-".join(filter(None, ["ssl-sweep", name, digest])),
+        grid=grid,
+        overrides=tuple(overrides),
+        store=store,
+        tracking=tracking_uri,
+        options=tuple(options),
+        stop_wait_s=round(read.compute.grace_s) + _STOP_MARGIN_S,
+    )
+
+
+def _origin(module: str) -> str:
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        raise UsageError(
+            f"the files of {module!r} are not there to be shipped", hint="install ssl-sweep again"
+        )
+    return found.origin

@@ -1,0 +1,126 @@
+"""A sweep as a job of a real cluster with a dashboard: submitted, followed, stopped, and told of."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bench import Bench, wait_for
+from ray_head import Head
+
+pytestmark = pytest.mark.slow
+
+PLUGINS = Path(__file__).parents[1] / "helpers" / "plugins"
+GRID = """
+name: Submitted sweep
+datasets:
+  objects: {source: synthetic, domain: objects, train: 60, test: 30}
+pretrain:
+  - {method: sleep, domain: objects, images: 40, batch: 20, epochs: 10}
+evaluate:
+  - {domain: objects, labels: 20}
+compute: {checkpoint_every_s: 0.2}
+"""
+PATH = os.pathsep.join(filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")]))
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    made = Head(cpus=2, env={"PYTHONPATH": PATH, "SLEEP_METHOD_S": "0.3"})
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def submitting(tmp_path: Path, head: Head) -> Bench:
+    made = Bench(tmp_path, env=head.env | {"PYTHONPATH": PATH})
+    made.write(GRID)
+    return made
+
+
+def words(bench: Bench, head: Head, *more: str) -> list[str]:
+    return ["submit", "grid.yaml", "--address", head.dashboard, "--store", bench.store, *more]
+
+
+def test_detach_attach_stop_and_go_on(submitting: Bench, head: Head) -> None:
+    bench = submitting
+    first = bench.start(*words(bench, head))
+    logs = bench.folder / bench.store / "pretrain"
+    wait_for(lambda: list(logs.glob("*/epochs.jsonl")), 120, "the first epoch")
+    os.killpg(first.pid, signal.SIGINT)
+    out, err = first.communicate(timeout=30)
+    assert first.returncode == 130, err
+    assert "detached" in err and "--stop" in err and "Traceback" not in err
+    again = bench.start(*words(bench, head))
+    stopped = bench.call(*words(bench, head, "--stop"))
+    assert "stops" in stopped.stderr
+    out, err = again.communicate(timeout=60)
+    assert "which runs already" in err and again.returncode == 130, err
+    assert "pretrain" in out and not list(logs.glob("*/manifest.json"))
+    done = bench.call(*words(bench, head))
+    assert "-2 is submitted" in done.stderr and "1 complete" in done.stderr, done.stderr
+    assert set(bench.executions().values()) == {1}
+    (log,) = logs.glob("*/log.txt")
+    assert "stopped" in log.read_text() and len(list(logs.glob("*/epochs.jsonl"))) == 1
+    # What is finished is seen at once; without a store here, the job's own word counts.
+    bench.call(*words(bench, head, "--stop"))
+
+
+def test_on_the_head_through_rays_client(submitting: Bench, head: Head) -> None:
+    bench = submitting
+    done = bench.call("run", "grid.yaml", "--store", bench.store, "--address", head.client)
+    assert "pretrain" in done.stdout and set(bench.executions().values()) == {1}
+
+
+def test_what_is_refused_before_anything_starts(submitting: Bench, head: Head) -> None:
+    bench = submitting
+    secret = bench.call(*words(bench, head, "--tracking-uri", "https://me:hunter2@mlflow.example"), expect=2)
+    assert "MLFLOW_TRACKING_PASSWORD" in secret.stderr and "hunter2" not in secret.stderr
+    wrong = ["submit", "grid.yaml", "--store", bench.store, "--address"]
+    assert "dashboard" in bench.call(*wrong, "auto", expect=2).stderr
+    assert "tunnel" in bench.call(*wrong, "http://127.0.0.1:9", expect=3).stderr
+    bench.env = {"RAY_AUTH_MODE": "disabled"}
+    assert "RAY_AUTH_MODE=token" in bench.call(*wrong, head.dashboard, expect=3).stderr
+
+
+def test_too_large_for_ever_is_refused_at_once(submitting: Bench, head: Head) -> None:
+    run = ["run", "grid.yaml", "compute.workers=2", "compute.cpus_per_worker=2", "--store", submitting.store]
+    refused = submitting.call(*run, "--address", head.address, expect=3)
+    assert "2 workers of 2 CPUs" in refused.stderr and "1 x (2 CPUs)" in refused.stderr
+
+
+def test_told_by_webhook_and_by_command(finished: Bench) -> None:
+    told: list[dict[str, object]] = []
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    run = ["run", "grid.yaml", "--store", finished.store, "--notify"]
+    try:
+        finished.call(*run, f"http://127.0.0.1:{server.server_port}/hook")
+    finally:
+        server.shutdown()
+        server.server_close()
+    (event,) = told
+    assert event["outcome"] == "complete" and event["exit_code"] == 0 and event["sweep"] == "tiny"
+    assert str(finished.folder) not in json.dumps(event)
+    file = finished.folder / "told.json"
+    finished.call(*run, f"sh -c 'cat > {file}'")
+    assert json.loads(file.read_text())["rows"] == event["rows"]
+    failed = finished.call(*run, "sh -c 'echo no such channel >&2; exit 7'")
+    assert failed.stderr.count("the notification failed") == 1 and "no such channel" in failed.stderr
