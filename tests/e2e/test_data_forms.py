@@ -16,7 +16,7 @@ from PIL import Image
 
 from data_ops import synthetic
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 CLASSES = ("ant", "bee", "cat")
 GRID = """

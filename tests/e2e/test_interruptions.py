@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from bench import Bench, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 GRID = """

@@ -18,7 +18,7 @@ from soundness import faults, table
 from sweep.plan_grid import plan_grid
 from sweep.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 GRID = """

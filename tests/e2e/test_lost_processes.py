@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from bench import Bench, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 PLUGINS = Path(__file__).parents[1] / "helpers" / "plugins"
 MARK = "SSL_SWEEP_TEST"

@@ -14,7 +14,7 @@ import pytest
 from bench import Bench, wait_for
 from ray_head import Head
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 PLUGINS = Path(__file__).parents[1] / "helpers" / "plugins"
 GRID = """

@@ -17,6 +17,8 @@ from soundness import leftovers
 from sweep.leases import PATIENCE_S, Leases
 from sweep.store import Store
 
+pytestmark = pytest.mark.exhaustive
+
 RUN = Path(__file__).parents[1] / "helpers" / "light_run.py"
 GRID = """
 name: shared
