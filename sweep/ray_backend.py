@@ -31,6 +31,7 @@ _LIGHT_GPUS = 0.25
 _ROUNDING = 1e-6
 _COUNT_EVERY_S = 5.0
 _TUNE_ENDS_S = 30.0
+_TUNE_RESTS_S = 10.0
 
 
 class RayWorkplace:
@@ -59,6 +60,7 @@ class RayBackend:
         self._ended: SimpleQueue[list[Outcome]] = SimpleQueue()  # filled by Tune's thread and by Ray's
         self._trainings: dict[str, Node] = {}
         self._tune: TuneThread | None = None
+        self._trained = 0.0
         self._capacity, self._have, self._counted = cluster.capacity, resources(), time.monotonic()
 
     def room_for(self, node: Node) -> bool:
@@ -87,6 +89,8 @@ class RayBackend:
 
         self._trainings[node.id] = node
         if self._tune is None or not self._tune.alive():
+            if self._tune is not None:
+                self._tune.close(_TUNE_ENDS_S)
             self._tune = TuneThread(self._runtime, self._trial_ended, self._tune_ended)
         self._tune.give(Work(node, self._plans[node.id]))
 
@@ -123,6 +127,7 @@ class RayBackend:
         return Outcome(node.id, "failed", failure_from_afar(error, node, self._store))
 
     def poll(self, timeout: float) -> list[Outcome]:
+        self._rest()
         try:
             outcomes = self._ended.get(timeout=timeout)
             while not self._ended.empty():
@@ -130,8 +135,15 @@ class RayBackend:
         except Empty:
             return []
         for outcome in outcomes:
-            self._trainings.pop(outcome.node_id, None)
+            if self._trainings.pop(outcome.node_id, None) is not None:
+                self._trained = time.monotonic()
         return outcomes
+
+    def _rest(self) -> None:
+        """Tune keeps its processes for the next training, and on a cluster they keep their nodes."""
+        idle = time.monotonic() - self._trained > _TUNE_RESTS_S
+        if self._tune is not None and not self._trainings and idle and not self._cluster.private:
+            self._tune.close(timeout=0.0)
 
     @property
     def light_slots(self) -> int:
