@@ -15,6 +15,7 @@ from sweep.cli_options import (
     address_option,
     console,
     grid_argument,
+    in_store,
     json_option,
     overrides_argument,
     show,
@@ -114,12 +115,14 @@ def run(
 
 
 @grid_command
+@address_option
 @cluster_options
 @json_option
 def plan(
     grid: Path,
     overrides: tuple[str, ...],
     store_uri: str,
+    address: str | None,
     cpus: float | None,
     gpus: float | None,
     as_json: bool,
@@ -128,7 +131,7 @@ def plan(
     from sweep.estimate import costed
     from sweep.render import print_plan
 
-    show(costed(grid, overrides, store_uri, cpus, gpus), print_plan, as_json)
+    show(costed(grid, overrides, store_uri, cpus, gpus, address), print_plan, as_json)
 
 
 @cli.command()
@@ -150,7 +153,8 @@ def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool
     from sweep.status import status as status_of
 
     planned, store = plan_in(grid, overrides, store_uri)
-    show(status_of(planned, store), print_status, as_json)
+    where = in_store(store_uri)
+    show(status_of(planned, store), lambda found, out: print_status(found, out, where), as_json)
 
 
 @grid_command

@@ -1,6 +1,6 @@
 """Time to plan 10,000 cells on one core: with an empty store, and with one that holds all of them complete.
 
-    python benchmarks/plan_time.py [--cells 10000]
+    python benchmarks/plan_time.py [--cells 10000] [--store s3://bucket/empty]
 
 Prints the seconds from the grid file to the plan (validation, expansion, identities, reading the store).
 """
@@ -19,7 +19,8 @@ from data_ops.hashing import derive_seed, hash64
 from sweep.manifest import RunRecord
 from sweep.plan import Plan
 from sweep.plan_grid import plan_grid
-from sweep.store import FILES, Store
+from sweep.stage_files import FILES
+from sweep.store import Store
 
 GRID = """\
 name: plan-time
@@ -47,14 +48,14 @@ def write_grid(folder: Path, cells: int) -> Path:
 
 
 def fill(store: Store, plan: Plan) -> None:
-    """Commits every stage of a plan with empty files."""
+    """Commits every stage of a plan with files of a byte."""
     for node in plan.nodes:
         files = [store.path(node.stage, node.id) / name for name in FILES[node.stage]]
         if node.stage == "probe":
             files = [store.predictions(node.id)]
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
+            file.write_bytes(b"x")
         outputs: dict[str, object] = {"levels": {"class": LEVELS, "group": LEVELS}, "C": 1.0}
         if node.stage == "prepare":
             outputs = {"fingerprint": f"data-{node.id}", "n_train": 4000, "n_test": 1000}
@@ -82,10 +83,11 @@ def write_dataset(folder: Path, fingerprint: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=10_000)
-    cells = parser.parse_args().cells
+    parser.add_argument("--store", help="an empty store; default: a folder that is removed")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        grid = write_grid(Path(name), cells)
-        store = Store(Path(name) / "store")
+        grid = write_grid(Path(name), args.cells)
+        store = Store(args.store or Path(name) / "store")
 
         def timed(what: str) -> Plan:
             started, cpu = time.perf_counter(), time.process_time()

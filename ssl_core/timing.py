@@ -1,4 +1,4 @@
-"""How long the steps of a training take: the trainer itself, on images of noise, stopped after some seconds."""
+"""How long the steps of a training take: the trainer itself on images of noise, for some seconds."""
 
 from __future__ import annotations
 

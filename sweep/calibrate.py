@@ -84,9 +84,7 @@ def calibrate_grid(
     return found
 
 
-def _kinds(
-    plan: Plan, compute: Compute, place: Machine, rates: Rates, again: bool
-) -> dict[Shape, _Kind]:
+def _kinds(plan: Plan, compute: Compute, place: Machine, rates: Rates, again: bool) -> dict[Shape, _Kind]:
     """What there is to measure: unfinished trainings first, of each shape the one with most images."""
     found: dict[Shape, _Kind] = {}
     for node in plan.pretrainings:

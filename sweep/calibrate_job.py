@@ -1,4 +1,4 @@
-"""One copy of one measurement, in a process of its own: what `ssl-sweep calibrate` lets several do at once."""
+"""One copy of one measurement of `ssl-sweep calibrate`, in a process of its own; several run at once."""
 
 from __future__ import annotations
 

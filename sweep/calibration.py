@@ -1,6 +1,6 @@
 """Rates that were measured on purpose: records of the store, one for each shape of a training.
 
-    rates/<hash of the shape>.json
+rates/<hash of the shape>.json
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +28,15 @@ store_option = click.option(
     help="Where results are kept: a folder, or s3://bucket/prefix.",
 )
 tracking_option = click.option("--tracking-uri", help="MLflow server; default: SQLite inside the store.")
-address_option = click.option("--address", help="Ray cluster (auto, HOST:PORT, ray://HOST:10001); default: this machine alone.")
+address_option = click.option(
+    "--address", help="Ray cluster (auto, HOST:PORT, ray://HOST:10001); default: this machine alone."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+
+
+def in_store(store_uri: str) -> str:
+    """What a hint adds to a command for a store that is not the default one."""
+    return "" if store_uri == DEFAULT_STORE else f" {shlex.join(['--store', store_uri])}"
 
 
 def show(found: Any, printer: Callable[[Any, Console], None], as_json: bool) -> None:

@@ -38,7 +38,7 @@ def limit_options(function: F) -> F:
         click.option(
             "--max-gpu-hours",
             type=_POSITIVE,
-            help="Refuse what would take more, stop cleanly when it is spent; of CPU cores where no GPU is used.",
+            help="Refuse what would take more, stop cleanly when it is spent; core-hours without a GPU.",
         ),
     ):
         function = option(function)
@@ -48,7 +48,9 @@ def limit_options(function: F) -> F:
 def cluster_options(function: F) -> F:
     """--cpus and --gpus: the cluster to plan for."""
     for option in (
-        click.option("--gpus", type=click.FloatRange(min=0), help="GPUs to plan for; default: this machine's."),
+        click.option(
+            "--gpus", type=click.FloatRange(min=0), help="GPUs to plan for; default: this machine's."
+        ),
         click.option("--cpus", type=_POSITIVE, help="CPU cores to plan for; default: this machine's."),
     ):
         function = option(function)

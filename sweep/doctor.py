@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ssl_core.plugins import added
 from sweep.errors import SweepError, first_line, masked
-from sweep.provenance import processor
 from sweep.machine import gpus_here
+from sweep.provenance import processor
 from sweep.store import Store
 from sweep.tracker_place import tracking_uri, where_tracked
 from sweep.tracking import require_answer

@@ -18,12 +18,14 @@ from sweep.plan_grid import plan_grid
 from sweep.predict import Experience, Prediction, predict
 from sweep.prices import Price, price_of
 from sweep.rates import SOURCES
-from sweep.resources import cpus_per_gpu
+from sweep.resources import cpus_per_gpu, machine_of
 from sweep.schedule import Job, makespan
 from sweep.store import Store
 
 # Starting Ray, the processes' imports and the mirror, on 2 cores.
 _AROUND_S = 20.0
+# In money by a list price, which is to be checked: less is not worth a line.
+_WORTH_SAYING = 0.5
 # Shown at most: what scaled rates were scaled from.
 _NOTES = 3
 
@@ -99,16 +101,17 @@ class Estimate:
         for note in self.notes:
             yield f"         scaled {note}"
         if shown:
-            yield f"wall:    about {hours(self.wall_s)} on {self.machine.label}, played through with these rates"
+            yield f"wall:    about {hours(self.wall_s)} on {self.machine.label}, played through"
         if self.unique and self.alone_s > self.shared_s:
             factor = self.alone_s / self.shared_s
             yield (
-                f"sharing: {self.unique:,} trainings serve {self.cells:,} cells: {hours(self.shared_s)} of one"
-                f" {unit}; one for each would take {hours(self.alone_s)} ({factor:.1f}x more)"
+                f"sharing: {self.unique:,} trainings serve {self.cells:,} cells: {hours(self.shared_s)} of"
+                f" one {unit}; one for each would take {hours(self.alone_s)} ({factor:.1f}x more)"
             )
         if self.disk_bytes:
             yield f"disk:    {size_text(self.disk_bytes)} more"
-        if self.cost and self.price:
+        own = self.price is not None and not self.price.listed
+        if self.cost and self.price and (own or self.cost >= _WORTH_SAYING):
             spot = self.price.spot
             less = f", {_money(self.cost * spot / self.price.on_demand)} on spot" if spot else ""
             each = f"{self.price.on_demand:g} per {unit}-hour ({self.price.source})"
@@ -120,7 +123,9 @@ class Estimate:
         """Of `ssl-sweep plan --json`."""
         parts = {n: getattr(self, n) for n in ("trainings", "tunings", "features", "others")}
         return {
-            "machine": {n: getattr(self.machine, n) for n in ("cpus", "gpus", "device", "hardware", "assumed")},
+            "machine": {
+                n: getattr(self.machine, n) for n in ("cpus", "gpus", "device", "hardware", "assumed")
+            },
             **{n: {"device_s": p.device_s, "sources": dict(p.sources)} for n, p in parts.items()},
             "device_hours": self.device_s / 3600,
             "wall_s": self.wall_s,
@@ -144,12 +149,25 @@ class Costed:
 
 
 def costed(
-    path: Path, overrides: Iterable[str], store_uri: str, cpus: float | None, gpus: float | None
+    path: Path,
+    overrides: Iterable[str],
+    store_uri: str,
+    cpus: float | None,
+    gpus: float | None,
+    address: str | None = None,
 ) -> Costed:
-    """A grid's plan and what it takes, on this machine or a cluster of so many `cpus` and `gpus`."""
+    """A grid's plan and what it takes, on this machine, a cluster of so many `cpus` and `gpus`, or the Ray
+    cluster at `address`. InfeasibleError where none answers there."""
     store = Store(store_uri)
     grid, plan = plan_grid(path, overrides, store, expect=True)
-    return Costed(plan, estimate(plan, store, grid.compute, machine(grid.compute, cpus, gpus)))
+    if address is None:
+        place = machine(grid.compute, cpus, gpus)
+    else:
+        from sweep.ray_cluster import connect
+
+        with connect(address) as cluster:
+            place = machine_of(grid.compute, cluster)
+    return Costed(plan, estimate(plan, store, grid.compute, place))
 
 
 def estimate(plan: Plan, store: Store, compute: Compute, machine: Machine) -> Estimate:

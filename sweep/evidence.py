@@ -24,11 +24,14 @@ EVIDENCE = pa.schema(
         ("train_seconds", pa.float64()),
         ("train_gpu", pa.bool_()),
         ("answer_seconds", pa.float64()),
+        ("predicted_seconds", pa.float64()),
+        ("predicted_from", pa.string()),
     ]
 )
 """`hits`: `np.packbits` of whether top-1 was right, in the order of the test images. `rankme` of the encoder
 after its last epoch. `train_seconds` of device time, all workers together, of all encoders of a fusion; empty
-without a training. `answer_seconds`: of a fine-tuning that was resumed, all its legs."""
+without a training. `answer_seconds`: of a fine-tuning that was resumed, all its legs. `predicted_seconds` are
+what `train_seconds` of one encoder was to be, as seen before it began, by a rate that is `predicted_from`."""
 
 
 def results_with_evidence(plan: Plan, store: Store) -> pa.Table:
@@ -98,6 +101,8 @@ class _Evidence:
                     "rankme": outputs["epochs"][-1].get("rankme"),
                     "train_seconds": float(outputs["seconds"]) * manifest.run.workers,
                     "train_gpu": manifest.run.device == "gpu",
+                    "predicted_seconds": manifest.run.predicted_s * manifest.run.workers or None,
+                    "predicted_from": manifest.run.predicted_from or None,
                 }
             self._trainings[encoder] = found
         return self._trainings[encoder]

@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sweep.backend import Backend, Outcome
 from sweep.errors import StoreError
@@ -184,9 +184,7 @@ class _Walk:
         """Whether this driver is to do the stage; None where the store does not answer."""
         try:
             if not self._leases.take(node.stage, node.id):
-                holder = held_by(self._store.storage, node.stage, node.id) or "another driver"
-                self._elsewhere[node.id] = (holder, self._store.failure(node.stage, node.id))
-                self._note(node, "elsewhere", f"{holder} works on it")
+                self._leave(node)
                 return False
             # A training takes long enough for another driver to have done it since the plan was made.
             if node.heavy and self._store.complete(node.stage, node.id):
@@ -266,9 +264,14 @@ class _Walk:
         for id in running:
             node = self.progress.nodes[id]
             if self._leases.lost(node.stage, id):
+                self._leave(node)
                 self._forget(id)
-                self._elsewhere[id] = (held_by(self._store.storage, node.stage, id) or "", None)
-                self._note(node, "elsewhere", "another driver has taken it over")
+
+    def _leave(self, node: Node) -> None:
+        """To the driver that holds its lease."""
+        holder = held_by(self._store.storage, node.stage, node.id) or "another driver"
+        self._elsewhere[node.id] = (holder, self._store.failure(node.stage, node.id))
+        self._note(node, "elsewhere", f"{holder} works on it")
 
     # Settling -----------------------------------------------------------------------------------------
 
@@ -285,12 +288,13 @@ class _Walk:
                 self._complete(node)
             case "failed", failure:
                 self._failed(node, failure or Failure(kind="worker_error", message="no reason was given"))
-            case _ if self._stop():
+            case _:
                 self._note(node, "interrupted")
-            case _:  # it stopped by itself: its lease is another driver's by now
-                self._note(node, "waiting")
-                self._ready(node)
         try:
+            # A training that stopped by itself has found that another driver had taken it over.
+            by_itself = outcome.status == "interrupted" and not self._stop()
+            if by_itself and self._leases.lost(node.stage, node.id):
+                self._leave(node)
             self._leases.release(node.stage, node.id)
         except (StoreError, OSError) as error:  # given back at the end
             self._no_answer(error)
@@ -307,6 +311,8 @@ class _Walk:
                 self._ready(self.progress.nodes[id])
 
     def _failed(self, node: Node, failure: Failure) -> None:
+        if not self._store.present():  # whatever was said, it comes from that
+            failure = replace(failure, kind="store")
         if node.id not in self._attempts:
             self._attempts[node.id] = Attempts(self._failed_before(node))
         record = self._attempts[node.id].after(failure)

@@ -169,9 +169,9 @@ def in_words(stage: Stage, form: Mapping[str, Any]) -> str:
                 return f"an untrained {config['encoder']}, its batch statistics from {images}"
             if config["method"] == "weights":
                 return f"a {config['encoder']} with the given weights {config['weights']}"
-            length = f"{config['steps']:,} steps" if config["steps"] else f"{config['epochs']:,} epochs"
-            recipe = f"{length} in batches of {config['batch']:,}, seed {config['seed']}"
-            return f"a {config['encoder']} trained by {config['method']} on {images}{damage}: {recipe}"
+            length = f"steps: {config['steps']:,}" if config["steps"] else f"epochs: {config['epochs']:,}"
+            recipe = f"{length}, batches of {config['batch']:,}, seed {config['seed']}"
+            return f"a {config['encoder']} trained by {config['method']} on {images}{damage} ({recipe})"
         case "features":
             split = f"{form['split']} images{damage}"
             return f"features {form['representation']} of the {split}, under encoder {form['encoder']}"

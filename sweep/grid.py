@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -120,11 +121,17 @@ def _datasets(
     return found
 
 
+_PASSWORD = (
+    "an address with a user or password in it, which would be kept with every result;"
+    " give credentials in the environment, as the store's driver reads them"
+)
+
+
 def _with_paths(
     data: dict[str, Any], keys: tuple[str, ...], path: Path_, source: YamlSource, problems: list[Located]
 ) -> dict[str, Any]:
     """The entry with its paths, those under `keys`, expanded and made absolute; addresses of object stores
-    are only expanded. LookupError, the problem noted, where one has no value."""
+    are only expanded. LookupError, the problem noted, where one has no value or holds a password."""
     expanded = dict(data)
     for key in keys:
         if isinstance(data.get(key), str):
@@ -133,6 +140,8 @@ def _with_paths(
             try:
                 text = _environment(data[key])
                 local = not is_remote(text)
+                if not local and urlsplit(text).username is not None:
+                    raise LookupError(_PASSWORD)
                 expanded[key] = os.path.normpath(base / Path(text).expanduser()) if local else text
             except (LookupError, RuntimeError) as error:
                 problems.append(source.problem(at, str(error.args[0])))

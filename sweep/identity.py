@@ -32,19 +32,28 @@ def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
     return tuple((field.name, default(field)) for field in fields(kind))
 
 
-def _plain(value: Any, *, drop_defaults: bool, where: str) -> Any:
-    """JSON values of dataclasses, tuples, mappings; TypeError or ValueError for what has no stable text."""
+class _NoText(Exception):
+    """A value has no stable text; `path` grows on the way out, so that nothing is spent on it before."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.said, self.path = said, ""
+
+
+_AS_THEY_ARE = frozenset({str, int, bool, type(None)})
+
+
+def _plain(value: Any, drop_defaults: bool) -> Any:
+    """JSON values of dataclasses, tuples, mappings; _NoText for anything else."""
     kind = type(value)
-    if kind in (str, int, bool) or value is None:
+    if kind in _AS_THEY_ARE:
         return value
     if kind is float:
         if not math.isfinite(value):
-            raise ValueError(f"{where} is {value}: only finite numbers have an identity")
+            raise _NoText(f"is {value}: only finite numbers have an identity")
         return value
     if kind in (tuple, list):
-        return [
-            _plain(item, drop_defaults=drop_defaults, where=f"{where}[{i}]") for i, item in enumerate(value)
-        ]
+        return [_inside(item, drop_defaults, f"[{i}]") for i, item in enumerate(value)]
     if is_dataclass(kind):
         plain: dict[str, Any] = {KIND: kind.__name__}
         for name, default in _fields(kind):
@@ -52,29 +61,40 @@ def _plain(value: Any, *, drop_defaults: bool, where: str) -> Any:
             # 1 == True and 1 == 1.0 in Python, but not as a canonical text
             if drop_defaults and type(item) is type(default) and item == default:
                 continue
-            plain[name] = _plain(item, drop_defaults=drop_defaults, where=f"{where}.{name}")
+            plain[name] = item if type(item) in _AS_THEY_ARE else _inside(item, drop_defaults, f".{name}")
         return plain
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise TypeError(f"{where} has a key that is not text")
-        return {
-            key: _plain(item, drop_defaults=drop_defaults, where=f"{where}.{key}")
-            for key, item in value.items()
-        }
-    raise TypeError(
-        f"{where} is a {kind.__name__}: it has no stable text, so it cannot be part of an identity"
-    )
+            raise _NoText("has a key that is not text")
+        return {key: _inside(item, drop_defaults, f".{key}") for key, item in value.items()}
+    raise _NoText(f"is a {kind.__name__}: it has no stable text, so it cannot be part of an identity")
+
+
+def _inside(value: Any, drop_defaults: bool, step: str) -> Any:
+    try:
+        return _plain(value, drop_defaults)
+    except _NoText as error:
+        error.path = step + error.path
+        raise
+
+
+def _form(value: object, *, drop_defaults: bool) -> Any:
+    """`_plain`, or a ValueError that says where in `value` there is something without a stable text."""
+    try:
+        return _plain(value, drop_defaults)
+    except _NoText as error:
+        raise ValueError(f"{type(value).__name__}{error.path} {error.said}") from None
 
 
 def full_form(spec: object) -> dict[str, Any]:
     """Every field of `spec` as JSON values: what the store keeps."""
-    form: dict[str, Any] = _plain(spec, drop_defaults=False, where=type(spec).__name__)
+    form: dict[str, Any] = _form(spec, drop_defaults=False)
     return form
 
 
 def canonical_json(value: object) -> str:
     """Sorted keys, no spaces, default fields left out; ASCII. Raises for NaN, callables and the like."""
-    plain = _plain(value, drop_defaults=True, where=type(value).__name__)
+    plain = _form(value, drop_defaults=True)
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -93,7 +113,9 @@ def spec_difference(stored: Mapping[str, Any], spec: object) -> list[str]:
     """Field by field, what a stored full spec and the asked one disagree on. A field that the stored spec
     lacks counts as equal while the asked one holds its default: it did not exist when it was stored."""
     asked = full_form(spec)
-    lean = _plain(spec, drop_defaults=True, where=type(spec).__name__)
+    if stored == asked:
+        return []
+    lean = _form(spec, drop_defaults=True)
     return _difference(stored, asked, lean, "")
 
 

@@ -109,7 +109,8 @@ class LineListener:
         """Nothing before the first change."""
 
     def changed(self, node: Node, status: str, message: str) -> None:
-        self.say(f"{node.stage} {node.id} {status}: {node.label}" + (f": {message}" if message else ""))
+        if status != "elsewhere" or node.heavy:  # another driver's probes come by the thousand
+            self.say(f"{node.stage} {node.id} {status}: {node.label}" + (f": {message}" if message else ""))
 
     def tick(self, progress: Progress) -> None:
         """Nothing between changes."""
@@ -159,7 +160,8 @@ def progress_table(progress: Progress, pace: Pace) -> Table:
     caption = f"{pace.rate:,.0f} images/s" + (f" · trainings end in {duration(left)}" if left else "")
     table = Table(caption=caption if pace.rate else None, caption_justify="left")
     table.add_column("stage")
-    states = ("complete", "running", "waiting", "failed", "blocked")
+    states = ["complete", "running", "waiting", "failed", "blocked"]
+    states[2:2] = ["elsewhere"] if progress.having("elsewhere") else []
     for state in states:
         table.add_column(state, justify="right")
     for stage in STAGES:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Self
 
 from sweep.errors import StoreError
@@ -31,6 +32,11 @@ def finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     return [finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+@lru_cache
+def _names(kind: type[Any]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +118,10 @@ class Manifest:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Inverse of `dataclasses.asdict`; fields that a newer program added are passed over."""
-        known = {f.name for f in fields(cls)}
+        known = _names(Manifest)
         facts = {key: item for key, item in value.items() if key in known}
         facts["upstream"] = tuple(facts["upstream"])
-        run_fields = {f.name for f in fields(RunRecord)}
+        run_fields = _names(RunRecord)
         facts["run"] = RunRecord(**{key: item for key, item in value["run"].items() if key in run_fields})
         return cls(**facts)
 
@@ -136,9 +142,17 @@ class Failure:
     time: str = ""
 
     @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """The failure that these bytes are, or that they are damaged."""
+        try:
+            return cls.from_json(json.loads(data))
+        except (ValueError, TypeError, AttributeError):
+            return cls(kind="unknown", message="error.json is damaged")
+
+    @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Inverse of `dataclasses.asdict`; fields that a newer program added are passed over."""
-        known = {f.name for f in fields(cls)}
+        known = _names(Failure)
         return cls(**{key: item for key, item in value.items() if key in known})
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sweep.errors import StoreError, SweepError, first_line, masked
+from sweep.errors import DamagedError, StoreError, SweepError, first_line, masked
 from sweep.leases import Leases, driving
 from sweep.mirror_notes import Noted, Notes
 from sweep.mirror_runs import Mirrored
@@ -37,6 +37,8 @@ class Writer:
         self.written = 0
         self.given_up = False
         """Set by another thread: stop after the present stage."""
+        self.damaged: DamagedError | None = None
+        """The first stage that cannot be logged as it is; the others are."""
 
     def lacking(self, nodes: Iterable[Node]) -> list[Node]:
         """Those of which a run is not known to be written. The notes of a lost writer still tell the least
@@ -66,7 +68,10 @@ class Writer:
         self._notes.writing(noted.ids)
         through = []
         for node in nodes:
-            self.written += tracker.log(self.mirrored.runs(node, noted.ids))
+            try:
+                self.written += tracker.log(self.mirrored.runs(node, noted.ids))
+            except DamagedError as error:
+                self.damaged = self.damaged or error
             through.append(node)
             if time.monotonic() > end or self.given_up:
                 break
@@ -109,8 +114,8 @@ class Mirror:
             elif time.monotonic() - since > (_GIVE_UP_S if self._error else 4 * _GIVE_UP_S):
                 break
         self._writer.given_up = True
-        if not self._thread.is_alive() and not self._error:
-            return ""
+        if not self._todo and not self._error:
+            return str(self._writer.damaged or "")
         why = self._error or "it takes too long"
         return f"{len(self._todo):,} finished stages are not yet at {self._address}: {why}"
 
@@ -144,6 +149,7 @@ def sync_grid(grid: Path, overrides: Sequence[str], store_uri: str, uri: str | N
 
     Raises:
         TrackerError: the tracker does not take it.
+        DamagedError: a training's files are damaged; all else is written.
     """
     from sweep.plan_grid import plan_grid
 
@@ -163,6 +169,8 @@ def sync_grid(grid: Path, overrides: Sequence[str], store_uri: str, uri: str | N
                 left = [node for node in left if node not in through]
                 if not through:
                     time.sleep(_NOT_OURS_S)  # a driver writes; what it writes is passed over
+            if writer.damaged is not None:
+                raise writer.damaged
             return writer.written
     except SweepError:
         raise

@@ -44,14 +44,15 @@ class Priority:
         return cls(text, Matcher((), wanted))
 
     def fits(self, cell: Cell) -> bool:
-        return any(self.matcher.fits(pretraining, cell) for pretraining in cell.encoders)
+        """As the cell's row in the results says: of joined encoders the first counts."""
+        return self.matcher.fits(cell.pretraining, cell)
 
 
 def require_cells(priorities: Sequence[Priority], plan: Plan) -> None:
     """UsageError where a priority is of no cell."""
     for priority in priorities:
         if not any(priority.fits(cell) for cell in plan.cells):
-            pairs = [(pretraining, cell) for cell in plan.cells for pretraining in cell.encoders]
+            pairs = [(cell.pretraining, cell) for cell in plan.cells]
             raise UsageError(f"--priority {priority.text}: {no_match(priority.matcher, pairs, 'cell')}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import median
 from typing import Any
@@ -128,7 +128,7 @@ class _Predictor:
                 part = _LIGHT_GPUS if self._gpus else 1.0
                 return self._light(images * each / part, source, part, gpu=self._gpus > 0)
             case FinetuneSpec(encoder=encoder, n_labels=labels, config=tuning):
-                folds = tuning.folds if labels < tuning.holdout_from else 1  # three rates on each, then the fit
+                folds = tuning.folds if labels < tuning.holdout_from else 1  # three rates on each, a fit
                 images = tuning.total_steps(labels) * tuning.batches(labels)[0] * (1 + 3 * folds)
                 each, source = self._image("finetune", self._configs[encoder])
                 return self._light(images * each, source, self._gpus or self._cpus(), gpu=self._gpus > 0)
@@ -137,9 +137,9 @@ class _Predictor:
             case _:
                 info = self._by_prepare[node.id]
                 known = self._known.images.get(("prepare", "", info.size, "cpu", ""))
+                images = info.n_train + info.n_test
                 each = known or 1 / _PREPARE_IMAGES_PER_S
-                source: RateSource = "measured" if known else "default guess"
-                return self._light((info.n_train + info.n_test) * each, source)
+                return self._light(images * each, "measured" if known else "default guess")
 
     def _cpus(self) -> float:
         return float(self._compute.cpus_per_worker or 1)
@@ -173,9 +173,11 @@ class _Predictor:
         key = (stage, config.encoder, config.image_size, machine.device, machine.hardware)
         if (measured := self._known.images.get(key)) is not None:
             return measured, "measured"
-        rate = None if config.method in UNTRAINED else self._known.rates.rate(config, machine)
+        if config.method in UNTRAINED:  # its network costs what SimCLR's does
+            config = replace(config, method="simclr", weights="")
+        rate = self._known.rates.rate(config, machine)
         part = 1 / (_VIEWS * _PASSES) if stage == "features" else 1 / _VIEWS
-        if rate is None or rate.source == "default guess":
+        if rate.source == "default guess":
             work = arithmetic(config.encoder).forward(config.image_size) * _VIEWS * _PASSES
             return part * work / speed(machine.device, machine.hardware), "default guess"
         return rate.per_image_s * part, "scaled"

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from sweep.grid_model import Compute
+from sweep.guess import names
 from sweep.machine import Machine
 
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
     """US dollars of one device for an hour (what currency the grid's own figure is in, the user knows);
-    `spot` is None where it is not known."""
+    `spot` is None where it is not known, and
+    `listed` says that nobody here has checked it."""
 
     on_demand: float
     source: str
     spot: float | None = None
+    listed: bool = False
 
 
 def price_of(compute: Compute, machine: Machine) -> Price | None:
@@ -25,10 +28,11 @@ def price_of(compute: Compute, machine: Machine) -> Price | None:
     if compute.price_per_hour is not None:
         return Price(on_demand=compute.price_per_hour, source="compute.price_per_hour")
     for row in _rows():
-        if row["hardware"] == "cpu" if machine.device == "cpu" else row["hardware"] in machine.hardware:
+        if row["hardware"] == "cpu" if machine.device == "cpu" else names(row["hardware"], machine.hardware):
             return Price(
                 on_demand=float(row["on_demand"]),
                 spot=float(row["spot"]) if row["spot"] else None,
+                listed=True,
                 source=f"list price of {row['instance']}, {row['date']}, to be checked: {row['source']}",
             )
     return None

@@ -1,6 +1,7 @@
 """How long trainings take: rates by shape, each with where it comes from.
 
-A rate is seconds of one device (a GPU, or a CPU core) for one pretraining image, all its views. It is looked for in this order:
+A rate is seconds of one device (a GPU, or a CPU core) for one pretraining image, all its views. It is looked
+for in this order:
 
     measured       finished trainings of this very shape, on the same hardware
     calibrated     `ssl-sweep calibrate` on the same hardware
@@ -10,7 +11,7 @@ A rate is seconds of one device (a GPU, or a CPU core) for one pretraining image
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -80,15 +81,17 @@ class Rates:
         )
 
     def rate(self, config: PretrainConfig, machine: Machine, workers: int = 1) -> Rate:
-        """The rate of a training of `config` on `workers` devices of `machine`."""
-        shape = shape_of(config, machine.device, machine.hardware, workers)
+        """The rate of a training of `config` on `workers` devices of `machine`; where nobody knows its
+        hardware, of the one that most rates are of."""
+        hardware = machine.hardware or self._usual_hardware(machine.device)
+        shape = shape_of(config, machine.device, hardware, workers)
         if (measured := self.measured.get(shape)) is not None:
             return Rate(per_image_s=measured, source="measured")
         if (known := self.calibrated.get(shape)) is not None:
             return _calibrated(known, "calibrated")
         candidates = [s for s in (*self.measured, *self.calibrated) if _related(s, shape)]
         if not candidates:
-            guess = seconds_per_image(config, machine.device, machine.hardware)
+            guess = seconds_per_image(config, machine.device, hardware)
             return Rate(per_image_s=guess, source="default guess")
         near = min(candidates, key=lambda s: _distance(s, shape))
         factor = _guess(config, shape) / _guess(config, near)
@@ -98,9 +101,13 @@ class Rates:
         scaled = _calibrated(self.calibrated[near], "scaled")
         return replace(scaled, per_image_s=scaled.per_image_s * factor, note=note)
 
+    def _usual_hardware(self, device: str) -> str:
+        found = Counter(s.hardware for s in (*self.measured, *self.calibrated) if s.device == device)
+        return found.most_common(1)[0][0] if found else ""
+
 
 def _measured(manifest: Manifest) -> tuple[Shape, float, float | None] | None:
-    """(shape, seconds an image, seconds beyond the epochs) of a finished training; None where it says none."""
+    """(shape, seconds an image, seconds beyond the epochs) of a finished training; None where it has none."""
     config, outputs, run = manifest.spec.get("config", {}), manifest.outputs, manifest.run
     steps = int(outputs.get("steps") or 0)
     if config.get("method") in UNTRAINED or run.seconds <= 0 or steps <= 0:

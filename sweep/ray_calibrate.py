@@ -34,5 +34,3 @@ class RayCrew:
         # Ray shows a task its GPU alone, as number 0.
         ray.get([ray.remote(**needs)(warm).remote() for _ in jobs])
         return list(ray.get([ray.remote(**needs)(measure).remote(replace(job, gpu=None)) for job in jobs]))
-
-

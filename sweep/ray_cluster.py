@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import sys
+import threading
 import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from sweep.backend import Cluster
 from sweep.capacity import Capacity
 from sweep.errors import InfeasibleError, StoreError, UsageError, first_line
+from sweep.manifest import Failure
 
 # Ray reads these when it is imported or when a process starts, so they are set first.
 # The polling interval is the time a finished training waits to be noticed; the metrics and the watcher are
@@ -32,6 +37,11 @@ _ENVIRONMENT = {
     # As many as it is given: an autoscaler acts on what waits, and Tune would show it one trial at a time.
     "TUNE_MAX_PENDING_TRIALS_PG": "100000",
 }
+# An instance that no other machine may join listens on 127.0.0.1 only: what Ray does by itself on macOS and
+# Windows, for which the switch is named. Without it Linux gets 0.0.0.0.
+_ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+if sys.platform == "linux":  # workers of one training meet there too
+    _ON_LOOPBACK |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
 # Stages pass files through the store, never objects through Ray, so the object store stays small.
 _OBJECT_STORE_BYTES = 256 * 1024**2
 _KNOCK_S = 5.0
@@ -58,13 +68,16 @@ def connect(address: str | None) -> Iterator[Cluster]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     private = address in (None, "local")
+    if private:
+        for name, value in _ON_LOOPBACK.items():
+            os.environ.setdefault(name, value)
     if address is not None and not private:
         require_answer(address)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray
 
-        logging.getLogger("ray.tune").setLevel(logging.ERROR)
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what trials die of is told elsewhere
         options = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
             with _signals_kept():
@@ -95,14 +108,18 @@ def _cluster(private: bool) -> Cluster:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """`ray.init` would end the process at a SIGTERM, without a checkpoint; the run has its own handler."""
+    """Ray takes SIGTERM for itself, twice: in Python to exit at once, and in C++ to print a stack and abort
+    after three seconds. The run has a handler of its own, which lets trainings write a checkpoint."""
     from ray._private import utils
 
-    ours, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None
+    theirs, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None
     try:
         yield
     finally:
-        utils.set_sigterm_handler = ours
+        utils.set_sigterm_handler = theirs
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+            signal.alarm(0)
 
 
 def require_answer(address: str) -> None:
@@ -167,9 +184,16 @@ def alive_nodes() -> frozenset[str]:
     return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
 
 
-def loss_since(nodes: frozenset[str]) -> str:
-    """The kind of failure that the loss of one of these nodes is: "preempted" or "node_lost"; '' where all
-    are there. Ray itself takes fifteen seconds to miss a node, so each is knocked at."""
+def with_loss(failure: Failure, nodes: frozenset[str]) -> Failure:
+    """The failure of what began when `nodes` were alive: the loss of one of them, where one is lost. Workers
+    and callers notice a broken connection long before Ray misses the node behind it."""
+    loss = _loss_since(nodes) if failure.kind == "worker_error" and nodes else ""
+    return replace(failure, kind=loss, message=f"a node was lost: {failure.message}") if loss else failure
+
+
+def _loss_since(nodes: frozenset[str]) -> str:
+    """The kind of failure, '' where all are there. Ray takes fifteen seconds to miss a node, so each is
+    knocked at."""
     import ray
     from ray.core.generated.common_pb2 import NodeDeathInfo
 

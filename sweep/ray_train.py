@@ -14,7 +14,7 @@ from typing import Any
 from sweep.backend import Outcome
 from sweep.failures import StageFailed, failure_from_afar
 from sweep.nodes import Node
-from sweep.ray_cluster import alive_nodes, free_now, loss_since
+from sweep.ray_cluster import alive_nodes, free_now, with_loss
 from sweep.runtime import Runtime, TrainPlan
 from sweep.specs import PretrainSpec
 from sweep.training import train
@@ -75,11 +75,7 @@ def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
             ),
         ).fit()
     except Exception as error:  # every failure of the group ends here
-        failure = failure_from_afar(error, node, store)
-        # A worker notices that its peer's connection is gone long before Ray misses the peer's node.
-        if failure.kind == "worker_error" and (loss := loss_since(nodes)):
-            failure = replace(failure, kind=loss, message=f"a node was lost: {failure.message}")
-        return Outcome(node.id, "failed", failure)
+        return Outcome(node.id, "failed", with_loss(failure_from_afar(error, node, store), nodes))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     together: Outcome = result.return_value  # rank 0's

@@ -16,13 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray import tune
+from ray import cloudpickle, tune
+from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
 from sweep.nodes import Node
 from sweep.ray_cluster import A_BIT, HEAD
 from sweep.ray_train import CPU_SHARE, perform
 from sweep.runtime import Runtime, TrainPlan
+
+# Tune would put these into every trial's runtime environment, and Ray writes that into its logs. Workers have
+# the environment of their node.
+class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
+    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+)
 
 Ended = Callable[[Node, Any], None]
 """Told what a trial returned, or the error of one whose process died."""
@@ -157,5 +164,15 @@ class _Watch(_Unsaved, tune.Callback):
         self._ended(trial.config["training"].node, trial.last_result.get("outcome"))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        error = trial.get_pickled_error() or RuntimeError(str(trial.get_error()))
-        self._ended(trial.config["training"].node, error)
+        self._ended(trial.config["training"].node, _error_of(trial))
+
+
+def _error_of(trial: Any) -> BaseException:
+    """What Ray said of a trial's process. Tune has written it down on this machine; its own accessor looks at
+    the place to which that is copied later."""
+    written = trial.pickled_error_file
+    if not written or not Path(written).exists():
+        return RuntimeError("the trial's process died")
+    with open(written, "rb") as file:
+        error: BaseException = cloudpickle.load(file)
+    return error

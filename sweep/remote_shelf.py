@@ -18,12 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sweep.checksums import digest, unchanged
+from sweep.errors import StoreError
 from sweep.files import whole
 from sweep.object_storage import Meta, ObjectStorage
 from sweep.shelf import GONE, Kept, damaged, fault_of
 from sweep.specs import STAGES, Stage
 
 _THERE_S = 60.0  # an object that was seen is taken to be there for so long
+_CHANGING = "/error.json"  # … but for what is written again
 _AT_ONCE = 32  # requests for records in flight
 PREDICTIONS = "predictions"
 
@@ -31,7 +33,7 @@ PREDICTIONS = "predictions"
 class _View(threading.local):
     """What a survey found, while it lasts, in the thread that asked for it."""
 
-    objects: Mapping[str, Meta] | None = None
+    objects: dict[str, Meta] | None = None
 
 
 class RemoteShelf:
@@ -69,7 +71,8 @@ class RemoteShelf:
 
     def _saw(self, objects: Mapping[str, Meta]) -> None:
         now = time.monotonic()
-        self._seen.update((name, (now, meta)) for name, meta in objects.items())
+        found = ((name, meta) for name, meta in objects.items() if not name.endswith(_CHANGING))
+        self._seen.update((name, (now, meta)) for name, meta in found)
 
     def ids(self, stage: Stage) -> list[str]:
         if self._view.objects is None:
@@ -96,6 +99,8 @@ class RemoteShelf:
 
     def forget(self, name: str) -> None:
         self._seen.pop(name, None)
+        if self._view.objects is not None:
+            self._view.objects.pop(name, None)
 
     def size(self, name: str) -> int | None:
         meta = self._meta(name)
@@ -132,6 +137,8 @@ class RemoteShelf:
     def keep(self, name: str) -> Kept:
         path = self._root / name
         kept = Kept(path.stat().st_size, digest(path))
+        if kept.size == 0:  # an empty object counts as none
+            raise StoreError(f"{name} is empty; no result is")
         self._storage.upload(name, path)
         self.forget(name)
         return kept

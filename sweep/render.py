@@ -25,6 +25,7 @@ from sweep.summary import summary
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sweep.doctor import Check
     from sweep.run import RunResult
 
 _STAGE_ROWS_SHOWN = 40
@@ -87,7 +88,9 @@ def print_run(
         err.print(f"[yellow]MLflow is behind[/yellow]: {escape(result.mirror_error)}", soft_wrap=True)
         err.print(f"  next: {_shell(tracked, 'sync')}", soft_wrap=True)
     if result.budget:
-        err.print(f"{result.budget}; go on, with a higher limit, with: {_shell(tracked, 'run')}", soft_wrap=True)
+        err.print(
+            f"{result.budget}; go on, with a higher limit, with: {_shell(tracked, 'run')}", soft_wrap=True
+        )
         return
     if result.interrupted is not None:
         err.print(f"interrupted; go on with: {_shell(tracked, 'run')}", soft_wrap=True)
@@ -174,8 +177,8 @@ def _cell(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def print_status(status: Status, out: Console) -> None:
-    """Stages by state, then what failed and why."""
+def print_status(status: Status, out: Console, where: str = "") -> None:
+    """Stages by state, who works on what, what failed and why; `where` is what hints add to a command."""
     table = Table("stage", *status.states)
     for stage in STAGES:
         count = status.counts[stage]
@@ -183,10 +186,8 @@ def print_status(status: Status, out: Console) -> None:
             table.add_row(stage, *(str(count[state]) if count[state] else "·" for state in status.states))
     out.print(table)
     for held in status.running[:_RUNNING_SHOWN]:
-        where = f"driver {held.driver} on {held.host} since {held.since}"
-        out.print(
-            f"[cyan]{held.stage} {held.id}[/cyan] {escape(held.label)}: {escape(where)}", soft_wrap=True
-        )
+        who = f"driver {held.driver} on {held.host} since {held.since}"
+        out.print(f"[cyan]{held.stage} {held.id}[/cyan] {escape(held.label)}: {escape(who)}", soft_wrap=True)
     if len(status.running) > _RUNNING_SHOWN:
         out.print(f"… and {len(status.running) - _RUNNING_SHOWN} more are held (--json lists all)")
     for failure in status.failures:
@@ -196,9 +197,7 @@ def print_status(status: Status, out: Console) -> None:
         )
     if status.failures:
         first = status.failures[0].id
-        out.print(
-            f"next: ssl-sweep logs {first}; mend it; ssl-sweep retry {first}, or retry --failed for all"
-        )
+        out.print(f"next: ssl-sweep logs {first}{where}; mend it, then run again", soft_wrap=True)
 
 
 def print_checks(checks: Iterable[Check], out: Console) -> int:

@@ -30,7 +30,7 @@ def print_explanation(found: Explanation, out: Console) -> None:
     line("state", found.state.replace("_", " "))
     line("why", found.why)
     if found.failure is not None:
-        line("next", f"ssl-sweep logs {found.id}, then mend it and ssl-sweep retry {found.id}")
+        line("next", f"`logs {found.id}` shows what it said; mend it, then run again")
     for i, (path, value) in enumerate(found.settings.items()):
         line("settings" if i == 0 else "", f"{path} = {_text(value)}")
     if not found.settings:
@@ -42,13 +42,13 @@ def print_explanation(found: Explanation, out: Console) -> None:
     for i, one in enumerate(found.dependants[:_RELATIVES_SHOWN]):
         line("needed by" if i == 0 else "", _named(one))
     below = ", ".join(f"{n:,} {stage}" for stage, n in found.downstream.items())
-    cells = f"; {len(found.cells):,} cells" if found.cells else ""
+    cells = f"; cells: {len(found.cells):,}" if found.cells else ""
     line("below it", (below or "nothing") + cells)
     for i, (name, size) in enumerate(found.files.items()):
         line("files" if i == 0 else "", f"{name}  {_bytes(size)}")
     if (run := found.run) is not None:
         where = " · ".join(
-            filter(None, [run.host, run.device, run.hardware, run.mode, f"{run.workers} workers"])
+            filter(None, [run.host, run.device, run.hardware, run.mode, f"workers: {run.workers}"])
         )
         line("ran", f"{run.started} for {duration(run.seconds)} on {where}")
         line("with", ", ".join(f"{name} {version}" for name, version in run.versions.items()) or "unknown")

@@ -46,7 +46,7 @@ def keep_checkpoint(store: Store, stage: Stage, id: str) -> None:
     """Where the store does not answer the training goes on: the checkpoint is on this node, and the next one
     is uploaded again."""
     try:
+        store.share(stage, id)  # first: who goes on from the checkpoint finds the epochs before it
         store.keep_checkpoint(stage, id)
-        store.share(stage, id)
     except StoreError as error:
         print(f"the checkpoint of {stage} {id} stays on this node alone: {error}", file=sys.stderr)

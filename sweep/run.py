@@ -130,14 +130,14 @@ def run(
         interrupted=stop.signal,
         mirror_error=mirror_error,
         seconds=time.monotonic() - started,
-        budget=budget.said,
+        budget=budget.said if plan.to_run else "",
     )
 
 
 def _tidy(store: Store) -> None:
     """Put away what killed runs left."""
     store.reconcile()
-    for folder in ("", "leases", "drivers"):
+    for folder in ("", "leases", "drivers", "mlflow"):
         remove_abandoned(store.root / folder)
     Leases(store.storage).tidy()
 
@@ -205,7 +205,7 @@ class _Sweep:
             weights = {p.spec.config.weights: p.weights for c in plan.cells for p in c.encoders}
             runtime = replace(runtime, datasets=datasets_of(plan, self._store), weights=weights)
             self._carry_out(plan, ready, runtime, cluster)
-        grace = _STOP_GRACE_S if self._stop.requested else math.inf
+        grace = _STOP_GRACE_S if self._stop.signal is not None else math.inf
         self.mirror_error = self._mirror.finish(grace)  # the cluster need not wait for the tracker
         return plan
 

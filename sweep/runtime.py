@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sweep.errors import StoreError
+from sweep.presence import MARK
 
 if TYPE_CHECKING:
     from sweep.stopping import StopFlag
@@ -85,7 +86,7 @@ def _opened(uri: str) -> Store:
     from sweep.store import Store
 
     store = Store(uri, patience_s=_PATIENCE_S)
-    if not store.remote and not store.root.is_dir():
+    if not store.remote and not (store.root / MARK).exists():
         raise StoreError(
             f"the store {uri} is not visible on {platform.node()}",
             hint="put the store on a file system that every node mounts at the same path",

@@ -1,7 +1,7 @@
 """How long a plan takes on a given cluster: the graph is played through, without running anything.
 
-As `sweep.execute` does it: trainings in their order, as many at once as there is room for, light stages beside
-them as they become ready.
+As `sweep.execute` does it: trainings in their order, as many at once as there is room for, light stages
+beside them as they become ready.
 """
 
 from __future__ import annotations

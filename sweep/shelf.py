@@ -14,6 +14,7 @@ from typing import Protocol
 
 from sweep.checksums import digest, unchanged
 from sweep.errors import DamagedError, StoreError
+from sweep.presence import Presence
 from sweep.specs import Stage
 
 
@@ -74,8 +75,8 @@ class LocalShelf:
 
     remote = False
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, presence: Presence | None = None) -> None:
+        self._root, self._presence = root, presence or Presence(root)
 
     def survey(self) -> AbstractContextManager[None]:
         return nullcontext()  # a look at a file costs microseconds
@@ -85,6 +86,7 @@ class LocalShelf:
             with os.scandir(self._root / stage) as entries:
                 return sorted(entry.name for entry in entries)
         except FileNotFoundError:
+            self._presence.require()
             return []
 
     def read(self, name: str) -> bytes | None:
@@ -92,6 +94,7 @@ class LocalShelf:
             with open(f"{self._root}/{name}", "rb") as file:
                 return file.read()
         except (FileNotFoundError, NotADirectoryError):
+            self._presence.require()
             return None
         except OSError as error:
             raise StoreError(f"store: {name} cannot be read: {error.strerror}") from error
@@ -100,9 +103,11 @@ class LocalShelf:
         try:
             return os.stat(f"{self._root}/{name}").st_size
         except OSError:
+            self._presence.require()
             return None
 
     def keep(self, name: str) -> Kept:
+        self._presence.require()
         descriptor = os.open(self._root / name, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -115,6 +120,7 @@ class LocalShelf:
             if not unchanged(self._root / name, size, sha256):
                 raise damaged(name, "is not the file that was committed")
         except FileNotFoundError:
+            self._presence.require()
             raise damaged(name, GONE) from None
 
     def fault(self, name: str, size: int, sha256: str) -> str:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -36,7 +36,8 @@ def stop_on_signal(first: Callable[[], None], last: Callable[[], None]) -> Itera
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.signal is None:
             stop.signal = number
-            first()
+            with suppress(OSError):  # on a full disk the run still stops; what it runs is dropped
+                first()
             os.write(sys.stderr.fileno(), _FIRST)  # print may be in the middle of a line
             return
         last()

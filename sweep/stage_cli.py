@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sweep.cli_options import json_option, show, store_option
+from sweep.cli_options import in_store, json_option, show, store_option
 
 if TYPE_CHECKING:
     from sweep.targets import Scope, Target
@@ -33,9 +33,10 @@ def logs(words: tuple[str, ...], store_uri: str, follow: bool) -> None:
     failure = store.failure(target.stage, target.id)
     if failure is not None:
         click.echo("\n".join(stage_logs.failure_lines(failure, shown)))
-        click.echo(f"next: mend it, then ssl-sweep retry {target.id}", err=True)
+        click.echo("next: mend it, then ssl-sweep run the grid again", err=True)
     elif not shown:
-        click.echo(f"{target.stage} {target.id} left no log (ssl-sweep explain {target.id})", err=True)
+        more = f"ssl-sweep explain {target.id}{in_store(store_uri)}"
+        click.echo(f"{target.stage} {target.id} left no log; {more}", err=True)
 
 
 @click.command()

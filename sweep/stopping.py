@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sweep.store import Store
 
 _ASK_EVERY_S = 5.0  # the object; the file is looked for at every call
+_UNWANTED_S = 60.0
 
 
 class StopFlag:
@@ -19,7 +20,8 @@ class StopFlag:
 
     def __init__(self, store: Store, file: Path) -> None:
         self._store, self._file = store, file
-        self._asked_at, self._raised = -_ASK_EVERY_S, False
+        self._raised, self._wanted = False, 0.0
+        self._asking: threading.Thread | None = None
 
     @property
     def _key(self) -> str:
@@ -35,16 +37,26 @@ class StopFlag:
 
     def take_down(self) -> None:
         """At the end of the run."""
+        self._wanted = 0.0
         if self._file.exists():
             self._file.unlink()
             if self._store.remote:
                 self._store.storage.delete(self._key)
 
     def is_up(self) -> bool:
-        """Whether the run was asked to stop; a store that does not answer has not said so."""
+        """Whether the run was asked to stop, as far as is known: nobody waits for an object store here, and
+        one that does not answer has not said so."""
         if self._file.exists():
             return True
-        now = time.monotonic()
-        if self._store.remote and now - self._asked_at > _ASK_EVERY_S:
-            self._asked_at, self._raised = now, self._store.there(self._key)
+        if self._store.remote:
+            self._wanted = time.monotonic()
+            if self._asking is None or not self._asking.is_alive():
+                self._asking = threading.Thread(target=self._ask, name="stop flag", daemon=True)
+                self._asking.start()
         return self._raised
+
+    def _ask(self) -> None:
+        """For as long as somebody wants to know."""
+        while time.monotonic() - self._wanted < _UNWANTED_S:
+            self._raised = self._store.there(self._key)
+            time.sleep(_ASK_EVERY_S)

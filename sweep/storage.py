@@ -13,6 +13,7 @@ from typing import Protocol
 
 from sweep.errors import StoreError
 from sweep.files import mark, remove_abandoned, temporary, token_of
+from sweep.presence import Presence
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,24 @@ class Storage(Protocol):
     def names(self, folder: str) -> list[str]:
         """The names directly under a folder, sorted: records and folders, no temporary files."""
 
+    def passing(self) -> Storage:
+        """The same records for writers that do not wait for the disk: a power cut may lose or empty them."""
+
 
 class LocalStorage:
     """Records as files under `root`, on a local or a shared POSIX file system."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, presence: Presence | None = None, *, waits: bool = True) -> None:
+        self.root, self._presence, self._waits = root, presence or Presence(root), waits
+
+    def passing(self) -> LocalStorage:
+        return LocalStorage(self.root, self._presence, waits=False)
 
     def read(self, key: str) -> Record | None:
         try:
             data = self._path(key).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
+            self._presence.require()
             return None
         return Record(data, _version(data))
 
@@ -76,7 +84,7 @@ class LocalStorage:
         final = self._path(key)
         if not self._exclusively(final, data):
             return False
-        _sync_folder(final.parent)
+        self._sync_folder(final.parent)
         return True
 
     def _exclusively(self, final: Path, data: bytes) -> bool:
@@ -111,7 +119,7 @@ class LocalStorage:
                 final.unlink()
             else:
                 self.put(key, data)
-            _sync_folder(final.parent)
+            self._sync_folder(final.parent)
         finally:
             token.unlink(missing_ok=True)
         return True
@@ -138,6 +146,7 @@ class LocalStorage:
             with os.scandir(self._path(folder)) as entries:
                 return sorted(entry.name for entry in entries if not entry.name.endswith(".tmp"))
         except (FileNotFoundError, NotADirectoryError):
+            self._presence.require()
             return []
 
     def _path(self, key: str) -> Path:
@@ -145,22 +154,25 @@ class LocalStorage:
 
     def _written(self, final: Path, data: bytes) -> Path:
         """`data` on disk under a temporary name beside `final`."""
+        self._presence.require()
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = temporary(final.parent, final.name)
         with open(partial, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if self._waits:
+                os.fsync(file.fileno())
         return partial
+
+    def _sync_folder(self, folder: Path) -> None:
+        if not self._waits:
+            return
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def _version(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

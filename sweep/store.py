@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,20 +26,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sweep.errors import StoreError
+from sweep.errors import DamagedError, StoreError
 from sweep.files import remove_abandoned
 from sweep.identity import full_form
 from sweep.manifest import Execution, Failure, Manifest, RunRecord, finite, utc
 from sweep.records import write_once
 from sweep.shelf import damaged
 from sweep.specs import STAGES, VERSIONS, Spec, Stage
-from sweep.stage_files import CHECKPOINT, FILES, SHOWN, result_files
+from sweep.stage_files import CHECKPOINT, SHOWN, result_files
 from sweep.storage import checked
 from sweep.store_places import open_place
 
 DEFAULT_STORE = "ssl-sweep-store"
-
-__all__ = ["DEFAULT_STORE", "FILES", "Store"]
 
 
 class Store:
@@ -57,7 +56,7 @@ class Store:
         minutes, and for a few seconds where it never answered."""
         place = open_place(uri, patience_s)
         self.uri, self.root, self.storage = place.uri, place.root, place.storage
-        self._shelf, self._journal = place.shelf, place.journal
+        self._shelf, self._journal, self._presence = place.shelf, place.journal, place.presence
         self.remote = place.shelf.remote
 
     def __repr__(self) -> str:
@@ -67,7 +66,7 @@ class Store:
         """Writes a record, as a commit does, and takes it away; else StoreError."""
         probe = f".write-test-{uuid.uuid4().hex}"
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self._presence.establish()
             self.storage.create(probe, b"ssl-sweep")
             self.storage.delete(probe)
         except OSError as error:
@@ -75,6 +74,11 @@ class Store:
                 f"store {str(self.root)!r} cannot be written: {error.strerror or error}",
                 hint="choose another folder with --store, or mend the permissions or the disk",
             ) from error
+
+    def present(self) -> bool:
+        """Whether the store's folder is still there, as far as this process can tell; an object store says by
+        itself when it is away."""
+        return self._presence.there()
 
     # Places -----------------------------------------------------------------------------------------
 
@@ -134,14 +138,23 @@ class Store:
         Raises:
             DamagedError: names a file that is gone, or not the one that was committed.
         """
+        wanted = {f"{stage}/{id}/{name}" for name in only}
+        try:
+            self._bring(stage, id, wanted)
+        except DamagedError:
+            if not self.remote:
+                raise
+            self._shelf.forget(f"{stage}/{id}/manifest.json")  # it may have been done again meanwhile
+            self._bring(stage, id, wanted)
+        return self.path(stage, id)
+
+    def _bring(self, stage: Stage, id: str, wanted: set[str]) -> None:
         manifest = self.manifest(stage, id)
         if manifest is None:
             raise damaged(f"{stage}/{id}/manifest.json", "is gone or cannot be read")
-        wanted = {f"{stage}/{id}/{name}" for name in only}
         for name, size in manifest.files.items():
             if not wanted or name in wanted:
                 self._shelf.bring(name, size, manifest.sha256.get(name, ""))
-        return self.path(stage, id)
 
     def prefetch(self, stages: Iterable[tuple[Stage, str]]) -> None:
         """Fetch many small results at a time, where each would take a request of its own."""
@@ -152,8 +165,7 @@ class Store:
     def damage(self, stage: Stage, id: str) -> str:
         """What is wrong with a stage that finished, as far as a look without reading its files can tell:
         "damaged" or "missing", "" for nothing, or where it never finished."""
-        data = self.record(stage, id)
-        if data is None:
+        if (data := self.record(stage, id)) is None:
             return ""
         if (manifest := Manifest.parse(data)) is None:
             return "damaged"
@@ -245,6 +257,23 @@ class Store:
         with contextlib.suppress(OSError):
             (self.path(stage, id) / CHECKPOINT).parent.rmdir()
 
+    def sizes(self, stage: Stage, id: str) -> dict[str, int]:
+        """Bytes of every file of a stage that is there, finished or not, by name."""
+        manifest = self.manifest(stage, id)
+        names = set(manifest.files if manifest is not None else result_files(stage, id, self.root))
+        for name in (*SHOWN, CHECKPOINT, "manifest.json", "error.json"):
+            names.add(f"{stage}/{id}/{name}")
+        found = {name: self._shelf.size(name) for name in sorted(names)}
+        return {name: size for name, size in found.items() if size is not None}
+
+    def remove(self, stage: Stage, id: str) -> None:
+        """Delete all there is of a stage, its manifest first; what was executed stays noted."""
+        names = self.sizes(stage, id)
+        self.withdraw(stage, id)
+        for name in names:
+            self._shelf.drop(name)
+        shutil.rmtree(self.path(stage, id), ignore_errors=True)
+
     # Executions -------------------------------------------------------------------------------------
 
     def executions(self) -> list[Execution]:
@@ -283,12 +312,7 @@ class Store:
     def failure(self, stage: Stage, id: str) -> Failure | None:
         """How a stage failed last, None where it did not or was finished or cleared since."""
         data = self._shelf.read(f"{stage}/{id}/error.json")
-        if data is None:
-            return None
-        try:
-            return Failure.from_json(json.loads(data))
-        except (ValueError, TypeError):
-            return Failure(kind="unknown", message="error.json is damaged")
+        return None if data is None else Failure.parse(data)
 
     def clear_failure(self, stage: Stage, id: str) -> None:
         """Forgets a failure."""

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from data_ops.remote import cache_root
 from sweep.errors import StoreError
 from sweep.journal import FileJournal, Journal, ObjectJournal
+from sweep.presence import Presence
 from sweep.shelf import LocalShelf, Shelf
 from sweep.storage import LocalStorage, Storage
 
@@ -26,6 +27,7 @@ class Place:
     storage: Storage
     shelf: Shelf
     journal: Journal
+    presence: Presence
 
 
 def open_place(address: str | Path, patience_s: float | None) -> Place:
@@ -46,7 +48,9 @@ def open_place(address: str | Path, patience_s: float | None) -> Place:
     if path.exists() and not path.is_dir():
         raise StoreError(f"store {text!r} is not a folder")
     root = Path(os.path.abspath(path))
-    return Place(str(root), root, LocalStorage(root), LocalShelf(root), FileJournal(root))
+    presence = Presence(root)
+    storage, shelf = LocalStorage(root, presence), LocalShelf(root, presence)
+    return Place(str(root), root, storage, shelf, FileJournal(root), presence)
 
 
 def _objects(uri: str, patience_s: float | None) -> Place:
@@ -55,4 +59,4 @@ def _objects(uri: str, patience_s: float | None) -> Place:
 
     root = cache_root() / "stores" / hashlib.sha256(uri.encode()).hexdigest()[:16]
     storage = ObjectStorage(uri, patience_s)
-    return Place(uri, root, storage, RemoteShelf(storage, root), ObjectJournal(storage))
+    return Place(uri, root, storage, RemoteShelf(storage, root), ObjectJournal(storage), Presence(root))

@@ -11,6 +11,7 @@ from sweep.errors import StoreError, SweepError, UsageError, first_line, masked
 from sweep.store import Store
 from sweep.tracking import Tracker, local_uri
 
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _NOTE = 4900  # characters that MLflow surely takes as a tag
 
 
@@ -37,9 +38,10 @@ def where_tracked(store: Store, uri: str | None) -> str:
 
 
 def open_tracker(store: Store, uri: str | None, sweep: str) -> Tracker:
+    """A server knows where its artifacts go; those of a database would go under the present folder."""
     address = tracking_uri(store, uri)
-    artifacts = tracking_folder(store) / "artifacts" if address == local_uri(tracking_folder(store)) else None
-    return Tracker(address, sweep, artifacts)
+    database = address.split("://")[0].split("+")[0] in _DATABASES
+    return Tracker(address, sweep, tracking_folder(store) / "artifacts" if database else None)
 
 
 def attach_report(

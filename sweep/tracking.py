@@ -9,11 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sweep.files import temporary
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,8 +68,6 @@ class MirrorRun:
 def _log_model(client: MlflowClient, run_id: str, folder: Path) -> None:
     """The encoder under `model/`, by torch.export and so without a pickle; `mlflow.pytorch.load_model` gives
     it back. Images in are float32 (n, 3, S, S) as its card says, features out (n, feature_dim)."""
-    import tempfile
-
     import torch
     from mlflow import pytorch
 
@@ -72,9 +75,9 @@ def _log_model(client: MlflowClient, run_id: str, folder: Path) -> None:
 
     encoder, size = load_encoder(folder), json.loads((folder / CARD_FILE).read_text())["image_size"]
     example = torch.zeros(2, 3, size, size).numpy()
-    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        path = Path(temporary) / "model"
+        path = Path(scratch) / "model"
         versions = [f"torch=={torch.__version__.split('+')[0]}"]
         pytorch.save_model(
             encoder, path, serialization_format="pt2", input_example=example, pip_requirements=versions
@@ -212,8 +215,26 @@ def _client(uri: str) -> MlflowClient:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a locked database would print its traceback
     if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        _make_database(MlflowClient, Path(uri.removeprefix("sqlite:///")))
     return MlflowClient(tracking_uri=uri)
+
+
+def _make_database(client: type[MlflowClient], final: Path) -> None:
+    """Where there is none. MLflow makes its own in some forty steps, and refuses for ever one whose maker
+    was killed between two of them; so it is made elsewhere and appears whole, or not at all."""
+    if final.exists():
+        return
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = temporary(final.parent, final.name)
+    with tempfile.TemporaryDirectory(prefix="ssl-sweep-mlflow-") as folder:
+        made = Path(folder) / "mlflow.db"
+        client(tracking_uri=f"sqlite:///{made}").search_experiments(max_results=1)
+        try:
+            shutil.copyfile(made, partial)
+            with suppress(FileExistsError):  # another writer was quicker
+                os.link(partial, final)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:

@@ -40,7 +40,8 @@ def _print(found: Verified, out: Console) -> None:
         out.print(f"damaged: {damage.file} {damage.what}", markup=False, highlight=False, soft_wrap=True)
     checked = f"{found.stages:,} finished stages, {found.files:,} files, {found.bytes / 1e6:,.1f} MB"
     old = f"; {found.without_checksum:,} files have no checksum" if found.without_checksum else ""
-    verdict = f"{len(found.damages):,} damaged files" if found.damages else "all as committed"
+    sound = "all as committed" if found.stages else "nothing to compare"
+    verdict = f"{len(found.damages):,} damaged files" if found.damages else sound
     out.print(f"{checked}: {verdict}{old}", markup=False, highlight=False, soft_wrap=True)
     if found.withdrawn:
         out.print(f"{len(found.withdrawn):,} stages withdrawn: the next run does them again", highlight=False)

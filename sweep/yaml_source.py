@@ -101,13 +101,15 @@ def parse_yaml(text: str, *, file: str, folder: Path) -> YamlSource:
     builder = _Builder(file)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = builder.value(node, (), (1, 1), ()) if node is not None else None
+    except RecursionError:
+        raise GridError([Located(file, 0, 0, "its values are nested too deeply to be read")]) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise GridError([Located(file, line, col, _syntax_message(text, error, line))]) from error
     except yaml.YAMLError as error:  # a character that YAML does not allow
         raise GridError([_character_problem(text, file, error)]) from error
-    data = builder.value(node, (), (1, 1), ()) if node is not None else None
     if builder.problems:
         raise GridError(builder.problems)
     return YamlSource(file, folder, data, builder.marks)
@@ -156,13 +158,10 @@ class _Builder:
         """Data of `node`; `key` is the line and column of its key, `parents` the ids of the nodes around."""
         line, col = node.start_mark.line + 1, node.start_mark.column + 1
         self.marks[path] = Mark(self.file, line, col, *key)
-        self._values += 1
         if id(node) in parents:
             self._problem(node, "an alias that contains itself")
             return None
-        if self._values > MAX_VALUES:  # aliases of aliases can stand for billions of values
-            if self._values == MAX_VALUES + 1:
-                self._problem(node, f"more than {MAX_VALUES:,} values")
+        if not self._room_for(node):
             return None
         if node.tag not in _TAGS:
             self._problem(node, f"the tag {node.tag} is not allowed; plain YAML values only")
@@ -178,6 +177,13 @@ class _Builder:
         assert isinstance(node, yaml.ScalarNode)
         return scalar(node.value, quoted=node.style is not None)
 
+    def _room_for(self, node: yaml.Node) -> bool:
+        """Counts: aliases of aliases, in lists or merged into mappings, can stand for billions of values."""
+        self._values += 1
+        if self._values == MAX_VALUES + 1:
+            self._problem(node, f"more than {MAX_VALUES:,} values")
+        return self._values <= MAX_VALUES
+
     def _mapping(self, node: yaml.MappingNode, path: Path_, parents: tuple[int, ...]) -> dict[str, Any]:
         data: dict[str, Any] = {}
         first: dict[str, int] = {}
@@ -186,7 +192,7 @@ class _Builder:
                 for base in item.value if isinstance(item, yaml.SequenceNode) else [item]:
                     if not isinstance(base, yaml.MappingNode) or id(base) in parents:
                         self._problem(base, "<< takes another mapping")
-                    else:
+                    elif self._room_for(base):
                         data |= self._mapping(base, path, (*parents, id(base)))
         for key, item in node.value:
             if not isinstance(key, yaml.ScalarNode):

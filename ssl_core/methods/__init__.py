@@ -33,7 +33,7 @@ def trained_methods() -> tuple[str, ...]:
 
 
 def method_class(name: str) -> type[Method]:
-    """The class of a method, built in or added. ValueError for one that is not trained, or cannot be loaded."""
+    """The class of a method, built in or added. ValueError for one that is not trained or not loadable."""
     if name not in _CLASSES:
         return _added_class(name)
     module, kind = _CLASSES[name]
@@ -52,7 +52,7 @@ def _added_class(name: str) -> type[Method]:
     except (ImportError, AttributeError) as error:
         raise ValueError(f"method {name!r} of {method.version} cannot be loaded: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Method)):
-        raise ValueError(f"method {name!r} of {method.version}: {method.target} is no ssl_core.methods.Method")
+        raise ValueError(f"method {name!r} of {method.version}: {method.target} is no subclass of Method")
     return found
 
 

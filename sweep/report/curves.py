@@ -30,23 +30,33 @@ class NotFitted:
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """top-1 = ceiling - scale · images^(-exponent), fitted to the mean over seeds.
+    """top-1 = ceiling - scale · images^(-exponent), fitted for each seed; their mean.
 
     Attributes:
+        fits: ceiling, scale and exponent of each seed.
         sizes: pretraining images of the fit.
         residual: largest distance of a mean from the curve.
-        next_gain: top-1 gained by doubling the largest size, from one fit per seed.
+        next_gain: top-1 gained by doubling the largest size.
     """
 
-    ceiling: float
-    scale: float
-    exponent: float
+    fits: tuple[tuple[float, float, float], ...]
     sizes: tuple[int, ...]
     residual: float
     next_gain: Estimate
 
     def __call__(self, images: float) -> float:
-        return float(self.ceiling - self.scale * images**-self.exponent)
+        return float(np.mean([_at(fit, images) for fit in self.fits]))
+
+    @property
+    def ceilings(self) -> tuple[float, float]:
+        """The lowest and the highest."""
+        found = [ceiling for ceiling, _, _ in self.fits]
+        return min(found), max(found)
+
+
+def _at(fit: tuple[float, float, float], images: float) -> float:
+    ceiling, scale, exponent = fit
+    return float(ceiling - scale * images**-exponent)
 
 
 def fit_power_law(rows: pd.DataFrame, metric: str = "top1") -> PowerLaw | NotFitted:
@@ -58,15 +68,11 @@ def fit_power_law(rows: pd.DataFrame, metric: str = "top1") -> PowerLaw | NotFit
         return NotFitted(f"not fitted: {', '.join(what)}")
     x = curves.columns.to_numpy(np.float64)
     values = curves.to_numpy(np.float64)
-    mean = values.mean(axis=0)
-    ceiling, scale, exponent = _fit(x, mean)
-    gains = []
-    for one in values:
-        _, b, c = _fit(x, one)
-        gains.append(b * (x[-1] ** -c - (2 * x[-1]) ** -c))
-    residual = float(np.abs(mean - (ceiling - scale * x**-exponent)).max())
-    sizes_fitted = tuple(int(size) for size in x)
-    return PowerLaw(ceiling, scale, exponent, sizes_fitted, residual, interval(np.array(gains)))
+    fits = tuple(_fit(x, one) for one in values)
+    gains = [_at(fit, 2 * x[-1]) - _at(fit, x[-1]) for fit in fits]
+    fitted = np.mean([[_at(fit, size) for size in x] for fit in fits], axis=0)
+    residual = float(np.abs(values.mean(axis=0) - fitted).max())
+    return PowerLaw(fits, tuple(int(size) for size in x), residual, interval(np.array(gains)))
 
 
 def crossover(first: pd.DataFrame, second: pd.DataFrame, metric: str = "top1") -> Estimate | NotFitted:

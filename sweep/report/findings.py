@@ -68,25 +68,50 @@ def answers(found: Sequence[Finding]) -> list[tuple[str, str]]:
 
 
 def _answer(claims: Sequence[str], found: Sequence[Finding]) -> str:
-    asked = [[one for one in found if one.claim_id == claim] for claim in claims]
-    decided = [ones for ones in asked if any(one.verdict != "not enough evidence" for one in ones)]
-    chosen = next(iter(decided), next((ones for ones in asked if ones), []))
+    chosen = telling(claims, found)
     if not chosen:
         claim = next(claim for claim in CLAIMS if claim.id == claims[0])
         return f"not asked by this sweep; it needs {claim.needs}."
-    order = sorted(chosen, key=lambda one: one.verdict == "not enough evidence")
-    said = [f"{one.scope}{_at(one)}: {one.brief} – {one.verdict}" for one in order[:_SHOWN]]
-    more = f" And {len(order) - _SHOWN} more below." if len(order) > _SHOWN else ""
-    return f"{chosen[0].statement}? {'; '.join(said)}.{more}"
+    return " ".join(_said(ones) for ones in chosen)
+
+
+def telling(claims: Sequence[str], found: Sequence[Finding]) -> list[list[Finding]]:
+    """Of the claims that answer a question the findings of the first that is asked, decided ones first; and
+    where it has none, those of the first that has."""
+    asked = [[one for one in found if one.claim_id == claim] for claim in claims]
+    asked = [sorted(ones, key=_open) for ones in asked if ones]
+    decided = next((ones for ones in asked if not _open(ones[0])), None)
+    return [ones for ones in asked[:1] if ones is not decided] + ([decided] if decided else [])
+
+
+def _open(one: Finding) -> bool:
+    return one.verdict == "not enough evidence"
+
+
+def _said(ones: Sequence[Finding]) -> str:
+    said = [_plain(f"{one.scope}{_at(one)}: {one.brief} – {one.verdict}") for one in ones[:_SHOWN]]
+    more = f" And {len(ones) - _SHOWN} more below." if len(ones) > _SHOWN else ""
+    return f"{ones[0].statement}? {'; '.join(said)}.{more}"
+
+
+def _plain(text: str) -> str:
+    """Text whose names are no markup and break no line."""
+    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("[", "\\[")
 
 
 def _at(one: Finding) -> str:
     return "" if one.budget is None else f" ({one.budget:,} labels)"
 
 
-def findings_markdown(found: Sequence[Finding]) -> str:
-    """findings.md: the manager's five questions answered, then each lens, then how to read it."""
-    lines = ["# Findings", ""]
+def findings_markdown(found: Sequence[Finding], *, title: str = "", complete: int = 0, cells: int = 0) -> str:
+    """findings.md: the manager's five questions answered, then each lens, then how to read it. `title` of the
+    sweep, of whose `cells` so many are `complete`."""
+    lines = ["# Findings" + (f": {_plain(title)}" if title else ""), ""]
+    if complete < cells:
+        lines += [
+            f"**This sweep is not finished**: {complete:,} of {cells:,} cells. All here rests on those.",
+            "",
+        ]
     lines += [f"{i}. **{question}** {answer}" for i, (question, answer) in enumerate(answers(found), 1)]
     for lens, title in _LENSES.items():
         mine = [one for one in found if one.lens == lens]
@@ -111,9 +136,9 @@ def _lens(found: Sequence[Finding]) -> Iterator[str]:
             there = "; ".join(filter(None, (paper_says(one.paper_key), one.source)))
             verdict = f"{_SIGNS[one.verdict]} {one.verdict}"
             cells = [verdict, one.statement, one.scope, budget, one.brief, str(one.n), there]
-            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+            yield "| " + " | ".join(_plain(cell).replace("|", "\\|") for cell in cells) + " |"
             needs = f" Decided by: {one.needs}." if one.needs else ""
-            details.append(f"- {one.detail}{needs}")
+            details.append(f"- {_plain(one.detail)}{needs}")
         if len(mine) > _ROWS:
             details.append(f"- {len(mine) - _ROWS} more of “{mine[0].statement}” are left out here.")
     yield ""

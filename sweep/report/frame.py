@@ -7,11 +7,13 @@ images in the dataset's order, or None.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sweep.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
 from sweep.errors import StoreError
@@ -36,6 +38,8 @@ _LATER = pa.schema(
         ("rankme", pa.float64()),
         ("train_seconds", pa.float64()),
         ("train_gpu", pa.bool_()),
+        ("predicted_seconds", pa.float64()),
+        ("predicted_from", pa.string()),
         ("answer_seconds", pa.float64()),
         ("levels_total", pa.int64()),
         ("n_classes", pa.int64()),
@@ -43,6 +47,17 @@ _LATER = pa.schema(
     ]
 )
 """Columns that tables of earlier versions lack."""
+_NEVER_EMPTY = (
+    "cell_id",
+    "pretrain_id",
+    "method",
+    "pretrain_seed",
+    "eval_domain",
+    "n_labels",
+    "protocol",
+    "status",
+)
+_NEEDED = ("pretrain_domain", "images", "level", "top1")
 _ASKED = ("representation", "train_level", "fused_with", "fused_domain", "fused_method", "c_path", "knn_k")
 EVALUATION = tuple(
     name
@@ -61,32 +76,69 @@ def read_results(source: pa.Table | Path) -> pd.DataFrame:
     Raises:
         StoreError: no such file, no Parquet, or no results table.
     """
-    table = source if isinstance(source, pa.Table) else read_table(source)
-    needed = {"cell_id", "method", "eval_domain", "n_labels", "protocol", "level", "top1", "status"}
-    if absent := sorted(needed - set(table.column_names)):
-        where = "the table" if isinstance(source, pa.Table) else str(source)
-        raise StoreError(
-            f"{where} is no table of results: it has no column {', '.join(absent)}",
-            hint="write one with: ssl-sweep results GRID --format parquet -o results.parquet",
-        )
-    from sweep.results import SCHEMA
-
-    for field in [*SCHEMA, *_LATER]:
-        if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(len(table), field.type))
-    return _with_neutral_values(table.to_pandas())
+    table = _checked(source, "the table") if isinstance(source, pa.Table) else read_table(source)
+    return _with_neutral_values(_typed(table).to_pandas())
 
 
 def read_table(path: Path) -> pa.Table:
-    """A Parquet file; StoreError where there is none or it is damaged."""
+    """A Parquet file of results; StoreError where there is none, or it is damaged or something else."""
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path)
+        return _checked(pq.read_table(path), str(path))
     except FileNotFoundError:
         raise StoreError(f"{path} is not there") from None
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+
+
+def _checked(table: pa.Table, where: str) -> pa.Table:
+    """The same table, if it is one of results."""
+    absent = sorted({*_NEVER_EMPTY, *_NEEDED} - set(table.column_names))
+    wrong = f"it has no column {', '.join(absent)}" if absent else _fault(table)
+    if wrong:
+        hint = "write one with: ssl-sweep results GRID --format parquet -o results.parquet"
+        raise StoreError(f"{where} is no table of results: {wrong}", hint=hint)
+    return table
+
+
+def _fault(table: pa.Table) -> str:
+    """What keeps it from being read as results; "" for nothing."""
+    try:
+        table = _typed(table)
+    except pa.ArrowException as error:
+        return str(error).splitlines()[0]
+    for name in _NEVER_EMPTY:
+        if table[name].null_count:
+            return f"{name} is empty in {table[name].null_count:,} rows"
+    top1, budgets = (pc.min_max(table[name].drop_null()).as_py() for name in ("top1", "n_labels"))
+    for found in (top1["min"], top1["max"]):
+        if found is not None and not 0 <= found <= 1 and not math.isnan(found):
+            return f"top1 holds {found:g}, which is no share of 1"
+    if budgets["min"] is not None and budgets["min"] < 1:
+        return f"n_labels holds {budgets['min']}"
+    untrained = pc.is_in(table["method"], pa.array(["random", "weights"]))
+    lost = pc.sum(pc.and_(pc.is_null(table["images"]), pc.invert(untrained))).as_py()
+    return f"images is empty in {lost:,} rows of trained encoders" if lost else ""
+
+
+def _typed(table: pa.Table) -> pa.Table:
+    """Every known column in its type; those that it lacks are empty."""
+    from sweep.results import SCHEMA
+
+    columns = {}
+    for field in (*SCHEMA, *_LATER):
+        if field.name not in table.column_names:
+            columns[field.name] = pa.nulls(len(table), field.type)
+            continue
+        column = table[field.name]
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), None, column)
+        try:
+            columns[field.name] = column.cast(field.type)
+        except pa.ArrowException:
+            raise pa.ArrowInvalid(f"{field.name} holds {column.type}, not {field.type}") from None
+    return pa.table(columns)
 
 
 def _with_neutral_values(frame: pd.DataFrame) -> pd.DataFrame:

@@ -20,12 +20,12 @@ from markupsafe import Markup, escape
 
 from sweep.report import style
 from sweep.report.figures.base import Figure, Gap
-from sweep.report.findings import QUESTIONS, Finding
+from sweep.report.findings import QUESTIONS, Finding, telling
 
 SIGNS = {"holds": "✓", "does not hold": "✗", "not enough evidence": "?"}
 """Of a verdict, so that it does not hang on colour."""
 MOST_ROWS = 400
-SHOWN = 4
+SHOWN, ANSWERS = 4, 2
 _SECTIONS = {
     "quantity": "Data quantity",
     "domain": "Data domain",
@@ -139,22 +139,23 @@ def _tally(found: Sequence[Finding]) -> list[tuple[str, int]]:
     return [(verdict, number) for verdict, number in counts if number]
 
 
-def _questions(found: Sequence[Finding]) -> list[tuple[str, dict[str, Any] | None]]:
-    """The five questions, each with the first of its claims that is decided, else that is asked at all."""
-    rows = []
-    for question, claims in QUESTIONS:
-        asked = [[f for f in found if f.claim_id == claim] for claim in claims]
-        asked = sorted(
-            filter(None, asked), key=lambda fs: all(f.verdict == "not enough evidence" for f in fs)
+def _questions(found: Sequence[Finding]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The five questions, each with the claims that answer it and their numbers."""
+    return [
+        (
+            question,
+            [
+                {
+                    "id": shown[0].claim_id,
+                    "statement": shown[0].statement,
+                    "tally": _tally(shown),
+                    "findings": shown[:ANSWERS],
+                }
+                for shown in telling(claims, found)
+            ],
         )
-        shown = asked[0] if asked else []
-        first = (
-            {"id": shown[0].claim_id, "statement": shown[0].statement, "tally": _tally(shown)}
-            if shown
-            else None
-        )
-        rows.append((question, first))
-    return rows
+        for question, claims in QUESTIONS
+    ]
 
 
 def _lenses(found: Sequence[Finding]) -> list[dict[str, Any]]:

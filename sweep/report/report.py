@@ -3,9 +3,9 @@ table."""
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Sequence
+import warnings
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +22,7 @@ from sweep.report import style
 from sweep.report.figures.all import figures
 from sweep.report.figures.base import NARROW, WIDE, Drawn, Figure, Gap
 from sweep.report.findings import Finding, findings, findings_markdown
-from sweep.report.frame import EVALUATION, PRETRAINING, finest, read_results
+from sweep.report.frame import EVALUATION, PRETRAINING, complete, finest, read_results
 from sweep.report.html import Page, Picture, render
 from sweep.report.paper import paper_numbers
 
@@ -61,12 +61,14 @@ def write_report(table: pa.Table, out: Path, *, title: str, compare_paper: bool 
         (partial / FIGURES).mkdir(parents=True)
         pictures = [_write_figure(one, partial / FIGURES) for one in drawn if isinstance(one, Figure)]
         gaps = [one for one in drawn if isinstance(one, Gap)]
-        (partial / FINDINGS).write_text(findings_markdown(found), encoding="utf-8")
-        page = render(_page(frame, title), found, pictures, gaps, overview(frame))
+        about = _page(frame, title)
+        text = findings_markdown(found, title=title, complete=about.complete, cells=about.cells)
+        (partial / FINDINGS).write_text(text, encoding="utf-8")
+        page = render(about, found, pictures, gaps, overview(frame))
         (partial / PAGE).write_text(page, encoding="utf-8")
         metadata = {**(table.schema.metadata or {}), TITLE_KEY: title.encode()}
         pq.write_table(table.replace_schema_metadata(metadata), partial / RESULTS)
-        _move(partial, out)
+        _move(partial, out, {f"{one.name}{more}" for one in drawn for more in ("", "-paper")})
     except OSError as error:
         raise StoreError(f"{out} cannot be written: {error.strerror or error}") from error
     finally:
@@ -90,8 +92,8 @@ def overview(frame: pd.DataFrame) -> pd.DataFrame:
         if name in rows and name not in ("level", "train_level", "steps")
     ]
     first = ["method", "pretrain_domain", "images", "eval_domain", "n_labels", "protocol"]
-    keys = first + [name for name in asked if name not in first and rows[name].nunique() > 1]
-    done = rows[(rows["status"] == "complete") & rows["top1"].notna()]
+    done = complete(rows)
+    keys = first + [name for name in asked if name not in first and _varies(done, name)]
     grouped = done.groupby(keys, dropna=False)
     table = grouped.agg(
         top1=("top1", "mean"), n=("pretrain_seed", "nunique"), cells=("cell_id", "nunique")
@@ -102,18 +104,36 @@ def overview(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def _varies(rows: pd.DataFrame, name: str) -> bool:
+    """More than one value where it has any, or with it and without among answers of one kind."""
+    alike = rows.groupby(["method", "protocol"], dropna=False)[name]
+    return rows[name].nunique() > 1 or bool((alike.nunique(dropna=False) > 1).any())
+
+
 def _write_figure(figure: Figure, folder: Path) -> Picture:
-    with matplotlib.rc_context(style.rc()):
+    with warnings.catch_warnings(), matplotlib.rc_context(style.rc()):
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the page's own fonts have it, the PNG a box
         wide, narrow = figure.draw(WIDE), figure.draw(NARROW)
-    picture = Picture(
-        figure,
-        style.svg(wide, f"{figure.name}-w", figure.title),
-        style.svg(narrow, f"{figure.name}-n", figure.title),
-    )
+        picture = Picture(
+            figure,
+            style.svg(wide, f"{figure.name}-w", figure.title),
+            style.svg(narrow, f"{figure.name}-n", figure.title),
+        )
+        drawn = style.png(wide)
     (folder / f"{figure.name}.svg").write_text(style.alone(picture.wide, figure.caption), encoding="utf-8")
-    (folder / f"{figure.name}.png").write_bytes(style.png(wide))
-    figure.data.to_csv(folder / f"{figure.name}.csv", index=False)
+    (folder / f"{figure.name}.png").write_bytes(drawn)
+    _no_formulas(figure.data).to_csv(folder / f"{figure.name}.csv", index=False)
     return picture
+
+
+def _no_formulas(data: pd.DataFrame) -> pd.DataFrame:
+    """Names that a spreadsheet would run, as the text that they are."""
+
+    def text(value: object) -> object:
+        return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+
+    named = data.select_dtypes(exclude=["number", "bool"])
+    return data.assign(**{name: named[name].astype(object).map(text) for name in named})
 
 
 def _page(frame: pd.DataFrame, title: str) -> Page:
@@ -142,8 +162,9 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _move(partial: Path, out: Path) -> None:
-    """Each file over the old one; figures of an earlier report that this one has not are deleted."""
+def _move(partial: Path, out: Path, names: Set[str]) -> None:
+    """Each file over the old one; figures of an earlier report, by their `names`, that this one has not are
+    deleted."""
     out.mkdir(exist_ok=True)
     kept = out / FIGURES
     kept.mkdir(exist_ok=True)
@@ -151,14 +172,10 @@ def _move(partial: Path, out: Path) -> None:
     for path in (partial / FIGURES).iterdir():
         path.replace(kept / path.name)
     for old in kept.iterdir():
-        if old.name not in new and _ours(old.name):
+        if old.name not in new and old.stem in names and old.suffix in (".svg", ".png", ".csv"):
             old.unlink()
     for name in (RESULTS, FINDINGS, PAGE):
         (partial / name).replace(out / name)
-
-
-def _ours(name: str) -> bool:
-    return re.fullmatch(r"[a-z-]+\.(svg|png|csv)", name) is not None
 
 
 def _files(out: Path, drawn: Sequence[Drawn], found: Sequence[Finding]) -> ReportFiles:

@@ -8,8 +8,9 @@ images, the same images for every seed and on both sides of a difference):
 - test images: the variance of the images' means over their number, less what chance adds to it and the seeds'
   part already has (Owen 2007, the pigeonhole bootstrap), with the normal quantile.
 
-The two half-widths add in quadrature. Both variances are the bootstrap's in the limit of many resamples, in
-closed form: nothing is drawn. docs/statistics.md says why, and how often the intervals cover.
+The two half-widths add in quadrature; an interval is never narrower than that of these very seeds with the
+images alone resampled, however alike a few seeds happen to be. The variances are the bootstrap's in the limit
+of many resamples, in closed form: nothing is drawn. docs/statistics.md says why, and how often they cover.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ def contrast(terms: Sequence[tuple[float, Rows]], metric: str = "top1") -> Estim
     if not sides:
         return None
     values = np.sum([side.weight * side.means() for side in sides], axis=0)  # (seeds,)
-    images = _images_variance(sides) if metric == "top1" and len(values) > 1 else 0.0
-    return interval(values, images)
+    images, alone = _images_variances(sides) if metric == "top1" and len(values) > 1 else (0.0, 0.0)
+    return interval(values, images, alone)
 
 
 def estimates(rows: pd.DataFrame, by: Sequence[str], metric: str = "top1") -> pd.DataFrame:
@@ -103,12 +104,14 @@ def positions(codes: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:
     return sorted(groups, key=lambda group: int(group[0]))
 
 
-def interval(values: Floats, images: float = 0.0) -> Estimate:
-    """The estimate of one value per pretraining seed; `images` is the variance due to the test images."""
+def interval(values: Floats, images: float = 0.0, alone: float = 0.0) -> Estimate:
+    """The estimate of one value per pretraining seed; `images` is the variance due to the test images beyond
+    what the spread of the seeds has, `alone` the whole of it with these seeds given: the least there is."""
     n, mean = len(values), float(values.mean())
     if n < 2:
         return Estimate(mean, None, None, n)
-    half = math.sqrt(_student(n - 1) ** 2 * float(values.var(ddof=1)) / n + _NORMAL**2 * images)
+    both = _student(n - 1) ** 2 * float(values.var(ddof=1)) / n + _NORMAL**2 * images
+    half = math.sqrt(max(both, _NORMAL**2 * alone))
     return Estimate(mean, mean - half, mean + half, n)
 
 
@@ -156,6 +159,15 @@ class Runs:
     def take(self, at: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Runs:
         """The runs at these positions or where true."""
         return Runs(*(getattr(self, field.name)[at] for field in fields(self)))
+
+    def binomial(self) -> float:
+        """Mean variance of a run's top-1 over the draw of test images: from its standard error, else from
+        its accuracy and their number; 0 where neither is known."""
+        variances = np.where(
+            np.isnan(self.errors), self.values * (1 - self.values) / self.n_test, self.errors**2
+        )
+        known = variances[np.isfinite(variances)]
+        return float(known.mean()) if len(known) else 0.0
 
     def frame(self) -> pd.DataFrame:
         """What curves need: pretrain_seed, images, n_labels, top1."""
@@ -208,19 +220,20 @@ def _paired(sides: list[_Side]) -> list[_Side]:
     return [side.only([key in shared for key in own]) for side, own in zip(sides, keys, strict=True)]
 
 
-def _images_variance(sides: list[_Side]) -> float:
-    """Variance of the mean that is due to the test images: of different datasets added up; where hits are
-    missing the binomial one, as if no two sides had been tested on the same images (that is too wide)."""
-    total = 0.0
+def _images_variances(sides: list[_Side]) -> tuple[float, float]:
+    """`images` and `alone` of an interval, of different datasets added up; where hits are missing the
+    binomial ones, as if no two sides had been tested on the same images (that is too wide)."""
+    total = alone = 0.0
     for domain in dict.fromkeys(side.runs.domain[0] for side in sides):
         here = [side for side in sides if side.runs.domain[0] == domain]
         hits = _hits(here)
         if hits is not None:
             total += images_variance(hits)
+            alone += images_alone(hits)
         else:
-            binomial = [side.weight**2 * float(np.mean(side.runs.errors**2)) for side in here]
-            total += float(np.nansum(binomial))
-    return total
+            binomial = sum(side.weight**2 * side.runs.binomial() for side in here)
+            total, alone = total + binomial, alone + binomial
+    return total, alone
 
 
 def images_variance(hits: Floats) -> float:
@@ -233,6 +246,11 @@ def images_variance(hits: Floats) -> float:
     )
     chance = rest / ((n - 1) * (m - 1))
     return max(0.0, (between / (m - 1) - chance / n) / m)
+
+
+def images_alone(hits: Floats) -> float:
+    """Variance of the mean of `hits` (seeds, images) over the draw of images, for these very seeds."""
+    return float(hits.mean(axis=0).var(ddof=1)) / hits.shape[1]
 
 
 def _hits(sides: list[_Side]) -> Floats | None:

@@ -1,4 +1,4 @@
-"""A worker, the controller, a whole node of a training killed: it goes on from its checkpoint to the same end."""
+"""A worker, the controller, a node of a training killed: it goes on from its checkpoint to the same end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from bench import Bench, wait_for
 pytestmark = pytest.mark.slow
 
 PLUGINS = Path(__file__).parents[1] / "helpers" / "plugins"
-EPOCHS = 24
+MARK = "SSL_SWEEP_TEST"
+EPOCHS = 18
 GRID = f"""
 name: lost
 datasets:
@@ -33,6 +34,7 @@ def sleeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     path = os.pathsep.join(filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("PYTHONPATH", path)  # of the nodes, too
     monkeypatch.setenv("SLEEP_METHOD_S", "0.4")
+    monkeypatch.setenv(MARK, str(tmp_path))
     made = Bench(tmp_path)
     made.write(GRID)
     return made
@@ -68,9 +70,11 @@ def starts(bench: Bench) -> int:
 
 
 def processes(title: str) -> list[int]:
-    """Ray's processes of this kind."""
+    """Ray's processes of this kind that this test started."""
     listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [int(line.split()[0]) for line in listed.splitlines() if f"ray::{title}" in line]
+    found = [int(line.split()[0]) for line in listed.splitlines() if f"ray::{title}" in line]
+    own = f"{MARK}={os.environ[MARK]}".encode()
+    return [pid for pid in found if own in Path(f"/proc/{pid}/environ").read_bytes()]
 
 
 def test_killed_worker_controller_and_node(sleeping: Bench, two_nodes: object) -> None:
@@ -89,17 +93,19 @@ def test_killed_worker_controller_and_node(sleeping: Bench, two_nodes: object) -
         two_nodes.add_node(num_cpus=1)
 
     done = 0
-    for number, kill in enumerate((kill_worker, kill_controller, kill_node), start=1):
-        wait_for(lambda n=number: starts(bench) == n, 120, f"start {number}")
-        wait_for(lambda n=done: len(epochs(bench)) > n + 2, 60, f"progress before kill {number}")
-        done = len(epochs(bench))
-        kill()
-    out, err = process.communicate(timeout=240)
-    print(err)
+    try:
+        for number, kill in enumerate((kill_worker, kill_controller, kill_node), start=1):
+            wait_for(lambda n=number: starts(bench) == n, 240, f"start {number}")
+            wait_for(lambda n=done: len(epochs(bench)) > n + 2, 60, f"progress before kill {number}")
+            done = len(epochs(bench))
+            kill()
+        _, err = process.communicate(timeout=240)
+    finally:
+        process.kill()
     assert process.returncode == 0, err
     assert starts(bench) == 4
     assert len(epochs(bench)) == EPOCHS
-    assert err.count("worker_error:") == 2 and err.count("node_lost:") == 1
+    assert err.count("worker_error:") == 2 and err.count("node_lost:") == 1, err
     assert set(bench.executions().values()) == {1}
     undisturbed = Bench(bench.folder, store="whole")
     undisturbed.call("run", "grid.yaml", "--store", "whole", "--address", two_nodes.address)

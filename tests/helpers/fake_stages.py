@@ -1,4 +1,4 @@
-"""Stages that do no work and leave files of the right shape through the real store: for thousands of cells."""
+"""Stages that do no work and leave files of the right shape through the real store, for many cells."""
 
 from __future__ import annotations
 

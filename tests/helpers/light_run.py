@@ -17,12 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-
 from fake_stages import FakeWork
 from process_workplace import ProcessWorkplace, RealWork
 
 import sweep.run
+from sweep.budget import Limits
 from sweep.errors import SweepError
 from sweep.listener import LineListener
 
@@ -80,6 +79,7 @@ def main() -> None:
     parser.add_argument("--train-s", type=float, default=0.0)
     parser.add_argument("--real", action="store_true")
     parser.add_argument("--without-mirror", action="store_true")
+    parser.add_argument("--max-cost", type=float)
     parser.add_argument("--report", type=Path)
     args = parser.parse_args()
     if args.without_mirror:
@@ -95,6 +95,7 @@ def main() -> None:
                 address=None,
                 listener=Quiet(),
                 workplace=ProcessWorkplace(work, args.workers),
+                limits=Limits(cost=args.max_cost),
             )
     except SweepError as error:
         print(error.report(), file=sys.stderr)
@@ -103,10 +104,12 @@ def main() -> None:
         print(f"failed: {node.stage} {node.id}: {why}", file=sys.stderr)
     if result.mirror_error:
         print(f"MLflow is behind: {result.mirror_error}", file=sys.stderr)
+    if result.budget:
+        print(result.budget, file=sys.stderr)
     found = {"seconds": result.seconds, "executed": len(result.executed), "mirror": result.mirror_error}
     print(json.dumps(found))
     if args.report:
-        args.report.write_text(json.dumps({**found, "memory": memory}))
+        args.report.write_text(json.dumps({**found, "memory": memory, "cpu": time.process_time()}))
     sys.exit(result.exit_code)
 
 

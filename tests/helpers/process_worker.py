@@ -1,4 +1,4 @@
-"""A process that does one job after the other, as they come through a pipe, until nobody is left to send any."""
+"""A process that does one job after the other, as they come through a pipe, until there is no sender."""
 
 from __future__ import annotations
 

@@ -146,6 +146,8 @@ _LATER_TYPES = (
     ("rankme", pa.float64()),
     ("train_seconds", pa.float64()),
     ("train_gpu", pa.bool_()),
+    ("predicted_seconds", pa.float64()),
+    ("predicted_from", pa.string()),
     ("levels_total", pa.int64()),
     ("n_classes", pa.int64()),
 )

@@ -25,9 +25,8 @@ def leftovers(root: Path) -> list[str]:
 
     def left(path: Path) -> bool:
         parts = path.relative_to(root).parts
-        half = path.name.endswith((".tmp", ".partial", ".link")) or path.name.startswith(
-            (".stop-", ".probe-")
-        )
+        half = path.name.endswith((".tmp", ".partial", ".link"))
+        half |= path.name.startswith((".stop", ".probe-"))
         return half or "checkpoint" in path.name or (parts[0] in ("leases", "drivers") and path.is_file())
 
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if left(path))

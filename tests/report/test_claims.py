@@ -10,9 +10,10 @@ from results_frame import Table
 
 from sweep.report.claims import CLAIMS
 from sweep.report.claims.finding import Finding
+from sweep.report.claims.wording import points
 from sweep.report.findings import findings
 from sweep.report.paper_says import KEYS
-from sweep.report.statistics import Verdict
+from sweep.report.statistics import Estimate, Verdict
 
 Seeds = tuple[int, ...]
 Builder = Callable[[Table, float, Seeds], object]
@@ -35,7 +36,9 @@ def _two(column: str, low: object, high: object, **columns: object) -> Builder:
 
 
 def _tuned(t: Table, e: float, s: Seeds) -> None:
-    t.add(0.4 + e, seeds=s, **FINE).add(0.4, method="random", seeds=s, **FINE)
+    for labels in (100, 1000):
+        t.add(0.4 + e, n_labels=labels, seeds=s, **FINE)
+        t.add(0.4, n_labels=labels, method="random", seeds=s, **FINE)
 
 
 def _crossing(method: str) -> Builder:
@@ -48,7 +51,9 @@ def _crossing(method: str) -> Builder:
 
 
 def _rotation(t: Table, e: float, s: Seeds) -> None:
-    t.add(0.4 + e, method="rotation", seeds=s).add(0.4, method="random", seeds=s, **FINE)
+    for labels in (100, 1000):
+        t.add(0.4 + e, n_labels=labels, method="rotation", seeds=s)
+        t.add(0.4, n_labels=labels, method="random", seeds=s, **FINE)
 
 
 def _fused(t: Table, e: float, s: Seeds) -> None:
@@ -269,6 +274,57 @@ def test_the_largest_common_budget_decides_and_the_others_are_told() -> None:
 def test_a_pool_that_lacks_the_own_domain_is_no_pool_to_beat() -> None:
     table = Table().add(0.5).add(0.4, pretrain_domain="land+objects")
     assert _of(table, "domain.pooled") == []
+
+
+@pytest.mark.parametrize("claim", ["quantity.few-labels", "quantity.many-labels"])
+def test_one_budget_alone_is_neither_few_labels_nor_many(claim: str) -> None:
+    table = Table().add(0.5, **FINE).add(0.4, method="random", **FINE)
+    assert judged(table, claim) == []
+
+
+def test_a_budget_with_the_seeds_for_a_verdict_goes_before_a_larger_one_without() -> None:
+    table = Table(seed_noise=0.001)
+    for labels, seeds in ((1000, (0, 1, 2)), (4000, (0,))):
+        table.add(0.6, n_labels=labels, seeds=seeds).add(0.4, n_labels=labels, seeds=seeds, method="random")
+    (found,) = judged(table, "quantity.pays")
+    assert (found.verdict, found.budget, found.n) == ("holds", 1000, 3)
+
+
+def test_a_gap_that_grows_while_supervised_training_is_behind_is_no_lead() -> None:
+    table = Table(seed_noise=0.002, n_test=4000).add(0.6, coarser=0.2)
+    table.add(0.5, method="random", coarser=0.15, **FINE)
+    (found,) = judged(table, "granularity.gap-grows")
+    assert found.verdict == "does not hold" and "grows by +5." in found.brief
+
+
+def test_a_pool_with_the_own_domain_is_not_another_domain() -> None:
+    table = Table()
+    for method in ("simclr", "supervised"):
+        table.add(0.5, method=method, pretrain_domain="land+scenes")
+    assert judged(table, "transfer.ahead") == []
+
+
+def test_a_fusion_with_a_supervised_encoder_does_not_hide_one_in_the_other_order() -> None:
+    table = Table(seed_noise=0.001, n_test=4000).add(0.5)
+    for seed in (0, 1, 2):
+        other = {"fused_with": f"simclr · scenes · 4000 · none · seed {seed}", "fused_domain": "scenes"}
+        table.add(0.5, pretrain_domain="land", seeds=(seed,), fused_method="simclr", **other)
+        other = {"fused_with": f"supervised · land · 4000 · none · seed {seed}", "fused_domain": "land"}
+        table.add(0.6, seeds=(seed,), fused_method="supervised", **other)
+    (found,) = judged(table, "domain.fusion")
+    assert "an encoder of land" in found.brief and found.n == 3
+
+
+def test_a_fusion_in_the_other_order_with_an_encoder_of_another_size_is_not_turned() -> None:
+    table = Table().add(0.5)
+    for seed in (0, 1, 2):
+        other = {"fused_with": f"simclr · scenes · 8000 · none · seed {seed}", "fused_domain": "scenes"}
+        table.add(0.6, pretrain_domain="land", seeds=(seed,), fused_method="simclr", **other)
+    assert judged(table, "domain.fusion") == []
+
+
+def test_an_end_of_an_interval_shows_its_side_of_nothing() -> None:
+    assert points(Estimate(0.02, -0.0001, 0.0401, 3)) == "+2.0 points (95 % −0.01 … +4.0, n = 3)"
 
 
 def test_a_fusion_in_the_other_order_counts() -> None:

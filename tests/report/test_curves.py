@@ -29,7 +29,9 @@ def test_the_law_is_found_and_foretells_the_next_doubling() -> None:
     found = fit_power_law(curve({n: law(n) - 0.002 * -1 for n in SIZES}, "images"))
     assert isinstance(found, PowerLaw)
     assert found.residual < 1e-3
-    assert found.exponent == pytest.approx(0.4, abs=0.05)
+    assert all(exponent == pytest.approx(0.4, abs=0.05) for _, _, exponent in found.fits)
+    assert found.ceilings == pytest.approx((0.798, 0.802), abs=0.02)
+    assert found(32000) - found(16000) == pytest.approx(found.next_gain.mean)
     truth = law(32000) - law(16000)
     assert found.next_gain.mean == pytest.approx(truth, abs=2e-3)
     assert found.next_gain.low is not None and found.next_gain.n == 3

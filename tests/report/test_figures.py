@@ -87,7 +87,7 @@ def test_the_best_of_a_column_is_bold_the_second_underlined_and_references_are_n
     sources = {"scenes": 0.5, "objects": 0.4, "plankton": 0.3}
     for source, top1 in sources.items():
         table.add(top1, pretrain_domain=source, eval_domain="scenes", n_labels=1000)
-    table.add(0.9, method="random", protocol="fine-tune", n_labels=1000)
+    table.add(0.9, method="random", protocol="fine-tune", n_labels=1000, labels="all")
     table.add(0.1, method="random", n_labels=1000)
     drawn = figure(domain.draw(table.frame()), "cross-domain")
     (axis,) = axes(drawn)
@@ -97,6 +97,8 @@ def test_the_best_of_a_column_is_bold_the_second_underlined_and_references_are_n
     names = [label.get_text() for label in axis.get_yticklabels()]
     assert int(under.get_ydata()[0]) == names.index("objects · 4k")
     assert names[-2:] == [domain.RANDOM, domain.SUPERVISED]
+    part = table.frame().assign(labels="1000")
+    assert domain.MOST in set(figure(domain.draw(part), "cross-domain").data["row"])
 
 
 def test_pools_stand_beside_in_domain_pretraining_of_their_size_and_of_their_share() -> None:
@@ -110,7 +112,7 @@ def test_pools_stand_beside_in_domain_pretraining_of_their_size_and_of_their_sha
 
 
 def test_drops_are_seed_paired_and_have_a_ratio_where_supervised_loses_something() -> None:
-    table = Table(n_test=2000, seed_noise=0.01)
+    table = Table(n_test=2000, seed_noise=0.003)
     for corruption, drop in (("none", 0.0), ("downsample-4x", 0.2), ("resize", 0.0)):
         table.add(0.5 - drop, corruption=corruption)
         table.add(0.6 - drop / 4, corruption=corruption, method="supervised")
@@ -194,3 +196,74 @@ def test_the_published_figures_stand_beside_ones_own_with_their_numbers() -> Non
     (axis,) = axes(theirs)
     bold = [text.get_text() for text in axis.texts if text.get_weight() == "bold"]
     assert sorted(bold) == ["49.3", "50.1", "64.4", "76.9"]
+
+
+def test_fine_tuning_by_steps_and_by_epochs_is_not_one_point() -> None:
+    table = Table(seed_noise=0.0).add(0.5)
+    table.add(0.2, method="random", protocol="fine-tune", finetune_steps=150, probe_seeds=(0, 1))
+    table.add(0.6, method="random", protocol="fine-tune", finetune_steps=None, finetune_epochs=4)
+    point = row(figure(quantity.draw(table.frame()), "quantity").data, line="from scratch")
+    assert point["mean"] == pytest.approx(20, abs=1) and point["cells"] == 6
+
+
+def test_pools_of_equal_and_of_given_shares_are_not_one_point() -> None:
+    table = Table(seed_noise=0.0).add(0.5)
+    table.add(0.4, pretrain_domain="land+scenes", probe_seeds=(0, 1))
+    table.add(0.2, pretrain_domain="land+scenes", pool_shares="75%+25%")
+    drawn = figure(domain.draw(table.frame()), "pooled")
+    assert row(drawn.data, row="land + scenes · 4k")["mean"] == pytest.approx(40, abs=1)
+    assert "pool shares none" in drawn.caption
+
+
+def test_a_method_with_other_views_stays_where_another_ones_vary() -> None:
+    table = (
+        Table(seed_noise=0.0)
+        .add(0.5)
+        .add(0.3, views="crop")
+        .add(0.4, method="supervised", views="supervised")
+    )
+    drawn = figure(quantity.draw(table.frame()), "methods")
+    assert row(drawn.data, line="supervised")["mean"] == pytest.approx(40, abs=1)
+    assert row(drawn.data, line="SimCLR")["mean"] == pytest.approx(50, abs=1)
+    assert "seen the labels of all its images" in drawn.caption
+
+
+def test_what_is_asked_of_one_method_only_is_no_gap_of_transfer() -> None:
+    table = Table()
+    for method in ("simclr", "supervised"):
+        table.add(0.5, method=method).add(0.4, method=method, eval_domain="land")
+    table.add(
+        0.5, n_labels=8000, eval_domain="land", pretrain_domain="land"
+    )  # a larger budget, of one encoder
+    table.add(0.5, pretrain_domain="land", eval_domain="land")
+    drawn = figure(transfer.draw(table.frame()), "transfer")
+    pairs = set(zip(drawn.data["pretrain_domain"], drawn.data["eval_domain"], strict=True))
+    assert pairs == {("scenes", "scenes"), ("scenes", "land")}
+    assert drawn.data["mean"].notna().all() and "cannot be formed" not in drawn.caption
+    assert "1k labels" in drawn.caption
+
+
+def test_levels_are_compared_with_as_many_labels_where_most_lines_are() -> None:
+    table = Table(seed_noise=0.0, n_test=4000)
+    scratch = {"method": "random", "protocol": "fine-tune"}
+    table.add(0.40, images=4000).add(0.45, images=8000)
+    table.add(0.30, **scratch).add(0.70, n_labels=8000, **scratch)
+    at_level = [
+        {**one, "train_level": "group", "cell_id": f"{one['cell_id']}g"}
+        for one in table.rows
+        if one["level_index"] and one["images"] == 4000
+    ]
+    table.rows += at_level
+    (drawn,) = granularity.draw(table.frame())
+    assert isinstance(drawn, Figure)
+    assert set(drawn.data["line"]) == {"linear probe", "probe retrained per level", "from scratch"}
+    fine = row(drawn.data, line="linear probe", level="label")
+    assert fine["mean"] == pytest.approx(40, abs=1) and fine["gap"] == pytest.approx(-10, abs=1)
+    assert "4k images, 1k labels" in drawn.caption
+
+
+def test_a_ratio_needs_a_supervised_drop_that_is_sure() -> None:
+    table = Table(seed_noise=0.03, n_test=300)
+    for method in ("simclr", "supervised"):
+        table.add(0.5, method=method).add(0.485, method=method, corruption="jpeg")
+    assert "Ratio" not in figure(quality.draw(table.frame()), "corruption").caption

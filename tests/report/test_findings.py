@@ -26,7 +26,9 @@ def test_it_begins_with_the_five_answers() -> None:
 
 def test_ours_stands_beside_the_source() -> None:
     text = findings_markdown(findings(_sweep().frame()))
-    (row,) = [line for line in text.splitlines() if "| The last doubling" in line]
+    (row,) = [
+        line for line in text.splitlines() if "| The last doubling of unlabelled images changes" in line
+    ]
     assert row.startswith("| ✔ holds |") and "n = 3" in row
     assert "500k → 1M images: +1.1 points (DIGITISED, ± 0.4)" in row and "Cole et al. 2022" in row
     assert "## Not asked by this sweep" in text and "BYOL beats SimCLR" in text
@@ -41,3 +43,25 @@ def test_what_is_undecided_says_what_would_decide_it() -> None:
 def test_nothing_to_say_is_said() -> None:
     text = findings_markdown([])
     assert text.count("not asked by this sweep; it needs") == len(QUESTIONS)
+
+
+def test_a_name_is_no_markup() -> None:
+    table = (
+        Table()
+        .add(0.5, eval_domain="<img>[x](y)\n|b")
+        .add(0.4, method="random", eval_domain="<img>[x](y)\n|b")
+    )
+    table.rows = [
+        {**row, "pretrain_domain": row["pretrain_domain"] and row["eval_domain"]} for row in table.rows
+    ]
+    text = findings_markdown(findings(table.frame()), title="<b>")
+    assert text.startswith("# Findings: &lt;b>\n")
+    assert "<img>" not in text and "&lt;img>\\[x](y) \\|b" in text
+
+
+def test_the_question_asked_is_answered_also_where_only_another_is_decided() -> None:
+    table = Table(seed_noise=0.02)
+    for images, top1 in ((2000, 0.30), (4000, 0.50), (8000, 0.52)):
+        table.add(top1, images=images)
+    answer = findings_markdown(findings(table.frame())).splitlines()[2]
+    assert answer.index("The last doubling") < answer.index("not enough evidence") < answer.index("holds")

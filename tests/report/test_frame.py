@@ -60,3 +60,34 @@ def test_what_is_no_results_table_is_refused(make: str, tmp_path: Path) -> None:
         pq.write_table(pa.table({"a": [1]}), path)
     with pytest.raises(StoreError, match=r"results\.parquet"):
         read_results(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("pretrain_id", "drop", "it has no column pretrain_id"),
+        ("images", None, "images is empty in 6 rows of trained encoders"),
+        ("n_labels", None, "n_labels is empty in 6 rows"),
+        ("n_labels", 0, "n_labels holds 0"),
+        ("top1", 45.2, "top1 holds 45.2, which is no share of 1"),
+        ("top1", float("inf"), "top1 holds inf"),
+        ("epochs", "many", "epochs holds .*string, not int64"),
+    ],
+)
+def test_a_column_that_is_wrong_is_named(column: str, values: object, said: str) -> None:
+    table = Table().add(0.5).arrow()
+    place = table.column_names.index(column)
+    wrong = table.drop_columns([column])
+    if values != "drop":
+        kind = table.schema.field(column).type if values is None else None
+        wrong = wrong.add_column(place, column, pa.array([values] * len(table), kind))
+    with pytest.raises(StoreError, match=f"no table of results: {said}"):
+        read_results(wrong)
+
+
+def test_numbers_written_by_others_are_read_as_ours() -> None:
+    table = Table().add(0.5).add(0.4, method="random").arrow()
+    place = table.column_names.index("images")
+    floats = pa.array([float("nan") if n is None else float(n) for n in table["images"].to_pylist()])
+    frame = read_results(table.set_column(place, "images", floats))
+    assert frame["images"].equals(read_results(table)["images"])

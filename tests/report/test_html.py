@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from results_frame import Table
 from study_table import HOSTILE
 
 from sweep.report import style
-from sweep.report.report import ReportFiles
+from sweep.report.report import ReportFiles, write_report
 
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
@@ -188,3 +189,17 @@ def test_a_browser_shows_the_figures(
 
     assert value(style.PAPER) == tuple(int(c) for c in np.median(pixels, axis=0))
     assert value(style.BLUES[-1]) in colours and value(style.INK) in colours, "no figure to be seen"
+
+
+def test_a_long_name_makes_no_phone_scroll_sideways(browser: str, tmp_path: Path) -> None:
+    table, name = Table(n_test=50), "w" * 120
+    for source in (name, "land"):
+        table.add(0.5, eval_domain=name, pretrain_domain=source)
+    page = write_report(table.arrow(), tmp_path / "out", title=name).page
+    measure = "document.title = `${document.documentElement.scrollWidth} of ${innerWidth}`"
+    digest = base64.b64encode(hashlib.sha256(measure.encode()).digest()).decode()
+    text = page.read_text().replace("script-src '", f"script-src 'sha256-{digest}' '")
+    page.write_text(text.replace("</body>", f"<script>{measure}</script></body>"))
+    shown = start(browser, page, "--window-size=390,900", "--dump-dom")
+    wide, room = map(int, re.findall(r"<title>(\d+) of (\d+)</title>", shown)[0])
+    assert wide <= room

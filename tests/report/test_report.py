@@ -14,7 +14,7 @@ from results_frame import Table
 from cli import cli
 from sweep.errors import StoreError
 from sweep.report.frame import read_table
-from sweep.report.report import ReportFiles, title_of, write_report
+from sweep.report.report import ReportFiles, overview, title_of, write_report
 
 
 def small(status: str = "complete") -> Table:
@@ -51,17 +51,20 @@ def test_a_sweep_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
     text = written.page.read_text()
     assert "This sweep is not finished" in text and "0</dd>" not in text.split("Judged in")[0].split("of")[1]
     assert "holds" not in written.verdicts
+    begins = written.findings.read_text().splitlines()
+    assert begins[0] == "# Findings: begun" and "not finished**: 0 of 12 cells" in begins[2]
 
 
 def test_a_report_replaces_its_own_figures_and_nothing_else(tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "figures").mkdir(parents=True)
     (out / "figures" / "cross-domain.svg").write_text("of an earlier sweep")
+    (out / "figures" / "logo.png").write_text("mine")
     (out / "notes.txt").write_text("mine")
     (out / "report.html").write_text("old")
     written = write_report(small().arrow(), out, title="small")
     assert not (out / "figures" / "cross-domain.svg").exists()
-    assert (out / "notes.txt").read_text() == "mine"
+    assert (out / "notes.txt").read_text() == (out / "figures" / "logo.png").read_text() == "mine"
     assert "small" in written.page.read_text()
 
 
@@ -93,3 +96,24 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, content: bytes | str | 
     with pytest.raises(StoreError, match=message):
         write_report(read_table(path), tmp_path / "out", title="x")
     assert not (tmp_path / "out").exists()
+
+
+def test_answers_by_steps_and_by_epochs_are_two_rows_of_the_overview() -> None:
+    table = Table().add(0.2, method="random", protocol="fine-tune", finetune_steps=150)
+    table.add(0.6, method="random", protocol="fine-tune", finetune_steps=None, finetune_epochs=4)
+    rows = overview(table.frame())
+    assert sorted(rows["top1"].round()) == [20, 60] and set(rows["n"]) == {3}
+
+
+def test_a_name_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+    table, levels = Table(n_test=50), (("label", 20), ("=HYPERLINK(1)", 5))
+    table.add(0.5, levels=levels).add(0.4, levels=levels, method="random", protocol="fine-tune")
+    written = write_report(table.arrow(), tmp_path / "out", title="x")
+    text = (written.folder / "figures" / "granularity.csv").read_text()
+    assert "'=HYPERLINK(1)" in text and ",=HYPERLINK" not in text
+
+
+def test_letters_that_the_pictures_have_no_shape_for_are_no_warning(tmp_path: Path) -> None:
+    table = Table(n_test=50).add(0.5, levels=(("label", 20), ("科", 5)))
+    written = write_report(table.arrow(), tmp_path / "out", title="x")  # a warning is an error here
+    assert "科" in written.page.read_text()

@@ -16,6 +16,7 @@ from sweep.report.statistics import (
     equivalence,
     estimate,
     estimates,
+    images_alone,
     images_variance,
     interval,
     paired_difference,
@@ -48,7 +49,7 @@ def test_the_interval_covers_the_truth(n: int, seed_sd: float) -> None:
     inside = 0
     for _ in range(times):
         hits = _difference(draw, n, 400, seed_sd)
-        found = interval(hits.mean(axis=1), images_variance(hits))
+        found = interval(hits.mean(axis=1), images_variance(hits), images_alone(hits))
         assert found.low is not None and found.high is not None
         inside += found.low <= _truth(seed_sd) <= found.high
     assert inside / times >= 0.93
@@ -63,7 +64,7 @@ def test_percentiles_of_a_bootstrap_of_three_seeds_do_not() -> None:
         means = np.take_along_axis(images @ hits.T, seeds, axis=1).mean(axis=1)
         low, high = np.percentile(means, [2.5, 97.5])
         inside += low <= _truth(0.3) <= high
-        found = interval(hits.mean(axis=1), images_variance(hits))
+        found = interval(hits.mean(axis=1), images_variance(hits), images_alone(hits))
         assert found.low is not None and found.high is not None
         ours += found.low <= _truth(0.3) <= found.high
     assert inside / times < 0.85 < 0.93 <= ours / times
@@ -78,10 +79,44 @@ def test_the_closed_form_is_what_resampling_gives() -> None:
     rest = hits - hits.mean(axis=0) - hits.mean(axis=1, keepdims=True) + hits.mean()
     chance = (rest**2).sum() / ((n - 1) * (m - 1)) / (n * m)
     assert images_variance(hits) == pytest.approx(resampled * m / (m - 1) - chance, rel=0.05)
+    assert images_alone(hits) == pytest.approx(resampled * m / (m - 1), rel=0.05)
 
 
 def test_images_with_the_same_answers_have_no_part() -> None:
     assert images_variance(np.tile([[0.2], [0.8], [0.5]], (1, 50))) == pytest.approx(0, abs=1e-12)
+
+
+def test_seeds_that_happen_to_agree_do_not_hide_the_luck_of_the_images() -> None:
+    hits = np.zeros((3, 200))
+    for seed in range(3):
+        hits[seed, 40 * seed : 40 * seed + 100] = 1  # each right on half, and each on other images
+    assert images_variance(hits) == 0 and np.ptp(hits.mean(axis=1)) == 0
+    rows = pd.DataFrame(
+        {
+            **{"pretrain_seed": range(3), "subset_seed": 0, "probe_seed": 0, "eval_domain": "scenes"},
+            **{
+                "top1": 0.5,
+                "top1_std_err": 0.035,
+                "n_test": 200,
+                "images": 1,
+                "n_labels": 1,
+                "level_index": 0,
+            },
+            "hits": [np.packbits(one.astype(bool)).tobytes() for one in hits],
+        }
+    )
+    found = estimate(rows)
+    assert found.low is not None
+    assert 0.5 - found.low == pytest.approx(1.96 * np.sqrt(hits.mean(axis=0).var(ddof=1) / 200), rel=1e-3)
+
+
+def test_without_hits_and_errors_the_number_of_test_images_gives_the_interval() -> None:
+    a, _ = _sides()
+    bare = estimate(a.assign(hits=None, top1_std_err=np.nan))
+    known = estimate(a.assign(hits=None))
+    assert bare.low is not None and known.low is not None
+    assert bare.low == pytest.approx(known.low, rel=1e-3)
+    assert estimate(a.assign(hits=None, top1_std_err=np.nan, n_test=np.nan)).low is not None
 
 
 def _sides(**other: object) -> tuple[pd.DataFrame, pd.DataFrame]:

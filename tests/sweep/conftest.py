@@ -18,7 +18,8 @@ from sweep.nodes import Node
 from sweep.plan import Plan
 from sweep.plan_grid import plan_grid
 from sweep.specs import ANSWERS
-from sweep.store import FILES, Store
+from sweep.stage_files import FILES
+from sweep.store import Store
 
 GRID = """\
 name: demo

@@ -144,10 +144,20 @@ def test_a_method_that_cannot_be_loaded_names_its_distribution(install: Install)
     install("lab", "1.0", "mine = nowhere_to_be_found:Mine\nother = textwrap:dedent")
     with pytest.raises(ValueError, match=r"'mine' of lab 1\.0 cannot be loaded.*nowhere_to_be_found"):
         method_class("mine")
-    with pytest.raises(ValueError, match=r"textwrap:dedent is no ssl_core\.methods\.Method"):
+    with pytest.raises(ValueError, match=r"textwrap:dedent is no subclass of Method"):
         method_class("other")
     with pytest.raises(ValueError, match=r"'missing' is not trained, or not installed here.*, mine"):
         method_class("missing")
+
+
+def test_what_is_stored_is_read_where_its_method_is_not_installed_any_more(sleep: None) -> None:
+    from ssl_core.config import default_config
+    from sweep.card import preset_of
+    from sweep.identity import full_form
+
+    stored = full_form(default_config("resnet-demo", 32, method="sleep", temperature=0.3))
+    stored |= {"method": "gone", "method_version": "lab 1.0"}
+    assert preset_of(stored) == {"name": "gone, demo", "epochs": 100, "changed": {"temperature": 0.3}}
 
 
 @pytest.mark.filterwarnings("ignore:The number of unique classes")  # few labels of many classes

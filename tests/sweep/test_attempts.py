@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fake_stages import FakeWork
 from faulty_stages import FaultyWork
 from process_workplace import ProcessWorkplace
 
 from sweep.execute import Progress, execute
 from sweep.leases import Leases, driving, holders
+from sweep.manifest import Failure
 from sweep.nodes import Node
 from sweep.plan import Plan
 from sweep.run import datasets_of
@@ -24,6 +27,12 @@ name: faulty
 datasets: {objects: {source: synthetic, domain: objects, train: 60, test: 30}}
 pretrain: {domain: objects, images: 40, batch: 8, epochs: 1, seed: [0, 1, 2, 3, 4, 5, 6, 7]}
 evaluate: {domain: objects, labels: 30, seed: [0, 1]}
+"""
+RANDOM = """
+name: faulty
+datasets: {objects: {source: synthetic, domain: objects, train: 60, test: 30}}
+pretrain: {method: random, seed: [0, 1, 2]}
+evaluate: {domain: objects, labels: 30}
 """
 
 
@@ -43,6 +52,7 @@ class Case:
         self.faults.write_text("{}")
         self.stop_after = float("inf")
         self.grace_s = 60.0
+        self.tick: Callable[[Progress], None] = lambda progress: None
         self.said: list[tuple[str, str, str]] = []
 
     def plan(self) -> Plan:
@@ -63,7 +73,7 @@ class Case:
         path = self.faults.with_suffix(".attempts")
         return Counter(path.read_text().split() if path.exists() else [])
 
-    def execute(self, leases: Leases | None = None) -> Progress:
+    def execute(self) -> Progress:
         plan = self.plan()
         workplace = ProcessWorkplace(FaultyWork(self.faults))
         started = time.monotonic()
@@ -74,11 +84,11 @@ class Case:
                 plan.nodes,
                 workplace.backend(runtime, cluster, plans),
                 self.store,
-                leases or own,
+                own,
                 stop=lambda: time.monotonic() - started > self.stop_after,
                 grace_s=self.grace_s,
                 changed=lambda node, status, message: self.said.append((node.id, status, message)),
-                tick=lambda progress: None,
+                tick=self.tick,
             )
 
 
@@ -140,14 +150,15 @@ def test_every_kind_has_its_budget_and_a_failure_stops_only_what_needs_it(case):
 
 
 def test_light_stages_are_tried_again_by_the_same_rules(sweeps):
-    case = Case(sweeps, GRID.replace("domain: objects, images: 40, batch: 8, epochs: 1", "method: random"))
-    nodes = case.prescribe(["kill"], ["data"], ["kill", "kill", "kill"])
+    case = Case(sweeps, RANDOM)
+    nodes = case.prescribe(["kill"], ["data"], ["hang", "hang"])
     progress = case.execute()
     assert progress.having("failed") == [nodes[1], nodes[2]]
-    assert case.attempts() == {nodes[0].id: 2, nodes[1].id: 1, nodes[2].id: 3}
+    assert case.attempts() == {nodes[0].id: 2, nodes[1].id: 1, nodes[2].id: 2}
 
 
-def test_a_failure_that_cannot_be_written_down_still_counts(case):
+def test_a_failure_that_cannot_be_written_down_still_counts(sweeps):
+    case = Case(sweeps, RANDOM)
     (node,) = case.prescribe(["data"])
     folder = case.store.path(node.stage, node.id)
     folder.parent.mkdir(exist_ok=True)
@@ -164,3 +175,29 @@ def test_what_does_not_stop_within_the_grace_is_dropped(case):
     assert Counter(progress.status.values())["interrupted"] > 0
     assert not progress.having("running", "waiting", "failed")
     assert not holders(case.store.storage)
+
+
+def test_what_another_driver_holds_is_waited_for(sweeps):
+    case = Case(sweeps, RANDOM)
+    finished, failed, given_up = nodes = case.trainings
+    other = Leases(case.store.storage)
+    other.beat()
+    for node in nodes:
+        assert other.take(node.stage, node.id)
+
+    def end(progress: Progress) -> None:
+        if progress.having("elsewhere") == nodes and holders(case.store.storage):
+            FakeWork().light([finished], case.runtime)
+            case.store.fail(failed.stage, failed.id, Failure(kind="data", message="3.png is damaged"))
+            for node in nodes:
+                other.release(node.stage, node.id)
+
+    case.tick = end
+    progress = case.execute()
+    other.end()
+    assert [progress.status[node.id] for node in nodes] == ["complete", "failed", "complete"]
+    assert progress.messages[failed.id] == "3.png is damaged (in another run)"
+    assert finished.id not in progress.executed and given_up.id in progress.executed
+    assert {e.id for e in case.store.executions()} == {
+        node.id for node in progress.nodes.values() if progress.status[node.id] == "complete"
+    }

@@ -81,3 +81,10 @@ def test_what_a_source_has_no_use_for_is_refused(tmp_path: Path) -> None:
         grid_of(tmp_path, source="folder", train="x", on_bad_image="skp")
     with pytest.raises(GridError, match="no source 'foldr'"):
         grid_of(tmp_path, source="foldr", train="x")
+
+
+def test_an_address_with_a_password_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHERE", "https://anna:planted@example.org/a")
+    with pytest.raises(GridError) as error:
+        grid_of(tmp_path, source="csv", train="${WHERE}/train.csv")
+    assert "with a user or password in it" in str(error.value) and "planted" not in str(error.value)

@@ -5,6 +5,8 @@ Real MLflow: its SQLite store, and for one test its server. Stages are finished 
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -17,12 +19,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from bench import wait_for
+from mlflow_server import mlflow_server, postgres, postgres_programs
+from s3_server import S3
 
+from sweep.errors import DamagedError
 from sweep.leases import driving
 from sweep.mirror import Mirror, sync_grid
 from sweep.mirror_runs import Mirrored
@@ -41,7 +48,14 @@ pretrain:
 evaluate:
   - {domain: objects, labels: [50, all], seed: [0, 1]}
 """
-IDS = "select value, run_uuid from tags join runs using (run_uuid) where key = 'ssl_sweep.id'"
+OTHER = GRID.replace("name: demo", "name: other")
+NO_POSTGRES = (
+    "PostgreSQL is not here: no initdb and postgres; apt-get install postgresql"
+    if postgres_programs() is None
+    else "PostgreSQL's driver is not here: pip install psycopg2-binary"
+    if importlib.util.find_spec("psycopg2") is None
+    else ""
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +81,22 @@ def finished(sweeps: Any) -> Any:
     return sweeps.plan(GRID)
 
 
+def runs_in(database: str, sweep: str = "demo", state: str = "FINISHED") -> Counter[str]:
+    """id → number of runs of that state at a tracker, read from its database."""
+    query = (
+        "select t.value from tags t join runs r on r.run_uuid = t.run_uuid join experiments e"
+        " on e.experiment_id = r.experiment_id where t.key = 'ssl_sweep.id' and e.name = :sweep"
+        " and r.lifecycle_stage = 'active' and r.status = :state"
+    )
+    engine = sqlalchemy.create_engine(database, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        found = connection.execute(sqlalchemy.text(query), {"sweep": sweep, "state": state})
+        return Counter(row[0] for row in found)
+
+
 def logged(sweeps: Any, state: str = "FINISHED") -> Counter[str]:
-    """id → number of runs of that state in the store's own database."""
-    query = f"{IDS} and lifecycle_stage = 'active' and status = ?"
-    with closing(sqlite3.connect(sweeps.store.root / "mlflow" / "mlflow.db")) as database:
-        return Counter(id for id, _ in database.execute(query, [state]).fetchall())
+    """The same, in the store's own database."""
+    return runs_in(local_uri(sweeps.store.root / "mlflow"), state=state)
 
 
 def once(plan: Any) -> Counter[str]:
@@ -160,6 +185,17 @@ def test_runs_doubled_by_writers_of_two_stores_are_reduced_to_one(sweeps: Any, f
     assert logged(sweeps) == once(finished)
 
 
+def test_a_damaged_training_is_named_and_all_else_is_written(sweeps: Any, finished: Any) -> None:
+    bad = finished.pretrainings[0]
+    (sweeps.store.path("pretrain", bad.id) / "encoder.json").write_bytes(b"r3sult")
+    for _ in range(2):
+        with mirror_of(sweeps, finished) as mirror:
+            assert f"pretrain/{bad.id}/encoder.json" in mirror.finish()
+        assert logged(sweeps) == once(finished) - Counter([bad.id])
+    with pytest.raises(DamagedError, match=bad.id):
+        synced(sweeps)
+
+
 def test_a_locked_database_is_waited_for(sweeps: Any, finished: Any, database: Path, capfd: Any) -> None:
     lock = sqlite3.connect(database, check_same_thread=False)
     lock.execute("begin exclusive")
@@ -185,68 +221,6 @@ def test_a_database_that_stays_locked_costs_seconds_and_is_named(
     assert logged(sweeps) == once(finished)
 
 
-@contextmanager
-def server(folder: Path, port: int) -> Iterator[int]:
-    """MLflow's own server on loopback; its process group."""
-    uri = local_uri(folder)
-    argv = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
-    argv += ["--artifacts-destination", str(folder / "files"), "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(
-        argv,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
-    )
-    try:
-        wait_for(lambda: _listens(port), 90, "MLflow's server")
-        yield process.pid
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as knock:
-        return knock.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
-@pytest.mark.slow
-def test_a_server_that_is_gone_in_the_middle_and_comes_back(
-    sweeps: Any, database: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is stopped, so that what was sent meanwhile is done when it goes on, after we asked anew."""
-    monkeypatch.setattr("sweep.mirror._EVERY_S", 0.3)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
-    plan, port = sweeps.prepared(GRID), _free_port()
-    half = len(plan.to_run) // 2
-    with server(database.parent, port) as group:
-        uri = f"http://127.0.0.1:{port}"
-        with mirror_of(sweeps, plan, uri) as mirror:
-            mirror.start()
-            for node in plan.to_run[:half]:
-                sweeps.finish([node])
-                mirror.finished(node)
-            wait_for(lambda: logged(sweeps), 60, "a first run at the server")
-            os.killpg(group, signal.SIGSTOP)
-            for node in plan.to_run[half:]:
-                sweeps.finish([node])
-                mirror.finished(node)
-            time.sleep(5)  # it is asked in vain
-            os.killpg(group, signal.SIGCONT)
-            assert mirror.finish() == ""
-        synced(sweeps, uri)
-    assert logged(sweeps) == once(plan)
-    assert not logged(sweeps, "RUNNING")
-
-
 def test_a_server_that_never_answers_costs_seconds_and_its_password_stays_secret(
     sweeps: Any, finished: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,3 +234,67 @@ def test_a_server_that_never_answers_costs_seconds_and_its_password_stays_secret
         assert "s3cret" not in said and "timed out" in said
         assert time.monotonic() - started < 60
     assert synced(sweeps) == sum(once(finished).values())  # the store's own database has them all the same
+
+
+@dataclass(frozen=True)
+class Served:
+    """An MLflow server, its process group, and the database behind it."""
+
+    uri: str
+    group: int
+    database: str
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, s3_server: S3) -> Iterator[Served]:
+    """On PostgreSQL where that is installed, else on SQLite; its artifacts in a bucket."""
+    with contextlib.ExitStack() as stack:
+        if NO_POSTGRES:
+            database = local_uri(tmp_path_factory.mktemp("server"))
+            shutil.copy(empty_database, database.removeprefix("sqlite:///"))
+        else:
+            programs = postgres_programs()
+            assert programs is not None
+            database = stack.enter_context(postgres(programs, "planted-9d1c"))
+        server = mlflow_server(database, f"{s3_server.bucket()}/mlflow", s3_server.env)
+        uri, group = stack.enter_context(server)
+        yield Served(uri, group, database)
+
+
+@pytest.mark.slow
+def test_a_server_that_is_gone_in_the_middle_and_comes_back(
+    sweeps: Any, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stopped, so that what was sent meanwhile is done when it goes on, after we asked anew."""
+    monkeypatch.setattr("sweep.mirror._EVERY_S", 0.3)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
+    plan = sweeps.prepared(GRID)
+    half = len(plan.to_run) // 2
+    with mirror_of(sweeps, plan, served.uri) as mirror:
+        mirror.start()
+        for node in plan.to_run[:half]:
+            sweeps.finish([node])
+            mirror.finished(node)
+        wait_for(lambda: runs_in(served.database), 60, "a first run at the server")
+        os.killpg(served.group, signal.SIGSTOP)
+        for node in plan.to_run[half:]:
+            sweeps.finish([node])
+            mirror.finished(node)
+        time.sleep(4)  # it is asked in vain
+        os.killpg(served.group, signal.SIGCONT)
+        assert mirror.finish() == ""
+    synced(sweeps, served.uri)
+    assert runs_in(served.database) == once(plan)
+    assert not runs_in(served.database, state="RUNNING")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(NO_POSTGRES), reason=NO_POSTGRES)
+def test_mlflow_on_postgresql_with_artifacts_in_a_bucket(sweeps: Any, served: Served, s3_server: S3) -> None:
+    sweeps.finish(sweeps.prepared(OTHER).to_run)
+    plan = sweeps.plan(OTHER)
+    assert synced(sweeps, served.uri) == sum(once(plan).values())
+    assert synced(sweeps, served.uri) == 0
+    assert served.database.startswith("postgresql") and runs_in(served.database, "other") == once(plan)
+    kept = [line.split("?")[0] for line in s3_server.requests() if line.startswith("PUT")]
+    assert sum(name.endswith("/encoder.safetensors") for name in kept) >= len(plan.pretrainings)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from types import MappingProxyType
@@ -11,13 +10,11 @@ from typing import Any
 
 import pytest
 
-from sweep.cost import Rates, estimate
 from sweep.errors import StoreError
 from sweep.manifest import Failure
-from sweep.nodes import Node
 from sweep.plan import Plan
-from sweep.plan_grid import plan_grid, validate_grid
-from sweep.specs import VERSIONS, FeatureSpec, PretrainSpec, ProbeSpec
+from sweep.plan_grid import validate_grid
+from sweep.specs import VERSIONS, FeatureSpec, ProbeSpec
 
 # objects and scenes and the pool, at two sizes; two random encoders for each of two domains
 TRAININGS, ENCODERS, CELLS = 6, 6 + 4, (6 + 2) * 2 * 5
@@ -226,7 +223,7 @@ def test_planning_is_light_and_quick(tmp_path: Path) -> None:
     )
     code = f"""
 import sys, time
-import sweep.plan_grid, sweep.results, sweep.status, sweep.cost
+import sweep.plan_grid, sweep.results, sweep.status, sweep.estimate
 from sweep.store import Store
 started = time.process_time()
 _, plan = sweep.plan_grid.plan_grid({str(grid)!r}, (), Store({str(tmp_path / "store")!r}))
@@ -253,33 +250,3 @@ def test_compute_settings_are_in_no_identity(sweeps: Any) -> None:
         sweeps.grid, "compute={workers: 2, backend: torch, checkpoint_every_s: 5}", "name=other"
     )
     assert {node.id for node in changed.nodes} == ids
-
-
-def test_cost_is_measured_where_something_was_and_a_guess_elsewhere(sweeps: Any) -> None:
-    plan = sweeps.prepared()
-    guess = estimate(plan, sweeps.store)
-    assert (guess.measured, guess.guessed) == (0, TRAININGS)
-    assert guess.training_s == pytest.approx(guess.shared_s)
-    # every training answers 2 domains x 5 budgets and seeds
-    assert guess.alone_s == pytest.approx(10 * guess.shared_s)
-    first: Node = plan.pretrainings[0]
-    assert isinstance(first.spec, PretrainSpec)
-    sweeps.commit(first, {"steps": first.spec.config.total_steps(sum(p.images for p in first.spec.parts))})
-    manifest = sweeps.store.complete("pretrain", first.id)
-    assert Rates.of(sweeps.store).training(first)[0] == pytest.approx(manifest.run.seconds)
-    seconds, source = Rates.of(sweeps.store).training(plan.pretrainings[1])
-    images = [sum(p.images for p in node.spec.parts) // 64 * 64 for node in plan.pretrainings[:2]]
-    assert (seconds, source) == (pytest.approx(manifest.run.seconds * images[1] / images[0]), "measured")
-    assert Rates.of(sweeps.store).training(first, "gpu")[1] == "default guess"
-    after = estimate(sweeps.plan(), sweeps.store)
-    assert (after.measured, after.guessed) == (TRAININGS - 1, 0)
-    assert after.disk_bytes > 0
-    assert any("measured" in line for line in after.lines())
-
-
-def test_estimating_is_quick_for_many_cells(sweeps: Any) -> None:
-    grid = sweeps.write()
-    _, plan = plan_grid(grid, ["evaluate.seed=[" + ", ".join(map(str, range(100))) + "]"], sweeps.store)
-    started = time.process_time()
-    estimate(plan, sweeps.store)
-    assert time.process_time() - started < 1

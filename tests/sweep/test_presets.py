@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from sweep.cells import Cell
-from sweep.cost import Estimate, estimate
 from sweep.errors import GridError, UsageError
+from sweep.estimate import Estimate, estimate
 from sweep.init import STUDIES, preset, question, write_preset
+from sweep.machine import machine
 from sweep.plan import Plan
 from sweep.plan_grid import plan_grid, plan_in
+from sweep.store import Store
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 OWN_DATA = ("paper", "four-domains")
@@ -32,8 +34,10 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Any:
             with pytest.MonkeyPatch.context() as patch:
                 patch.delenv("SSL_SWEEP_DATA", raising=False)
                 grid = write_preset(study, folder / f"{study}.yaml")
-                plan, store = plan_in(grid, (), str(folder / "store"))
-            known[study] = (plan, estimate(plan, store))
+                store = Store(folder / "store")
+                asked, plan = plan_grid(grid, (), store, expect=True)
+            place = machine(asked.compute, 2, 0)
+            known[study] = (plan, estimate(plan, store, asked.compute, place))
         return known[study]
 
     return of
@@ -49,8 +53,7 @@ def test_the_header_says_command_cost_and_what_comes_out(study: str, planned: An
     hours = study == "paper"
     stated = re.search(r"# Cost: +about ([\d,]+) (minutes on 2 CPU cores|GPU-hours)", text)
     assert stated and ("GPU" in stated[2]) == hours
-    seconds = takes.training_s + takes.other_s
-    expected = seconds / 3600 if hours else seconds / 60 / 2
+    expected = takes.device_s / 3600 if hours else takes.device_s / 60 / 2
     assert expected / 2 < float(stated[1].replace(",", "")) < expected * 2
     assert takes.device == ("gpu" if hours else "cpu")
 
@@ -66,7 +69,7 @@ def test_it_takes_embedded_domains_and_shows_where_other_data_goes(study: str, p
         if not cell.fused:
             seeds.setdefault(_but_for_seed(cell), set()).add(cell.pretraining.seeds[1])
     assert all(found == {0, 1, 2} for found in seeds.values())  # what a verdict takes
-    assert 2 * 5 * 60 < takes.training_s + takes.other_s < 2 * 40 * 60
+    assert 2 * 5 * 60 < takes.device_s < 2 * 40 * 60
 
 
 def _but_for_seed(cell: Cell) -> Any:
@@ -115,8 +118,10 @@ def test_the_paper_is_whole(planned: Any) -> None:
     four = ("inat21", "imagenet", "places365", "glc20")
     assert {(a, b) for a in four for b in four} <= matrix
     said = "\n".join(takes.lines())
-    assert "one gpu" in said and "would take" in said and takes.alone_s > 3 * takes.shared_s
-    assert f"{takes.trainings} trainings serve every cell" in said
+    assert f"{len(plan.pretrainings)} trainings serve {len(plan.cells)} cells" in said
+    assert "H200 (assumed)" in said and f"({len(plan.pretrainings)} default guess)" in said
+    assert "one for each would take" in said and takes.alone_s > 3 * takes.shared_s
+    assert takes.cost == pytest.approx(takes.device_s / 3600 * 5.41) and "to be checked" in said
 
 
 @pytest.mark.parametrize(("example", "study"), [("paper", "paper"), ("four_domains", "four-domains")])

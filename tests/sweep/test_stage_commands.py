@@ -81,7 +81,7 @@ def test_explain_a_cell_and_the_stages_it_came_from(sweeps: Any, broken: Any, ca
     assert {one["id"] for one in alone["upstream"]} == features
     assert alone["settings"] == said["settings"] and alone["what"] == said["what"]
     shown = call("explain", grid, done.pretraining.id).output
-    assert "simclr on 400 images: 2 epochs in batches of 64, seed 0" in shown
+    assert "simclr on 400 images (epochs: 2, batches of 64, seed 0)" in shown
     assert "needed by" in shown and "cells" in shown
 
 
@@ -127,7 +127,7 @@ def test_logs_show_the_log_and_the_failure(sweeps: Any, broken: Any, call: Any) 
     assert shown.exit_code == 0
     for text in ("epoch 1 loss nan", "diverged, attempt 1", "the loss is nan", "line of a traceback"):
         assert text in shown.output
-    assert f"ssl-sweep retry {bad.id}" in shown.output
+    assert "run the grid again" in shown.output
     quiet = call("logs", broken.pretrainings[0].id)
     assert quiet.exit_code == 0 and "left no log" in quiet.output
 

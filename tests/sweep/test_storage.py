@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from bench import wait_for
 from s3_server import S3
 
 from sweep.errors import StoreError, UnreachableError
 from sweep.object_storage import ObjectStorage
+from sweep.stopping import StopFlag
 from sweep.storage import LocalStorage, Storage
 from sweep.store import Store
 
@@ -251,3 +253,15 @@ class Cut:
                 self.cuts += cut
                 if not cut:
                     client.sendall(answer)
+
+
+def test_a_stop_that_is_asked_for_on_one_node_is_seen_on_another(s3: S3, tmp_path: Path) -> None:
+    store = Store(f"{s3.bucket()}/store")
+    here, there = StopFlag(store, tmp_path / "here" / "flag"), StopFlag(store, tmp_path / "there" / "flag")
+    assert not here.is_up()
+    here.put_up()
+    assert here.is_up()
+    wait_for(lambda: store.there("stop/flag"), 30, "the flag in the bucket")
+    wait_for(there.is_up, 30, "the stop on the other node")
+    here.take_down()
+    assert not store.there("stop/flag")

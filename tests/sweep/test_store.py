@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sweep.errors import StoreError
+from sweep.errors import StoreError, UnreachableError
 from sweep.manifest import Failure, RunRecord
+from sweep.presence import MARK
 from sweep.specs import FeatureSpec
 from sweep.store import Store
 
@@ -218,7 +219,7 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_store_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     Store(tmp_path / "new" / "store").check_writable()
-    assert list((tmp_path / "new" / "store").iterdir()) == []
+    assert [path.name for path in (tmp_path / "new" / "store").iterdir()] == [MARK]
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be written: Not a directory") as error:
         Store(tmp_path / "file" / "store").check_writable()
@@ -233,3 +234,27 @@ def test_a_manifest_of_a_newer_program_is_understood(tmp_path: Path) -> None:
     value = json.loads(path.read_text())
     path.write_text(json.dumps({**value, "lease": "x", "run": {**value["run"], "energy": 5}}))
     assert store.complete("features", ID) is not None
+
+
+def test_a_store_whose_folder_is_replaced_by_an_empty_one_is_away(tmp_path: Path) -> None:
+    """As where its file system is unmounted; a program that never saw it there cannot know."""
+    root = tmp_path / "store"
+    store = Store(root)
+    store.check_writable()
+    store.storage.put("probe/a/manifest.json", b"{}")
+    root.rename(tmp_path / "elsewhere")
+    root.mkdir()
+    for ask in (
+        lambda: store.check_writable(),
+        lambda: store.storage.put("leases/a", b"x"),
+        lambda: store.storage.read("probe/a/manifest.json"),
+        lambda: store.storage.names("probe"),
+        lambda: store.manifest("probe", "a"),
+        lambda: store.ids("probe"),
+    ):
+        with pytest.raises(UnreachableError, match="is away"):
+            ask()
+    assert not store.present() and list(root.iterdir()) == []
+    root.rmdir()
+    (tmp_path / "elsewhere").rename(root)
+    assert store.present() and store.storage.names("probe") == ["a"]

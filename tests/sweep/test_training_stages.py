@@ -28,6 +28,7 @@ evaluate: {{domain: objects, labels: [20, 30]}}
 
 def prepared(sweeps: Any, text: str) -> tuple[Plan, Runtime]:
     sweeps.store.check_writable()
+    sweeps.store.check_writable()
     bare = Runtime(store=str(sweeps.store.root), stop_file=sweeps.folder / "stop")
     perform_light(sweeps.plan(text).prepares, bare)
     plan = sweeps.plan(text)

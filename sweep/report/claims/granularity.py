@@ -9,7 +9,7 @@ import pandas as pd
 from sweep.report.claims.finding import Claim, Finding
 from sweep.report.claims.judging import Test, by_budget
 from sweep.report.claims.quantity import UNTRAINED_DIFFERS
-from sweep.report.claims.wording import signed
+from sweep.report.claims.wording import count, signed
 from sweep.report.compare import HOW_CLASSIFIED, Comparison, against, largest
 from sweep.report.frame import in_domain, plain, scratch, self_supervised, usual
 from sweep.report.statistics import contrast
@@ -42,12 +42,19 @@ def _grows(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
             level: [(1.0, one.sides[(_LABELLED, *level)]), (-1.0, one.sides[(_SSL, *level)])]
             for level in levels
         }
-        means = [f"{signed(found.mean)} at {level[0]}" for level in levels if (found := contrast(gap[level]))]
+        coarser = [
+            f"{signed(found.mean)} at {level[0]}"
+            for level in levels[:0:-1]
+            if (found := contrast(gap[level]))
+        ]
         fine, coarse = gap[levels[0]], gap[levels[-1]]
-        what = (
-            f"supervised training minus the probe is {', '.join(means)}; from coarsest to finest it grows by"
-        )
-        return [Test(what, [*fine, *((-weight, side) for weight, side in coarse)])]
+        probe = f"the probe of {count(one.same['images'])} unlabelled images"
+        ahead = f"supervised training minus {probe} is {', '.join([*coarser, f'at {levels[0][0]}'])}"
+        grows = f"from {levels[-1][0]} to {levels[0][0]} the difference grows by"
+        return [
+            Test(ahead, fine),
+            Test(grows, [*fine, *((-weight, side) for weight, side in coarse)], margin=0.0),
+        ]
 
     yield from by_budget(claim, gaps(rows), tests)
 
@@ -56,7 +63,7 @@ CLAIMS = (
     Claim(
         "granularity.gap-grows",
         "granularity",
-        "The finer the labels, the further supervised training is ahead",
+        "Supervised training is ahead at the finest labels, and further than at the coarsest",
         "Cole et al. 2022, section 4.4, Fig. 5",
         "a dataset with levels; linear probes and `method: random` with `protocol: fine-tune`, 3 seeds",
         _grows,

@@ -70,21 +70,29 @@ def by_budget(
     tests: Callable[[Comparison], Sequence[Test]],
     *,
     smallest: bool = False,
+    budgets: int = 1,
 ) -> Iterator[Finding]:
-    """One finding per family: all tests must hold, at the largest budget (or the smallest) that has numbers.
-    Comparisons without a test are passed over."""
+    """One finding per family: all tests must hold, at the largest budget (or the smallest) that has the seeds
+    for a verdict, else any numbers. Comparisons without a test are passed over, and families with fewer
+    `budgets`: one alone is neither few labels nor many."""
     tested = [one for one in comparisons if tests(one)]
     for family in families(tested):
-        yield _finding(claim, family, tests, smallest)
+        if len(family.budgets) >= budgets:
+            yield _finding(claim, family, tests, smallest)
 
 
 def _finding(
     claim: Claim, family: Family, tests: Callable[[Comparison], Sequence[Test]], smallest: bool
 ) -> Finding:
     judged = {budget: [_judged(test) for test in tests(one)] for budget, one in family.budgets.items()}
-    # the budget with most numbers, of these the largest or smallest
-    order = sorted(judged, reverse=not smallest)
-    main = max(order, key=lambda budget: sum(one.estimate is not None for one in judged[budget]))
+    order = sorted(judged, reverse=not smallest)  # of equals the first is taken
+    main = max(
+        order,
+        key=lambda budget: (
+            sum(one.n >= MIN_SEEDS for one in judged[budget]),
+            sum(one.n > 0 for one in judged[budget]),
+        ),
+    )
     found = judged[main]
     overall = together([one.verdict for one in found])
     deciding = next((one for one in found if one.verdict == overall), found[0])
@@ -112,6 +120,10 @@ class _Judged:
     @property
     def mean(self) -> float:
         return self.estimate.mean if self.estimate else 0.0
+
+    @property
+    def n(self) -> int:
+        return self.estimate.n if self.estimate else 0
 
 
 def _judged(test: Test) -> _Judged:

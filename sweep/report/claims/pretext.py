@@ -35,7 +35,7 @@ def _few(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
         what = f"rotation, judged by {judged}, gives, against training from scratch,"
         return [Test(what, subtract(one.sides[PRETRAINED], one.sides[SCRATCH]))]
 
-    yield from by_budget(claim, _rotation(rows), tests, smallest=True)
+    yield from by_budget(claim, _rotation(rows), tests, smallest=True, budgets=2)
 
 
 def _crossover(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:

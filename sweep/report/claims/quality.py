@@ -55,11 +55,10 @@ def _excess(one: Comparison, kind: str) -> Iterator[tuple[str, list[tuple[float,
     """By how much each damage of a kind costs self-supervised pretraining more than supervised."""
     for name, damage in one.sides:
         if name == _SSL and str(damage).startswith(kind):
-            clean, bad = (
-                (one.sides[(side, _CLEAN)], one.sides[(side, damage)]) for side in (_SSL, _LABELLED)
+            mine, labelled = (
+                subtract(one.sides[(side, _CLEAN)], one.sides[(side, damage)]) for side in (_SSL, _LABELLED)
             )
-            terms = [(1.0, clean[0]), (-1.0, clean[1]), (-1.0, bad[0]), (1.0, bad[1])]
-            yield str(damage), terms
+            yield str(damage), [*mine, *((-weight, runs) for weight, runs in labelled)]
 
 
 def _downsampling(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
 from sweep.report.claims.finding import Claim, Finding
@@ -29,7 +30,9 @@ def _both(rows: pd.DataFrame, axis: str, also: tuple[str, ...]) -> list[Comparis
 
 def _ahead(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     mine = plain(usual(rows))
-    foreign = mine[(mine["pretrain_domain"] != "") & (mine["pretrain_domain"] != mine["eval_domain"])]
+    pairs = zip(mine["pretrain_domain"], mine["eval_domain"], strict=True)
+    other = [source != "" and target not in source.split("+") for source, target in pairs]
+    foreign = mine[np.array(other, dtype=bool)]
 
     def tests(one: Comparison) -> list[Test]:
         labelled = one.sides.get("supervised")

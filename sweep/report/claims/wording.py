@@ -19,8 +19,14 @@ def points(difference: Estimate | None) -> str:
         return "no pretraining seed has both"
     if difference.low is None or difference.high is None:
         return f"{signed(difference.mean)} points (n = {difference.n}, no interval)"
-    span = f"{signed(difference.low)} … {signed(difference.high)}"
+    span = f"{_bound(difference.low)} … {_bound(difference.high)}"
     return f"{signed(difference.mean)} points (95 % {span}, n = {difference.n})"
+
+
+def _bound(share: float) -> str:
+    """An end of an interval: on which side of 0 it lies is seen down to a hundredth of a point."""
+    text = signed(share)
+    return text if text != "0.0" or abs(share) < 5e-5 else f"{100 * share:+.2f}".replace("-", "−")
 
 
 def count(value: Hashable) -> str:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sweep.report.figures import cost, domain, granularity, pretext, quality, quantity, scaling, transfer
+from sweep.report.figures import predicted as predictions
 from sweep.report.figures.base import Drawn
 from sweep.report.figures.published import with_published
 
 if TYPE_CHECKING:
     from sweep.report.paper import PaperNumbers
 
-_MODULES = (quantity, domain, quality, granularity, pretext, transfer, scaling, cost)
+_MODULES = (quantity, domain, quality, granularity, pretext, transfer, scaling, cost, predictions)
 
 
 def figures(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:

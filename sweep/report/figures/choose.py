@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import numpy as np
 import pandas as pd
 
+from sweep.report import style
 from sweep.report.frame import EVALUATION, PRETRAINING, finest, self_supervised, usual
 
 UNTRAINED = "random"
@@ -67,25 +69,55 @@ def hold(rows: pd.DataFrame, keys: Collection[str]) -> tuple[pd.DataFrame, str]:
     """Rows that answer one question per group of `keys`, and in words what that held fixed.
 
     A setting that varies inside a group is held at its usual value, else at the one with most rows, else the
-    largest; what does not vary inside any group stays as it is, so that fewer epochs on more images are kept.
+    largest, for each method; what does not vary inside any group stays as it is, so that fewer epochs on more
+    images are kept. To lack a setting is a value of it: fine-tuning by steps lacks epochs.
     """
     said = []
     by = list(keys)
     for name in dict.fromkeys((*PRETRAINING, *EVALUATION)):
-        if name in keys or name in _FACTS or name not in rows or rows[name].nunique() < 2:
+        if name in keys or name in _FACTS or name not in rows or rows[name].nunique(dropna=False) < 2:
             continue
-        if (rows.groupby(by, dropna=False)[name].nunique() < 2).all():
+        values = rows[name].astype(object).where(rows[name].notna(), "")
+        groups = rows.groupby(by, dropna=False, sort=False).ngroup()
+        varies = (values.groupby(groups).transform("nunique") > 1).to_numpy()
+        if not varies.any():
             continue
-        counts = rows[name].value_counts()
-        usual_value = _USUAL.get(name)
-        best = usual_value if usual_value in counts.index else max(counts[counts == counts.max()].index)
-        rows = rows[(rows[name] == best) | rows[name].isna() | (rows[name] == "")]
-        shown = f"{best:g}" if isinstance(best, float) else str(best)
-        said.append(f"{_WORDS.get(name, name.replace('_', ' '))} {shown}")
-    return rows, f" Held: {', '.join(said)}." if said else ""
+        kept = np.ones(len(rows), dtype=bool)
+        for method in rows["method"].unique():
+            mine = (rows["method"] == method).to_numpy()
+            if varies[mine].any():
+                best = _best(name, values[mine])
+                kept &= ~mine | (values == best).to_numpy()
+                shown = f"{best:g}" if isinstance(best, float) else str(best) or "none"
+                said.append(f"{_WORDS.get(name, name.replace('_', ' '))} {shown}")
+        rows = rows[kept]
+    return rows, f" Held: {', '.join(dict.fromkeys(said))}." if said else ""
+
+
+def _best(name: str, values: pd.Series) -> object:
+    counts = values.value_counts()
+    usual_value = _USUAL.get(name)
+    if usual_value in counts.index:
+        return usual_value
+    return max(counts[counts == counts.max()].index, key=lambda value: (value != "", value))
 
 
 def at_most_labels(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of the largest label budget of each evaluation domain and protocol."""
     largest = rows.groupby(["eval_domain", "protocol"])["n_labels"].transform("max")
     return rows[rows["n_labels"] == largest]
+
+
+def one_budget(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """For each evaluation domain the largest label budget that all of its encoders have, else that most
+    have."""
+    encoders = (
+        rows.groupby(["eval_domain", "n_labels"])["pretrain_domain"].nunique().reset_index(name="encoders")
+    )
+    encoders = encoders.sort_values(["eval_domain", "encoders", "n_labels"]).groupby("eval_domain").last()
+    rows = rows[rows["n_labels"] == rows["eval_domain"].map(encoders["n_labels"])]
+    budgets = sorted({int(n) for n in encoders["n_labels"]})
+    if len(budgets) == 1:
+        return rows, f", {style.count(budgets[0])} labels"
+    each = ", ".join(f"{domain} {style.count(n)}" for domain, n in encoders["n_labels"].items())
+    return rows, f"; labels: {each}"

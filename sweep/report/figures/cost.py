@@ -8,7 +8,7 @@ import pandas as pd
 
 from sweep.report import style
 from sweep.report.figures.base import Drawn, Figure, Gap, legend, panels, points, same_limits, seeds_text
-from sweep.report.figures.choose import at_most_labels, hold, in_domain, judged, pretrained
+from sweep.report.figures.choose import at_most_labels, hold, in_domain, judged, pretrained, undamaged
 from sweep.report.frame import complete
 
 if TYPE_CHECKING:
@@ -41,8 +41,10 @@ def _encoders(frame: pd.DataFrame, fact: str) -> pd.DataFrame:
 
 def hours(frame: pd.DataFrame) -> Drawn:
     title = "Accuracy against pretraining time"
-    rows = _encoders(frame, "train_seconds")
-    if rows.groupby("eval_domain")["train_seconds"].nunique().max() in (0, 1) or rows.empty:
+    rows = undamaged(_encoders(frame, "train_seconds"))
+    ways = rows.groupby("eval_domain")["steps"].nunique() + rows.groupby("eval_domain")["method"].nunique()
+    rows = rows[rows["eval_domain"].isin(ways[ways > 2].index)]
+    if rows.empty:
         reason = "two or more pretrainings of one evaluated domain, of different size, length or method"
         return Gap(section="beyond", name="hours", title=title, reason=reason)
     rows, held = hold(rows, ["eval_domain", *_RECIPE])
@@ -109,6 +111,8 @@ def _plain_log(axis: Axes, values: pd.Series) -> None:
     steps = [m * 10.0**e for e in range(-3, 5) for m in (1, 2, 5)]
     ticks = [s for s in steps if low <= s <= high]
     ticks = ticks if len(ticks) <= 5 else [t for t in ticks if f"{t:.0e}"[0] == "1"]
+    if len(ticks) < 2:
+        ticks = [float(f"{t:.2g}") for t in (values.min(), values.max())]
     axis.set_xlim(low, high)
     axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axis.minorticks_off()

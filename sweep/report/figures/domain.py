@@ -16,6 +16,7 @@ from sweep.report.figures.choose import (
     in_domain,
     judged,
     main_method,
+    one_budget,
     pretrained,
     scratch,
     undamaged,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 SUPERVISED, RANDOM = "from scratch, all labels", "random encoder"
+MOST = "from scratch, most labels"
 
 
 def draw(frame: pd.DataFrame) -> list[Drawn]:
@@ -47,7 +49,7 @@ def matrix(frame: pd.DataFrame) -> Drawn:
         )
         return Gap(section="domain", name="cross-domain", title=title, reason=reason)
     own = own[own["images"] == _shared_size(own)]
-    own, size_held = _one_budget(own)
+    own, size_held = one_budget(own)
     own, held = hold(own, ["pretrain_domain", "eval_domain"])
     table = points(own, ["pretrain_domain", "eval_domain"])
     sizes = style.count(float(own["images"].iloc[0]))
@@ -55,7 +57,9 @@ def matrix(frame: pd.DataFrame) -> Drawn:
         row=[f"{style.short(d)} · {sizes}" for d in table["pretrain_domain"]], column=table["eval_domain"]
     )
     references = []
-    for name, found in ((RANDOM, _matching(floor(rows), own)), (SUPERVISED, at_most_labels(scratch(rows)))):
+    alone = at_most_labels(scratch(rows))
+    reference = SUPERVISED if (alone["labels"] == "all").all() else MOST
+    for name, found in ((RANDOM, _matching(floor(rows), own)), (reference, alone)):
         found, _ = hold(found[found["eval_domain"].isin(table["eval_domain"])], ["eval_domain"])
         if len(found):
             references.append(
@@ -70,7 +74,7 @@ def matrix(frame: pd.DataFrame) -> Drawn:
         f" diagonal is bold. Below the rule: references, not ranked."
         f" {halves_text(table)}.{held}{gaps_text(table).replace(' (marked ×)', ' (hatched)')}"
     )
-    return heat_figure("cross-domain", title, caption, table, (RANDOM, SUPERVISED))
+    return heat_figure("cross-domain", title, caption, table, (RANDOM, reference))
 
 
 def pooled(frame: pd.DataFrame) -> Drawn:
@@ -89,7 +93,7 @@ def pooled(frame: pd.DataFrame) -> Drawn:
     pools = pools[contains]
     singles = in_domain(own)
     both = pd.concat([pools, singles[singles["eval_domain"].isin(domains)]])
-    both, size_held = _one_budget(both)
+    both, size_held = one_budget(both)
     both, held = hold(both, ["pretrain_domain", "eval_domain", "images"])
     single = both["pretrain_domain"] == both["eval_domain"]
     pooled_names = [" + ".join(map(style.short, name.split("+"))) for name in both["pretrain_domain"]]
@@ -123,7 +127,7 @@ def fused(frame: pd.DataFrame) -> Drawn:
             " control"
         )
         return Gap(section="domain", name="fusion", title=title, reason=reason)
-    rows, size_held = _one_budget(rows)
+    rows, size_held = one_budget(rows)
     alone = undamaged(judged(frame, "linear"))
     used = set(rows["pretrain_domain"]) | {d for f in rows["fused_domain"] for d in f.split("+")}
     alone = alone[alone["pretrain_domain"].isin(used) & alone["eval_domain"].isin(rows["eval_domain"])]
@@ -161,21 +165,6 @@ def _shared_size(rows: pd.DataFrame) -> float:
     """The largest size that the most domains were pretrained at."""
     domains = rows.groupby("images")["pretrain_domain"].nunique()
     return float(domains[domains == domains.max()].index.max())
-
-
-def _one_budget(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """For each evaluation domain the largest label budget that all of its encoders have, else that most
-    have."""
-    encoders = (
-        rows.groupby(["eval_domain", "n_labels"])["pretrain_domain"].nunique().reset_index(name="encoders")
-    )
-    encoders = encoders.sort_values(["eval_domain", "encoders", "n_labels"]).groupby("eval_domain").last()
-    rows = rows[rows["n_labels"] == rows["eval_domain"].map(encoders["n_labels"])]
-    budgets = sorted({int(n) for n in encoders["n_labels"]})
-    if len(budgets) == 1:
-        return rows, f", {style.count(budgets[0])} labels"
-    each = ", ".join(f"{domain} {style.count(n)}" for domain, n in encoders["n_labels"].items())
-    return rows, f"; labels: {each}"
 
 
 def _matching(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:

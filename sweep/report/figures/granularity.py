@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from sweep.report import style
@@ -22,7 +24,6 @@ from sweep.report.figures.base import (
     seeds_text,
 )
 from sweep.report.figures.choose import (
-    at_most_labels,
     hold,
     in_domain,
     main_method,
@@ -36,6 +37,7 @@ from sweep.report.statistics import paired_difference
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
+_QUESTION = ["eval_domain", "images", "n_labels"]
 MAPPED, RETRAINED, SUPERVISED, SCRATCH = (
     "linear probe",
     "probe retrained per level",
@@ -54,18 +56,21 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
     if method is None:
         reason = "evaluate, on its own domain, a dataset with a hierarchy: `levels: [label, label_group]`"
         return [Gap(section="granularity", name="granularity", title=title, reason=reason)]
-    mine = at_most_labels(own[own["method"] == method])
-    mine = mine[mine["images"] == mine.groupby("eval_domain")["images"].transform("max")]
     keys = ["eval_domain", "level", "level_index"]
-    mine, held = hold(mine, keys)
-    parts = [(MAPPED, mine), (RETRAINED, _retrained(frame, mine))]
-    supervised = own[(own["method"] == "supervised")]
-    reference = scratch(rows)
-    for name, found in ((SUPERVISED, supervised), (SCRATCH, reference)):
-        found = at_most_labels(found[found["eval_domain"].isin(mine["eval_domain"])])
-        if name == SUPERVISED:
+    mine = own[own["method"] == method]
+    others = {
+        RETRAINED: _retrained(frame, mine),
+        SUPERVISED: own[own["method"] == "supervised"],
+        SCRATCH: scratch(rows),
+    }
+    mine, held = hold(_best_accompanied(mine, others), keys)
+    same_encoders = others[RETRAINED]["pretrain_id"].isin(mine["pretrain_id"])
+    others[RETRAINED] = others[RETRAINED][same_encoders]
+    parts = [(MAPPED, mine)]
+    for name, found in others.items():
+        for column in _QUESTION[1:] if name != SCRATCH else _QUESTION[2:]:
             found = found[
-                found["images"] == found["eval_domain"].map(mine.groupby("eval_domain")["images"].first())
+                found[column] == found["eval_domain"].map(mine.groupby("eval_domain")[column].first())
             ]
         parts.append((name, hold(found, keys)[0]))
     tables = [points(part, keys).assign(line=name) for name, part in parts if len(part)]
@@ -75,15 +80,16 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
         classes.get((d, lv), math.nan) for d, lv in zip(table["eval_domain"], table["level"], strict=True)
     ]
     gaps = _gaps(parts)
-    labels = ", ".join(
-        f"{d} {style.count(n)}" for d, n in mine.groupby("eval_domain")["n_labels"].first().items()
+    asked = "; ".join(
+        f"{row['eval_domain']} {style.count(row['images'])} images, {style.count(row['n_labels'])} labels"
+        for row in mine.drop_duplicates(["eval_domain"]).sort_values("eval_domain").to_dict("records")
     )
     caption = (
-        f"{style.method_name(method)}, linear probe trained on the finest labels ({labels}) whose"
-        f" predictions are mapped up the hierarchy;"
-        " levels from coarse to fine, with their number of classes. Numbers at the foot: what the best"
-        " supervised"
-        f" line has more (+) or less, in points, seed-paired."
+        f"{style.method_name(method)} ({asked}), linear probe trained on the finest labels, its"
+        f" predictions mapped up the hierarchy;"
+        " levels from coarse to fine, with their number of classes; all lines with as many labels. Numbers at"
+        " the foot: what training from scratch, else supervised pretraining,"
+        f" has more (+) or less than the probe, in points, seed-paired."
         f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
     )
     data = table.merge(gaps, how="left", on=["eval_domain", "level"]) if len(gaps) else table
@@ -95,15 +101,29 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
     ]
 
 
+def _best_accompanied(mine: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """For each domain the budget and size at which most of the other lines are asked too, of equals the
+    largest."""
+    there = {name: set(rows[_QUESTION].itertuples(index=False, name=None)) for name, rows in others.items()}
+    there[SCRATCH] = {(domain, labels) for domain, _, labels in there[SCRATCH]}
+    best: dict[str, tuple[int, float, float]] = {}
+    for domain, images, labels in mine[_QUESTION].drop_duplicates().itertuples(index=False, name=None):
+        lines = ((domain, images, labels) in there[RETRAINED]) + (
+            (domain, images, labels) in there[SUPERVISED]
+        )
+        lines += (domain, labels) in there[SCRATCH]
+        best[domain] = max(best.get(domain, (-1, 0.0, 0.0)), (lines, labels, images))
+    kept = [best[d][1:] == (n, i) for d, i, n in mine[_QUESTION].itertuples(index=False, name=None)]
+    return mine[np.array(kept, dtype=bool)]
+
+
 def _retrained(frame: pd.DataFrame, mine: pd.DataFrame) -> pd.DataFrame:
     """The same encoders and budgets with a probe trained on the labels of the level itself."""
     rows = frame[frame["pretrain_id"].isin(mine["pretrain_id"]) & (frame["protocol"] == "linear")]
     rows = rows[(rows["train_level"] == rows["level"]) & (rows["level_index"] > 0)]
-    rows = rows[
-        (rows["representation"] == "h") & (rows["fused_with"] == "") & (rows["eval_corruption"] == "none")
-    ]
-    budgets = mine.groupby("eval_domain")["n_labels"].first()
-    return rows[(rows["n_labels"] == rows["eval_domain"].map(budgets)) & (rows["label_imbalance"] == 1)]
+    for name in ("eval_domain", "draw", "c_path", "eval_corruption", "label_imbalance"):
+        rows = rows[rows[name].isin(mine[name])]
+    return rows[(rows["representation"] == "h") & (rows["fused_with"] == "")]
 
 
 def _gaps(parts: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
@@ -124,9 +144,8 @@ def _gaps(parts: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     table = pd.DataFrame(records, columns=columns)
     if table.empty:
         return table
-    best = table.sort_values("gap").groupby(["eval_domain", "gap_to"])["gap"].last().reset_index()
-    best = best.sort_values("gap").groupby("eval_domain")["gap_to"].last()
-    return table[table["gap_to"] == table["eval_domain"].map(best)]
+    first = table.groupby("eval_domain")["gap_to"].first()  # from scratch comes first
+    return table[table["gap_to"] == table["eval_domain"].map(first)]
 
 
 def levels_picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-untyped-def]
@@ -148,10 +167,11 @@ def levels_picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-
                 if len(drawn):
                     line(axis, drawn, "x", colour, mark, dashes, position=i, label=name)
             ticks = [
-                _short(lv) if math.isnan(n) else f"{_short(lv)}\n{n:.0f} classes"
+                _short(lv) if math.isnan(n) else f"{_short(lv)}\n{n:.0f}"
                 for lv, n in zip(levels["level"], levels["n_classes"], strict=True)
             ]
             axis.set_xticks(-levels["level_index"].to_numpy(), ticks)
+            axis.set_xlabel("level, number of classes")
             axis.margins(x=0.15)
             axis.set_title(style.short(domain))
         same_limits(axes)
@@ -178,7 +198,7 @@ def _write_gaps(axis, mapped: pd.DataFrame, gaps: pd.DataFrame) -> None:  # type
     found = mapped.merge(gaps, on=["eval_domain", "level"])
     for _, row in found.iterrows():
         axis.annotate(
-            f"{round(row['gap'], 1) + 0.0:+.1f}",
+            f"{round(row['gap'], 1) + 0.0:+.1f}".replace("-", "−"),
             (-row["level_index"], 0.03), xycoords=("data", "axes fraction"), ha="center", fontsize=7.5,
             color=style.MUTED,
         )  # fmt: skip

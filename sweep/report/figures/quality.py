@@ -69,13 +69,18 @@ def _drops(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ratios(table: pd.DataFrame, method: str) -> str:
-    """How many times more the label-free method loses, where the supervised drop is clearly above nothing."""
+    """How many times more the label-free method loses, where the supervised drop is surely above nothing."""
     wide = table.pivot_table(index=["eval_domain", "corruption"], columns="method", values="mean")
+    sure = set(
+        table[(table["method"] == "supervised") & (table["low"] > 0)].set_index(wide.index.names).index
+    )
     if "supervised" not in wide or method not in wide:
         return " The sweep has no supervised pretraining to compare with." if "supervised" not in wide else ""
-    known = wide[(wide["supervised"] > 0.5) & wide[method].notna()]
+    known = wide[wide.index.isin(sure) & wide[method].notna()]
     said = [f"{c} on {d} {row[method] / row['supervised']:.1f}×" for (d, c), row in known.iterrows()]
-    rest = "" if len(known) == len(wide) else " (no ratio where supervised loses less than half a point)"
+    rest = (
+        "" if len(known) == len(wide) else " (no ratio where the interval of the supervised drop has 0 in it)"
+    )
     return f" Ratio of the drops: {', '.join(said)}{rest}." if said else ""
 
 

@@ -99,6 +99,8 @@ def by_method(frame: pd.DataFrame) -> Drawn:
         f" methods share. Black: trained from scratch."
         f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
     )
+    if "supervised" in set(own["method"]):
+        caption += " Supervised pretraining has seen the labels of all its images, which the axis leaves out."
     methods = list(
         own.groupby("method")["top1"].mean().sort_values(ascending=False, na_position="last").index
     )

@@ -4,6 +4,7 @@ that pretraining saves."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,7 +69,7 @@ def power_law(frame: pd.DataFrame) -> Drawn:
         f"{d} {style.count(n)}" for d, n in own.groupby("eval_domain")["n_labels"].first().items()
     )
     caption = (
-        f"{style.method_name(str(method))}, linear probe with all labels there are ({labels}), by number"
+        f"{style.method_name(str(method))}, linear probe with the most labels asked ({labels}), by number"
         f" of pretraining images. Curve: accuracy ="
         f" ceiling − scale · images^(−exponent); it goes on, dotted, over one more doubling."
         f" {_fits_text(fits)}"
@@ -127,10 +128,16 @@ def _fits_text(fits: dict[str, PowerLaw | NotFitted]) -> str:
             else f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
         )
         said.append(
-            f"{domain}: ceiling {100 * fit.ceiling:.1f} %, next doubling {100 * gain.mean:+.1f}"
-            f" points{span}, n = {gain.n}."
+            f"{domain}: next doubling {100 * gain.mean:+.1f} points{span}, n = {gain.n}; {_ceiling(fit)}."
         )
     return " ".join(said)
+
+
+def _ceiling(fit: PowerLaw) -> str:
+    low, high = (100 * value for value in fit.ceilings)
+    if high - low > 10 or high >= 100:
+        return f"no ceiling in sight ({low:.0f} to {high:.0f} % by seed)"
+    return f"ceiling {low:.0f} to {high:.0f} % by seed"
 
 
 def saved(frame: pd.DataFrame) -> Drawn:
@@ -151,7 +158,7 @@ def saved(frame: pd.DataFrame) -> Drawn:
             continue
         mine = complete(group)
         found = labels_saved(mine, other)
-        said.setdefault(_overtakes(crossing_text(crossover(mine, other))), []).append(f"{domain} {protocol}")
+        said.setdefault(crossing_text(crossover(mine, other)), []).append(f"{domain} {protocol}")
         if isinstance(found, NotFitted):
             reasons.append(found.reason)
         else:
@@ -171,13 +178,14 @@ def saved(frame: pd.DataFrame) -> Drawn:
         f" {style.method_name(str(method))} pretraining reaches the same"
         " accuracy (up), interpolated on a logarithmic scale. Below the dotted diagonal pretraining saves"
         " labels; ▽ at the foot:"
-        f" fewer than the smallest budget tried are enough; △ at the top: the largest is not enough. From"
-        f" scratch overtakes:"
+        " fewer than the smallest budget tried are enough; △ at the top: the largest tried is not."
+        f"{_equal(table)} Where labels alone overtake:"
         f" {overtaken}. n = {_span(table)} pretraining seeds, bars are 95 % intervals.{held}"
     )
 
     def picture(width: float) -> Canvas:
-        domains = sorted(table["eval_domain"].unique())
+        measured = table[table["needed"].notna()]
+        domains = sorted((table if measured.empty else measured)["eval_domain"].unique())
         canvas, axes = panels(len(domains), width, per_row=3, height=3.0)
         for axis, domain in zip(axes, domains, strict=True):
             part = table[table["eval_domain"] == domain]
@@ -201,13 +209,18 @@ def saved(frame: pd.DataFrame) -> Drawn:
     )
 
 
-def _overtakes(text: str) -> str:
-    text = text.replace("no crossing from", "not from").replace(
-        "the second never overtakes", "labels alone stay behind"
-    )
-    return text.replace(
-        "the second is ahead or level throughout", "labels alone are ahead or level throughout"
-    )
+def _equal(table: pd.DataFrame) -> str:
+    """The labels saved, in words."""
+    said = []
+    for row in table[table["needed"].notna()].to_dict("records"):
+        span = "" if math.isnan(row["low"]) else f" [{_count(row['low'])}, {_count(row['high'])}]"
+        where = f"{row['eval_domain']} {row['protocol']}"
+        said.append(f"{where} {style.count(row['labels'])} alone, {_count(row['needed'])} pretrained{span}")
+    return f" Labels for equal accuracy: {'; '.join(said)}." if said else ""
+
+
+def _count(labels: float) -> str:
+    return style.count(float(f"{labels:.2g}"))
 
 
 def _needed(axis: Axes, part: pd.DataFrame, i: int, protocol: str) -> None:

@@ -26,6 +26,7 @@ from sweep.report.figures.choose import (
     in_domain,
     judged,
     main_method,
+    one_budget,
     pretrained,
     undamaged,
 )
@@ -49,22 +50,31 @@ def _pair(rows: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
     return both, method if method and (both["method"] == SUPERVISED).any() else None
 
 
+def _asked_of_both(rows: pd.DataFrame) -> pd.DataFrame:
+    """The questions that the grid asks of both methods; what it asks of one is no gap."""
+    question = ["pretrain_domain", "eval_domain", "images", "n_labels"]
+    return rows[rows.groupby(question)["method"].transform("nunique") == 2]
+
+
 def by_domain(frame: pd.DataFrame) -> Drawn:
     title = "Transfer: label-free minus supervised pretraining, own domain and others"
     rows, method = _pair(pretrained(undamaged(judged(frame, "linear"))))
     rows = rows[~rows["pretrain_domain"].str.contains("+", regex=False)]
-    if method is None or not (rows["pretrain_domain"] != rows["eval_domain"]).any():
+    both = _asked_of_both(rows)
+    if method is None or not (both["pretrain_domain"] != both["eval_domain"]).any():
         reason = (
             "`method: [simclr, supervised]` in a pretrain block on several domains, each evaluated on all"
         )
         return Gap(section="other sources", name="transfer", title=title, reason=reason)
-    rows = rows[rows["images"] == rows[rows["method"] == SUPERVISED]["images"].max()]
-    rows, held = hold(at_most_labels(rows), ["method", "pretrain_domain", "eval_domain"])
+    rows = _asked_of_both(rows)
+    rows = rows[rows["images"] == rows.groupby("pretrain_domain")["images"].transform("max")]
+    rows, budget = one_budget(rows)
+    rows, held = hold(rows, ["method", "pretrain_domain", "eval_domain"])
     table = _differences(rows, method, ["pretrain_domain", "eval_domain"])
     table["own"] = table["pretrain_domain"] == table["eval_domain"]
     caption = (
-        f"Right of 0, {style.method_name(method)} pretraining gives the better linear probe; left of it,"
-        f" supervised pretraining on the same images"
+        f"Right of 0, {style.method_name(method)} pretraining gives the better linear probe{budget}; left of"
+        " it, supervised pretraining on the same images"
         " with their labels. Filled: pretrained on the domain it is judged in; open: on another. If"
         " label-free features"
         f" bear a domain gap better, open marks lie further right than filled ones."
@@ -101,11 +111,11 @@ def by_scarcity(frame: pd.DataFrame) -> Drawn:
     title = "Scarce pretraining images: label-free minus supervised pretraining, by their number"
     rows, method = _pair(pretrained(undamaged(judged(frame, "linear"))))
     rows = rows[~rows["pretrain_domain"].str.contains("+", regex=False)]
-    sizes = rows[rows["method"] == SUPERVISED].groupby("eval_domain")["images"].nunique()
+    sizes = _asked_of_both(rows).groupby(["pretrain_domain", "eval_domain", "n_labels"])["images"].nunique()
     if method is None or not (sizes > 1).any():
         reason = "`method: [simclr, supervised]` with several `images: [500, 2k, 8k]` in a pretrain block"
         return Gap(section="other sources", name="scarcity", title=title, reason=reason)
-    rows = at_most_labels(rows)
+    rows, budget = one_budget(_asked_of_both(rows))
     rows, held = hold(rows, ["method", "pretrain_domain", "eval_domain", "images"])
     table = _differences(rows, method, ["pretrain_domain", "eval_domain", "images"])
     table["line"] = [
@@ -113,8 +123,8 @@ def by_scarcity(frame: pd.DataFrame) -> Drawn:
     ]
     table = table[table.groupby(["pretrain_domain", "eval_domain"])["images"].transform("nunique") > 1]
     caption = (
-        f"Above 0, {style.method_name(method)} pretraining gives the better linear probe. If label-free"
-        f" pretraining bears scarcity better, the lines"
+        f"Above 0, {style.method_name(method)} pretraining gives the better linear probe{budget}. If"
+        " label-free pretraining bears scarcity better, the lines"
         f" fall from left to right. Solid: judged in its own domain; dotted: in another."
         f" {_paired_text(table)}.{held}{_missing(table)}"
     )

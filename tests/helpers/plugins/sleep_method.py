@@ -1,4 +1,4 @@
-"""A method that learns next to nothing and takes as long as one wishes: fake work for tests of everything else.
+"""A method that learns next to nothing and takes as long as one wishes: fake work for tests of all else.
 
 The encoder, its features and the checkpoints are real. From the environment:
     SLEEP_METHOD_S     seconds that each step sleeps
