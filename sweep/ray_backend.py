@@ -14,7 +14,7 @@ from sweep.backend import Backend, Cluster, Outcome
 from sweep.capacity import Capacity
 from sweep.failures import failure_from_afar, failure_of
 from sweep.nodes import Node
-from sweep.ray_cluster import alive_nodes, connect, nodes_now, require_shared_store, resources, with_loss
+from sweep.ray_cluster import connect, gone_nodes, nodes_now, require_shared_store, resources, with_loss
 from sweep.ray_train import CPU_SHARE
 from sweep.runtime import Runtime, TrainPlan
 from sweep.stages import perform_light
@@ -58,7 +58,7 @@ class RayBackend:
         self._on_gpu = self._light.options(num_gpus=_LIGHT_GPUS)
         self._ended: SimpleQueue[list[Outcome]] = SimpleQueue()  # filled by Tune's thread and by Ray's
         self._trainings: dict[str, Node] = {}
-        self._nodes: dict[str, frozenset[str]] = {}  # by stage, those that were alive when it began
+        self._gone: dict[str, frozenset[str] | None] = {}  # by stage, the nodes that were when it began
         self._tune: TuneThread | None = None
         self._trained = 0.0
         self._capacity, self._have, self._counted = cluster.capacity, resources(), time.monotonic()
@@ -88,7 +88,7 @@ class RayBackend:
         from sweep.ray_tune import TuneThread, Work
 
         self._trainings[node.id] = node
-        self._nodes[node.id] = self._alive()
+        self._gone[node.id] = self._gone_by_now()
         if self._tune is None or not self._tune.alive():
             if self._tune is not None:
                 self._tune.close(_TUNE_ENDS_S)
@@ -110,12 +110,12 @@ class RayBackend:
     def submit(self, nodes: Sequence[Node]) -> None:
         light = self._on_gpu if self._runtime.gpu and nodes[0].stage == "features" else self._light
         future = light.remote(tuple(nodes), self._runtime).future()
-        self._nodes |= dict.fromkeys((node.id for node in nodes), self._alive())
+        self._gone |= dict.fromkeys((node.id for node in nodes), self._gone_by_now())
         future.add_done_callback(lambda done: self._ended.put(self._outcomes(nodes, done)))
 
-    def _alive(self) -> frozenset[str]:
-        """The nodes on which work may land; a private Ray has one, and does not outlive it."""
-        return frozenset() if self._cluster.private else alive_nodes()
+    def _gone_by_now(self) -> frozenset[str] | None:
+        """A private Ray has one node, and does not outlive it."""
+        return None if self._cluster.private else gone_nodes()
 
     def _outcomes(self, nodes: Sequence[Node], done: Future[list[Outcome]]) -> list[Outcome]:
         """Where the process died under the task, what it committed counts."""
@@ -128,7 +128,7 @@ class RayBackend:
         try:
             if self._store.complete(node.stage, node.id):
                 return Outcome(node.id, "complete")
-            failure = with_loss(failure_from_afar(error, node, self._store), self._nodes[node.id])
+            failure = with_loss(failure_from_afar(error, node, self._store), self._gone[node.id])
         except Exception as unreachable:  # the store, or Ray; in a thread that would tell nobody
             failure = failure_of(unreachable)
         return Outcome(node.id, "failed", failure)

@@ -46,9 +46,7 @@ def test_a_folder_is_sent_as_its_whole_path(
     monkeypatch.chdir(tmp_path)
     asked = prepare_submission(grid, ["datasets.objects.domain=scenes"], "store", None, ["--max-gpu-hours=2"])
     assert asked.store == str(tmp_path / "store")
-    assert (
-        f"--store {asked.store} --max-gpu-hours=2 --address auto" in asked.line
-    )
+    assert f"--store {asked.store} --max-gpu-hours=2 --address auto" in asked.line
 
 
 def test_what_is_packed_runs_by_itself(grid: Path, tmp_path: Path) -> None:
