@@ -34,6 +34,7 @@ evaluate:
 ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join(filter(None, [str(HELPERS / "plugins"), os.environ.get("PYTHONPATH", "")])),
     "SLEEP_METHOD_S": "0.05",
+    "RAY_raylet_start_wait_time_s": "120",  # a busy machine starts slowly
 }
 # Most kills come while a run starts, plans and joins the cluster; some once so many stages more are done.
 EARLY, EARLY_S, LATER = 17, (0.2, 2.4), (1, 3, 6)

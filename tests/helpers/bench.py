@@ -83,9 +83,11 @@ class Bench:
         return document
 
     def executions(self) -> Counter[tuple[str, str]]:
-        """How often each stage was carried to completion."""
+        """How often each stage was carried to completion. One execution may have two lines: that of a worker
+        that outlived its driver, and that of the next run, which found it missing."""
         lines = (self.folder / self.store / "executions.jsonl").read_text().splitlines()
-        return Counter((record["stage"], record["id"]) for record in map(json.loads, lines))
+        executions = {record["execution"]: record for record in map(json.loads, lines)}
+        return Counter((record["stage"], record["id"]) for record in executions.values())
 
 
 def wait_for(condition: object, timeout: float, what: str) -> None:
