@@ -131,7 +131,7 @@ def judge(samples: list[dict[str, Any]], code: int, args: argparse.Namespace) ->
         f"asked for at most {most_asked} workers at a time; trainings leased: at most"
         f" {max(s['leased'] for s in samples)};"
         f" more than was left to train in {len(over)} of {len(samples)} samples\n"
-        f"drivers seen: {sum(len(s['drivers']) for s in samples)}, outside the head in {len(strays)} samples"
+        + (f"drivers of trials outside the head: in {len(strays)} samples" if args.mode == "workers" else "")
     )
     right = (
         code == 0 and workers[0] == 0 and max(workers) > 0 and workers[-1] == 0 and not over and not strays

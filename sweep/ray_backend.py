@@ -14,7 +14,7 @@ from sweep.backend import Backend, Cluster, Outcome
 from sweep.capacity import Capacity
 from sweep.failures import failure_from_afar, failure_of
 from sweep.nodes import Node
-from sweep.ray_cluster import alive_nodes, connect, nodes_now, require_shared_store, resources, with_loss
+from sweep.ray_cluster import connect, gone_nodes, nodes_now, require_shared_store, resources, with_loss
 from sweep.ray_train import CPU_SHARE
 from sweep.runtime import Runtime, TrainPlan
 from sweep.stages import perform_light
@@ -30,6 +30,7 @@ _LIGHT_GPUS = 0.25
 _ROUNDING = 1e-6
 _COUNT_EVERY_S = 5.0
 _TUNE_ENDS_S = 30.0
+_TUNE_RESTS_S = 10.0
 
 
 class RayWorkplace:
@@ -57,8 +58,9 @@ class RayBackend:
         self._on_gpu = self._light.options(num_gpus=_LIGHT_GPUS)
         self._ended: SimpleQueue[list[Outcome]] = SimpleQueue()  # filled by Tune's thread and by Ray's
         self._trainings: dict[str, Node] = {}
-        self._nodes: dict[str, frozenset[str]] = {}  # by stage, those that were alive when it began
+        self._gone: dict[str, frozenset[str] | None] = {}  # by stage, the nodes that were when it began
         self._tune: TuneThread | None = None
+        self._trained = 0.0
         self._capacity, self._have, self._counted = cluster.capacity, resources(), time.monotonic()
 
     def room_for(self, node: Node) -> bool:
@@ -86,8 +88,10 @@ class RayBackend:
         from sweep.ray_tune import TuneThread, Work
 
         self._trainings[node.id] = node
-        self._nodes[node.id] = self._alive()
+        self._gone[node.id] = self._gone_by_now()
         if self._tune is None or not self._tune.alive():
+            if self._tune is not None:
+                self._tune.close(_TUNE_ENDS_S)
             self._tune = TuneThread(self._runtime, self._trial_ended, self._tune_ended)
         self._tune.give(Work(node, self._plans[node.id]))
 
@@ -106,12 +110,12 @@ class RayBackend:
     def submit(self, nodes: Sequence[Node]) -> None:
         light = self._on_gpu if self._runtime.gpu and nodes[0].stage == "features" else self._light
         future = light.remote(tuple(nodes), self._runtime).future()
-        self._nodes |= dict.fromkeys((node.id for node in nodes), self._alive())
+        self._gone |= dict.fromkeys((node.id for node in nodes), self._gone_by_now())
         future.add_done_callback(lambda done: self._ended.put(self._outcomes(nodes, done)))
 
-    def _alive(self) -> frozenset[str]:
-        """The nodes on which work may land; a private Ray has one, and does not outlive it."""
-        return frozenset() if self._cluster.private else alive_nodes()
+    def _gone_by_now(self) -> frozenset[str] | None:
+        """A private Ray has one node, and does not outlive it."""
+        return None if self._cluster.private else gone_nodes()
 
     def _outcomes(self, nodes: Sequence[Node], done: Future[list[Outcome]]) -> list[Outcome]:
         """Where the process died under the task, what it committed counts."""
@@ -124,12 +128,13 @@ class RayBackend:
         try:
             if self._store.complete(node.stage, node.id):
                 return Outcome(node.id, "complete")
-            failure = with_loss(failure_from_afar(error, node, self._store), self._nodes[node.id])
+            failure = with_loss(failure_from_afar(error, node, self._store), self._gone[node.id])
         except Exception as unreachable:  # the store, or Ray; in a thread that would tell nobody
             failure = failure_of(unreachable)
         return Outcome(node.id, "failed", failure)
 
     def poll(self, timeout: float) -> list[Outcome]:
+        self._rest()
         try:
             outcomes = self._ended.get(timeout=timeout)
             while not self._ended.empty():
@@ -137,8 +142,15 @@ class RayBackend:
         except Empty:
             return []
         for outcome in outcomes:
-            self._trainings.pop(outcome.node_id, None)
+            if self._trainings.pop(outcome.node_id, None) is not None:
+                self._trained = time.monotonic()
         return outcomes
+
+    def _rest(self) -> None:
+        """Tune keeps its processes for the next training, and on a cluster they keep their nodes."""
+        idle = time.monotonic() - self._trained > _TUNE_RESTS_S
+        if self._tune is not None and not self._trainings and idle and not self._cluster.private:
+            self._tune.close(timeout=0.0)
 
     @property
     def light_slots(self) -> int:

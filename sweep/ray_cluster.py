@@ -184,14 +184,22 @@ def alive_nodes() -> frozenset[str]:
     return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
 
 
-def with_loss(failure: Failure, nodes: frozenset[str]) -> Failure:
-    """The failure of what began when `nodes` were alive: the loss of one of them, where one is lost. Workers
-    and callers notice a broken connection long before Ray misses the node behind it."""
-    loss = _loss_since(nodes) if failure.kind == "worker_error" and nodes else ""
+def gone_nodes() -> frozenset[str]:
+    """The ids of the nodes that the cluster has had."""
+    import ray
+
+    return frozenset(node["NodeID"] for node in ray.nodes() if not node["Alive"])
+
+
+def with_loss(failure: Failure, gone: frozenset[str] | None) -> Failure:
+    """The failure of what began when these nodes were `gone`: the loss of another, where one is lost; of
+    what may have come since, too. None asks for nothing. Workers and callers notice a broken connection long
+    before Ray misses the node behind it."""
+    loss = _loss_since(gone) if failure.kind == "worker_error" and gone is not None else ""
     return replace(failure, kind=loss, message=f"a node was lost: {failure.message}") if loss else failure
 
 
-def _loss_since(nodes: frozenset[str]) -> str:
+def _loss_since(gone: frozenset[str]) -> str:
     """The kind of failure, '' where all are there. Ray takes fifteen seconds to miss a node, so each is
     knocked at."""
     import ray
@@ -199,7 +207,8 @@ def _loss_since(nodes: frozenset[str]) -> str:
 
     lost = ""
     for node in ray.nodes():
-        if node["NodeID"] not in nodes:
+        idle = node["DeathReason"] == NodeDeathInfo.AUTOSCALER_DRAIN_IDLE
+        if node["NodeID"] in gone or (idle and not node["Alive"]):
             continue
         if node["DeathReason"] == NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED:
             return "preempted"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import tempfile
 import time
@@ -38,6 +39,7 @@ class Jobs:
                 f"{address!r} is not the address of a dashboard",
                 hint="give http://HOST:8265; ray:// and HOST:PORT addresses are for ssl-sweep run",
             )
+        logging.disable(logging.INFO)  # Ray's client tells of every request
         try:
             with _without(_ADDRESSES):
                 self._client = JobSubmissionClient(address)

@@ -58,7 +58,8 @@ class TuneThread:
         self._thread.start()
 
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        """Whether it takes more."""
+        return self._thread.is_alive() and not self._feed.closed
 
     def give(self, work: Work) -> None:
         self._feed.give(work)
@@ -121,6 +122,10 @@ class _Feed(_Unsaved, Searcher):
         with self._news:
             self._queue.append(work)
             self._news.notify()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
         with self._news:

@@ -1,0 +1,57 @@
+"""What a cluster can ever hold, and who is refused by it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweep.backend import Cluster
+from sweep.capacity import Capacity, NodeType
+from sweep.errors import InfeasibleError
+from sweep.grid_model import Compute
+from sweep.resources import machine_of
+from sweep.run import require_room
+
+HEAD = NodeType("head", 16, 0, 1)
+SMALL = NodeType("small", 4, 1, 8, scaled=True)
+LARGE = NodeType("large", 32, 8, 2, scaled=True)
+
+
+def cluster(capacity: Capacity) -> Cluster:
+    return Cluster(capacity.cpus, capacity.gpus, 1, False, capacity)
+
+
+def test_workers_are_counted_by_node_and_not_by_sums() -> None:
+    static = Capacity.of_nodes([(3, 0), (3, 0), (2, 1)])
+    assert (static.cpus, static.gpus) == (8, 1)
+    assert static.workers(2, 0) == 3 and static.workers(4, 0) == 0
+    assert static.workers(2, 1) == 1 and static.workers(1, 0.5) == 2
+
+
+def test_the_autoscaler_adds_the_largest_first_within_its_limit() -> None:
+    assert Capacity((HEAD, SMALL), 3).workers(4, 1) == 3
+    both = Capacity((HEAD, SMALL, LARGE), 3)
+    assert both.gpus == 17 and both.workers(4, 1) == 17 and both.workers(8, 1) == 8
+    assert both.workers(4, 0) == 4 + 8 + 8 + 1
+    assert str(both).endswith("3 of these at a time")
+
+
+def test_refused_with_need_and_have_by_type() -> None:
+    place = cluster(Capacity((HEAD, SMALL), 8))
+    require_room(Compute(workers=8, cpus_per_worker=4), place)
+    with pytest.raises(InfeasibleError) as refused:
+        require_room(Compute(cpus_per_worker=8), place)
+    assert "1 workers of 8 CPUs and 1 GPUs" in str(refused.value)
+    assert "small: at most 8 x (4 CPUs, 1 GPUs)" in str(refused.value) and refused.value.exit_code == 3
+    require_room(Compute(cpus_per_worker=8, device="cpu"), place)  # the head has them
+    with pytest.raises(InfeasibleError):
+        require_room(Compute(workers=9), place)
+    require_room(Compute(workers=9, min_workers=2), place)
+
+
+def test_what_an_autoscaler_keeps_to_itself_is_not_refused() -> None:
+    require_room(Compute(workers=99), Cluster(1, 0, 1, False, None))
+
+
+def test_a_large_head_does_not_raise_what_a_gpu_worker_takes() -> None:
+    place = machine_of(Compute(), cluster(Capacity((HEAD, SMALL), 8)))
+    assert (place.cpus, place.gpus, place.device) == (32, 8, "gpu")

@@ -1,0 +1,81 @@
+"""What is sent to a cluster, under which id, and how the store says that it ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweep.errors import GridError, StoreError, UsageError
+from sweep.submission import prepare_submission
+
+GRID = """
+name: sent
+datasets:
+  objects: {source: synthetic, domain: objects, train: 60, test: 30}
+pretrain:
+  - {method: random}
+evaluate:
+  - {domain: objects, labels: 20}
+"""
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Path:
+    path = tmp_path / "grid.yaml"
+    path.write_text(GRID)
+    return path
+
+
+def test_the_id_is_that_of_sweep_grid_and_store(grid: Path, tmp_path: Path) -> None:
+    def id(*overrides: str, store: str = "s3://bucket/a") -> str:
+        return prepare_submission(grid, overrides, store, None).id
+
+    assert id() == id() and id().startswith("ssl-sweep-sent-")
+    assert len({id(), id("evaluate.0.labels=30"), id(store="s3://bucket/b")}) == 3
+    moved = tmp_path / "elsewhere.yaml"
+    moved.write_text("# a comment\n" + GRID)
+    assert prepare_submission(moved, (), "s3://bucket/a", None).id == id()
+
+
+def test_a_folder_is_sent_as_its_whole_path(
+    grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = prepare_submission(grid, ["datasets.objects.domain=scenes"], "store", None, ["--max-gpu-hours=2"])
+    assert asked.store == str(tmp_path / "store")
+    assert f"--store {asked.store} --max-gpu-hours=2 --address auto" in asked.line
+
+
+def test_what_is_packed_runs_by_itself(grid: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "packed"
+    folder.mkdir()
+    prepare_submission(grid, (), "store", None).pack(folder)
+    command = [sys.executable, "-P", "cli.py", "validate", "grid.yaml"]
+    done = subprocess.run(
+        command, cwd=folder, env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and "is valid" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("uri", ["https://me:pw@host", "https://me@host/x", "postgresql://u:p@host/db"])
+def test_passwords_do_not_travel(grid: Path, uri: str) -> None:
+    with pytest.raises(UsageError, match="tracking address holds"):
+        prepare_submission(grid, (), "store", uri)
+    with pytest.raises(StoreError):
+        prepare_submission(grid, (), "s3://me:pw@bucket/x", None)
+
+
+def test_a_wrong_grid_is_not_sent(grid: Path) -> None:
+    with pytest.raises(GridError):
+        prepare_submission(grid, ["pretrain.0.epochs=none"], "store", None)
+
+
+def test_without_the_store_there_is_no_verdict(grid: Path, tmp_path: Path) -> None:
+    away = prepare_submission(grid, (), str(tmp_path / "not there"), None)
+    assert away.verdict() == (None, f"the store {tmp_path / 'not there'} is not on this machine")
+    (tmp_path / "empty").mkdir()
+    code, told = prepare_submission(grid, (), str(tmp_path / "empty"), None).verdict()
+    assert code is None and told == "cells by the store: 3 missing"
