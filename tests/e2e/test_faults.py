@@ -38,6 +38,7 @@ def test_kill_9_of_the_driver_at_random_moments(finished: Bench, bench: Bench) -
     assert set(logged.values()) == {1}
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(finished: Bench, bench: Bench) -> None:
     slow = "pretrain.0.epochs=2000"
     process = bench.start("run", "grid.yaml", slow, "--store", bench.store)
@@ -52,6 +53,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(finished: Bench, benc
     assert states["to_run"] > 0
 
 
+@pytest.mark.exhaustive
 def test_a_corrupt_image_fails_its_dataset_and_the_rest_goes_on(bench: Bench) -> None:
     from PIL import Image
 

@@ -24,7 +24,7 @@ from sweep.results import results
 from sweep.store import Store
 from sweep.verify import verify
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 LIGHT = Path(__file__).parents[1] / "helpers" / "light_run.py"
 GRID = """

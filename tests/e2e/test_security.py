@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from bench import Bench
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 SMALLEST = """
 name: smallest

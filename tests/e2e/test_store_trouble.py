@@ -39,7 +39,7 @@ def _cannot_mount() -> str:
 
 
 CANNOT_MOUNT = _cannot_mount()
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(CANNOT_MOUNT), reason=CANNOT_MOUNT)]
+pytestmark = [pytest.mark.exhaustive, pytest.mark.skipif(bool(CANNOT_MOUNT), reason=CANNOT_MOUNT)]
 
 
 @dataclass

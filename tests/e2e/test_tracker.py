@@ -74,6 +74,7 @@ def test_sync_says_when_the_server_is_down(finished: Bench) -> None:
     assert "hint:" in result.stderr
 
 
+@pytest.mark.exhaustive
 def test_the_ui_serves_the_sweep_on_this_machine_only(finished: Bench) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from bench import Bench, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 GRID = """
 name: workers

@@ -37,7 +37,7 @@ def main(folder: Path, rank: int, world: int) -> None:
 
     left = folder / "left"  # for a number of workers of one's own
     with suppress(Interrupted):
-        train(left, calm_config(), images=32, reporter=StopsAfter(left, rank, asked=6))
+        train(left, calm_config(), images=32, reporter=StopsAfter(left, rank, asked=1))
 
     config = small_config(epochs=3)
     train(folder / "straight", config, reporter=LocalReporter(folder / "straight", rank))

@@ -12,6 +12,7 @@ from sweep.estimate import costed
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_shape_is_measured_once_with_neighbours(sweeps: Any) -> None:
     grid = sweeps.write(sweeps.grid.replace("epochs: 2", "epochs: [2, 3]"))
     store, compute = str(sweeps.store.root), ("compute.device=cpu", "compute.cpus_per_worker=1")
