@@ -82,6 +82,7 @@ class Leases:
         self.driver = driver or f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._mine = _record(driver=self.driver, since=utc())
         self._held: set[str] = set()
+        self._left: set[str] = set()
         self._beats = 0
         self._beaten = clock()
         self._late = False
@@ -136,12 +137,18 @@ class Leases:
         late, self._late = self._late, False
         return late
 
+    def leave(self, stage: str, id: str) -> None:
+        """Not to be given back at the end: a thread that outlives it is at work, and gives it back itself or
+        dies with the process."""
+        self._left.add(_key(stage, id))
+
     def end(self) -> None:
         """Give everything back, and put away what dead drivers left."""
-        for key in list(self._held):
+        for key in self._held - self._left:
             self._release(key)
         self.tidy()
-        self._storage.delete(f"{_DRIVERS}/{self.driver}")
+        if not self._held:  # else others see by the record when this process is gone
+            self._storage.delete(f"{_DRIVERS}/{self.driver}")
 
     # Others ------------------------------------------------------------------------------------------
 

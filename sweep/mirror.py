@@ -36,7 +36,7 @@ class Writer:
         self._tracker: Tracker | None = None
         self.written = 0
         self.given_up = False
-        """Set by another thread: stop after the present stage."""
+        """Stop after the present stage."""
         self.damaged: DamagedError | None = None
         """The first stage that cannot be logged as it is; the others are."""
 
@@ -52,12 +52,17 @@ class Writer:
         With ``ask``, the tracker is asked what it holds, whatever was noted. Whatever MLflow raises goes
         through; the next call then looks at the tracker anew, where a run may be half written.
         """
-        if not self._leases.take(LEASE, self._notes.name):
+        if self.given_up or not self._leases.take(LEASE, self._notes.name):
             return []
         try:
             return self._write(nodes, time.monotonic() + seconds, ask)
         finally:
             self._leases.release(LEASE, self._notes.name)
+
+    def give_up(self) -> None:
+        """For another thread, while this one writes: no other driver may write before it has ended."""
+        self.given_up = True
+        self._leases.leave(LEASE, self._notes.name)
 
     def _write(self, nodes: Sequence[Node], end: float, ask: bool) -> list[Node]:
         noted = self._notes.read()
@@ -113,7 +118,8 @@ class Mirror:
                 written, since = self._writer.written, time.monotonic()
             elif time.monotonic() - since > (_GIVE_UP_S if self._error else 4 * _GIVE_UP_S):
                 break
-        self._writer.given_up = True
+        if self._thread.is_alive():
+            self._writer.give_up()
         if not self._todo and not self._error:
             return str(self._writer.damaged or "")
         why = self._error or "it takes too long"
@@ -128,7 +134,7 @@ class Mirror:
                 self._error, pause = "", _EVERY_S
             except Exception as error:  # MLflow raises its own, its database's and its HTTP client's errors
                 self._error, pause = masked(first_line(error)), min(2 * pause, _AT_MOST_EVERY_S)
-            if over and (self._error or not self._todo):
+            if self._writer.given_up or (over and (self._error or not self._todo)):
                 return
 
     def _write(self) -> None:

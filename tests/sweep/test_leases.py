@@ -106,6 +106,18 @@ def test_what_killed_drivers_left_is_put_away_and_nothing_else(storage):
     assert storage.names("drivers") == [living.driver]
 
 
+def test_what_a_thread_still_works_on_is_not_given_back_at_the_end(storage):
+    leases, other = Leases(storage), Leases(storage)
+    leases.beat()
+    assert leases.take(*STAGE) and leases.take("probe", "abc")
+    leases.leave(*STAGE)
+    leases.end()
+    assert other.take("probe", "abc")
+    assert not other.take(*STAGE) and not other.dead(leases.driver)
+    leases.release(*STAGE)  # by the thread, once it is through
+    assert other.take(*STAGE)
+
+
 def test_a_driver_that_is_suspended_loses_its_stages_and_notices(storage):
     clock = Clock()
     leases = Leases(storage, clock=clock)
