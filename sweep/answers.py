@@ -46,7 +46,7 @@ class ProbeInputs:
         self.data = open_dataset(self._runtime, self._store, manifest.spec["fingerprint"])
         self.train = FusedFeatures([self._array(id) for id in spec.train_features])
         self.test = FusedFeatures([self._array(id) for id in spec.test_features])
-        self.linear = LinearProbes(self.train, self.test)
+        self.linear = LinearProbes(self.train, self.test, device=self._runtime.probe_device)
         self._key = key
 
     def _array(self, id: str) -> np.ndarray:
@@ -60,14 +60,14 @@ def probe(node: Node, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> boo
     """A classifier on features, committed; False where another process was first."""
     from ssl_core.evaluation.knn import fit_knn
 
-    started = time.time()
+    started, gpu = time.time(), False
     inputs.open(spec)
     data, drawn = inputs.data, _budget(spec, inputs.data)
     level = spec.level or None
     labels, n_classes = data.labels("train", level)[drawn], data.manifest.n_classes(level)
     match spec.config:
         case ProbeConfig() as config:
-            groups = data.groups("train")
+            groups, gpu = data.groups("train"), inputs.linear.device.startswith("cuda")
             fit = inputs.linear.fit(
                 drawn,
                 labels,
@@ -82,7 +82,7 @@ def probe(node: Node, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> boo
             near = fit_knn(inputs.train, labels, inputs.test, n_classes=n_classes, config=config, rows=drawn)
             facts, top5, missing = {"k": near.k}, near.top5, near.missing_classes
     outputs = _judged(node, data, spec.level, top5, store) | facts | {"missing_classes": list(missing)}
-    return store.commit("probe", node.id, spec, node.upstream, outputs, run_record(started))
+    return store.commit("probe", node.id, spec, node.upstream, outputs, run_record(started, gpu=gpu))
 
 
 def finetune(

@@ -46,7 +46,7 @@ class Backend(Protocol):
 
     @property
     def light_slots(self) -> int:
-        """How many pieces of light work are worth having in flight."""
+        """How many pieces of light work are worth having in flight now."""
 
     def close(self) -> None:
         """Release workers; running work is dropped."""

@@ -149,21 +149,9 @@ class _Walk:
     # Starting -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Lease and begin whatever there is room for."""
+        """Lease and begin whatever there is room for; light stages first, they are soon over."""
         if time.monotonic() < self._pause_until:
             return
-        while self._heavy and self._backend.room_for(self._heavy[0]):
-            if not self._allows(self._heavy[0]):
-                self._note(self._heavy.popleft(), "interrupted", "it does not fit the budget")
-                continue
-            taken = self._lease(self._heavy[0])
-            if taken is None:
-                return
-            node = self._heavy.popleft()
-            if taken:
-                self._trainings.add(node.id)
-                self._note(node, "running")
-                self._backend.train(node)
         while self._light and len(self._pieces) < self._backend.light_slots:
             key, group = next(iter(self._light.items()))
             leased = [(node, self._lease(node)) for node in group[:_PROBES_AT_ONCE]]
@@ -179,6 +167,18 @@ class _Walk:
                 for node in piece:
                     self._note(node, "running")
                 self._backend.submit(piece)
+        while self._heavy and self._backend.room_for(self._heavy[0]):
+            if not self._allows(self._heavy[0]):
+                self._note(self._heavy.popleft(), "interrupted", "it does not fit the budget")
+                continue
+            taken = self._lease(self._heavy[0])
+            if taken is None:
+                return
+            node = self._heavy.popleft()
+            if taken:
+                self._trainings.add(node.id)
+                self._note(node, "running")
+                self._backend.train(node)
 
     def _lease(self, node: Node) -> bool | None:
         """Whether this driver is to do the stage; None where the store does not answer."""

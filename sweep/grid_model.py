@@ -245,6 +245,10 @@ class Compute(Model):
     device: Literal["auto", "cpu", "gpu"] = Field(
         default="auto", description="auto takes GPUs where there are any."
     )
+    probe_device: Literal["cpu", "gpu"] = Field(
+        default="cpu",
+        description="Where linear probes are fitted; gpu pays from about a hundred thousand labels on.",
+    )
     cpus_per_worker: Count | None = Field(
         default=None,
         description="CPU cores a worker; default 1, on GPUs an even part of the cores, at most 8.",

@@ -10,6 +10,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from ssl_core.config import ProbeConfig
 from sweep.backend import Backend, Cluster, Outcome
 from sweep.capacity import Capacity
 from sweep.failures import failure_from_afar, failure_of
@@ -17,6 +18,7 @@ from sweep.nodes import Node
 from sweep.ray_cluster import connect, gone_nodes, nodes_now, require_shared_store, resources, with_loss
 from sweep.ray_train import CPU_SHARE
 from sweep.runtime import Runtime, TrainPlan
+from sweep.specs import ProbeSpec
 from sweep.stages import perform_light
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 # Light stages hold less than the trainings leave of a CPU: a trial's driver needs a little too, and without
 # it the next training would wait for a probe to end. How many are in flight is bounded by light_slots.
 _LIGHT_CPUS = (1.0 - CPU_SHARE) / 2
-# Features on a GPU take a part of one, so that not all of them land on the first.
+# Features and probes on a GPU take a part of one, so that not all of them land on the first.
 _LIGHT_GPUS = 0.25
 _ROUNDING = 1e-6
 _COUNT_EVERY_S = 5.0
@@ -55,7 +57,16 @@ class RayBackend:
         self._runtime, self._cluster, self._plans = runtime, cluster, plans
         self._store = runtime.open_store()
         self._light = ray.remote(num_cpus=_LIGHT_CPUS, max_retries=0)(perform_light)
+        # On one machine without GPUs light stages and trainings take turns: beside each other they would
+        # share the cores, and a training would take longer than was predicted.
+        self._turns = cluster.private and not runtime.gpu
+        self._pieces: list[Future[list[Outcome]]] = []  # light work, some of it done
         self._on_gpu = self._light.options(num_gpus=_LIGHT_GPUS)
+        # scikit-learn computes on torch tensors where this is set before anything imports SciPy
+        self._on_tensors = self._light.options(
+            num_gpus=_LIGHT_GPUS if runtime.probe_device == "cuda" else 0,
+            runtime_env={"env_vars": {"SCIPY_ARRAY_API": "1"}},
+        )
         self._ended: SimpleQueue[list[Outcome]] = SimpleQueue()  # filled by Tune's thread and by Ray's
         self._trainings: dict[str, Node] = {}
         self._gone: dict[str, frozenset[str] | None] = {}  # by stage, the nodes that were when it began
@@ -72,7 +83,9 @@ class RayBackend:
         plans = [*running, self._plans[node.id]]
         capacity, have = self._now()
         if capacity is not None:
-            return sum(_part(plan, capacity) for plan in plans) <= 1.0 + _ROUNDING
+            light = sum(not piece.done() for piece in self._pieces) if self._turns else 0
+            taken = sum(_part(plan, capacity) for plan in plans) + light / capacity.cpus
+            return taken <= 1.0 + _ROUNDING
         need = (sum(p.cpus * p.fewest for p in running), sum(p.gpus * p.fewest for p in running))
         return all(n <= h + _ROUNDING for n, h in zip(need, have, strict=True))
 
@@ -108,10 +121,17 @@ class RayBackend:
             self._ended.put([self._lost(node, error)])
 
     def submit(self, nodes: Sequence[Node]) -> None:
-        light = self._on_gpu if self._runtime.gpu and nodes[0].stage == "features" else self._light
-        future = light.remote(tuple(nodes), self._runtime).future()
+        future = self._task(nodes).remote(tuple(nodes), self._runtime).future()
         self._gone |= dict.fromkeys((node.id for node in nodes), self._gone_by_now())
+        self._pieces = [piece for piece in self._pieces if not piece.done()] + [future]
         future.add_done_callback(lambda done: self._ended.put(self._outcomes(nodes, done)))
+
+    def _task(self, nodes: Sequence[Node]) -> Any:
+        if self._runtime.gpu and nodes[0].stage == "features":
+            return self._on_gpu
+        if self._runtime.probe_device != "cpu" and any(_linear(node) for node in nodes):
+            return self._on_tensors
+        return self._light
 
     def _gone_by_now(self) -> frozenset[str] | None:
         """A private Ray has one node, and does not outlive it."""
@@ -154,12 +174,21 @@ class RayBackend:
 
     @property
     def light_slots(self) -> int:
-        return max(2, int(self._now()[1][0]))
+        cpus = self._now()[1][0]
+        if not self._turns:
+            return max(2, int(cpus))
+        running = [self._plans[id] for id in self._trainings]
+        free = cpus - sum(plan.cpus * plan.fewest for plan in running)
+        return max(0 if running else 1, int(free + _ROUNDING))
 
     def close(self) -> None:
         """Tune ends by itself once nothing runs; what still does is dropped with the connection to Ray."""
         if self._tune is not None:
             self._tune.close(timeout=0.0 if self._trainings else _TUNE_ENDS_S)
+
+
+def _linear(node: Node) -> bool:
+    return isinstance(node.spec, ProbeSpec) and isinstance(node.spec.config, ProbeConfig)
 
 
 def _part(plan: TrainPlan, capacity: Capacity) -> float:

@@ -186,6 +186,7 @@ class _Sweep:
                 compile=self._compute.compile,
                 watch_knn=self._compute.watch_knn,
                 gpu=self._place.device == "gpu",
+                probe_device="cuda" if self._compute.probe_device == "gpu" else "cpu",
                 driver=self._leases.driver,
                 hang_after_s=self._compute.hang_after_s,
             )
@@ -293,11 +294,12 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
             f" this machine has {have}",
             hint="lower compute.workers or compute.cpus_per_worker, or join a larger cluster with --address",
         )
-    if compute.device == "gpu" and not gpus_here():
-        raise InfeasibleError(
-            "compute.device is gpu, and no CUDA GPU is visible on this machine",
-            hint="set compute.device to auto or cpu, or join a cluster with GPUs with --address",
-        )
+    for name in ("device", "probe_device"):
+        if getattr(compute, name) == "gpu" and not gpus_here():
+            raise InfeasibleError(
+                f"compute.{name} is gpu, and no CUDA GPU is visible on this machine",
+                hint=f"leave compute.{name} out, or join a cluster with GPUs with --address",
+            )
 
 
 def require_room(compute: Compute, cluster: Cluster) -> None:
@@ -313,6 +315,11 @@ def require_room(compute: Compute, cluster: Cluster) -> None:
     on_gpu = compute.device == "gpu" or (compute.device == "auto" and cluster.gpus > 0)
     cpus, gpus = compute.cpus_per_worker or 1, (compute.gpus_per_worker or 1.0) if on_gpu else 0.0
     workers = compute.min_workers or compute.workers
+    if compute.probe_device == "gpu" and not capacity.workers(0.0, 1.0):
+        raise InfeasibleError(
+            f"compute.probe_device is gpu; the cluster can be no more than {capacity}",
+            hint="leave compute.probe_device out, or allow the cluster a node with a GPU",
+        )
     if capacity.workers(cpus, gpus) < workers:
         each = f"{cpus} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
         raise InfeasibleError(

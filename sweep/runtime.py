@@ -53,6 +53,7 @@ class Runtime:
         weights: identity of given weights → the file that holds them.
         checkpoint_every_steps, activation_checkpointing, compile: see ``ssl_core.trainer.pretrain``.
         watch_knn: judge the encoder by nearest neighbours after each epoch.
+        probe_device: where linear probes are fitted, as torch calls it; see ``LinearProbes``.
         driver: in whose name stages are leased; '' where nobody leases any.
         hang_after_s: seconds without progress after which a training's process is ended.
     """
@@ -68,6 +69,7 @@ class Runtime:
     activation_checkpointing: bool = False
     compile: bool = False
     watch_knn: bool = False
+    probe_device: str = "cpu"
     driver: str = ""
     hang_after_s: float = 900.0
 

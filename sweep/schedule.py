@@ -1,7 +1,7 @@
 """How long a plan takes on a given cluster: the graph is played through, without running anything.
 
-As `sweep.execute` does it: trainings in their order, as many at once as there is room for, light stages
-beside them as they become ready.
+As `sweep.execute` does it: light stages as they become ready, trainings in their order, as many at once as
+there is room for.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def makespan(jobs: Sequence[Job], cpus: float, gpus: float) -> float:
             heapq.heappush(running, (now + job.seconds, started, job))
 
     while heavy or light or running:
-        start_from(heavy)
         start_from(light)
+        start_from(heavy)
         now, _, job = heapq.heappop(running)
         free[0], free[1] = free[0] + job.cpus, free[1] + job.gpus
         for next_ in below.get(job.id, ()):

@@ -55,7 +55,7 @@ class LinearProbes:
         check_device(device)
         check_shapes(x_train, x_test)
         check_features("test", x_test)
-        self._x_train, self._x_test, self._device = x_train, x_test, device
+        self._x_train, self._x_test, self.device = x_train, x_test, device
 
     def fit(
         self,
@@ -89,9 +89,9 @@ class LinearProbes:
                 top5=top5, C=FIXED_C, converged=True, n_iter=0, missing_classes=missing, seconds=seconds
             )
         x = self._x_train[slice(None) if rows is None else rows]
-        c, chosen_well = choose_c(x, y, seed=seed, config=config, groups=groups, device=self._device)
+        c, chosen_well = choose_c(x, y, seed=seed, config=config, groups=groups, device=self.device)
         del x  # the matrix of the final fit takes its place
-        fit = LogisticFit(standardised(self._x_train, rows), y, config, device=self._device)
+        fit = LogisticFit(standardised(self._x_train, rows), y, config, device=self.device)
         converged = fit.fit(c)
         weights = fit.weights()
         parts = [rank_classes(linear_scores(part, weights), fit.classes) for _, part in read(self._x_test)]

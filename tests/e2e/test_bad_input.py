@@ -58,10 +58,11 @@ def test_a_store_that_cannot_be_written(bench: Bench) -> None:
     assert "hint:" in result.stderr
 
 
-def test_a_gpu_asked_for_and_absent(bench: Bench) -> None:
+@pytest.mark.parametrize("name", ["device", "probe_device"])
+def test_a_gpu_asked_for_and_absent(bench: Bench, name: str) -> None:
     bench.env["CUDA_VISIBLE_DEVICES"] = ""
-    result = bench.call("run", "grid.yaml", "compute.device=gpu", "--store", bench.store, expect=3)
-    assert "no CUDA GPU" in result.stderr
+    result = bench.call("run", "grid.yaml", f"compute.{name}=gpu", "--store", bench.store, expect=3)
+    assert f"compute.{name} is gpu, and no CUDA GPU" in result.stderr
 
 
 def test_more_workers_than_the_machine_has(bench: Bench) -> None:

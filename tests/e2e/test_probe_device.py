@@ -1,0 +1,67 @@
+"""Linear probes on torch tensors in Ray's tasks. "cpu:0" is the CPU by way of torch: all but a GPU is real."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from bench import Bench
+
+AGAIN = """
+import sys
+from pathlib import Path
+from sweep.execute import execute
+from sweep.leases import driving
+from sweep.plan_grid import plan_grid
+from sweep.ray_backend import RayWorkplace
+from sweep.run import datasets_of
+from sweep.runtime import Runtime
+from sweep.store import Store
+
+store, device = Store(sys.argv[1]), sys.argv[2]
+_, plan = plan_grid(Path("grid.yaml"), (), store)
+assert {node.stage for node in plan.to_run} == {"probe"}
+workplace = RayWorkplace()
+with driving(store.storage) as leases, workplace.join(None) as cluster:
+    runtime = Runtime(
+        store=store.uri, stop_file=Path("stop"), datasets=datasets_of(plan, store), probe_device=device
+    )
+    backend = workplace.backend(runtime, cluster, {})
+    progress = execute(
+        plan.nodes,
+        backend,
+        store,
+        leases,
+        stop=lambda: False,
+        grace_s=60.0,
+        changed=lambda *change: None,
+        tick=lambda progress: None,
+    )
+    backend.close()
+print(*sorted(set(progress.messages.values())))
+"""
+
+
+def test_probes_on_tensors_give_the_answers_of_those_on_arrays(finished: Bench, tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    shutil.copy(finished.folder / "grid.yaml", tmp_path)
+    shutil.copytree(finished.folder / finished.store, tmp_path / bench.store)
+    shutil.rmtree(tmp_path / bench.store / "probe")
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN, bench.store, "cpu:0"],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+    before, after = (list(csv.DictReader(b.results().splitlines())) for b in (finished, bench))
+    assert len(after) == len(before) > 0
+    for a, b in zip(before, after, strict=True):
+        assert (b["cell_id"], b["C"]) == (a["cell_id"], a["C"])
+        assert abs(float(b["top1"]) - float(a["top1"])) <= 1 / 64 + 1e-9  # of 64 test images, one at most
