@@ -19,7 +19,7 @@ Stage = Literal["prepare", "pretrain", "features", "probe", "finetune"]
 
 STAGES: tuple[Stage, ...] = ("prepare", "pretrain", "features", "probe", "finetune")
 VERSIONS: Mapping[Stage, int] = MappingProxyType(
-    {"prepare": 1, "pretrain": 1, "features": 1, "probe": 2, "finetune": 1}
+    {"prepare": 1, "pretrain": 1, "features": 1, "probe": 3, "finetune": 1}
 )
 ANSWERS: tuple[Stage, ...] = ("probe", "finetune")
 """The stages that answer cells: each leaves predictions of all test images."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from ssl_core.evaluation.logistic import LogisticFit, linear_scores, standardise
 
 FIXED_C = 1.0
 """The strength where the budget is too small to choose one: see `choose_c`."""
+EQUAL = 0.5
+"""Within so many standard errors of the best, strengths are as good as equal."""
 FALLS = 2
 """After so many strengths in a row that are clearly worse than the best, larger ones are not tried."""
 
@@ -27,8 +30,9 @@ def choose_c(
     groups: Ints | None = None,
     device: str = "cpu",
 ) -> tuple[float, bool]:
-    """The C of `config.cs` with the most correct predictions over stratified folds of x (n, d) and y (n,),
-    the smallest one among equals, and whether all fits it was chosen by converged.
+    """The C of `config.cs` with the most correct predictions over stratified folds of x (n, d) and y (n,), and
+    whether all fits it was chosen by converged. Among those that are as good as equal, their neighbours on
+    the path decide: see `best_of`.
 
     A single C is no choice and is taken. FIXED_C below 3 labels a fold, 2 labels a class on average or one
     group a fold: folds would be too small to choose by. Rows of one group (a patient, a scene; -1 is none)
@@ -44,15 +48,27 @@ def choose_c(
     if fold is None:
         return FIXED_C, True
     parts = [_Fold(x, y, fold == k, config, device) for k in range(config.folds)]
-    best_c, best_hits, falls = config.cs[0], -1, 0
+    hits: list[int] = []
+    falls = 0
     for c in config.cs:
-        hits = sum([part.hits(c) for part in parts])
-        if hits > best_hits:
-            best_c, best_hits = c, hits
-        falls = falls + 1 if hits < best_hits - _standard_error(best_hits, len(y)) else 0
+        hits.append(sum([part.hits(c) for part in parts]))
+        falls = falls + 1 if hits[-1] < max(hits) - _standard_error(max(hits), len(y)) else 0
         if falls == FALLS:
             break
-    return best_c, all(part.converged for part in parts)
+    return config.cs[best_of(hits, len(y))], all(part.converged for part in parts)
+
+
+def best_of(hits: Sequence[int], n: int) -> int:
+    """Which strength of a path has the best numbers of correct predictions of n; the first among equals.
+
+    Accuracy changes slowly along C. So where several are within EQUAL standard errors of the most correct
+    predictions, the one with the best mean of itself, counted twice, and its neighbours is taken.
+    """
+    found = np.array(hits, dtype=float)
+    padded = np.pad(found, 1, mode="edge")
+    smooth = padded[:-2] + 2 * found + padded[2:]
+    smooth[found < found.max() - EQUAL * _standard_error(max(hits), n)] = -1
+    return int(smooth.argmax())
 
 
 def _folds(y: npt.NDArray[np.integer], seed: int, config: ProbeConfig, groups: Ints | None) -> Ints | None:

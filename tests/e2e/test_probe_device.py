@@ -1,8 +1,7 @@
-"""Linear probes on torch tensors in Ray's tasks. "cpu:0" is the CPU by way of torch: all but a GPU is real."""
+"""Linear probes on torch tensors in Ray's tasks; on "cpu:0", the CPU by way of torch, for want of a GPU."""
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 import subprocess
@@ -10,6 +9,8 @@ import sys
 from pathlib import Path
 
 from bench import Bench
+
+from sweep.store import Store
 
 AGAIN = """
 import sys
@@ -60,8 +61,13 @@ def test_probes_on_tensors_give_the_answers_of_those_on_arrays(finished: Bench, 
         timeout=240,
     )
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
-    before, after = (list(csv.DictReader(b.results().splitlines())) for b in (finished, bench))
-    assert len(after) == len(before) > 0
-    for a, b in zip(before, after, strict=True):
-        assert (b["cell_id"], b["C"]) == (a["cell_id"], a["C"])
-        assert abs(float(b["top1"]) - float(a["top1"])) <= 1 / 64 + 1e-9  # of 64 test images, one at most
+    before, after = ({m.id: m.outputs for m in store_of(b).manifests("probe")} for b in (finished, bench))
+    assert after.keys() == before.keys() and after
+    for id, there in before.items():
+        assert after[id]["C"] == there["C"] and after[id]["converged"]
+        for level, metrics in there["levels"].items():  # of 64 test images, at most one is judged differently
+            assert abs(after[id]["levels"][level]["top1"] - metrics["top1"]) <= 1 / 64 + 1e-9
+
+
+def store_of(bench: Bench) -> Store:
+    return Store(bench.folder / bench.store)
