@@ -7,7 +7,6 @@ cells.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import product
 
 from data_ops.subsets import largest_tail
@@ -99,11 +98,10 @@ class Evaluations:
                     )
                     yield _cell(encoders, evaluation, labels, corruption, tuned)
                     continue
-                question = ProbeSpec((), (), n, draw, seed, recipe, imbalance, level)
                 for representation in block.representation:
                     if all(representation in outputs_of(p) for p in encoders):
                         train, test = self._feature_ids(encoders, evaluation, corruption, representation)
-                        probe = replace(question, train_features=train, test_features=test)
+                        probe = ProbeSpec(train, test, n, draw, seed, recipe, imbalance, level)
                         yield _cell(encoders, evaluation, labels, corruption, probe, representation)
 
     def _levels(self, entry: Entry[EvaluateBlock], evaluation: DatasetInfo) -> tuple[str, ...]:

@@ -53,7 +53,10 @@ def _plain(value: Any, drop_defaults: bool) -> Any:
             raise _NoText(f"is {value}: only finite numbers have an identity")
         return value
     if kind in (tuple, list):
-        return [_inside(item, drop_defaults, f"[{i}]") for i, item in enumerate(value)]
+        return [
+            item if type(item) in _AS_THEY_ARE else _inside(item, drop_defaults, f"[{i}]")
+            for i, item in enumerate(value)
+        ]
     if is_dataclass(kind):
         plain: dict[str, Any] = {KIND: kind.__name__}
         for name, default in _fields(kind):

@@ -8,17 +8,19 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.execute import Progress
 from sweep.nodes import Node
 from sweep.rates import images_seen
 from sweep.specs import STAGES, PretrainSpec
+
+if TYPE_CHECKING:
+    from sweep.execute import Progress
 
 _REFRESH_S = 0.5
 

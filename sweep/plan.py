@@ -114,7 +114,7 @@ def plan(
         if node.stage == "pretrain" or node.provisional or node.id in wanted:
             wanted.update(node.upstream)
         else:
-            nodes[i] = replace(node, state="complete", reason="not needed again")
+            nodes[i] = node.complete("not needed again")
     why = reasons(nodes, store)
     return Plan(
         sweep=sweep,
@@ -187,4 +187,4 @@ def _with_state(node: Node, store: Store) -> Node:
             + "\n  ".join(difference),
             hint=f"if the change is meant, raise VERSIONS[{node.stage!r}]; else use another --store",
         )
-    return replace(node, state="complete", reason="complete")
+    return node.complete("complete")

@@ -13,9 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.doctor import Check
 from sweep.errors import masked
-from sweep.estimate import Costed
 from sweep.listener import duration
 from sweep.specs import STAGES
 from sweep.status import Status
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sweep.doctor import Check
+    from sweep.estimate import Costed
     from sweep.run import RunResult
 
 _STAGE_ROWS_SHOWN = 40

@@ -30,9 +30,9 @@ def choose_c(
     groups: Ints | None = None,
     device: str = "cpu",
 ) -> tuple[float, bool]:
-    """The C of `config.cs` with the most correct predictions over stratified folds of x (n, d) and y (n,), and
-    whether all fits it was chosen by converged. Among those that are as good as equal, their neighbours on
-    the path decide: see `best_of`.
+    """The C of `config.cs` with the most correct predictions over stratified folds of x (n, d) and y (n,),
+    and whether all fits it was chosen by converged. Among those that are as good as equal, their neighbours
+    on the path decide: see `best_of`.
 
     A single C is no choice and is taken. FIXED_C below 3 labels a fold, 2 labels a class on average or one
     group a fold: folds would be too small to choose by. Rows of one group (a patient, a scene; -1 is none)
