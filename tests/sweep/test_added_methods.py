@@ -160,7 +160,6 @@ def test_what_is_stored_is_read_where_its_method_is_not_installed_any_more(sleep
     assert preset_of(stored) == {"name": "gone, demo", "epochs": 100, "changed": {"temperature": 0.3}}
 
 
-@pytest.mark.filterwarnings("ignore:The number of unique classes")  # few labels of many classes
 def test_the_documented_method_of_ones_own_trains_and_is_judged(
     sweeps: Any, sleep: None, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,7 +64,6 @@ def test_a_fine_tuning_goes_on_from_its_stages_checkpoint(sweeps):
     assert not (folder / "checkpoint").exists()
 
 
-@pytest.mark.filterwarnings("ignore:The number of unique classes")  # few labels of many classes
 def test_the_card_says_what_the_encoder_was_made_of(sweeps):
     plan, runtime = prepared(sweeps, TRAINED)
     (node,) = stages(plan, "pretrain")
