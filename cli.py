@@ -95,7 +95,7 @@ def run(
 
     if address and address.startswith("ray://"):
         options = words(max_gpu_hours, max_cost, priority)
-        sys.exit(run_on_head(grid, overrides, store_uri, tracking_uri, address, options))
+        sys.exit(run_on_head(grid, overrides, store_uri, tracking_uri, address, options, notify))
     result = notified(
         notify,
         lambda: run_sweep(

@@ -31,12 +31,13 @@ class Limits:
         known."""
         found = [] if self.gpu_hours is None else [self.gpu_hours * 3600]
         if self.cost is not None:
-            if price is None or price.on_demand <= 0:
+            if price is None:
                 raise UsageError(
                     "--max-cost needs a price, and this hardware's is not known",
                     hint="give the price of one GPU (or core) for an hour: compute.price_per_hour=...",
                 )
-            found.append(self.cost / price.on_demand * 3600)
+            if price.on_demand:
+                found.append(self.cost / price.on_demand * 3600)
         return min(found) if found else None
 
 

@@ -19,6 +19,7 @@ from typing import Protocol
 from ssl_core.config import PretrainConfig
 from sweep.calibrate_job import Job, Measured, measure, warm
 from sweep.calibration import Calibration, Shape, keep, shape_of
+from sweep.errors import InfeasibleError, first_line
 from sweep.grid_model import Compute
 from sweep.machine import Machine, machine
 from sweep.manifest import utc
@@ -65,7 +66,7 @@ def calibrate_grid(
 
     Raises:
         GridError: the grid is wrong.
-        InfeasibleError: no cluster answers at `address`.
+        InfeasibleError: no cluster answers at `address`, or a training is too large for it.
         StoreError: the store cannot be used.
     """
     store = Store(store_uri)
@@ -135,7 +136,7 @@ def _calibrate(
         for copy in range(copies)
     ]
     by_hardware: dict[str, list[Measured]] = defaultdict(list)
-    for measured in crew.measure(jobs):
+    for measured in _measured(crew, jobs):
         by_hardware[measured.hardware].append(measured)
     for hardware, group in by_hardware.items():
         yield Calibration(
@@ -147,6 +148,20 @@ def _calibrate(
             copies=len(group),
             time=utc(),
         )
+
+
+def _measured(crew: Crew, jobs: Sequence[Job]) -> list[Measured]:
+    """InfeasibleError where it cannot be done: too large a batch, a process that was killed."""
+    try:
+        return crew.measure(jobs)
+    except Exception as error:  # of torch, of the pool, or of Ray
+        one = jobs[0].config
+        raise InfeasibleError(
+            f"{one.method} · {one.encoder} · {one.image_size} px · batch {one.batch} cannot be measured here:"
+            f" {first_line(error)}",
+            hint="what was measured before it is kept; a smaller batch or activation checkpointing takes less"
+            " memory",
+        ) from error
 
 
 def _queue(asked: PretrainConfig, mine: PretrainConfig) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ssl_core.config import PretrainConfig
+from sweep.files import temporary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +55,13 @@ def measure(job: Job) -> Measured:
         import torch
 
         torch.cuda.set_device(job.gpu)
-    with tempfile.TemporaryDirectory(prefix=".calibrate-", suffix=".tmp", dir=job.folder) as folder:
+    place = temporary(job.folder, "calibrate")  # what a kill leaves of it is removed by the next run
+    place.mkdir(parents=True)
+    try:
         found = time_steps(
             job.config,
             job.images,
-            Path(folder),
+            place,
             warm_up_s=job.warm_up_s,
             seconds=job.seconds,
             backend=job.backend,
@@ -68,6 +71,8 @@ def measure(job: Job) -> Measured:
             compile=job.compile,
             watch=job.watch,
         )
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
     return Measured(
         hardware=hardware(job.on_gpu),
         step_s=found.step_s,

@@ -54,7 +54,11 @@ def submit(
 
 
 def words(max_gpu_hours: float | None, max_cost: float | None, priority: tuple[str, ...]) -> list[str]:
-    """The limits as they were given, for the same command elsewhere."""
+    """The limits as given, for the same command elsewhere. UsageError for a priority that is none."""
+    from sweep.order import Priority
+
+    for each in priority:
+        Priority.parse(each)
     limits = {"--max-gpu-hours": max_gpu_hours, "--max-cost": max_cost}
     given = [f"{name}={value}" for name, value in limits.items() if value is not None]
     return given + [f"--priority={each}" for each in priority]
@@ -67,13 +71,14 @@ def run_on_head(
     tracking_uri: str | None,
     address: str,
     options: list[str],
+    notify: str | None,
 ) -> int:
     """`ssl-sweep run --address ray://…`: the same command on the head; its exit code."""
     from sweep.ray_remote import run_on_head as run_there
     from sweep.submission import prepare_submission
 
     asked = prepare_submission(grid, overrides, store_uri, tracking_uri, options)
-    return run_there(asked, address, lambda line: click.echo(line, nl=False))
+    return run_there(asked, address, lambda line: click.echo(line, nl=False), notify)
 
 
 def _submit(asked: Submission, address: str, wait: bool) -> int:
@@ -81,7 +86,8 @@ def _submit(asked: Submission, address: str, wait: bool) -> int:
 
     jobs = Jobs(address)
     if id := jobs.running(asked):
-        _say(f"attaching to {id}, which runs already")
+        given = " (with the limits and priorities that it was given)" if asked.options else ""
+        _say(f"attaching to {id}, which runs already{given}")
     else:
         id = jobs.start(asked)
         _say(f"{id} is submitted")
@@ -89,7 +95,7 @@ def _submit(asked: Submission, address: str, wait: bool) -> int:
         _say(_how_to(asked))
         return 0
     try:
-        details = follow(jobs, id, lambda text: click.echo(text, nl=False), _say)
+        details = follow(jobs, asked, id, lambda text: click.echo(text, nl=False), _say)
     except KeyboardInterrupt:
         _say(f"\ndetached; {id} goes on without this terminal\n{_how_to(asked)}")
         return INTERRUPTED

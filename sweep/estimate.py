@@ -117,7 +117,8 @@ class Estimate:
             each = f"{self.price.on_demand:g} per {unit}-hour ({self.price.source})"
             yield f"money:   {_money(self.cost)}{less}: {self.device_s / 3600:,.1f} {unit}-hours at {each}"
         elif shown and self.price is None:
-            yield f"money:   no price of {self.machine.hardware!r}; give compute.price_per_hour"
+            kind = self.machine.hardware or "GPUs of a kind that nobody knows here"
+            yield f"money:   no price of {kind}; give compute.price_per_hour"
 
     def to_json(self) -> dict[str, Any]:
         """Of `ssl-sweep plan --json`."""

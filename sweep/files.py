@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,21 +43,23 @@ def mark() -> bytes:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Delete the temporary files and tokens in ``folder`` whose writer is a process of this machine that is
-    no more, and tokens of any machine that have been there for a minute."""
+    """Delete the temporary files, folders and tokens in ``folder`` whose writer is a process of this machine
+    that is no more, and tokens of any machine that have been there for a minute."""
     for leftover in folder.glob(".*.tmp"):
         if leftover.name.endswith(_TOKEN):
             abandoned = _token_abandoned(leftover)
         else:
             host, _, writer = _middle(leftover).rpartition(".")
             abandoned = _dead(host, writer)
-        if abandoned:
+        if abandoned and leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        elif abandoned:
             leftover.unlink(missing_ok=True)
 
 
 def _middle(leftover: Path) -> str:
-    """Host and process in the name of a temporary file."""
-    return leftover.name.removesuffix(".tmp").split(".", 2)[2].rpartition(".")[0]
+    """Host and process in the name of a temporary file; '' in that of somebody else's."""
+    return leftover.name.removesuffix(".tmp").partition(".")[2].partition(".")[2].rpartition(".")[0]
 
 
 def _token_abandoned(token: Path) -> bool:

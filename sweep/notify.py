@@ -21,8 +21,9 @@ def notified(target: str | None, work: Callable[[], RunResult], say: Callable[[s
     """Do the work and tell `target` how it ended, where there is one."""
     try:
         result = work()
-    except SweepError as error:
-        _tell(target, {"outcome": "failed", "exit_code": error.exit_code, "message": masked(str(error))}, say)
+    except Exception as error:  # those that nobody foresaw as well: that is when one wants to be told
+        code = error.exit_code if isinstance(error, SweepError) else 1
+        _tell(target, {"outcome": "failed", "exit_code": code, "message": masked(str(error))}, say)
         raise
     _tell(target, event(result), say)
     return result

@@ -37,6 +37,10 @@ class Priority:
                 raise UsageError(
                     f"--priority {text}: no results column {column!r}{did_you_mean(column, _COLUMNS)}"
                 )
+            if column in wanted:
+                raise UsageError(
+                    f"--priority {text}: {column} is there twice", hint="give --priority once for each value"
+                )
             try:
                 wanted[column] = frozenset({spelled(column, value)})
             except (ValueError, DataError) as error:

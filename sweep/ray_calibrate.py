@@ -15,8 +15,11 @@ from sweep.resources import machine_of
 
 @contextmanager
 def ray_crew(compute: Compute, address: str) -> Iterator[RayCrew]:
-    """The cluster's processors; InfeasibleError where none answers."""
+    """The cluster's processors; InfeasibleError where none answers, or where a worker has no room."""
+    from sweep.run import require_room
+
     with connect(address) as cluster:
+        require_room(compute.model_copy(update={"workers": 1, "min_workers": None}), cluster)
         yield RayCrew(machine_of(compute, cluster), compute)
 
 

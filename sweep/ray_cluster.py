@@ -77,6 +77,9 @@ def connect(address: str | None) -> Iterator[Cluster]:
         warnings.simplefilter("ignore")
         import ray
 
+        target = _found() if address == "auto" else address or ""
+        if address == "auto":
+            require_answer(target)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what trials die of is told elsewhere
         options = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
@@ -91,7 +94,8 @@ def connect(address: str | None) -> Iterator[Cluster]:
                 else:
                     ray.init(address=address, **options)
         except Exception as error:  # Ray has no class of its own for a start that fails
-            raise no_answer("cluster", address, error) from error
+            heard = not private and ":" in target
+            raise no_answer("cluster", address, error, heard) from error
     try:
         yield _cluster(private)
     finally:
@@ -122,8 +126,28 @@ def _signals_kept() -> Iterator[None]:
             signal.alarm(0)
 
 
+def _found() -> str:
+    """What "auto" is: the cluster that was started last on this machine, which may have ended since; '' where
+    there is none."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        return canonicalize_bootstrap_address("auto") or ""
+    except ValueError:  # RAY_ADDRESS is no address: Ray says so itself
+        return ""
+
+
 def require_answer(address: str) -> None:
-    """Knock at HOST:PORT for a few seconds: Ray itself would try for minutes. InfeasibleError."""
+    """Knock at HOST:PORT for a few seconds: Ray itself would try for minutes, or without an end.
+
+    Raises:
+        InfeasibleError: nobody answers.
+        UsageError: it is the address of a dashboard.
+    """
+    if address.startswith(("http://", "https://")):
+        raise UsageError(
+            f"{address} is the address of a dashboard", hint="ssl-sweep submit takes it; here give HOST:6379"
+        )
     host, _, port = address.removeprefix(CLIENT).rpartition(":")
     if not host or not port.isdigit():  # "auto": Ray looks for a cluster on this machine
         return
@@ -133,8 +157,9 @@ def require_answer(address: str) -> None:
         raise no_answer("cluster", address, error) from error
 
 
-def no_answer(what: str, address: str | None, error: BaseException) -> InfeasibleError:
-    """Why nobody answered, and what to do: a cluster behind a token refuses like one that is not there."""
+def no_answer(what: str, address: str | None, error: BaseException, heard: bool = False) -> InfeasibleError:
+    """Why nobody answered, and what to do. A cluster behind a token refuses, or is silent, like one that is
+    not there; `heard`: something listens at the address."""
     hint = {
         "cluster": "start one with `ray start --head`, or leave --address out to use this machine",
         "dashboard": "is the tunnel open (`ray dashboard deploy/aws.yaml`), and has the head ray[default]?",
@@ -143,8 +168,8 @@ def no_answer(what: str, address: str | None, error: BaseException) -> Infeasibl
     causes = [error]
     while (cause := causes[-1].__cause__) is not None:
         causes.append(cause)
-    if any("oken" in str(cause) and "RAY_AUTH_MODE" in str(cause) for cause in causes):
-        hint = "it wants a token: set RAY_AUTH_MODE=token and have the cluster's in ~/.ray/auth_token"
+    if heard or any("oken" in str(cause) for cause in causes):
+        hint = "it may want a token: set RAY_AUTH_MODE=token and have the cluster's in ~/.ray/auth_token"
     return InfeasibleError(f"no Ray {what} answers at {address!r}: {first_line(error)}", hint=hint)
 
 

@@ -21,15 +21,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sweep.signals import stop_on_signal
 from sweep.submission import Submission
 
 _WAIT_S = 1.0
+_STOPPED = 128 + signal.SIGTERM
 
 
 class Driver:
     """On the head: the command as a process, and its lines."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], notify: str | None) -> None:
         import ray
         from ray._private.utils import remove_ray_internal_flags_from_env
 
@@ -38,6 +40,8 @@ class Driver:
         context = ray.get_runtime_context()
         environment["RAY_ADDRESS"] = context.gcs_address
         environment["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps({"runtime_env": dict(context.runtime_env)})
+        if notify:  # not an argument, which everybody on the head could read
+            environment["SSL_SWEEP_NOTIFY"] = notify
         self._process = subprocess.Popen(
             [sys.executable, *command[1:]],
             env=environment | {"PYTHONUNBUFFERED": "1"},
@@ -65,12 +69,14 @@ class Driver:
         return lines, self._process.wait() if over else None
 
     def stop(self) -> None:
-        """As Ctrl-C on the head would."""
-        self._process.send_signal(signal.SIGINT)
+        """As Ctrl-C on the head would; Ray's workers block SIGINT, and what they start inherits that."""
+        self._process.terminate()
 
 
-def run_on_head(asked: Submission, address: str, show: Callable[[str], None]) -> int:
-    """The exit code of the sweep's driver on the head.
+def run_on_head(
+    asked: Submission, address: str, show: Callable[[str], None], notify: str | None = None
+) -> int:
+    """The exit code of the sweep's driver on the head, which tells `notify` how it ended.
 
     Raises:
         InfeasibleError: no client server answers at `address`.
@@ -91,30 +97,28 @@ def run_on_head(asked: Submission, address: str, show: Callable[[str], None]) ->
                 log_to_driver=False,
             )
         except Exception as error:  # Ray's client raises what its gRPC channel, its server or itself raises
-            raise no_answer("client server", address, error) from error
+            raise no_answer("client server", address, error, heard=True) from error
         try:
-            return _watch(asked, show)
+            return _watch(asked, show, notify)
         finally:
             ray.shutdown()
 
 
-def _watch(asked: Submission, show: Callable[[str], None]) -> int:
+def _watch(asked: Submission, show: Callable[[str], None], notify: str | None) -> int:
     import ray
 
     from sweep.ray_cluster import A_BIT, HEAD
 
     actor: Any = ray.remote(num_cpus=0, resources={HEAD: A_BIT}, max_concurrency=2)(Driver)
-    driver = actor.remote(asked.command)
-    stopped = False
-    while True:
-        try:
+    told = False
+    with stop_on_signal(lambda: None, lambda: None) as stop:
+        driver = actor.remote(asked.command, notify)
+        while True:
             lines, code = ray.get(driver.news.remote())
             for line in lines:
                 show(line)
             if code is not None:
-                return code
-        except KeyboardInterrupt:
-            if stopped:
-                raise
-            stopped = True
-            ray.get(driver.stop.remote())
+                return code if stop.signal is None or code != _STOPPED else 128 + stop.signal
+            if stop.signal is not None and not told:
+                told = True
+                ray.get(driver.stop.remote())

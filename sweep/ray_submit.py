@@ -20,6 +20,7 @@ from sweep.submission import Submission
 Say = Callable[[str], None]
 _AGAIN_S = 2.0
 _PATIENCE_S = 600.0  # without an answer of the cluster
+_LOOK_S = 15.0  # between two looks at the store meanwhile
 _TROUBLE = (RuntimeError, OSError)  # what Ray's client raises; requests and aiohttp raise OSErrors
 _ADDRESSES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")  # Ray would take these before what it is told
 INTERRUPTED = 130
@@ -39,6 +40,7 @@ class Jobs:
                 f"{address!r} is not the address of a dashboard",
                 hint="give http://HOST:8265; ray:// and HOST:PORT addresses are for ssl-sweep run",
             )
+        self._address = address
         logging.disable(logging.INFO)  # Ray's client tells of every request
         try:
             with _without(_ADDRESSES):
@@ -51,9 +53,8 @@ class Jobs:
         return next((id for id, status in self._known(asked).items() if not status.is_terminal()), None)
 
     def start(self, asked: Submission) -> str:
-        """Start the sweep; its id. One that ended stays listed, and its successor gets the next number."""
-        count = len(self._known(asked))
-        id = f"{asked.id}-{count + 1}" if count else asked.id
+        """Start the sweep; its id."""
+        id = asked.next_id(self._known(asked))
         with tempfile.TemporaryDirectory(prefix="ssl-sweep-job-") as folder:
             asked.pack(Path(folder))
             try:
@@ -65,14 +66,17 @@ class Jobs:
                         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(asked.stop_wait_s)},
                     },
                 )
-            except RuntimeError as error:
+            except _TROUBLE as error:
                 if "already exists" in str(error):  # another machine was faster
                     return id
                 raise InfeasibleError(f"the cluster did not take the job: {first_line(error)}") from error
         return id
 
     def stop(self, id: str) -> None:
-        self._client.stop_job(id)
+        try:
+            self._client.stop_job(id)
+        except _TROUBLE as error:
+            raise no_answer("dashboard", self._address, error) from error
 
     def details(self, id: str) -> JobDetails:
         return self._client.get_job_info(id)
@@ -82,31 +86,43 @@ class Jobs:
 
     def _known(self, asked: Submission) -> dict[str, JobStatus]:
         """Every job of this sweep, by id."""
-        jobs = {job.submission_id: job.status for job in self._client.list_jobs() if job.submission_id}
-        names = {id: id.removeprefix(asked.id) for id in jobs if id.startswith(asked.id)}
-        return {id: jobs[id] for id, rest in names.items() if not rest or rest[1:].isdigit()}
+        try:
+            listed = self._client.list_jobs()
+        except _TROUBLE as error:
+            raise no_answer("dashboard", self._address, error) from error
+        return {job.submission_id: job.status for job in listed if asked.number(job.submission_id or "")}
 
 
-def follow(jobs: Jobs, id: str, show: Callable[[str], None], say: Say) -> JobDetails | None:
-    """Show the job's log until it has ended, whatever becomes of the connection; None where the cluster has
-    not answered for ten minutes."""
-    shown = 0
-    answered = time.monotonic()
+def follow(
+    jobs: Jobs, asked: Submission, id: str, show: Callable[[str], None], say: Say
+) -> JobDetails | None:
+    """Show the job's log until it has ended, whatever becomes of the connection. None where the cluster does
+    not answer: once the store has every cell, or for ten minutes."""
+    shown, told = 0, False
+    answered = looked = time.monotonic()
     while True:
         try:
-            shown = max(shown, asyncio.run(_show(jobs, id, shown, show)))
+            shown, told = max(shown, asyncio.run(_show(jobs, id, shown, show))), False
         except _Broken as broken:
             shown = broken.shown
-            say(f"the log's stream broke ({broken}); attaching again")
+            if not told:
+                say(f"the log's stream broke ({broken}); trying again")
+            told = True
         try:
             details = jobs.details(id)
             answered = time.monotonic()
             if details.status.is_terminal():
                 return details
         except _TROUBLE as error:
-            if time.monotonic() - answered > _PATIENCE_S:
+            now = time.monotonic()
+            if now - answered > _PATIENCE_S:
                 say(f"the cluster has not answered for {_PATIENCE_S / 60:.0f} minutes: {first_line(error)}")
+                say("the sweep may go on without this terminal; the same command attaches to it again")
                 return None
+            if now - looked > _LOOK_S:
+                looked = now
+                if asked.verdict()[0] == 0:
+                    return None
         time.sleep(_AGAIN_S)
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
+from sweep.estimate import size_text
 from sweep.explain import Explanation, Relative
 from sweep.listener import duration
 
@@ -45,7 +46,7 @@ def print_explanation(found: Explanation, out: Console) -> None:
     cells = f"; cells: {len(found.cells):,}" if found.cells else ""
     line("below it", (below or "nothing") + cells)
     for i, (name, size) in enumerate(found.files.items()):
-        line("files" if i == 0 else "", f"{name}  {_bytes(size)}")
+        line("files" if i == 0 else "", f"{name}  {size_text(size)}")
     if (run := found.run) is not None:
         where = " · ".join(
             filter(None, [run.host, run.device, run.hardware, run.mode, f"workers: {run.workers}"])
@@ -61,14 +62,6 @@ def _grow(tree: Tree, relatives: Iterable[Relative]) -> None:
 
 def _named(one: Relative) -> str:
     return f"{one.stage} {one.id} ({one.state.replace('_', ' ')})  {one.label}"
-
-
-def _bytes(size: int) -> str:
-    value, units = float(size), iter(("bytes", "KiB", "MiB", "GiB"))
-    unit = next(units)
-    while value >= 1024 and unit != "GiB":
-        value, unit = value / 1024, next(units)
-    return f"{size:,} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
 
 
 def _text(value: Any) -> str:

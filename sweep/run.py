@@ -170,7 +170,8 @@ class _Sweep:
         """Prepare the datasets, plan again with their fingerprints known, then do everything else."""
         self._listener.say(f"starting Ray{f' at {address}' if address else ''}")
         with self._workplace.join(address) as cluster:
-            require_room(self._compute, cluster)
+            if any(node.heavy for node in plan.to_run):
+                require_room(self._compute, cluster)
             self._place = machine_of(self._compute, cluster)
             if not cluster.private:
                 self.budget.check(plan, self._store, self._compute, self._place)
@@ -284,7 +285,7 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
                     f"a batch of {batch} cannot be shared by compute.workers = {compute.workers}",
                     hint="choose a batch that is a multiple of the workers, two images or more for each",
                 )
-    if address not in (None, "local"):
+    if address not in (None, "local") or not any(node.heavy for node in plan.to_run):
         return
     have = cores()
     need = fewest * (compute.cpus_per_worker or 1)

@@ -45,8 +45,9 @@ def open_place(address: str | Path, patience_s: float | None) -> Place:
             hint=f"give a folder, or a bucket's address: {known}",
         )
     path = Path(unquote(urlsplit(text).path)) if scheme else Path(text).expanduser()
-    if path.exists() and not path.is_dir():
-        raise StoreError(f"store {text!r} is not a folder")
+    there = next((each for each in (path, *path.absolute().parents) if each.exists()), None)
+    if there is not None and not there.is_dir():
+        raise StoreError(f"store {text!r}: {there} is not a folder")
     root = Path(os.path.abspath(path))
     presence = Presence(root)
     storage, shelf = LocalStorage(root, presence), LocalShelf(root, presence)

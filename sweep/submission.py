@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -46,6 +46,18 @@ class Submission:
     def line(self) -> str:
         return shlex.join(self.command)
 
+    def number(self, id: str) -> int:
+        """Which submission of this sweep a job is, from 1; 0 where it is of another sweep."""
+        name, _, number = id.rpartition("-")
+        if id == self.id:
+            return 1
+        return int(number) if name == self.id and number.isdigit() else 0
+
+    def next_id(self, known: Iterable[str]) -> str:
+        """A job that ended stays listed, or not: the next number is above all."""
+        last = max(map(self.number, known), default=0)
+        return f"{self.id}-{last + 1}" if last else self.id
+
     def pack(self, folder: Path) -> None:
         """Copy what the command needs: this very version of the program, and the grid."""
         for name in _SHIPPED:
@@ -62,7 +74,7 @@ class Submission:
             if not store.remote and not store.root.is_dir():
                 return None, f"the store {self.store} is not on this machine"
             found = status(plan, store)
-        except SweepError as error:
+        except (SweepError, OSError) as error:
             return None, f"the sweep cannot be looked up from this machine: {first_line(error)}"
         cells = found.cells
         told = ", ".join(f"{count:,} {state}" for state, count in cells.items() if count)

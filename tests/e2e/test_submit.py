@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import os
 import shutil
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +95,67 @@ def test_what_is_refused_before_anything_starts(submitting: Bench, head: Head) -
     bench.env = submitting.env | head.env
     refused = bench.call(*run, "--address", head.address, expect=3)
     assert "2 workers of 2 CPUs" in refused.stderr and "1 x (2 CPUs)" in refused.stderr
+
+
+def test_ctrl_c_through_rays_client_stops_the_driver_on_the_head(submitting: Bench, head: Head) -> None:
+    bench = submitting
+    told = bench.folder / "told.json"
+    bench.env = bench.env | {"SSL_SWEEP_NOTIFY": f"sh -c 'cat > {told}'"}
+    run = bench.start("run", "grid.yaml", "--store", bench.store, "--address", head.client)
+    logs = bench.folder / bench.store / "pretrain"
+    wait_for(lambda: list(logs.glob("*/epochs.jsonl")), 150, "the first epoch")
+    os.killpg(run.pid, signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 130 and "Traceback" not in err, out + err
+    assert "interrupted; go on with" in out
+    assert not list(logs.glob("*/manifest.json")) and list(logs.glob("*/checkpoint/*"))
+    assert not list((bench.folder / bench.store / "leases").iterdir())
+    assert json.loads(told.read_text())["outcome"] == "stopped"
+
+
+class Tunnel:
+    """As `ray dashboard` makes one: connections to a port of its own are passed on."""
+
+    def __init__(self, port: int) -> None:
+        self._port, self._open = port, True
+        self._sockets: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while self._open:
+                here, _ = self._listener.accept()
+                there = socket.create_connection(("127.0.0.1", self._port))
+                self._sockets += [here, there]
+                for pair in ((here, there), (there, here)):
+                    threading.Thread(target=self._pass, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pass(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+
+    def close(self) -> None:
+        self._open = False
+        for each in (self._listener, *self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
+def test_the_store_tells_the_end_where_the_tunnel_has_broken(submitting: Bench, head: Head) -> None:
+    bench = submitting
+    tunnel = Tunnel(int(head.dashboard.rpartition(":")[2]))
+    job = bench.start("submit", "grid.yaml", "--address", tunnel.address, "--store", bench.store)
+    logs = bench.folder / bench.store / "pretrain"
+    wait_for(lambda: list(logs.glob("*/epochs.jsonl")), 150, "the first epoch")
+    tunnel.close()
+    out, err = job.communicate(timeout=150)
+    assert job.returncode == 0, out + err
+    assert err.count("stream broke") == 1 and "1 complete" in err and "Traceback" not in err, err
 
 
 def test_told_by_webhook_and_by_command(finished: Bench) -> None:

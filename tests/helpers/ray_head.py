@@ -85,7 +85,7 @@ class Head:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return self._answers()
+        return self._answers() and self._listens(ports[2])
 
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -146,6 +146,17 @@ class Head:
                 return True
             except http.client.HTTPException:  # somebody else's port by now
                 return False
+            except OSError:
+                time.sleep(0.3)
+        return False
+
+    def _listens(self, port: int) -> bool:
+        """Ray's client server comes later than the dashboard."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+                return True
             except OSError:
                 time.sleep(0.3)
         return False

@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sweep import calibrate
 from sweep.calibrate import calibrate_grid
+from sweep.calibrate_job import Job, Measured
 from sweep.calibration import calibrations
+from sweep.errors import InfeasibleError
 from sweep.estimate import costed
+from sweep.files import remove_abandoned, temporary
+from sweep.machine import Machine
+
+
+def test_what_a_killed_measurement_left_is_removed_and_other_peoples_files_are_not(tmp_path: Path) -> None:
+    source = "import sys; from pathlib import Path; from sweep.files import temporary\n"
+    source += "temporary(Path(sys.argv[1]), 'calibrate').mkdir()"
+    subprocess.run([sys.executable, "-c", source, str(tmp_path)], check=True)
+    mine, others = temporary(tmp_path, "calibrate"), tmp_path / ".somebody-s.tmp"
+    mine.mkdir()
+    others.mkdir()
+    assert len(list(tmp_path.iterdir())) == 3
+    remove_abandoned(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([mine, others])
+
+
+class _SmallGpu:
+    machine = Machine(cpus=2, gpus=0, device="cpu", hardware="a processor")
+
+    def measure(self, jobs: Sequence[Job]) -> list[Measured]:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20 GiB.\nand more")
+
+
+def test_a_measurement_that_fails_is_a_message(sweeps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "_crew", lambda *_: contextlib.nullcontext(_SmallGpu()))
+    with pytest.raises(InfeasibleError) as error:
+        store = str(sweeps.store.root)
+        calibrate_grid(sweeps.write(), (), store, None, seconds=1, again=False, say=lambda text: None)
+    assert "simclr · resnet-demo · 32 px · batch 64 cannot be measured here: CUDA out of memory" in str(
+        error.value
+    )
 
 
 @pytest.mark.slow
@@ -18,13 +57,13 @@ def test_every_shape_is_measured_once_with_neighbours(sweeps: Any) -> None:
     store, compute = str(sweeps.store.root), ("compute.device=cpu", "compute.cpus_per_worker=1")
     said: list[str] = []
 
-    def calibrate() -> int:
+    def measured() -> int:
         return len(calibrate_grid(grid, compute, store, None, seconds=0.5, again=False, say=said.append))
 
-    assert calibrate() == 1  # epochs, images and domains make no shape
+    assert measured() == 1  # epochs, images and domains make no shape
     (found,) = calibrations(sweeps.store.storage).values()
     assert found.copies >= 1 and found.step_s > 0 and found.shape.batch == 64
-    assert calibrate() == 0 and said[-1].startswith("0 kinds")
+    assert measured() == 0 and said[-1].startswith("0 kinds")
     after = costed(grid, compute, store, None, None).estimate
     assert after.trainings.sources == {"calibrated": 12}
     other = costed(grid, (*compute, "pretrain=[{domain: objects, images: 400, batch: 32}]"), store, 2, 0)

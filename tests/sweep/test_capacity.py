@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sweep.backend import Cluster
@@ -9,7 +11,7 @@ from sweep.capacity import Capacity, NodeType
 from sweep.errors import InfeasibleError
 from sweep.grid_model import Compute
 from sweep.resources import machine_of
-from sweep.run import require_room
+from sweep.run import require_feasible, require_room
 
 HEAD = NodeType("head", 16, 0, 1)
 SMALL = NodeType("small", 4, 1, 8, scaled=True)
@@ -55,3 +57,14 @@ def test_what_an_autoscaler_keeps_to_itself_is_not_refused() -> None:
 def test_a_large_head_does_not_raise_what_a_gpu_worker_takes() -> None:
     place = machine_of(Compute(), cluster(Capacity((HEAD, SMALL), 8)))
     assert (place.cpus, place.gpus, place.device) == (32, 8, "gpu")
+
+
+def test_where_no_training_is_left_its_size_does_not_matter(sweeps: Any) -> None:
+    """Cells that were added later are answered on a machine that could not train the encoders."""
+    large = Compute(cpus_per_worker=9999, device="cpu")
+    plan = sweeps.prepared()
+    with pytest.raises(InfeasibleError, match="9999 CPUs"):
+        require_feasible(plan, large, None)
+    sweeps.finish(node for node in plan.nodes if node.stage == "pretrain")
+    assert sweeps.plan().to_run
+    require_feasible(sweeps.plan(), large, None)

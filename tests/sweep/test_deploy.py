@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ def test_ray_accepts_the_cluster_file(name: str) -> None:
     assert config["available_node_types"]["gpu"]["min_workers"] == 0
     assert "spot" in str(config["available_node_types"]["gpu"]["node_config"]).lower()
     assert "spot" not in str(config["available_node_types"]["head"]["node_config"]).lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("aws.yaml", "boto3"), ("gcp.yaml", "google-api-python-client")]
+)
+def test_what_ray_needs_to_rent_machines_is_installed_with_the_cluster_extra(name: str, package: str) -> None:
+    """On the head as well, where the autoscaler would fail unseen: Ray's own extras leave it out."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert package in [re.split("[>=[]", each)[0] for each in extras["cluster"]] and package in PINNED
+    assert any("ssl-sweep[cluster]" in command for command in loaded(name)["setup_commands"])
 
 
 @pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml"])

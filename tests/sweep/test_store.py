@@ -220,9 +220,10 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_store_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     Store(tmp_path / "new" / "store").check_writable()
     assert [path.name for path in (tmp_path / "new" / "store").iterdir()] == [MARK]
+    below = Store(tmp_path / "file" / "store")
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be written: Not a directory") as error:
-        Store(tmp_path / "file" / "store").check_writable()
+        below.check_writable()
     assert error.value.exit_code == 2
 
 

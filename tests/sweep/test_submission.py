@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from sweep.errors import GridError, StoreError, UsageError
+from sweep.errors import GridError, InfeasibleError, StoreError, UsageError
+from sweep.ray_cluster import connect
 from sweep.submission import prepare_submission
 
+ROOT = Path(__file__).parents[2]
 GRID = """
 name: sent
 datasets:
@@ -38,6 +43,14 @@ def test_the_id_is_that_of_sweep_grid_and_store(grid: Path, tmp_path: Path) -> N
     moved = tmp_path / "elsewhere.yaml"
     moved.write_text("# a comment\n" + GRID)
     assert prepare_submission(moved, (), "s3://bucket/a", None).id == id()
+
+
+def test_the_next_id_is_one_that_no_job_has_had(grid: Path) -> None:
+    asked = prepare_submission(grid, (), "s3://bucket/a", None)
+    first = asked.id
+    assert asked.next_id([f"{first}0", "another", f"x-{first}", f"{first}-x"]) == first
+    assert asked.next_id([first]) == f"{first}-2"
+    assert asked.next_id([f"{first}-2"]) == f"{first}-3"  # the first was deleted
 
 
 def test_a_folder_is_sent_as_its_whole_path(
@@ -79,3 +92,35 @@ def test_without_the_store_there_is_no_verdict(grid: Path, tmp_path: Path) -> No
     (tmp_path / "empty").mkdir()
     code, told = prepare_submission(grid, (), str(tmp_path / "empty"), None).verdict()
     assert code is None and told == "cells by the store: 3 missing"
+    (tmp_path / "loop").symlink_to("loop")
+    code, told = prepare_submission(grid, (), str(tmp_path / "loop/store"), None).verdict()
+    assert code is None and "cannot be looked up from this machine" in told
+
+
+def test_a_store_below_a_file_is_no_store(grid: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="file is not a folder"):
+        prepare_submission(grid, (), str(tmp_path / "file/below"), None)
+
+
+def test_a_wrong_priority_is_not_sent(grid: Path) -> None:
+    command = [sys.executable, str(ROOT / "cli.py"), "submit", str(grid), "--store", "s3://bucket/a"]
+    wrong = [*command, "--address", "http://127.0.0.1:9", "--priority", "nonsense"]
+    done = subprocess.run(wrong, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "is not of the form axis=value" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "refused"),
+    [
+        ("http://127.0.0.1:8265", "ssl-sweep submit takes it"),
+        ("127.0.0.1:9", "ray start --head"),
+        ("auto", "ray start --head"),  # a cluster that was started here and has ended since
+    ],
+)
+def test_an_address_at_which_nobody_answers_is_refused_at_once(address: str, refused: str) -> None:
+    with mock.patch.dict(os.environ, {"RAY_ADDRESS": "127.0.0.1:9"}):
+        started = time.monotonic()
+        with pytest.raises((InfeasibleError, UsageError)) as error, connect(address):
+            raise AssertionError("connected")
+    assert refused in str(error.value.hint) and time.monotonic() - started < 20
