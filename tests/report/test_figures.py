@@ -14,8 +14,6 @@ from results_frame import Table
 from sweep.report import style
 from sweep.report.figures import cost, domain, granularity, pretext, quality, quantity, scaling, transfer
 from sweep.report.figures.base import WIDE, Drawn, Figure, Gap, label_ends, panels
-from sweep.report.figures.published import with_published
-from sweep.report.paper import paper_numbers
 
 
 def figure(drawn: list[Drawn], name: str) -> Figure:
@@ -181,21 +179,6 @@ def test_a_legend_reads_row_by_row() -> None:
 
     filled = _by_rows(list("abcdefg"), 3)  # matplotlib fills columns: a d g, b e, c f
     assert filled == ["a", "d", "g", "b", "e", "c", "f"]
-
-
-def test_the_published_figures_stand_beside_ones_own_with_their_numbers() -> None:
-    table = Table(n_test=100)
-    for domain_ in ("scenes", "objects"):
-        table.add(0.4, eval_domain=domain_)
-    own = domain.draw(table.frame())
-    both = with_published(own, paper_numbers())
-    assert [one.name for one in both] == ["cross-domain", "cross-domain-paper", "pooled", "fusion"]
-    theirs = figure(both, "cross-domain-paper")
-    assert row(theirs.data, row="ImageNet · 1M", column="iNat21")["mean"] == pytest.approx(37.3)
-    assert "printed digits" in theirs.caption
-    (axis,) = axes(theirs)
-    bold = [text.get_text() for text in axis.texts if text.get_weight() == "bold"]
-    assert sorted(bold) == ["49.3", "50.1", "64.4", "76.9"]
 
 
 def test_fine_tuning_by_steps_and_by_epochs_is_not_one_point() -> None:

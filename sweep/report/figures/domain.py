@@ -178,14 +178,16 @@ def heat_figure(
     title: str,
     caption: str,
     table: pd.DataFrame,
-    apart: tuple[str, ...],
+    below: tuple[str, ...],
     singles: tuple[str, ...] = (),
     rank: bool = True,
 ) -> Figure:
-    def picture(width: float) -> Canvas:
+    def picture(width: float, published: pd.DataFrame | None = None) -> Canvas:
         rows, columns = table["row"].nunique(), table["column"].nunique()
-        canvas, axis = heat_canvas(rows, columns, width, max(map(len, table["row"])))
-        heat(axis, table, rank=rank, apart=apart)
+        height = 0.46 if published is None else 0.56
+        canvas, axis = heat_canvas(rows, columns, width, max(map(len, table["row"])), height)
+        theirs = {} if published is None else published.set_index(["row", "column"])["mean"].to_dict()
+        heat(axis, table, rank=rank, below=below, published=theirs)
         if singles:
             axis.axhline(len(singles), color=style.MUTED, linewidth=1)
         return canvas

@@ -73,7 +73,7 @@ def power_law(frame: pd.DataFrame) -> Drawn:
         f" of pretraining images. Curve: accuracy ="
         f" ceiling − scale · images^(−exponent); it goes on, dotted, over one more doubling."
         f" {_fits_text(fits)}"
-        f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
+        f" {seeds_text(table)}.{held}{gaps_text(table)}"
     )
 
     def picture(width: float) -> Canvas:
