@@ -13,7 +13,7 @@ from results_frame import Table
 
 from sweep.report import style
 from sweep.report.figures import cost, domain, granularity, pretext, quality, quantity, scaling, transfer
-from sweep.report.figures.base import WIDE, Drawn, Figure, Gap, label_ends, panels
+from sweep.report.figures.base import NARROW, WIDE, Drawn, Figure, Gap, label_ends, panels
 
 
 def figure(drawn: list[Drawn], name: str) -> Figure:
@@ -250,3 +250,47 @@ def test_a_ratio_needs_a_supervised_drop_that_is_sure() -> None:
     for method in ("simclr", "supervised"):
         table.add(0.5, method=method).add(0.485, method=method, corruption="jpeg")
     assert "Ratio" not in figure(quality.draw(table.frame()), "corruption").caption
+
+
+def test_from_scratch_is_told_from_the_largest_size_on_a_dark_page_too() -> None:
+    def far(a: str, b: str) -> int:
+        return sum(abs(int(a[i : i + 2], 16) - int(b[i : i + 2], 16)) for i in (1, 3, 5))
+
+    for blue, ink in ((style.BLUES[-1], style.INK), (style.DARK[style.BLUES[-1]], style.DARK[style.INK])):
+        assert far(blue, ink) > 90
+    table = Table(n_test=50)
+    for labels in (100, 1000):
+        table.add(0.5, n_labels=labels).add(0.4, n_labels=labels, method="random", protocol="fine-tune")
+    drawn = figure(quantity.draw(table.frame()), "quantity")
+    marks = {line.get_label(): line.get_marker() for line in axes(drawn)[0].lines}
+    assert marks["from scratch"] != marks["4k images"] and "Diamonds" in drawn.caption
+
+
+def test_one_seed_is_said_as_n_equals_1_and_no_interval() -> None:
+    table = Table(n_test=50)
+    for labels in (100, 1000):
+        table.add(0.5, n_labels=labels, seeds=(0,))
+    caption = figure(quantity.draw(table.frame()), "quantity").caption
+    assert "One pretraining seed (n = 1), so no interval" in caption and "N =" not in caption
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_names_of_levels_do_not_touch(width: float) -> None:
+    names = ("species", "genus", "family", "order", "class", "phylum", "kingdom")
+    own = {"levels": tuple((name, 9 - i) for i, name in enumerate(names)), "coarser": 0.05}
+    (axis,) = axes(figure(granularity.draw(Table(n_test=50).add(0.4, **own).frame()), "granularity"), width)
+    axis.get_figure().draw_without_rendering()  # type: ignore[union-attr]
+    labels = axis.get_xticklabels()
+    if labels[0].get_rotation() == 0:
+        ends = [label.get_window_extent() for label in labels]
+        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(ends))
+    else:
+        assert all(b.get_position()[0] > a.get_position()[0] for a, b in itertools.pairwise(labels))
+
+
+def test_names_of_columns_are_whole_on_a_phone() -> None:
+    table = Table(n_test=50)
+    for domain_ in ("landcover", "objects", "plankton", "scenes"):
+        table.add(0.4, eval_domain=domain_)
+    (axis,) = axes(figure(domain.draw(table.frame()), "cross-domain"), NARROW)
+    assert "landcover" in [label.get_text() for label in axis.get_xticklabels()]

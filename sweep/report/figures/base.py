@@ -314,11 +314,14 @@ def heat(
     named = [str(r).replace(" + ", "\n+ ") if tight else str(r) for r in rows]
     longest = max(len(part) for name in named for part in name.split("\n"))
     room = (axis.get_figure().get_figwidth() - 0.068 * longest) / len(columns)  # type: ignore[union-attr]
-    axis.set_xticks(
-        [x + 0.5 for x in range(len(columns))], [style.short(c, max(5, int(room / 0.078))) for c in columns]
-    )
-    axis.set_yticks([y + 0.5 for y in range(len(rows))], named)
     axis.tick_params(length=0, labelsize=8.5, labeltop=True, labelbottom=False)
+    at = [x + 0.5 for x in range(len(columns))]
+    if max(len(str(c)) for c in columns) * 0.078 <= room:
+        axis.set_xticks(at, columns)
+    else:  # whole names, aslant
+        names = [style.short(c) for c in columns]
+        axis.set_xticks(at, names, rotation=35, ha="left", rotation_mode="anchor")
+    axis.set_yticks([y + 0.5 for y in range(len(rows))], named)
     axis.grid(False)
     axis.spines[:].set_visible(False)
 

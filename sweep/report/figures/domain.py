@@ -69,9 +69,8 @@ def matrix(frame: pd.DataFrame) -> Drawn:
     caption = (
         f"Linear-probe top-1, %, of {style.method_name(str(method))} encoders pretrained on {sizes} images"
         f" of the row's domain{size_held}."
-        " Bold: best of the column; underlined: second; darker: better within the column. If the domain"
-        " matters, the"
-        f" diagonal is bold. Below the rule: references, not ranked."
+        " Bold: best of the column; underlined: second; stronger blue: better within the column. If the"
+        " domain matters, the diagonal is bold. Below the rule: references, not ranked."
         f" {halves_text(table)}.{held}{gaps_text(table).replace(' (marked ×)', ' (hatched)')}"
     )
     return heat_figure("cross-domain", title, caption, table, (RANDOM, reference))

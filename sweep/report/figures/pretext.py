@@ -80,11 +80,9 @@ def rotation(frame: pd.DataFrame) -> Drawn:
         crossings[domain] = crossover(chosen, labels_only[labels_only["eval_domain"] == domain])
     said = "; ".join(f"{domain} {crossing_text(found)}" for domain, found in crossings.items())
     caption = (
-        "Rotation pretraining on the evaluation domain's images, then labels; black: labels alone. Few"
-        " labels favour"
-        f" pretraining; where the lines cross it stops paying. Crossing: {said}."
-        f" {seeds_text(table)}."
-        f"{held}{gaps_text(table)}"
+        "Rotation pretraining on the evaluation domain's images, then labels; diamonds: labels alone. Few"
+        f" labels favour pretraining; where the lines cross it stops paying. Crossing: {said}."
+        f" {seeds_text(table)}.{held}{gaps_text(table)}"
     )
 
     looks = {

@@ -239,7 +239,9 @@ def _quantity(paper: PaperNumbers) -> Figure:
     sizes = sorted(rows["images"].dropna().unique())
     colours = style.sequence(len(sizes))
     looks = [(f"{style.count(n)} images", c, "o") for n, c in zip(sizes, colours, strict=True)]
-    text = _caption(rows, "SimCLR in its own domain, by number of pretraining images; black: from scratch.")
+    text = _caption(
+        rows, "SimCLR in its own domain, by number of pretraining images; diamonds: from scratch."
+    )
     title = "accuracy against label budget, by number of unlabelled images"
     return quantity.lines_figure("", title, text, rows, looks)
 

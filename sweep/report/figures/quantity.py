@@ -64,10 +64,9 @@ def by_size(frame: pd.DataFrame) -> Drawn:
     table = _with_references(points(own, ["eval_domain", "protocol", "images", "n_labels"]), rows, "images")
     caption = (
         f"{style.method_name(str(method))} pretrained on the evaluation domain's own images; one line per"
-        f" number of pretraining images,"
-        f" darkest for the most. Black: the same network trained from scratch on the labels alone; where a"
-        f" coloured"
-        f" line lies above it, pretraining pays. Grey, dotted: linear probe of an untrained encoder."
+        " number of pretraining images, strongest for the most. Diamonds: the same network trained from"
+        " scratch on the labels alone; where a blue line lies above it, pretraining pays. Grey, dotted:"
+        " linear probe of an untrained encoder."
         f" {seeds_text(table)}.{held}{gaps_text(table)}"
     )
     sizes = sorted(own["images"].dropna().unique())
@@ -97,8 +96,7 @@ def by_method(frame: pd.DataFrame) -> Drawn:
     sizes = ", ".join(f"{domain} {style.count(n)}" for domain, n in size.items())
     caption = (
         f"Each method pretrained on the same images of the evaluation domain ({sizes}); the largest size"
-        f" that several"
-        f" methods share. Black: trained from scratch."
+        " that several methods share. Diamonds: trained from scratch."
         f" {seeds_text(table)}.{held}{gaps_text(table)}"
     )
     if "supervised" in set(own["method"]):
@@ -177,7 +175,7 @@ def _panel(axis: Axes, table: pd.DataFrame, protocol: str, names: Sequence[Look]
             line(axis, part, "n_labels", colour, mark, position=i, label=text)
     scratch_rows = table[table["line"] == SCRATCH]
     if len(scratch_rows):
-        line(axis, scratch_rows, "n_labels", style.INK, "o", position=len(names), label=SCRATCH)
+        line(axis, scratch_rows, "n_labels", style.INK, "D", position=len(names), label=SCRATCH)
     floor_rows = table[table["line"] == FLOOR]
     if len(floor_rows) and protocol != "fine-tune":
         grey = style.MUTED

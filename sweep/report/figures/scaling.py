@@ -135,6 +135,8 @@ def _fits_text(fits: dict[str, PowerLaw | NotFitted]) -> str:
 
 def _ceiling(fit: PowerLaw) -> str:
     low, high = (100 * value for value in fit.ceilings)
+    if round(low) >= 100:
+        return "no ceiling in sight (no fit levels off below 100 %)"
     if high - low > 10 or high >= 100:
         return f"no ceiling in sight ({low:.0f} to {high:.0f} % by seed)"
     return f"ceiling {low:.0f} to {high:.0f} % by seed"
