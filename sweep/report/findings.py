@@ -103,7 +103,13 @@ def _said(ones: Sequence[Finding]) -> str:
 
 def _plain(text: str) -> str:
     """Text whose names are no markup and break no line."""
-    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("[", "\\[")
+    return (
+        " ".join(text.split())
+        .replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace("[", "\\[")
+        .replace("*", "\\*")
+    )
 
 
 def _at(one: Finding) -> str:

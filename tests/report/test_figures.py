@@ -109,6 +109,12 @@ def test_pools_stand_beside_in_domain_pretraining_of_their_size_and_of_their_sha
     assert list(rows) == ["in-domain · 8k", "objects + scenes · 8k", "in-domain · 4k"]
 
 
+def test_a_pool_that_is_judged_elsewhere_only_is_a_gap() -> None:
+    table = Table(n_test=50).add(0.4).add(0.3, pretrain_domain="objects+plankton")
+    (gap,) = [one for one in domain.draw(table.frame()) if one.name == "pooled"]
+    assert isinstance(gap, Gap)
+
+
 def test_drops_are_seed_paired_and_have_a_ratio_where_supervised_loses_something() -> None:
     table = Table(n_test=2000, seed_noise=0.003)
     for corruption, drop in (("none", 0.0), ("downsample-4x", 0.2), ("resize", 0.0)):
@@ -294,3 +300,16 @@ def test_names_of_columns_are_whole_on_a_phone() -> None:
         table.add(0.4, eval_domain=domain_)
     (axis,) = axes(figure(domain.draw(table.frame()), "cross-domain"), NARROW)
     assert "landcover" in [label.get_text() for label in axis.get_xticklabels()]
+
+
+def test_very_many_domains_are_drawn_in_part_and_said_so() -> None:
+    from sweep.report.figures.all import MOST_DOMAINS, figures
+
+    table = Table(n_test=20)
+    for i in range(MOST_DOMAINS + 6):
+        table.add(0.4, seeds=(0,), pretrain_domain="a", eval_domain=f"d{i:02d}", levels=(("label", 9),))
+    drawn = figure(figures(table.frame()), "cross-domain")
+    assert drawn.data["column"].nunique() == MOST_DOMAINS
+    assert f"{MOST_DOMAINS} of {MOST_DOMAINS + 6} evaluation domains" in drawn.caption
+    (narrow,) = axes(drawn, NARROW)
+    assert not narrow.texts, "cells that are narrower than a number have none"

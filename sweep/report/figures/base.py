@@ -251,6 +251,10 @@ def _by_rows(names: list[str], across: int) -> list[str]:
 # Tables as pictures -----------------------------------------------------------------------------------
 
 
+_LEAST_ROOM = 0.34
+"""Inches that a number takes; narrower cells have their colour alone."""
+
+
 def heat(
     axis: Axes,
     table: pd.DataFrame,
@@ -269,6 +273,8 @@ def heat(
     rows, columns = list(dict.fromkeys(table["row"])), list(dict.fromkeys(table["column"]))
     tight = axis.get_figure().get_figwidth() / (len(columns) + 0.06 * max(map(len, rows))) < 1.0  # type: ignore[union-attr]
     ranked = table[~table["row"].isin(below)]
+    longest = max(len(part) for row in rows for part in (str(row).split(" + ") if tight else [str(row)]))
+    room = (axis.get_figure().get_figwidth() - 0.068 * longest) / len(columns)  # type: ignore[union-attr]
     axis.set_xlim(0, len(columns))
     axis.set_ylim(len(rows), 0)
     theirs = published or {}
@@ -283,14 +289,15 @@ def heat(
             axis.add_patch(
                 Rectangle((x, y), 1, 1, facecolor="none", edgecolor=style.GRID, hatch="////", linewidth=0)
             )
-            axis.text(
-                x + 0.5, y + 0.5, "not finished", ha="center", va="center", fontsize=7, color=style.MUTED
-            )
+            if room > 2 * _LEAST_ROOM:
+                axis.text(x + 0.5, y + 0.43, "not finished", ha="center", fontsize=7, color=style.MUTED)
             continue
         spread = peers.max() - peers.min()
         strength = 0 if cell["row"] in below or not spread > 0 else (cell["mean"] - peers.min()) / spread
         alpha = 0.0 if cell["row"] in below else 0.05 + 0.4 * strength
         axis.add_patch(Rectangle((x, y), 1, 1, facecolor=style.HEAT, alpha=alpha, linewidth=0))
+        if room < _LEAST_ROOM:
+            continue
         order = (
             int((peers > cell["mean"]).sum()) if rank and cell["row"] not in below and len(peers) > 1 else 9
         )
@@ -312,15 +319,16 @@ def heat(
     for x in range(1, len(columns)):
         axis.axvline(x, color=style.PAPER, linewidth=1)
     named = [str(r).replace(" + ", "\n+ ") if tight else str(r) for r in rows]
-    longest = max(len(part) for name in named for part in name.split("\n"))
-    room = (axis.get_figure().get_figwidth() - 0.068 * longest) / len(columns)  # type: ignore[union-attr]
     axis.tick_params(length=0, labelsize=8.5, labeltop=True, labelbottom=False)
     at = [x + 0.5 for x in range(len(columns))]
     if max(len(str(c)) for c in columns) * 0.078 <= room:
         axis.set_xticks(at, columns)
     else:  # whole names, aslant
         names = [style.short(c) for c in columns]
-        axis.set_xticks(at, names, rotation=35, ha="left", rotation_mode="anchor")
+        size = min(8.5, max(4.0, 60 * room))
+        upright = room < _LEAST_ROOM
+        turned = {"rotation": 90} if upright else {"rotation": 35, "ha": "left", "rotation_mode": "anchor"}
+        axis.set_xticks(at, names, fontsize=size, **turned)
     axis.set_yticks([y + 0.5 for y in range(len(rows))], named)
     axis.grid(False)
     axis.spines[:].set_visible(False)

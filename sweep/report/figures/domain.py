@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from sweep.report import style
@@ -82,14 +83,15 @@ def pooled(frame: pd.DataFrame) -> Drawn:
     method = main_method(rows)
     own = pretrained(rows, method) if method else rows.iloc[:0]
     pools = own[own["pretrain_domain"].str.contains("+", regex=False)]
+    pairs = zip(pools["pretrain_domain"], pools["eval_domain"], strict=True)
+    pools = pools[np.array([e in p.split("+") for p, e in pairs], dtype=bool)]
     if pools.empty:
-        reason = "pretrain on pools: an inner list is one, `domain: [objects, scenes, [objects, scenes]]`"
+        reason = (
+            "pretrain on pools and evaluate them on a domain in them: an inner list is one,"
+            " `domain: [objects, scenes, [objects, scenes]]`"
+        )
         return Gap(section="domain", name="pooled", title=title, reason=reason)
     domains = pools["eval_domain"].unique()
-    contains = [
-        e in p.split("+") for p, e in zip(pools["pretrain_domain"], pools["eval_domain"], strict=True)
-    ]
-    pools = pools[contains]
     singles = in_domain(own)
     both = pd.concat([pools, singles[singles["eval_domain"].isin(domains)]])
     both, size_held = one_budget(both)
