@@ -59,6 +59,18 @@ def test_a_name_is_no_markup() -> None:
     assert "<img>" not in text and "&lt;img>\\[x](y) \\|b" in text
 
 
+def test_a_name_turns_no_number_or_verdict_around() -> None:
+    table = Table(n_test=50).add(0.5, eval_domain="a\u202eb\nc", pretrain_domain="a\u202eb\nc")
+    text = findings_markdown(findings(table.add(0.4, method="random", eval_domain="a\u202eb\nc").frame()))
+    assert "\u202e" not in text and "a b c" in text
+
+
+def test_what_has_no_number_yet_is_still_a_sentence() -> None:
+    table = Table(n_test=50).add(0.5).add(0.4, corruption="jpeg", status="waiting")
+    text = findings_markdown(findings(table.frame()))
+    assert "jpeg costs ? points (no pretraining seed has both sides yet)" in text
+
+
 def test_stars_in_a_name_are_no_emphasis() -> None:
     table = Table().add(0.5, images=2000, eval_domain="*a*", pretrain_domain="*a*")
     text = findings_markdown(findings(table.add(0.4, method="random", eval_domain="*a*").frame()))
