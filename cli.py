@@ -183,7 +183,7 @@ def results(
 @store_option
 @tracking_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
-@click.option("--compare", type=click.Choice(["paper"]), help="Show the published numbers beside one's own.")
+@click.option("--compare", type=click.Choice(["paper"]), help="Lay the published numbers over one's own.")
 def report(
     source: Path,
     overrides: tuple[str, ...],

@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from sweep.errors import StoreError, SweepError, UsageError, first_line, masked
 from sweep.store import Store
@@ -54,12 +56,30 @@ def attach_report(
     files = [(findings, ""), (page, ""), *((path, "figures") for path in figures)]
     tags = {"ssl_sweep.kind": "sweep", "mlflow.note.content": findings.read_text()[:_NOTE]}
     try:
-        open_tracker(store, uri, sweep).attach(f"sweep-{sweep}", f"sweep {sweep}", tags, files)
+        tracker = open_tracker(store, uri, sweep)
+        if elsewhere := _files_elsewhere(tracker, store, uri):
+            return (
+                f"this store was copied or moved, its MLflow still keeps files in {elsewhere}; delete"
+                f" {tracking_folder(store)} and run: ssl-sweep sync"
+            )
+        tracker.attach(f"sweep-{sweep}", f"sweep {sweep}", tags, files)
     except (
         Exception
     ) as error:  # as in the mirror: MLflow raises its own, its database's and its HTTP client's
         return masked(first_line(error))
     return ""
+
+
+def _files_elsewhere(tracker: Tracker, store: Store, uri: str | None) -> str:
+    """The folder of another store that the database of this one points to: MLflow keeps whole paths."""
+    folder = tracking_folder(store)
+    if tracking_uri(store, uri) != local_uri(folder):
+        return ""
+    at = Path(url2pathname(urlsplit(tracker.files_at()).path))
+    own = folder / "artifacts"
+    if at == own or (at.exists() and own.exists() and at.samefile(own)):
+        return ""
+    return str(at)
 
 
 def ui_command(store_uri: str, uri: str | None, host: str, port: int) -> tuple[list[str], dict[str, str]]:

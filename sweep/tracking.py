@@ -155,6 +155,10 @@ class Tracker:
         self._client.set_tag(run_id, MODEL_TAG, "model")
         self._models.add(run.id)
 
+    def files_at(self) -> str:
+        """The address of the folder that this experiment's runs keep their files in."""
+        return str(self._client.get_experiment(self._experiment).artifact_location)
+
     def attach(self, id: str, name: str, tags: Mapping[str, str], files: Iterable[tuple[Path, str]]) -> None:
         """Put files, each with the folder to show it in, on the run of this id, new or there already; those
         of an earlier time are replaced. The run has no metrics."""

@@ -16,6 +16,7 @@ import pandas as pd
 
 from sweep.report.frame import EVALUATION, PRETRAINING
 from sweep.report.statistics import Runs, positions
+from sweep.report.style import method_name
 
 RECIPE = tuple(
     name
@@ -33,7 +34,13 @@ SAME_IMAGES = (
 )
 """What has to be equal between methods: the images, the architecture and the judging."""
 HOW_CLASSIFIED = ("protocol", "c_path", "knn_k", "knn_temperature", "finetune_steps", "finetune_epochs")
-_SHOWN_AS = {"images": "{:,.0f} images", "epochs": "{:g} epochs", "batch": "batch {:g}", "method": "{}"}
+_SHOWN_AS = {
+    "images": "{:,.0f} images",
+    "epochs": "{:g} epochs",
+    "batch": "batch {:g}",
+    "pretrain_domain": "pretrained on {}",
+    "corruption": "damage {}",
+}
 
 
 _Positions = npt.NDArray[np.intp]
@@ -159,6 +166,8 @@ def _scopes(same: Sequence[Mapping[str, Hashable]]) -> list[str]:
 def _shown(name: str, value: Hashable) -> str:
     if name in ("eval_domain", "protocol"):
         return str(value)
+    if name == "method":
+        return method_name(str(value))
     form = _SHOWN_AS.get(name, name.replace("_", " ") + (" {:g}" if isinstance(value, float) else " {}"))
     return form.format(value)
 

@@ -36,6 +36,13 @@ _LENSES = {
 _SIGNS = {"holds": "✔", "does not hold": "✘", "not enough evidence": "?"}
 _SHOWN, _ROWS = 2, 24
 _HOW_TO_READ = (
+    "- **Pretraining** shows a network images without their labels; supervised pretraining shows the labels"
+    " too. **labels** is how many labelled images are learnt from afterwards.",
+    "- A **linear probe**: the pretrained network stays as it is and a linear classifier on its output learns"
+    " the labels. **Fine-tuning**: the whole network learns them. **From scratch**: the whole network, not"
+    " pretrained. An **untrained encoder**: a linear probe of a network that has learnt nothing.",
+    "- **points**: percentage points of top-1 accuracy, the share of test images whose first answer is"
+    " right.",
     "- **n** is the number of pretraining seeds; subset and label-budget seeds are averaged within each.",
     "- **95 %** intervals are over pretraining seeds and test images, the same on both sides.",
     "- **holds**: at least 3 seeds, and the interval excludes 0 on the claimed side.",
@@ -96,7 +103,13 @@ def _said(ones: Sequence[Finding]) -> str:
 
 def _plain(text: str) -> str:
     """Text whose names are no markup and break no line."""
-    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("[", "\\[")
+    return (
+        " ".join(text.split())
+        .replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace("[", "\\[")
+        .replace("*", "\\*")
+    )
 
 
 def _at(one: Finding) -> str:
@@ -137,7 +150,7 @@ def _lens(found: Sequence[Finding]) -> Iterator[str]:
             verdict = f"{_SIGNS[one.verdict]} {one.verdict}"
             cells = [verdict, one.statement, one.scope, budget, one.brief, str(one.n), there]
             yield "| " + " | ".join(_plain(cell).replace("|", "\\|") for cell in cells) + " |"
-            needs = f" Decided by: {one.needs}." if one.needs else ""
+            needs = f" To decide it: {one.needs}." if one.needs else ""
             details.append(f"- {_plain(one.detail)}{needs}")
         if len(mine) > _ROWS:
             details.append(f"- {len(mine) - _ROWS} more of “{mine[0].statement}” are left out here.")

@@ -66,6 +66,8 @@ EVALUATION = tuple(
 )
 """Columns that say how it was judged, but for the seed of the budget and the text of its size."""
 _NEUTRAL = {"representation": "h", "fused_with": "", "fused_domain": "", "fused_method": ""}
+_UNSEEN = r"[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]+"
+"""Characters that break a line or turn the text after them around, numbers and verdicts too."""
 _TEXTS = ("pretrain_domain", "corruption", "pool_shares", "weights", "views")
 
 
@@ -146,6 +148,16 @@ def _with_neutral_values(frame: pd.DataFrame) -> pd.DataFrame:
     neutral |= {"level_index": 0, "label_imbalance": 1.0, "eval_corruption": "none", "draw": "uniform"}
     for name, value in neutral.items():
         frame[name] = frame[name].fillna(value)
+    for name in (
+        "method",
+        "pretrain_domain",
+        "eval_domain",
+        "corruption",
+        "level",
+        "train_level",
+        "protocol",
+    ):
+        frame[name] = frame[name].str.replace(_UNSEEN, " ", regex=True)
     frame["images"] = frame["images"].where(frame["images"] > 0)
     for name in SEEDS:
         frame[name] = frame[name].fillna(-1).astype("int64")

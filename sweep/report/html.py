@@ -42,8 +42,9 @@ _LENSES = {
 }
 _READING = (
     "**What a number is.** Top-1 accuracy on the dataset's fixed test images, in percent, of a classifier"
-    " trained on the"
-    " label budget: a linear one on frozen features, or the whole network where it says fine-tune.",
+    " trained on the label budget. A linear probe is a linear one on the pretrained network, which stays as"
+    " it is; fine-tuning trains the whole network; from scratch is that without pretraining. A random, or"
+    " untrained, encoder has learnt nothing: the floor.",
     "**What a bar is.** The 95 % interval of the mean. n counts pretraining seeds; the seeds of the subset"
     " and of the label"
     " budget are averaged inside. It covers both the luck of the seeds and of the test images. Two bars"

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 INK, MUTED, GRID, PAPER = "#1d232b", "#5c6773", "#e4e8ec", "#fefefe"
-BLUES = ("#9cc3e4", "#6ba6d6", "#3f87c4", "#1f68a8", "#0f4a84", "#062f5c")
-"""Small to large; dark themes run from dim to bright."""
+BLUES = ("#9cc3e4", "#6ba6d6", "#3f87c4", "#1f6cb4", "#12529c", "#0a3a80")
+"""Small to large; dark themes run from dim to bright. All are blue enough not to be taken for ink."""
 HUES = ("#0072b3", "#c25000", "#00805c", "#a64d8d", "#946200", "#4f6d7a")
 """Blue, vermilion, green, mauve, ochre, slate: told apart with the usual colour blindnesses, 4.5:1 on
 white."""
@@ -29,7 +29,7 @@ DARK = {
     MUTED: "#a3adb8",
     GRID: "#323a44",
     PAPER: "#161b22",
-    **dict(zip(BLUES, ("#2f5f8a", "#3b7cb3", "#4d99d6", "#73b5e8", "#a3d0f5", "#d6ebfd"), strict=True)),
+    **dict(zip(BLUES, ("#2f5f8a", "#3b7cb3", "#4792d2", "#5fade9", "#7fc3fa", "#a9d8ff"), strict=True)),
     **dict(zip(HUES, ("#4fb0ee", "#ff9152", "#3ccb9d", "#e095cb", "#e0b04a", "#a9c4d0"), strict=True)),
     HEAT: "#2f8ad6",
     BAD: "#ff8375",

@@ -13,9 +13,7 @@ from results_frame import Table
 
 from sweep.report import style
 from sweep.report.figures import cost, domain, granularity, pretext, quality, quantity, scaling, transfer
-from sweep.report.figures.base import WIDE, Drawn, Figure, Gap, label_ends, panels
-from sweep.report.figures.published import with_published
-from sweep.report.paper import paper_numbers
+from sweep.report.figures.base import NARROW, WIDE, Drawn, Figure, Gap, label_ends, panels
 
 
 def figure(drawn: list[Drawn], name: str) -> Figure:
@@ -111,6 +109,12 @@ def test_pools_stand_beside_in_domain_pretraining_of_their_size_and_of_their_sha
     assert list(rows) == ["in-domain · 8k", "objects + scenes · 8k", "in-domain · 4k"]
 
 
+def test_a_pool_that_is_judged_elsewhere_only_is_a_gap() -> None:
+    table = Table(n_test=50).add(0.4).add(0.3, pretrain_domain="objects+plankton")
+    (gap,) = [one for one in domain.draw(table.frame()) if one.name == "pooled"]
+    assert isinstance(gap, Gap)
+
+
 def test_drops_are_seed_paired_and_have_a_ratio_where_supervised_loses_something() -> None:
     table = Table(n_test=2000, seed_noise=0.003)
     for corruption, drop in (("none", 0.0), ("downsample-4x", 0.2), ("resize", 0.0)):
@@ -183,21 +187,6 @@ def test_a_legend_reads_row_by_row() -> None:
     assert filled == ["a", "d", "g", "b", "e", "c", "f"]
 
 
-def test_the_published_figures_stand_beside_ones_own_with_their_numbers() -> None:
-    table = Table(n_test=100)
-    for domain_ in ("scenes", "objects"):
-        table.add(0.4, eval_domain=domain_)
-    own = domain.draw(table.frame())
-    both = with_published(own, paper_numbers())
-    assert [one.name for one in both] == ["cross-domain", "cross-domain-paper", "pooled", "fusion"]
-    theirs = figure(both, "cross-domain-paper")
-    assert row(theirs.data, row="ImageNet · 1M", column="iNat21")["mean"] == pytest.approx(37.3)
-    assert "printed digits" in theirs.caption
-    (axis,) = axes(theirs)
-    bold = [text.get_text() for text in axis.texts if text.get_weight() == "bold"]
-    assert sorted(bold) == ["49.3", "50.1", "64.4", "76.9"]
-
-
 def test_fine_tuning_by_steps_and_by_epochs_is_not_one_point() -> None:
     table = Table(seed_noise=0.0).add(0.5)
     table.add(0.2, method="random", protocol="fine-tune", finetune_steps=150, probe_seeds=(0, 1))
@@ -267,3 +256,60 @@ def test_a_ratio_needs_a_supervised_drop_that_is_sure() -> None:
     for method in ("simclr", "supervised"):
         table.add(0.5, method=method).add(0.485, method=method, corruption="jpeg")
     assert "Ratio" not in figure(quality.draw(table.frame()), "corruption").caption
+
+
+def test_from_scratch_is_told_from_the_largest_size_on_a_dark_page_too() -> None:
+    def far(a: str, b: str) -> int:
+        return sum(abs(int(a[i : i + 2], 16) - int(b[i : i + 2], 16)) for i in (1, 3, 5))
+
+    for blue, ink in ((style.BLUES[-1], style.INK), (style.DARK[style.BLUES[-1]], style.DARK[style.INK])):
+        assert far(blue, ink) > 90
+    table = Table(n_test=50)
+    for labels in (100, 1000):
+        table.add(0.5, n_labels=labels).add(0.4, n_labels=labels, method="random", protocol="fine-tune")
+    drawn = figure(quantity.draw(table.frame()), "quantity")
+    marks = {line.get_label(): line.get_marker() for line in axes(drawn)[0].lines}
+    assert marks["from scratch"] != marks["4k images"] and "Diamonds" in drawn.caption
+
+
+def test_one_seed_is_said_as_n_equals_1_and_no_interval() -> None:
+    table = Table(n_test=50)
+    for labels in (100, 1000):
+        table.add(0.5, n_labels=labels, seeds=(0,))
+    caption = figure(quantity.draw(table.frame()), "quantity").caption
+    assert "One pretraining seed (n = 1), so no interval" in caption and "N =" not in caption
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_names_of_levels_do_not_touch(width: float) -> None:
+    names = ("species", "genus", "family", "order", "class", "phylum", "kingdom")
+    own = {"levels": tuple((name, 9 - i) for i, name in enumerate(names)), "coarser": 0.05}
+    (axis,) = axes(figure(granularity.draw(Table(n_test=50).add(0.4, **own).frame()), "granularity"), width)
+    axis.get_figure().draw_without_rendering()  # type: ignore[union-attr]
+    labels = axis.get_xticklabels()
+    if labels[0].get_rotation() == 0:
+        ends = [label.get_window_extent() for label in labels]
+        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(ends))
+    else:
+        assert all(b.get_position()[0] > a.get_position()[0] for a, b in itertools.pairwise(labels))
+
+
+def test_names_of_columns_are_whole_on_a_phone() -> None:
+    table = Table(n_test=50)
+    for domain_ in ("landcover", "objects", "plankton", "scenes"):
+        table.add(0.4, eval_domain=domain_)
+    (axis,) = axes(figure(domain.draw(table.frame()), "cross-domain"), NARROW)
+    assert "landcover" in [label.get_text() for label in axis.get_xticklabels()]
+
+
+def test_very_many_domains_are_drawn_in_part_and_said_so() -> None:
+    from sweep.report.figures.all import MOST_DOMAINS, figures
+
+    table = Table(n_test=20)
+    for i in range(MOST_DOMAINS + 6):
+        table.add(0.4, seeds=(0,), pretrain_domain="a", eval_domain=f"d{i:02d}", levels=(("label", 9),))
+    drawn = figure(figures(table.frame()), "cross-domain")
+    assert drawn.data["column"].nunique() == MOST_DOMAINS
+    assert f"{MOST_DOMAINS} of {MOST_DOMAINS + 6} evaluation domains" in drawn.caption
+    (narrow,) = axes(drawn, NARROW)
+    assert not narrow.texts, "cells that are narrower than a number have none"

@@ -59,6 +59,35 @@ def test_a_name_is_no_markup() -> None:
     assert "<img>" not in text and "&lt;img>\\[x](y) \\|b" in text
 
 
+def test_a_name_turns_no_number_or_verdict_around() -> None:
+    table = Table(n_test=50).add(0.5, eval_domain="a\u202eb\nc", pretrain_domain="a\u202eb\nc")
+    text = findings_markdown(findings(table.add(0.4, method="random", eval_domain="a\u202eb\nc").frame()))
+    assert "\u202e" not in text and "a b c" in text
+
+
+def test_what_has_no_number_yet_is_still_a_sentence() -> None:
+    table = Table(n_test=50).add(0.5).add(0.4, corruption="jpeg", status="waiting")
+    text = findings_markdown(findings(table.frame()))
+    assert "jpeg costs ? points (no pretraining seed has both sides yet)" in text
+
+
+def test_stars_in_a_name_are_no_emphasis() -> None:
+    table = Table().add(0.5, images=2000, eval_domain="*a*", pretrain_domain="*a*")
+    text = findings_markdown(findings(table.add(0.4, method="random", eval_domain="*a*").frame()))
+    assert "\\*a\\*" in text and " *a*" not in text
+
+
+def test_of_very_many_differences_those_that_decide_are_said_and_the_others_counted() -> None:
+    table = Table(seed_noise=0.001, n_test=4000).add(0.5)
+    for i in range(30):
+        table.add(0.6 if i == 17 else 0.3, pretrain_domain=f"other {i:02d}")
+    (one,) = [f for f in findings(table.frame()) if f.claim_id == "domain.in-domain-best"]
+    assert one.verdict == "does not hold" and one.brief.startswith(
+        "pretraining on scenes gives, against other 17,"
+    )
+    assert one.brief.count("against") == 5 and one.brief.endswith("and 25 more such differences: 25 × holds")
+
+
 def test_the_question_asked_is_answered_also_where_only_another_is_decided() -> None:
     table = Table(seed_noise=0.02)
     for images, top1 in ((2000, 0.30), (4000, 0.50), (8000, 0.52)):

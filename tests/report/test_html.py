@@ -203,3 +203,11 @@ def test_a_long_name_makes_no_phone_scroll_sideways(browser: str, tmp_path: Path
     shown = start(browser, page, "--window-size=390,900", "--dump-dom")
     wide, room = map(int, re.findall(r"<title>(\d+) of (\d+)</title>", shown)[0])
     assert wide <= room
+
+
+def test_a_page_that_was_switched_to_dark_prints_light() -> None:
+    from sweep.report.html import _css
+
+    css = re.sub(r"@media screen[^{]*\{ :root[^{]*\{[^}]*\} \}", "", _css())
+    assert f"--paper: {style.PAPER}" in css
+    assert "color-scheme: dark" not in css and style.DARK[style.INK] not in css

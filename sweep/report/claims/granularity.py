@@ -33,6 +33,10 @@ def gaps(rows: pd.DataFrame) -> list[Comparison]:
     return list(merged.values())
 
 
+def _name(level: object) -> str:
+    return str(level).removeprefix("label_")
+
+
 def _grows(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
         levels = sorted({key[1:] for key in one.sides}, key=lambda level: level[1])
@@ -43,14 +47,15 @@ def _grows(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
             for level in levels
         }
         coarser = [
-            f"{signed(found.mean)} at {level[0]}"
+            f"{signed(found.mean)} at {_name(level[0])}"
             for level in levels[:0:-1]
             if (found := contrast(gap[level]))
         ]
         fine, coarse = gap[levels[0]], gap[levels[-1]]
-        probe = f"the probe of {count(one.same['images'])} unlabelled images"
-        ahead = f"supervised training minus {probe} is {', '.join([*coarser, f'at {levels[0][0]}'])}"
-        grows = f"from {levels[-1][0]} to {levels[0][0]} the difference grows by"
+        fine_name, coarse_name = _name(levels[0][0]), _name(levels[-1][0])
+        probe = f"the linear probe after pretraining on {count(one.same['images'])} images"
+        ahead = f"training from scratch minus {probe} is {', '.join([*coarser, f'at {fine_name}'])}"
+        grows = f"from {coarse_name} to {fine_name} the difference grows by"
         return [
             Test(ahead, fine),
             Test(grows, [*fine, *((-weight, side) for weight, side in coarse)], margin=0.0),

@@ -10,6 +10,7 @@ from sweep.report.claims.finding import Claim, Finding
 from sweep.report.claims.judging import Test, by_budget
 from sweep.report.compare import SAME_IMAGES, Comparison, beside, equal_but_for
 from sweep.report.frame import plain, self_supervised, usual
+from sweep.report.style import method_name
 
 _SSL, _LABELLED = "self-supervised", "supervised"
 
@@ -28,7 +29,7 @@ def _less_hurt(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
         values = sorted({value for _, value in one.sides})
         if len(values) < 2 or values[0] != 1:
             return []
-        method = one.same["method"]
+        method = method_name(str(one.same["method"]))
         return [
             Test(
                 f"an imbalance of {value:g} costs supervised pretraining more than {method} by",

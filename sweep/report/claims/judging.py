@@ -24,6 +24,7 @@ from sweep.report.statistics import (
 )
 
 Terms = Sequence[tuple[float, Runs]]
+_MOST_SAID = 5
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _finding(
     deciding = next((one for one in found if one.verdict == overall), found[0])
     if overall == "holds":
         deciding = min(found, key=lambda one: abs(one.mean) * (-1 if one.test.claimed == "same" else 1))
-    said = "; ".join(f"{one.test.what} {points(one.estimate)}" for one in found)
+    said = _all_said(found, deciding)
     detail = f"On {family.scope}, with {labels(main)}: {said}: {conclusion(overall, claim.statement)}."
     others = [
         f"{labels(budget)} {points(next(o for o in judged[budget] if _same_question(o, deciding)).estimate)}"
@@ -109,6 +110,18 @@ def _finding(
         detail += f" At other budgets: {'; '.join(others)}."
     needs = deciding.test.needs(deciding.estimate) if overall == "not enough evidence" else ""
     return claim.finding(family.scope, overall, deciding.estimate, said, detail, needs=needs, budget=main)
+
+
+def _all_said(found: Sequence[_Judged], deciding: _Judged) -> str:
+    """Each test with its numbers; of very many those that decide, and how many others there are."""
+    first = found
+    if len(found) > _MOST_SAID:
+        first = sorted(found, key=lambda one: (one is not deciding, one.verdict != deciding.verdict))
+    said = [f"{one.test.what} {points(one.estimate)}" for one in first[:_MOST_SAID]]
+    rest = [one.verdict for one in first[_MOST_SAID:]]
+    counts = [f"{rest.count(verdict)} × {verdict}" for verdict in dict.fromkeys(rest)]
+    more = [f"and {len(rest)} more such differences: {', '.join(counts)}"] if rest else []
+    return "; ".join([*said, *more])
 
 
 @dataclass(frozen=True)

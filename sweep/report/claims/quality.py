@@ -12,6 +12,7 @@ from sweep.report.claims.judging import Test, by_budget, subtract
 from sweep.report.compare import SAME_IMAGES, Comparison, beside, equal_but_for
 from sweep.report.frame import plain, self_supervised, usual
 from sweep.report.statistics import Runs
+from sweep.report.style import method_name
 
 _SOURCE = "Cole et al. 2022, section 4.3, Fig. 4"
 _CLEAN = "none"
@@ -64,7 +65,10 @@ def _excess(one: Comparison, kind: str) -> Iterator[tuple[str, list[tuple[float,
 def _downsampling(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
         return [
-            Test(f"{damage} costs {one.same['method']} more than supervised pretraining by", terms)
+            Test(
+                f"{damage} costs {method_name(str(one.same['method']))} more than supervised pretraining by",
+                terms,
+            )
             for damage, terms in _excess(one, "downsample")
         ]
 
@@ -74,7 +78,11 @@ def _downsampling(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
 def _jpeg(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
         return [
-            Test(f"{damage} costs {one.same['method']} more than supervised pretraining by", terms, "same")
+            Test(
+                f"{damage} costs {method_name(str(one.same['method']))} more than supervised pretraining by",
+                terms,
+                "same",
+            )
             for damage, terms in _excess(one, "jpeg")
         ]
 

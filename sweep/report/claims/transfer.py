@@ -12,6 +12,7 @@ from sweep.report.claims.judging import Test, by_budget, subtract
 from sweep.report.claims.wording import count
 from sweep.report.compare import RECIPE, SAME_IMAGES, Comparison, beside, equal_but_for
 from sweep.report.frame import plain, self_supervised, usual
+from sweep.report.style import method_name
 
 _SOURCE = "How to Reduce Training Data with SSL (blog); qualified by Cole et al. 2022, Table 1"
 _SSL, _LABELLED = "self-supervised", "supervised"
@@ -40,7 +41,7 @@ def _ahead(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
             return []
         source = f"pretrained on {one.same['pretrain_domain']}"
         return [
-            Test(f"{method} gives, against supervised, both {source},", subtract(side, labelled))
+            Test(f"{method_name(method)} gives, against supervised, both {source},", subtract(side, labelled))
             for method, side in one.sides.items()
             if method == "simclr"
         ]
@@ -58,9 +59,10 @@ def _domain_gap(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
             value: [(1.0, one.sides[(_SSL, value)]), (-1.0, one.sides[(_LABELLED, value)])]
             for value in (*targets, own)
         }
+        method = method_name(str(one.same["method"]))
         return [
             Test(
-                f"from {own} to {target} supervised pretraining loses more than {one.same['method']} by",
+                f"from {own} to {target} supervised pretraining loses more than {method} by",
                 [*lead[target], *((-weight, side) for weight, side in lead[own])],
             )
             for target in targets
@@ -78,8 +80,9 @@ def _scarce(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
             [(1.0, one.sides[(_SSL, size)]), (-1.0, one.sides[(_LABELLED, size)])]
             for size in (sizes[0], sizes[-1])
         )
+        method = method_name(str(one.same["method"]))
         what = (
-            f"{one.same['method']} minus supervised, pretrained on {one.same['pretrain_domain']}, is with"
+            f"{method} minus supervised, pretrained on {one.same['pretrain_domain']}, is with"
             f" {count(sizes[0])} images, against {count(sizes[-1])}, more by"
         )
         return [Test(what, [*few, *((-weight, side) for weight, side in many)])]

@@ -16,7 +16,7 @@ def signed(share: float) -> str:
 def points(difference: Estimate | None) -> str:
     """`+1.2 points (95 % −0.4 … +2.8, n = 3)`"""
     if difference is None:
-        return "no pretraining seed has both"
+        return "? points (no pretraining seed has both sides yet)"
     if difference.low is None or difference.high is None:
         return f"{signed(difference.mean)} points (n = {difference.n}, no interval)"
     span = f"{_bound(difference.low)} … {_bound(difference.high)}"

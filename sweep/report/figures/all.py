@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from sweep.report.figures import cost, domain, granularity, pretext, quality, quantity, scaling, transfer
 from sweep.report.figures import predicted as predictions
-from sweep.report.figures.base import Drawn
+from sweep.report.figures.base import Drawn, Figure
 from sweep.report.figures.published import with_published
 
 if TYPE_CHECKING:
     from sweep.report.paper import PaperNumbers
 
+MOST_DOMAINS = 24
+"""Evaluation domains in a picture: more panels than that nobody looks at."""
 _MODULES = (quantity, domain, quality, granularity, pretext, transfer, scaling, cost, predictions)
 
 
 def figures(frame: pd.DataFrame, paper: PaperNumbers | None = None) -> list[Drawn]:
     """Figures, and gaps for those that the sweep has no cells for; with `paper` its numbers beside one's
-    own."""
+    own. Of very many evaluation domains those with most cells are drawn."""
+    cells = frame.groupby("eval_domain", sort=True)["cell_id"].nunique()
+    shown = cells.sort_values(ascending=False, kind="stable").index[:MOST_DOMAINS]
+    frame = frame[frame["eval_domain"].isin(shown)]
     drawn = [one for module in _MODULES for one in module.draw(frame)]
-    return with_published(drawn, paper) if paper else drawn
+    drawn = with_published(drawn, paper) if paper else drawn
+    if len(cells) <= MOST_DOMAINS:
+        return drawn
+    note = f" Drawn: {MOST_DOMAINS} of {len(cells)} evaluation domains, those with most cells."
+    return [replace(one, caption=one.caption + note) if isinstance(one, Figure) else one for one in drawn]

@@ -4,7 +4,7 @@ maps."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,7 +33,8 @@ class Figure:
         name: of its files and its anchor in the page.
         caption: what to see, what is held, n and intervals.
         data: what is drawn, one row per mark; the CSV beside the picture.
-        draw: the picture for a width in inches.
+        draw: the picture for a width in inches; where a paper has it too also with `published`, the rows to
+            lay over it.
     """
 
     section: Section
@@ -41,7 +42,7 @@ class Figure:
     title: str
     caption: str
     data: pd.DataFrame
-    draw: Callable[[float], Canvas]
+    draw: Callable[..., Canvas]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,22 +82,22 @@ def points(rows: pd.DataFrame, keys: Sequence[str], metric: str = "top1", scale:
     return table[[*by, "mean", "low", "high", "n", "complete", "cells"]]
 
 
-def seeds_text(table: pd.DataFrame) -> str:
-    """`n = 3 pretraining seeds, bars are 95 % intervals`, as far as that is so."""
+def seeds_text(table: pd.DataFrame, what: str = "Mean") -> str:
+    """`Mean of n = 3 pretraining seeds, bars are 95 % intervals`, as far as that is so."""
     counts = sorted({int(n) for n in table["n"] if n > 0})
     if not counts:
-        return "no cell of it is finished"
+        return "Nothing of it is finished"
     if counts == [1]:
-        return "n = 1 pretraining seed, so no interval"
+        return "One pretraining seed (n = 1), so no interval"
     span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     alone = "; no bar where n = 1" if counts[0] == 1 else ""
-    return f"mean of n = {span} pretraining seeds, bars are 95 % intervals{alone}"
+    return f"{what} of n = {span} pretraining seeds, bars are 95 % intervals{alone}"
 
 
 def halves_text(table: pd.DataFrame) -> str:
     """The same where ± stands for the bar."""
     text = seeds_text(table).replace("bars are 95 % intervals", "± is half the 95 % interval")
-    return text[0].upper() + text[1:].replace("no bar", "none")
+    return text.replace("no bar", "none")
 
 
 def gaps_text(table: pd.DataFrame) -> str:
@@ -179,11 +180,11 @@ def line(
         )
 
 
-def label_ends(axis: Axes, entries: Iterable[tuple[float, str, str]]) -> None:
+def label_ends(axis: Axes, entries: Iterable[tuple[float, str, str]], size: float = 8) -> None:
     """Names at the right of the axes, (value, text, colour) each, moved apart where they would touch."""
     bottom, top = axis.get_ylim()
     tall = axis.get_window_extent().height / axis.get_figure().dpi * 72  # type: ignore[union-attr]
-    step = 9.5 / max(tall, 40)
+    step = (size + 1.5) / max(tall, 40)
     wanted = sorted(
         ((v - bottom) / (top - bottom), text, colour) for v, text, colour in entries if not math.isnan(v)
     )
@@ -201,7 +202,7 @@ def label_ends(axis: Axes, entries: Iterable[tuple[float, str, str]]) -> None:
             xytext=(5, 0),
             textcoords="offset points",
             va="center",
-            fontsize=8,
+            fontsize=size,
             color=readable(colour),
             annotation_clip=False,
         )
@@ -250,79 +251,97 @@ def _by_rows(names: list[str], across: int) -> list[str]:
 # Tables as pictures -----------------------------------------------------------------------------------
 
 
+_LEAST_ROOM = 0.34
+"""Inches that a number takes; narrower cells have their colour alone."""
+
+
 def heat(
     axis: Axes,
     table: pd.DataFrame,
     *,
     rank: bool,
     unit: str = "",
-    apart: Sequence[str] = (),
+    below: Sequence[str] = (),
     by_column: bool = True,
+    published: Mapping[tuple[str, str], float] | None = None,
 ) -> None:
-    """A heat map of `points` indexed by (row, column): mean, ± half an interval, n. With `rank` the best of
-    each
-    column is bold and the second underlined; rows in `apart` are references and take no part. Cells that are
-    not there stay empty, unfinished ones are hatched."""
+    """A heat map of `points` indexed by (row, column): mean, ± half an interval, n, and what was published.
+    With `rank` the best of each column is bold and the second underlined; rows in `below` are references and
+    take no part. Cells that are not there stay empty, unfinished ones are hatched."""
     from matplotlib.patches import Rectangle
 
     rows, columns = list(dict.fromkeys(table["row"])), list(dict.fromkeys(table["column"]))
     tight = axis.get_figure().get_figwidth() / (len(columns) + 0.06 * max(map(len, rows))) < 1.0  # type: ignore[union-attr]
-    ranked = table[~table["row"].isin(apart)]
+    ranked = table[~table["row"].isin(below)]
+    longest = max(len(part) for row in rows for part in (str(row).split(" + ") if tight else [str(row)]))
+    room = (axis.get_figure().get_figwidth() - 0.068 * longest) / len(columns)  # type: ignore[union-attr]
     axis.set_xlim(0, len(columns))
     axis.set_ylim(len(rows), 0)
+    theirs = published or {}
+    lift = 0.13 if theirs else 0.0
     for _, cell in table.iterrows():
         x, y = columns.index(cell["column"]), rows.index(cell["row"])
+        if (place := (cell["row"], cell["column"])) in theirs:
+            text = f"({theirs[place]:.1f})" if tight else f"published {theirs[place]:.1f}"
+            axis.text(x + 0.5, y + 0.86, text, ha="center", va="center", fontsize=6.5, style="italic")
         peers = ranked[ranked["column"] == cell["column"]]["mean"] if by_column else ranked["mean"]
         if math.isnan(cell["mean"]):
             axis.add_patch(
                 Rectangle((x, y), 1, 1, facecolor="none", edgecolor=style.GRID, hatch="////", linewidth=0)
             )
-            axis.text(
-                x + 0.5, y + 0.5, "not finished", ha="center", va="center", fontsize=7, color=style.MUTED
-            )
+            if room > 2 * _LEAST_ROOM:
+                axis.text(x + 0.5, y + 0.43, "not finished", ha="center", fontsize=7, color=style.MUTED)
             continue
         spread = peers.max() - peers.min()
-        strength = 0 if cell["row"] in apart or not spread > 0 else (cell["mean"] - peers.min()) / spread
-        alpha = 0.0 if cell["row"] in apart else 0.05 + 0.4 * strength
+        strength = 0 if cell["row"] in below or not spread > 0 else (cell["mean"] - peers.min()) / spread
+        alpha = 0.0 if cell["row"] in below else 0.05 + 0.4 * strength
         axis.add_patch(Rectangle((x, y), 1, 1, facecolor=style.HEAT, alpha=alpha, linewidth=0))
+        if room < _LEAST_ROOM:
+            continue
         order = (
-            int((peers > cell["mean"]).sum()) if rank and cell["row"] not in apart and len(peers) > 1 else 9
+            int((peers > cell["mean"]).sum()) if rank and cell["row"] not in below and len(peers) > 1 else 9
         )
         axis.text(
-            x + 0.5, y + 0.43, f"{cell['mean']:.1f}{unit}", ha="center", va="center",
+            x + 0.5, y + 0.43 - lift, f"{cell['mean']:.1f}{unit}", ha="center", va="center",
             fontsize=10, weight="bold" if order == 0 else "normal",
         )  # fmt: skip
         if order == 1:
-            axis.plot([x + 0.36, x + 0.64], [y + 0.6, y + 0.6], color=style.INK, linewidth=0.9)
+            axis.plot([x + 0.36, x + 0.64], [y + 0.6 - lift] * 2, color=style.INK, linewidth=0.9)
         half = (cell["high"] - cell["low"]) / 2
         note = f"n = {cell['n']:.0f}" if math.isnan(half) else f"± {half:.1f}"
         note = "" if cell["n"] == 0 else note
         if note and not tight and not math.isnan(half):
             note += f", n = {cell['n']:.0f}"
-        axis.text(x + 0.5, y + 0.77, note, ha="center", va="center", fontsize=6.5, color=style.MUTED)
+        axis.text(x + 0.5, y + 0.77 - lift, note, ha="center", va="center", fontsize=6.5, color=style.MUTED)
     for y in range(1, len(rows)):
-        heavy = rows[y] in apart and rows[y - 1] not in apart
+        heavy = rows[y] in below and rows[y - 1] not in below
         axis.axhline(y, color=style.MUTED if heavy else style.PAPER, linewidth=1)
     for x in range(1, len(columns)):
         axis.axvline(x, color=style.PAPER, linewidth=1)
     named = [str(r).replace(" + ", "\n+ ") if tight else str(r) for r in rows]
-    longest = max(len(part) for name in named for part in name.split("\n"))
-    room = (axis.get_figure().get_figwidth() - 0.068 * longest) / len(columns)  # type: ignore[union-attr]
-    axis.set_xticks(
-        [x + 0.5 for x in range(len(columns))], [style.short(c, max(5, int(room / 0.078))) for c in columns]
-    )
-    axis.set_yticks([y + 0.5 for y in range(len(rows))], named)
     axis.tick_params(length=0, labelsize=8.5, labeltop=True, labelbottom=False)
+    at = [x + 0.5 for x in range(len(columns))]
+    if max(len(str(c)) for c in columns) * 0.078 <= room:
+        axis.set_xticks(at, columns)
+    else:  # whole names, aslant
+        names = [style.short(c) for c in columns]
+        size = min(8.5, max(4.0, 60 * room))
+        upright = room < _LEAST_ROOM
+        turned = {"rotation": 90} if upright else {"rotation": 35, "ha": "left", "rotation_mode": "anchor"}
+        axis.set_xticks(at, names, fontsize=size, **turned)
+    axis.set_yticks([y + 0.5 for y in range(len(rows))], named)
     axis.grid(False)
     axis.spines[:].set_visible(False)
 
 
-def heat_canvas(rows: int, columns: int, width: float, longest: int) -> tuple[Canvas, Axes]:
-    """Room for a heat map whose longest row name has `longest` characters."""
+def heat_canvas(
+    rows: int, columns: int, width: float, longest: int, height: float = 0.46
+) -> tuple[Canvas, Axes]:
+    """Room for a heat map whose longest row name has `longest` characters and whose cells have a height."""
     from matplotlib.figure import Figure as Canvas
 
     wide = min(width, 0.075 * longest + 1.3 * columns + 0.4)
     canvas = Canvas(
-        figsize=(max(wide, NARROW if width <= NARROW else 4), 0.46 * rows + 0.6), layout="constrained"
+        figsize=(max(wide, NARROW if width <= NARROW else 4), height * rows + 0.6), layout="constrained"
     )
     return canvas, canvas.add_subplot()

@@ -68,7 +68,7 @@ def hours(frame: pd.DataFrame) -> Drawn:
         f"Each mark is one way of pretraining, time as its trainings took, {where}. The line joins those"
         f" that nothing"
         f" cheaper beats; open marks cost more for less; above and left is better. Larger marks: more"
-        f" images. {seeds_text(table).capitalize()}.{held}"
+        f" images. {seeds_text(table)}.{held}"
     )
 
     def picture(width: float) -> Canvas:

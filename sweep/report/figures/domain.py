@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from sweep.report import style
@@ -69,9 +70,8 @@ def matrix(frame: pd.DataFrame) -> Drawn:
     caption = (
         f"Linear-probe top-1, %, of {style.method_name(str(method))} encoders pretrained on {sizes} images"
         f" of the row's domain{size_held}."
-        " Bold: best of the column; underlined: second; darker: better within the column. If the domain"
-        " matters, the"
-        f" diagonal is bold. Below the rule: references, not ranked."
+        " Bold: best of the column; underlined: second; stronger blue: better within the column. If the"
+        " domain matters, the diagonal is bold. Below the rule: references, not ranked."
         f" {halves_text(table)}.{held}{gaps_text(table).replace(' (marked ×)', ' (hatched)')}"
     )
     return heat_figure("cross-domain", title, caption, table, (RANDOM, reference))
@@ -83,14 +83,15 @@ def pooled(frame: pd.DataFrame) -> Drawn:
     method = main_method(rows)
     own = pretrained(rows, method) if method else rows.iloc[:0]
     pools = own[own["pretrain_domain"].str.contains("+", regex=False)]
+    pairs = zip(pools["pretrain_domain"], pools["eval_domain"], strict=True)
+    pools = pools[np.array([e in p.split("+") for p, e in pairs], dtype=bool)]
     if pools.empty:
-        reason = "pretrain on pools: an inner list is one, `domain: [objects, scenes, [objects, scenes]]`"
+        reason = (
+            "pretrain on pools and evaluate them on a domain in them: an inner list is one,"
+            " `domain: [objects, scenes, [objects, scenes]]`"
+        )
         return Gap(section="domain", name="pooled", title=title, reason=reason)
     domains = pools["eval_domain"].unique()
-    contains = [
-        e in p.split("+") for p, e in zip(pools["pretrain_domain"], pools["eval_domain"], strict=True)
-    ]
-    pools = pools[contains]
     singles = in_domain(own)
     both = pd.concat([pools, singles[singles["eval_domain"].isin(domains)]])
     both, size_held = one_budget(both)
@@ -178,14 +179,16 @@ def heat_figure(
     title: str,
     caption: str,
     table: pd.DataFrame,
-    apart: tuple[str, ...],
+    below: tuple[str, ...],
     singles: tuple[str, ...] = (),
     rank: bool = True,
 ) -> Figure:
-    def picture(width: float) -> Canvas:
+    def picture(width: float, published: pd.DataFrame | None = None) -> Canvas:
         rows, columns = table["row"].nunique(), table["column"].nunique()
-        canvas, axis = heat_canvas(rows, columns, width, max(map(len, table["row"])))
-        heat(axis, table, rank=rank, apart=apart)
+        height = 0.46 if published is None else 0.56
+        canvas, axis = heat_canvas(rows, columns, width, max(map(len, table["row"])), height)
+        theirs = {} if published is None else published.set_index(["row", "column"])["mean"].to_dict()
+        heat(axis, table, rank=rank, below=below, published=theirs)
         if singles:
             axis.axhline(len(singles), color=style.MUTED, linewidth=1)
         return canvas

@@ -31,6 +31,7 @@ from sweep.report.figures.choose import (
     scratch,
     undamaged,
 )
+from sweep.report.figures.overlay import dashed, of_panel
 from sweep.report.frame import complete, usual
 from sweep.report.statistics import paired_difference
 
@@ -90,7 +91,7 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
         " levels from coarse to fine, with their number of classes; all lines with as many labels. Numbers at"
         " the foot: what training from scratch, else supervised pretraining,"
         f" has more (+) or less than the probe, in points, seed-paired."
-        f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
+        f" {seeds_text(table)}.{held}{gaps_text(table)}"
     )
     data = table.merge(gaps, how="left", on=["eval_domain", "level"]) if len(gaps) else table
     picture = levels_picture(table, gaps)
@@ -156,8 +157,9 @@ def levels_picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-
         SCRATCH: (style.INK, "o", "-"),
     }
 
-    def picture(width: float) -> Canvas:
+    def picture(width: float, published: pd.DataFrame | None = None) -> Canvas:
         domains = sorted(table["eval_domain"].unique())
+        colours = {name: colour for name, (colour, _, _) in looks.items()}
         canvas, axes = panels(len(domains), width, per_row=4, height=2.9)
         for axis, domain in zip(axes, domains, strict=True):
             part = table[table["eval_domain"] == domain]
@@ -166,11 +168,10 @@ def levels_picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-
                 drawn = part[part["line"] == name].assign(x=lambda t: -t["level_index"])
                 if len(drawn):
                     line(axis, drawn, "x", colour, mark, dashes, position=i, label=name)
-            ticks = [
-                _short(lv) if math.isnan(n) else f"{_short(lv)}\n{n:.0f}"
-                for lv, n in zip(levels["level"], levels["n_classes"], strict=True)
-            ]
-            axis.set_xticks(-levels["level_index"].to_numpy(), ticks)
+            over = of_panel(published, eval_domain=domain)
+            if len(over):
+                dashed(axis, over.assign(x=-over["level_index"]), "x", colours)
+            _level_ticks(axis, levels)
             axis.set_xlabel("level, number of classes")
             axis.margins(x=0.15)
             axis.set_title(style.short(domain))
@@ -186,6 +187,21 @@ def levels_picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-
         return canvas
 
     return picture
+
+
+def _level_ticks(axis, levels: pd.DataFrame) -> None:  # type: ignore[no-untyped-def]
+    """Names over numbers of classes; aslant and in a line where they would touch."""
+    names = [_short(level) for level in levels["level"]]
+    counts = ["" if math.isnan(n) else f"{n:.0f}" for n in levels["n_classes"]]
+    room = axis.get_window_extent().width / axis.get_figure().dpi * 72 / (len(names) + 0.3)
+    aslant = 4.9 * max(map(len, names)) > room and len(names) > 1
+    joint = ", " if aslant else "\n"
+    text = [joint.join(filter(None, pair)) for pair in zip(names, counts, strict=True)]
+    at = -levels["level_index"].to_numpy()
+    if aslant:
+        axis.set_xticks(at, text, rotation=35, ha="right", rotation_mode="anchor", fontsize=7)
+    else:
+        axis.set_xticks(at, text)
 
 
 def _short(level: str) -> str:

@@ -38,6 +38,7 @@ from sweep.report.figures.choose import (
     scratch,
     undamaged,
 )
+from sweep.report.figures.overlay import dashed, name_dashed, of_panel
 from sweep.report.frame import finest
 
 if TYPE_CHECKING:
@@ -79,23 +80,24 @@ def rotation(frame: pd.DataFrame) -> Drawn:
         crossings[domain] = crossover(chosen, labels_only[labels_only["eval_domain"] == domain])
     said = "; ".join(f"{domain} {crossing_text(found)}" for domain, found in crossings.items())
     caption = (
-        "Rotation pretraining on the evaluation domain's images, then labels; black: labels alone. Few"
-        " labels favour"
-        f" pretraining; where the lines cross it stops paying. Crossing: {said}."
-        f" {seeds_text(table).capitalize()}."
-        f"{held}{gaps_text(table)}"
+        "Rotation pretraining on the evaluation domain's images, then labels; diamonds: labels alone. Few"
+        f" labels favour pretraining; where the lines cross it stops paying. Crossing: {said}."
+        f" {seeds_text(table)}.{held}{gaps_text(table)}"
     )
 
-    def picture(width: float) -> Canvas:
+    looks = {
+        "rotation, linear": (style.hue(0), "o"),
+        "rotation, fine-tune": (style.hue(1), "s"),
+        "from scratch": (style.INK, "D"),
+    }
+    colours = {name: colour for name, (colour, _) in looks.items()}
+
+    def picture(width: float, published: pd.DataFrame | None = None) -> Canvas:
         canvas, axes = panels(len(crossings), width, per_row=3)
-        looks = {
-            "rotation, linear": (style.hue(0), "o"),
-            "rotation, fine-tune": (style.hue(1), "s"),
-            "from scratch": (style.INK, "D"),
-        }
-        for axis, (domain, found) in zip(axes, crossings.items(), strict=True):
+        theirs = [of_panel(published, eval_domain=domain) for domain in crossings]
+        for axis, (domain, found), over in zip(axes, crossings.items(), theirs, strict=True):
             part = table[table["eval_domain"] == domain]
-            style.log_counts(axis, sorted(part["n_labels"].unique()), "labelled images")
+            style.log_counts(axis, sorted({*part["n_labels"], *over.get("n_labels", ())}), "labelled images")
             ends = []
             for i, (name, (colour, mark)) in enumerate(looks.items()):
                 drawn = part[part["line"] == name]
@@ -107,11 +109,14 @@ def rotation(frame: pd.DataFrame) -> Drawn:
                 if found.low is not None and found.high is not None:
                     axis.axvspan(found.low, found.high, color=style.MUTED, alpha=0.12, linewidth=0)
             axis.set_title(style.short(domain))
-            if len(axes) == 1:
+            dashed(axis, over, "n_labels", colours)
+            if len(axes) == 1 and published is None:
                 label_ends(axis, ends)
         same_limits(axes)
+        for axis, over in zip(axes, theirs, strict=True):
+            name_dashed(axis, over, "n_labels", colours)
         axes[0].set_ylabel("top-1 accuracy, %")
-        if len(axes) > 1:
+        if len(axes) > 1 or published is not None:
             legend(canvas, axes, width)
         return canvas
 
@@ -215,7 +220,7 @@ def heads(frame: pd.DataFrame) -> Drawn:
         f"{style.method_name(str(method))}, linear-probe top-1. h are the encoder's features, g(h) the"
         f" projection head's output, which the loss"
         " compares. SimCLR found: non-linear better than linear better than none, and h better than g(h)."
-        f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
+        f" {seeds_text(table)}.{held}{gaps_text(table)}"
     )
 
     def picture(width: float) -> Canvas:
@@ -276,31 +281,37 @@ def schedule(frame: pd.DataFrame) -> Drawn:
         f"{style.method_name(str(method))}, linear-probe top-1 against epochs of pretraining, one line per"
         f" batch size. SimCLR found that larger"
         f" batches help most when training is short, and that longer training helps."
-        f" {seeds_text(table).capitalize()}."
+        f" {seeds_text(table)}."
         f"{held}{gaps_text(table)}"
     )
 
-    def picture(width: float) -> Canvas:
+    def picture(width: float, published: pd.DataFrame | None = None) -> Canvas:
         domains = sorted(table["eval_domain"].unique())
         canvas, axes = panels(len(domains), width, per_row=3)
         batches = sorted(table["batch"].unique())
-        colours = style.sequence(len(batches))
-        for axis, domain in zip(axes, domains, strict=True):
+        colours = dict(
+            zip((f"batch {batch:g}" for batch in batches), style.sequence(len(batches)), strict=True)
+        )
+        theirs = [of_panel(published, eval_domain=domain) for domain in domains]
+        for axis, domain, over in zip(axes, domains, theirs, strict=True):
             part = table[table["eval_domain"] == domain]
-            style.log_counts(axis, sorted(part["epochs"].unique()), "epochs")
+            style.log_counts(axis, sorted({*part["epochs"], *over.get("epochs", ())}), "epochs")
             ends = []
-            for i, (batch, colour) in enumerate(zip(batches, colours, strict=True)):
+            for i, (batch, (name, colour)) in enumerate(zip(batches, colours.items(), strict=True)):
                 drawn = part[part["batch"] == batch]
                 if len(drawn):
-                    line(axis, drawn, "epochs", colour, "o", position=i, label=f"batch {batch:g}")
-                    ends.append((last_value(drawn, "epochs"), f"batch {batch:g}", colour))
+                    line(axis, drawn, "epochs", colour, "o", position=i, label=name)
+                    ends.append((last_value(drawn, "epochs"), name, colour))
             axis.set_title(style.short(domain))
-            if len(axes) == 1:
+            dashed(axis, over, "epochs", colours)
+            if len(axes) == 1 and published is None:
                 label_ends(axis, ends)
         same_limits(axes)
+        for axis, over in zip(axes, theirs, strict=True):
+            name_dashed(axis, over, "epochs", colours)
         axes[0].set_ylabel("top-1 accuracy, %")
-        if len(axes) > 1:
-            legend(canvas, axes, width)
+        if len(axes) > 1 or published is not None:
+            legend(canvas, axes, width, list(colours))
         return canvas
 
     return Figure(

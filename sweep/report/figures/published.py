@@ -1,10 +1,11 @@
-"""The published numbers, drawn as one's own are, beside them: sizes and domains differ, so the shapes
-compare."""
+"""The published numbers over one's own: dashed, or open marks, or a third line of a cell. Where a figure
+shares no axis with the published one, that stands beside it, drawn as one's own are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,149 +19,308 @@ if TYPE_CHECKING:
 
 _WORDS = {
     "EXACT": "printed digits",
-    "DIGITISED": "measured on the published figure, bars are the reading error",
+    "DIGITISED": "measured on the published figure",
     "READ": "read off the published figure by eye",
     "SECONDARY": "as stated by others",
 }
+_ALL_FOUR = "iNat21+ImageNet+Places365+GLC20"
+
+
+@dataclass(frozen=True)
+class _Over:
+    """How a published figure is laid over one's own: `rows` takes the paper and the own numbers and gives
+    those to draw, their data set in `published_on`; `mark` says how they are marked. `beside` is their
+    figure whole, for where nothing is laid over, or, with `always`, where it is of other data."""
+
+    rows: Callable[[PaperNumbers, pd.DataFrame], pd.DataFrame]
+    mark: str
+    beside: Callable[[PaperNumbers], Figure] | None = None
+    always: bool = False
 
 
 def with_published(drawn: list[Drawn], paper: PaperNumbers) -> list[Drawn]:
-    """Each figure that the paper has too, followed by the paper's."""
-    makers: dict[str, Callable[[PaperNumbers], Figure]] = {
-        "quantity": _quantity,
-        "methods": _methods,
-        "cross-domain": _matrix,
-        "pooled": _pooled,
-        "corruption": _corruption,
-        "granularity": _granularity,
-    }
-    both: list[Drawn] = []
-    for one in drawn:
-        both.append(one)
-        if isinstance(one, Figure) and one.name in makers:
-            theirs = makers[one.name](paper)
-            both.append(replace(theirs, name=f"{one.name}-paper", title=f"As published: {theirs.title}"))
-    return both
+    """Every figure that a paper has too, with its numbers in it, or followed by the published one."""
+    return [shown for one in drawn for shown in _with(one, paper)]
+
+
+def _with(one: Drawn, paper: PaperNumbers) -> list[Drawn]:
+    over = _OVER.get(one.name)
+    if over is None or not isinstance(one, Figure):
+        return [one]
+    rows = over.rows(paper, one.data)
+    foreign = rows.empty or not _same_data(rows).all()
+    found: list[Drawn] = [_laid_over(one, rows, over.mark) if len(rows) else one]
+    if over.beside and (rows.empty or (over.always and foreign)):
+        theirs = over.beside(paper)
+        title = f"As published: {theirs.title}"
+        found.append(replace(theirs, name=f"{one.name}-paper", title=title))
+    return found
+
+
+def _laid_over(one: Figure, rows: pd.DataFrame, mark: str) -> Figure:
+    where = ", ".join(dict.fromkeys(rows["published_on"]))
+    text = f" {mark}: as published ({', '.join(dict.fromkeys(rows['source']))}; {where}), {_tags(rows)}"
+    text += ", without an interval."
+    if not _same_data(rows).all():
+        text += " That is another network on other and more images: compare shapes and orders, not levels."
+    data = pd.concat([one.data, rows.drop(columns=["label", "short"], errors="ignore")], ignore_index=True)
+    return replace(one, caption=one.caption + text, data=data, draw=partial(one.draw, published=rows))
+
+
+def _same_data(rows: pd.DataFrame) -> pd.Series:
+    return rows["published_on"].map(_plain) == rows["eval_domain"].map(_plain)
+
+
+def _plain(name: str) -> str:
+    """imagenet for ImageNet, cifar10 for CIFAR-10."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def _tags(rows: pd.DataFrame) -> str:
+    said = []
+    for tag, group in rows.groupby("evidence", sort=False):
+        error = group["reading_error"].max()
+        said.append(
+            _WORDS.get(str(tag), str(tag).lower()) + (f" to ± {error:.2g} points" if error > 0 else "")
+        )
+    return "; ".join(said)
 
 
 def _numbers(paper: PaperNumbers, *names: str) -> pd.DataFrame:
-    """Rows of the paper in the shape of `points`; low and high are the error of the reading."""
+    """Rows of the paper with the columns of `points`; nothing published has an interval."""
     rows = pd.concat([paper.table(name) for name in names], ignore_index=True)
-    rows = rows.rename(
-        columns={"eval": "eval_domain", "labels": "n_labels", "pretraining": "pretrain_domain"}
+    renamed = {"eval": "eval_domain", "labels": "n_labels", "pretraining": "pretrain_domain"}
+    rows = rows.rename(columns=renamed)
+    rows = rows.assign(
+        mean=100 * rows["value"].astype(float),
+        low=float("nan"),
+        high=float("nan"),
+        n=0,
+        reading_error=100 * rows["error"].astype(float),
     )
-    error = 100 * rows["error"].astype(float)
-    value = 100 * rows["value"].astype(float)
-    rows = rows.assign(mean=value, low=value - error, high=value + error, n=0)
-    keep = [
-        "figure",
-        "eval_domain",
-        "method",
-        "pretrain_domain",
-        "images",
-        "n_labels",
-        "level",
-        "level_index",
-        "n_classes",
+    return rows.drop(columns=["value", "error"])
+
+
+def _by_panel(rows: pd.DataFrame, own: pd.DataFrame, who: str) -> pd.DataFrame:
+    """`rows` for each domain of `own`: of the published data set of its name, else of ImageNet or what there
+    is. `label` is the line's name in the legend, "" where it has the colour and name of one's own; `short` at
+    its end."""
+    parts = []
+    known = list(dict.fromkeys(rows["eval_domain"]))
+    for name in sorted(own["eval_domain"].unique()):
+        same = [one for one in known if _plain(one) == _plain(name)]
+        on = same[0] if same else "ImageNet" if "ImageNet" in known else known[0]
+        mine = set(own.loc[own["eval_domain"] == name, "line"])
+        part = rows[rows["eval_domain"] == on]
+        labels = ["" if same and line in mine else f"{who}, {on}: {line}" for line in part["line"]]
+        lines = part["line"].str.removesuffix(" images")
+        short = [
+            f"{who.split()[0]}: {line}" if label else who for line, label in zip(lines, labels, strict=True)
+        ]
+        parts.append(part.assign(published_on=on, eval_domain=name, label=labels, short=short))
+    return pd.concat(parts, ignore_index=True)
+
+
+# Over one's own ---------------------------------------------------------------------------------------
+
+
+def _quantity_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
+    """All sizes of the same data set; of another the fewest and the most images, which show the shape."""
+    rows = _in_panels(_quantity_rows(paper), own)
+    ends = rows["images"].isin([rows["images"].min(), rows["images"].max()])
+    return rows[_same_data(rows) | ends | (rows["line"] == quantity.SCRATCH)]
+
+
+def _methods_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
+    return _in_panels(_method_rows(paper), own)
+
+
+def _in_panels(rows: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+    """Those of the protocol and domain of a panel."""
+    rows = _by_panel(rows, own, "Cole et al.")
+    shown = pd.MultiIndex.from_tuples(quantity.curves(own))
+    return rows[rows.set_index(["protocol", "eval_domain"]).index.isin(shown)]
+
+
+def _rotation_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
+    rows = _numbers(paper, "rotnet")
+    lines = [quantity.SCRATCH if m == "from scratch" else "rotation, then labels" for m in rows["method"]]
+    return _by_panel(rows.assign(line=lines), own, "RotNet")
+
+
+def _schedule_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
+    """The smallest and the largest batch, at the rate that grows with its root."""
+    rows = _numbers(paper, "simclr-batch-epochs")
+    rows = rows[
+        (rows["level"] == "sqrt rate") & rows["batch"].isin([rows["batch"].min(), rows["batch"].max()])
     ]
-    return rows[[*keep, "corruption", "mean", "low", "high", "n", "evidence", "source"]]
+    own = own.assign(line=[f"batch {batch:g}" for batch in own["batch"]])
+    return _by_panel(rows.assign(line=[f"batch {batch:g}" for batch in rows["batch"]]), own, "Chen et al.")
+
+
+def _corruption_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
+    """On ImageNet, for each damage of the same kind in one's own; how strong theirs was is not stated."""
+    rows = _numbers(paper, "fig4-drop").rename(columns={"corruption": "kind"})
+    rows["published_on"] = rows.pop("eval_domain")
+    mine = own[["eval_domain", "corruption"]].drop_duplicates()
+    rows = rows.merge(mine, how="cross")
+    rows = rows[[c.startswith(kind) for c, kind in zip(rows["corruption"], rows["kind"], strict=True)]]
+    return rows[rows["method"].isin(own["method"])].drop(columns="kind")
+
+
+def _granularity_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
+    """Of the same data set, where a level has the same name, or there are as many."""
+    rows = _level_rows(paper)
+    parts = []
+    for name, mine in own.groupby("eval_domain"):
+        theirs = rows[rows["eval_domain"].map(_plain) == _plain(str(name))]
+        levels = mine.drop_duplicates("level")
+        names = levels["level"].str.removeprefix("label_").map(_plain)
+        index = dict(zip(names, levels["level_index"], strict=True))
+        if len(theirs.drop_duplicates("level")) != len(levels):
+            theirs = theirs[theirs["level"].map(_plain).isin(index)]
+            theirs = theirs.assign(level_index=theirs["level"].map(_plain).map(index))
+        parts.append(theirs.assign(published_on=theirs["eval_domain"], eval_domain=name, label=""))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _matrix_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
+    return _cells_over(_matrix_rows(paper), own)
+
+
+def _pooled_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
+    return _cells_over(_pooled_rows(paper), own)
+
+
+def _cells_over(rows: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+    """The published cells that one's own table has: the same domains and size, in whatever order."""
+    mine: Mapping[tuple[str, str], tuple[str, str]] = {
+        (_cell_key(r), _plain(c)): (r, c) for r, c in zip(own["row"], own["column"], strict=True)
+    }
+    keys = [(_cell_key(r), _plain(c)) for r, c in zip(rows["row"], rows["column"], strict=True)]
+    found = rows[[key in mine for key in keys]]
+    places = [mine[key] for key in keys if key in mine]
+    return found.assign(
+        row=[r for r, _ in places],
+        column=[c for _, c in places],
+        published_on=found["eval_domain"],
+        eval_domain=[c for _, c in places],
+    )
+
+
+def _cell_key(row: str) -> str:
+    names, _, size = row.partition(" · ")
+    return "+".join(sorted(map(_plain, names.replace("all four", _ALL_FOUR).split("+")))) + size
+
+
+# Beside one's own -------------------------------------------------------------------------------------
 
 
 def _caption(rows: pd.DataFrame, what: str) -> str:
-    tags = "; ".join(_WORDS.get(tag, tag.lower()) for tag in dict.fromkeys(rows["evidence"]))
     return (
-        f"{what} {', '.join(dict.fromkeys(rows['source']))}: {tags}. ResNet-50 on up to a million images:"
-        f" compare shapes, not levels."
+        f"{what} {', '.join(dict.fromkeys(rows['source']))}: {_tags(rows)}, without intervals. ResNet-50 on"
+        " up to a million images: compare shapes, not levels."
     )
+
+
+def _quantity_rows(paper: PaperNumbers) -> pd.DataFrame:
+    rows = _numbers(paper, "fig2-linear", "fig2-fine-tune")
+    rows["protocol"] = rows["figure"].str.removeprefix("fig2-")
+    rows["line"] = [
+        f"{style.count(n)} images" if n > 0 else quantity.SCRATCH for n in rows["images"].fillna(0)
+    ]
+    return rows
 
 
 def _quantity(paper: PaperNumbers) -> Figure:
-    rows = _numbers(paper, "fig2-linear", "fig2-fine-tune")
-    rows["protocol"] = rows["figure"].str.removeprefix("fig2-")
-    names = [f"{style.count(n)} images" if n > 0 else quantity.SCRATCH for n in rows["images"].fillna(0)]
-    rows["line"] = names
+    rows = _quantity_rows(paper)
     scratch = (rows["line"] == quantity.SCRATCH) & (rows["protocol"] == "linear")
     rows = rows[~scratch]  # the same curve is in both rows of the figure
     sizes = sorted(rows["images"].dropna().unique())
-    looks = [
-        (f"{style.count(n)} images", c, "o") for n, c in zip(sizes, style.sequence(len(sizes)), strict=True)
-    ]
-    text = _caption(rows, "SimCLR in its own domain, by number of pretraining images; black: from scratch.")
-    return quantity.lines_figure(
-        "", "accuracy against label budget, by number of unlabelled images", text, rows, looks
+    colours = style.sequence(len(sizes))
+    looks = [(f"{style.count(n)} images", c, "o") for n, c in zip(sizes, colours, strict=True)]
+    text = _caption(
+        rows, "SimCLR in its own domain, by number of pretraining images; diamonds: from scratch."
     )
+    title = "accuracy against label budget, by number of unlabelled images"
+    return quantity.lines_figure("", title, text, rows, looks)
 
 
-def _methods(paper: PaperNumbers) -> Figure:
+def _method_rows(paper: PaperNumbers) -> pd.DataFrame:
     rows = _numbers(paper, "fig3").assign(protocol="linear")
     rows["line"] = [quantity.SCRATCH if m == "from scratch" else style.method_name(m) for m in rows["method"]]
-    methods = [m for m in dict.fromkeys(rows["method"]) if m != "from scratch"]
-    looks = [(style.method_name(m), *style.method_look(m)) for m in methods]
-    text = _caption(
-        rows, "Methods on iNat21 with a million pretraining images, linear probe; black: from scratch."
-    )
-    return quantity.lines_figure("", "methods against label budget", text, rows, looks)
+    return rows
+
+
+def _matrix_rows(paper: PaperNumbers) -> pd.DataFrame:
+    rows = _numbers(paper, "table1")
+    simclr = rows["method"] == "simclr"
+    rows["row"] = (rows["pretrain_domain"] + " · 1M").where(simclr, domain.SUPERVISED)
+    return rows.assign(column=rows["eval_domain"])
 
 
 def _matrix(paper: PaperNumbers) -> Figure:
-    rows = _numbers(paper, "table1")
-    own = rows["method"] == "simclr"
-    rows["row"] = [
-        f"{d} · 1M" if mine else domain.SUPERVISED
-        for d, mine in zip(rows["pretrain_domain"], own, strict=True)
-    ]
-    rows["column"] = rows["eval_domain"]
-    text = _caption(
-        rows,
-        "SimCLR pretrained on the row, linear probe on the column, top-1 in %; bold best, underlined second.",
+    rows = _matrix_rows(paper)
+    what = (
+        "SimCLR pretrained on the row, linear probe on the column, top-1 in %; bold best, underlined second."
     )
+    text = _caption(rows, what)
     return domain.heat_figure("", "cross-domain matrix", text, rows, (domain.SUPERVISED,))
 
 
-def _pooled(paper: PaperNumbers) -> Figure:
+def _pooled_rows(paper: PaperNumbers) -> pd.DataFrame:
     rows = _numbers(paper, "table2")
     single = rows["pretrain_domain"] == rows["eval_domain"]
     contains = [e in p.split("+") for p, e in zip(rows["pretrain_domain"], rows["eval_domain"], strict=True)]
-    short = (
-        rows["pretrain_domain"]
-        .str.replace("iNat21+ImageNet+Places365+GLC20", "all four")
-        .str.replace("+", " + ", regex=False)
-    )
-    names = short.where(~single, "in-domain")
+    names = rows["pretrain_domain"].replace(_ALL_FOUR, "all four").str.replace("+", " + ", regex=False)
+    names = names.where(~single, "in-domain")
     rows["row"] = [f"{name} · {style.count(n)}" for name, n in zip(names, rows["images"], strict=True)]
     rows["column"] = rows["eval_domain"]
     rows = rows[contains].assign(order=-rows["images"], own=~single).sort_values(["order", "own", "row"])
+    return rows.drop(columns="own")
+
+
+def _pooled(paper: PaperNumbers) -> Figure:
+    rows = _pooled_rows(paper)
     text = _caption(rows, "Pools against in-domain pretraining of equal size, linear probe.")
-    return domain.heat_figure("", "pooled against in-domain", text, rows.drop(columns="own"), (), rank=False)
+    return domain.heat_figure("", "pooled against in-domain", text, rows, (), rank=False)
 
 
 def _corruption(paper: PaperNumbers) -> Figure:
     rows = _numbers(paper, "fig4-drop")
     text = _caption(rows, "Points of top-1 lost on ImageNet when the pretraining images are damaged.")
     picture = quality.drops_picture(rows, "simclr")
-    return Figure(
-        section="quality", name="", title="what corruption costs", caption=text, data=rows, draw=picture
+    title = "what corruption costs"
+    return Figure(section="quality", name="", title=title, caption=text, data=rows, draw=picture)
+
+
+def _level_rows(paper: PaperNumbers) -> pd.DataFrame:
+    rows = _numbers(paper, "fig5")
+    rows = rows[rows["method"].isin(["simclr", "from scratch"])]
+    return rows.assign(
+        line=[granularity.MAPPED if m == "simclr" else granularity.SCRATCH for m in rows["method"]]
     )
 
 
 def _granularity(paper: PaperNumbers) -> Figure:
-    rows = _numbers(paper, "fig5")
-    rows = rows[
-        rows["method"].isin(["simclr", "from scratch"]) & rows["eval_domain"].isin(["iNat21", "Places365"])
-    ]
-    rows = rows.assign(
-        line=[granularity.MAPPED if m == "simclr" else granularity.SCRATCH for m in rows["method"]]
+    rows = _level_rows(paper)
+    rows = rows[rows["eval_domain"].isin(["iNat21", "Places365"])]  # ImageNet has 19 levels
+    what = (
+        "Accuracy from the coarsest to the finest labels, SimCLR's linear probe and supervised from scratch."
     )
-    text = _caption(
-        rows,
-        "Accuracy from the coarsest to the finest labels, SimCLR's linear probe and supervised from scratch.",
-    )
+    text = _caption(rows, what + " Its levels are not this sweep's, so the figures stand side by side.")
     picture = granularity.levels_picture(rows, pd.DataFrame())
-    return Figure(
-        section="granularity",
-        name="",
-        title="accuracy by level of the hierarchy",
-        caption=text,
-        data=rows,
-        draw=picture,
-    )
+    title = "accuracy by level of the hierarchy"
+    return Figure(section="granularity", name="", title=title, caption=text, data=rows, draw=picture)
+
+
+_OVER: Mapping[str, _Over] = {
+    "quantity": _Over(_quantity_over, "Dashed", _quantity, always=True),
+    "methods": _Over(_methods_over, "Dashed"),
+    "cross-domain": _Over(_matrix_over, "Last line of a cell", _matrix),
+    "pooled": _Over(_pooled_over, "Last line of a cell", _pooled),
+    "corruption": _Over(_corruption_over, "Open marks", _corruption),
+    "granularity": _Over(_granularity_over, "Dashed", _granularity),
+    "rotation": _Over(_rotation_over, "Dashed"),
+    "batch-epochs": _Over(_schedule_over, "Dashed"),
+}

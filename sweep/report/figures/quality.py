@@ -11,6 +11,7 @@ import pandas as pd
 from sweep.report import style
 from sweep.report.figures.base import Drawn, Figure, Gap, legend, panels, seeds_text
 from sweep.report.figures.choose import at_most_labels, hold, in_domain, judged, main_method, pretrained
+from sweep.report.figures.overlay import of_panel
 from sweep.report.frame import complete
 from sweep.report.statistics import paired_difference
 
@@ -43,7 +44,7 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
         f" against supervised pretraining; both"
         f" then judged by a linear probe trained and tested on clean images. Further right is worse, 0 is"
         f" no loss.{ratios}"
-        f" {seeds_text(table).replace('mean', 'Mean seed-paired difference')}.{held}{_gaps(table)}"
+        f" {seeds_text(table, 'Mean seed-paired difference')}.{held}{_gaps(table)}"
     )
     picture = drops_picture(table, method)
     return [
@@ -90,16 +91,18 @@ def _gaps(table: pd.DataFrame) -> str:
 
 
 def drops_picture(table: pd.DataFrame, method: str):  # type: ignore[no-untyped-def]
-    def picture(width: float) -> Canvas:
+    def picture(width: float, published: pd.DataFrame | None = None) -> Canvas:
         domains = sorted(table["eval_domain"].unique())
         main = table[table["method"] == method].groupby("corruption")["mean"].mean()
         order = list(main.sort_values(ascending=True, na_position="first").index)
         order = [c for c in table["corruption"].unique() if c not in order] + order
-        canvas, axes = panels(len(domains), width, per_row=3, height=0.62 + 0.42 * len(order))
+        each = 0.42 if published is None else 0.54
+        canvas, axes = panels(len(domains), width, per_row=3, height=0.62 + each * len(order))
         for axis, domain in zip(axes, domains, strict=True):
             part = table[table["eval_domain"] == domain]
             for shift, name in ((0.14, method), (-0.14, "supervised")):
                 _rows(axis, part[part["method"] == name], order, shift, name)
+                _open_marks(axis, of_panel(published, eval_domain=domain, method=name), order, shift, name)
             axis.axvline(0, color=style.MUTED, linewidth=1)
             axis.set_yticks(range(len(order)), [style.short(name, 22) for name in order])
             axis.set_ylim(-0.6, len(order) - 0.4)
@@ -126,3 +129,19 @@ def _rows(axis, part: pd.DataFrame, order: list[str], shift: float, name: str) -
     axis.hlines(at[bars], part["low"][bars], part["high"][bars], color=colour, linewidth=0.9)
     axis.plot(part["mean"][known], at[known], mark, color=colour, markersize=5, label=style.method_name(name))
     axis.plot([0.0] * int((~known).sum()), at[~known], "x", color=colour, markersize=5)
+
+
+def _open_marks(axis, part: pd.DataFrame, order: list[str], shift: float, name: str) -> None:  # type: ignore[no-untyped-def]
+    """What was published, with its number."""
+    if part.empty:
+        return
+    colour, mark = style.method_look(name)
+    at = part["corruption"].map(order.index) + shift
+    label = f"Cole et al., {part['published_on'].iloc[0]}: {style.method_name(name)}"
+    axis.plot(part["mean"], at, mark, color=colour, markerfacecolor="none", label=label, zorder=3)
+    side = "bottom" if shift > 0 else "top"
+    for value, y in zip(part["mean"], at, strict=True):
+        axis.annotate(
+            f"{value:.1f}", (value, y), xytext=(0, 3 if shift > 0 else -3), textcoords="offset points",
+            ha="center", va=side, fontsize=6.5, color=style.MUTED,
+        )  # fmt: skip

@@ -34,8 +34,10 @@ from sweep.report.figures.choose import (
     scratch,
     undamaged,
 )
+from sweep.report.figures.overlay import dashed, name_dashed, of_panel
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 PROTOCOLS = ("linear", "fine-tune")
@@ -62,11 +64,10 @@ def by_size(frame: pd.DataFrame) -> Drawn:
     table = _with_references(points(own, ["eval_domain", "protocol", "images", "n_labels"]), rows, "images")
     caption = (
         f"{style.method_name(str(method))} pretrained on the evaluation domain's own images; one line per"
-        f" number of pretraining images,"
-        f" darkest for the most. Black: the same network trained from scratch on the labels alone; where a"
-        f" coloured"
-        f" line lies above it, pretraining pays. Grey, dashed: linear probe of an untrained encoder."
-        f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
+        " number of pretraining images, strongest for the most. Diamonds: the same network trained from"
+        " scratch on the labels alone; where a blue line lies above it, pretraining pays. Grey, dotted:"
+        " linear probe of an untrained encoder."
+        f" {seeds_text(table)}.{held}{gaps_text(table)}"
     )
     sizes = sorted(own["images"].dropna().unique())
     colours = style.sequence(len(sizes))
@@ -95,9 +96,8 @@ def by_method(frame: pd.DataFrame) -> Drawn:
     sizes = ", ".join(f"{domain} {style.count(n)}" for domain, n in size.items())
     caption = (
         f"Each method pretrained on the same images of the evaluation domain ({sizes}); the largest size"
-        f" that several"
-        f" methods share. Black: trained from scratch."
-        f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
+        " that several methods share. Diamonds: trained from scratch."
+        f" {seeds_text(table)}.{held}{gaps_text(table)}"
     )
     if "supervised" in set(own["method"]):
         caption += " Supervised pretraining has seen the labels of all its images, which the axis leaves out."
@@ -126,29 +126,39 @@ def _with_references(table: pd.DataFrame, rows: pd.DataFrame, key: str) -> pd.Da
 
 
 def lines_figure(name: str, title: str, caption: str, table: pd.DataFrame, names: Sequence[Look]) -> Figure:
-    def picture(width: float) -> Canvas:
-        lines = table[~table["line"].isin([SCRATCH, FLOOR])]
-        order = [p for p in PROTOCOLS if p in set(lines["protocol"])] + sorted(
-            set(lines["protocol"]) - set(PROTOCOLS)
-        )
-        shown = _curves(lines, order)
+    colours = {SCRATCH: style.INK, **{text: colour for text, colour, _ in names}}
+
+    def picture(width: float, published: pd.DataFrame | None = None) -> Canvas:
+        shown = curves(table)
         across = min(4, len({domain for _, domain in shown}))
         canvas, axes = panels(len(shown), width, per_row=across)
-        for axis, (protocol, domain) in zip(axes, shown, strict=True):
+        theirs = [of_panel(published, eval_domain=domain, protocol=protocol) for protocol, domain in shown]
+        for axis, (protocol, domain), over in zip(axes, shown, theirs, strict=True):
+            budgets = {*table[table["eval_domain"] == domain]["n_labels"], *over.get("n_labels", ())}
+            style.log_counts(axis, sorted(budgets), "labelled images")
             _panel(axis, table[table["eval_domain"] == domain], protocol, names)
+            dashed(axis, over, "n_labels", colours)
             axis.set_title(f"{style.short(domain)} · {protocol}")
         for axis in axes[:: across if width > 5 else 1]:
             axis.set_ylabel("top-1 accuracy, %")
         same_limits(axes)
-        if len(axes) > 1:
+        for axis, over in zip(axes, theirs, strict=True):
+            name_dashed(axis, over, "n_labels", colours)
+        if len(axes) > 1 or published is not None:
             legend(canvas, axes, width, [text for text, _, _ in names])
+        else:
+            protocol, domain = shown[0]
+            label_ends(axes[0], _ends(table[table["eval_domain"] == domain], protocol, names))
         return canvas
 
     return Figure(section="quantity", name=name, title=title, caption=caption, data=table, draw=picture)
 
 
-def _curves(lines: pd.DataFrame, protocols: Sequence[str]) -> list[tuple[str, str]]:
+def curves(table: pd.DataFrame) -> list[tuple[str, str]]:
     """The protocols and domains with a curve, over two label budgets at least; else all with a point."""
+    lines = table[~table["line"].isin([SCRATCH, FLOOR])]
+    others = sorted(set(lines["protocol"]) - set(PROTOCOLS))
+    protocols = [p for p in (*PROTOCOLS, *others) if p in set(lines["protocol"])]
     budgets = lines[lines["mean"].notna()].groupby(["protocol", "eval_domain"])["n_labels"].nunique()
     for least in (2, 1, 0):
         kept = set(budgets[budgets >= least].index)
@@ -158,35 +168,27 @@ def _curves(lines: pd.DataFrame, protocols: Sequence[str]) -> list[tuple[str, st
     return [(p, d) for p in protocols for d in sorted(lines["eval_domain"].unique())]
 
 
-def _panel(axis: object, table: pd.DataFrame, protocol: str, names: Sequence[Look]) -> None:
-    from matplotlib.axes import Axes
-
-    assert isinstance(axis, Axes)
-    budgets = sorted(table["n_labels"].unique())
-    style.log_counts(axis, budgets, "labelled images")
-    scratch_rows = table[table["line"] == SCRATCH]
-    ends = []
+def _panel(axis: Axes, table: pd.DataFrame, protocol: str, names: Sequence[Look]) -> None:
     for i, (text, colour, mark) in enumerate(names):
         part = table[(table["line"] == text) & (table["protocol"] == protocol)]
         if len(part):
             line(axis, part, "n_labels", colour, mark, position=i, label=text)
-            ends.append((last_value(part, "n_labels"), text, colour))
+    scratch_rows = table[table["line"] == SCRATCH]
     if len(scratch_rows):
-        line(axis, scratch_rows, "n_labels", style.INK, "o", position=len(names), label=SCRATCH)
-        ends.append((last_value(scratch_rows, "n_labels"), SCRATCH, style.INK))
+        line(axis, scratch_rows, "n_labels", style.INK, "D", position=len(names), label=SCRATCH)
     floor_rows = table[table["line"] == FLOOR]
     if len(floor_rows) and protocol != "fine-tune":
-        line(
-            axis,
-            floor_rows,
-            "n_labels",
-            style.MUTED,
-            marker="",
-            dashes="--",
-            linewidth=1.1,
-            label=FLOOR,
-            zorder=1.5,
-        )
-        ends.append((last_value(floor_rows, "n_labels"), FLOOR, style.MUTED))
-    if axis.get_figure() is not None and len(axis.get_figure().axes) == 1:  # type: ignore[union-attr]
-        label_ends(axis, ends)
+        grey = style.MUTED
+        line(axis, floor_rows, "n_labels", grey, "", ":", linewidth=1.1, label=FLOOR, zorder=1.5)
+
+
+def _ends(table: pd.DataFrame, protocol: str, names: Sequence[Look]) -> list[tuple[float, str, str]]:
+    """Name and colour of each line of a lone panel, with its last value."""
+    shown = [
+        *names,
+        (SCRATCH, style.INK, ""),
+        *([(FLOOR, style.MUTED, "")] if protocol != "fine-tune" else []),
+    ]
+    reference = table["line"].isin([SCRATCH, FLOOR])
+    known = table[reference | (table["protocol"] == protocol)]
+    return [(last_value(known[known["line"] == text], "n_labels"), text, colour) for text, colour, _ in shown]

@@ -73,7 +73,7 @@ def power_law(frame: pd.DataFrame) -> Drawn:
         f" of pretraining images. Curve: accuracy ="
         f" ceiling − scale · images^(−exponent); it goes on, dotted, over one more doubling."
         f" {_fits_text(fits)}"
-        f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
+        f" {seeds_text(table)}.{held}{gaps_text(table)}"
     )
 
     def picture(width: float) -> Canvas:
@@ -135,6 +135,8 @@ def _fits_text(fits: dict[str, PowerLaw | NotFitted]) -> str:
 
 def _ceiling(fit: PowerLaw) -> str:
     low, high = (100 * value for value in fit.ceilings)
+    if round(low) >= 100:
+        return "no ceiling in sight (no fit levels off below 100 %)"
     if high - low > 10 or high >= 100:
         return f"no ceiling in sight ({low:.0f} to {high:.0f} % by seed)"
     return f"ceiling {low:.0f} to {high:.0f} % by seed"

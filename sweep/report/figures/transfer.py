@@ -186,7 +186,7 @@ def by_imbalance(frame: pd.DataFrame) -> Drawn:
         " smallest, at the same total. The probe's labels and the test stay balanced as they are. If"
         " label-free pretraining"
         f" bears imbalance better, its line falls less."
-        f" {seeds_text(table).capitalize()}.{held}{gaps_text(table)}"
+        f" {seeds_text(table)}.{held}{gaps_text(table)}"
     )
 
     def picture(width: float) -> Canvas:
@@ -237,7 +237,7 @@ def _difference_mark(axis, row: dict[str, object], y: float, colour: str, *, fil
 
 
 def _paired_text(table: pd.DataFrame) -> str:
-    return seeds_text(table).replace("mean", "Mean seed-paired difference").replace("no cell", "No pair")
+    return seeds_text(table, "Mean seed-paired difference")
 
 
 def _missing(table: pd.DataFrame) -> str:
