@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import wait_for
 from fake_stages import FakeWork
 from light_run import NoMirror
 from PIL import Image
@@ -15,6 +17,8 @@ from process_workplace import ProcessWorkplace
 import sweep.run
 from sweep.listener import LineListener
 from sweep.nodes import Node
+from sweep.runtime import Runtime
+from sweep.stages import perform_light
 
 GRID = """\
 name: pets
@@ -25,6 +29,8 @@ pretrain:
 evaluate:
   - {domain: pets, labels: 4}
 """
+
+MANY = "{source: synthetic, domain: objects, train: 30000, test: 10}"
 
 
 class Meanwhile(LineListener):
@@ -95,3 +101,26 @@ def test_images_that_never_stand_still_fail_the_run(sweeps: Any, pets: Path) -> 
         "the files of its dataset changed while the run read them; run again"
     }
     assert not list(sweeps.store.manifests("prepare"))
+
+
+def test_a_stop_while_images_are_decoded_is_obeyed_and_they_are_kept(sweeps: Any) -> None:
+    """Not after all of them, which can be hours."""
+    sweeps.store.check_writable()
+    plan = sweeps.plan(GRID.replace("{source: folder, train: pets/train, test: pets/test}", MANY))
+    (node,) = plan.prepares
+    runtime = Runtime(store=str(sweeps.store.root), stop_file=sweeps.folder / "stop")
+    data = sweeps.store.path("prepare", node.id) / "data"
+
+    def notice() -> None:
+        wait_for(lambda: list(data.glob(".writing-*/train.journal")), 30, "the first images")
+        runtime.stop_file.touch()
+
+    thread = threading.Thread(target=notice)
+    thread.start()
+    (outcome,) = perform_light([node], runtime)
+    thread.join()
+    assert (outcome.status, outcome.failure) == ("interrupted", None)
+    assert list(data.glob(".writing-*/train.journal")) and not (data / "dataset.json").exists()
+    runtime.stop_file.unlink()
+    (outcome,) = perform_light([node], runtime)
+    assert outcome.status == "complete" and not list(data.glob(".writing-*"))
