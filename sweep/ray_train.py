@@ -30,6 +30,7 @@ def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from sweep.ray_groups import NamedGroups
+    from sweep.ray_meeting import MeetByFile
 
     class LeanTrainer(TorchTrainer):
         """Leaves out two callbacks that cost a process each: Ray Data is not used, and placement groups are
@@ -55,11 +56,14 @@ def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
         return Outcome(node.id, "interrupted")
     share = {"CPU": plan.cpus * CPU_SHARE} | ({"GPU": plan.gpus} if plan.gpus else {})
     scratch = tempfile.mkdtemp(prefix="ssl-sweep-train-")  # Train wants one, on this node
+    backend = "nccl" if plan.gpus else "gloo"
+    here = MeetByFile(backend=backend, meeting=f"{scratch}/meeting")
+    meeting = here if runtime.private else TorchConfig(backend=backend)
     try:
         result = LeanTrainer(
             _one_of_many,
             train_loop_config=loop_config,
-            torch_config=TorchConfig(backend="nccl" if plan.gpus else "gloo"),
+            torch_config=meeting,
             scaling_config=ScalingConfig(
                 num_workers=plan.workers,
                 use_gpu=bool(plan.gpus),

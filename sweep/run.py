@@ -189,6 +189,7 @@ class _Sweep:
                 gpu=self._place.device == "gpu",
                 driver=self._leases.driver,
                 hang_after_s=self._compute.hang_after_s,
+                private=cluster.private,
             )
             plan = self._prepared(plan, runtime, cluster)
             # What is provisional now needs a dataset that could not be prepared.

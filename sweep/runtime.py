@@ -55,6 +55,7 @@ class Runtime:
         watch_knn: judge the encoder by nearest neighbours after each epoch.
         driver: in whose name stages are leased; '' where nobody leases any.
         hang_after_s: seconds without progress after which a training's process is ended.
+        private: every process of the run is on this machine.
     """
 
     store: str
@@ -70,6 +71,7 @@ class Runtime:
     watch_knn: bool = False
     driver: str = ""
     hang_after_s: float = 900.0
+    private: bool = False
 
     def open_store(self) -> Store:
         """The store, which must exist already: a worker never creates one in the wrong place."""
