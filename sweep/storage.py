@@ -163,9 +163,9 @@ class LocalStorage:
                 file.flush()
                 if self._waits:
                     os.fsync(file.fileno())
-        except BaseException:  # on a full disk heartbeats would leave one every few seconds
+        except OSError as error:  # on a full disk heartbeats would leave one every few seconds
             partial.unlink(missing_ok=True)
-            raise
+            raise OSError(error.errno, error.strerror, str(final)) from error
         return partial
 
     def _sync_folder(self, folder: Path) -> None:
