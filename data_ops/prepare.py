@@ -23,6 +23,7 @@ from data_ops.decoded import JOURNALS, DecodedImages, decode_split
 from data_ops.errors import DataError
 from data_ops.hashing import derive_seed, hash64
 from data_ops.holdout import LEFT_OUT, hold_out, key_of
+from data_ops.room import new_array
 from data_ops.sources import Source, SourceInfo, held_out_fraction, inspect, iterate, levels_of, name_of
 from data_ops.workspace import publish, workspace
 
@@ -149,9 +150,7 @@ def _write_split(
     ids = [d.decode() + (f"-{c}" if c else "") for d, c in zip(digests.tolist(), copy.tolist(), strict=True)]
     keys = key_of(digests)
     keys = np.where(copy == 0, keys, hash64(0, keys, copy))
-    images = np.lib.format.open_memmap(
-        work / f"{split}.npy", mode="w+", dtype=np.uint8, shape=(len(rows), *pool.images.shape[1:])
-    )
+    images = new_array(work / f"{split}.npy", np.uint8, (len(rows), *pool.images.shape[1:]))
     for start in range(0, len(rows), 4096):
         images[start : start + 4096] = pool.images[rows[start : start + 4096]]
     images.flush()

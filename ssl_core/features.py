@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from data_ops.images import ImageArray
+from data_ops.room import new_array
 from data_ops.torch_views import pixels_to_input
 from ssl_core.encoders import Encoder
 
@@ -47,7 +48,7 @@ def extract_features(
         width = features_of(images[:1]).shape[1]
     shape = (len(images), width)
     out_path.parent.mkdir(parents=True, exist_ok=True)
-    features = np.lib.format.open_memmap(out_path, mode="w+", dtype=np.float32, shape=shape)
+    features = new_array(out_path, np.float32, shape)
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
             part = features_of(images[start : start + batch_size])

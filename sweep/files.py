@@ -8,16 +8,28 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 _TOKEN = ".swap.tmp"
 _TOKEN_S = 60.0  # a token is held for a few system calls
+_OURS_S = 24 * 3600.0  # a file that somebody writes has been written to in this time
 
 
 def temporary(folder: Path, name: str) -> Path:
     """A name that says who writes it, so that what a dead process left can be told from work in progress."""
     plain = name.replace(".", "-")
-    return folder / f".{plain}.{platform.node()}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
+    return folder / f".{plain}.{here()}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
+
+
+@lru_cache(maxsize=1)
+def here() -> str:
+    """Where an id of a process means something: this machine, and on it the container."""
+    try:
+        space = "".join(filter(str.isdigit, os.readlink("/proc/self/ns/pid")))
+    except OSError:
+        space = ""
+    return f"{platform.node()}-{space}"
 
 
 @contextmanager
@@ -39,18 +51,18 @@ def token_of(path: Path, version: str) -> Path:
 
 def mark() -> bytes:
     """What a token holds: who has it."""
-    return f"{platform.node()} {os.getpid()}".encode()
+    return f"{here()} {os.getpid()}".encode()
 
 
 def remove_abandoned(folder: Path) -> None:
     """Delete the temporary files, folders and tokens in ``folder`` whose writer is a process of this machine
-    that is no more, and tokens of any machine that have been there for a minute."""
+    that is no more; of other machines, what nobody has written to for a day, and tokens of a minute."""
     for leftover in folder.glob(".*.tmp"):
         if leftover.name.endswith(_TOKEN):
             abandoned = _token_abandoned(leftover)
         else:
             host, _, writer = _middle(leftover).rpartition(".")
-            abandoned = _dead(host, writer)
+            abandoned = _dead(host, writer) or (host != here() and _untouched(leftover))
         if abandoned and leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         elif abandoned:
@@ -71,6 +83,13 @@ def _token_abandoned(token: Path) -> bool:
     return _dead(host, writer) or _now_in(token.parent) - since > _TOKEN_S
 
 
+def _untouched(leftover: Path) -> bool:
+    try:
+        return _now_in(leftover.parent) - leftover.stat().st_mtime > _OURS_S
+    except FileNotFoundError:
+        return False
+
+
 def _now_in(folder: Path) -> float:
     """The time of the file system: its server may have another clock than this machine."""
     probe = temporary(folder, "now")
@@ -82,7 +101,7 @@ def _now_in(folder: Path) -> float:
 
 
 def _dead(host: str, writer: str) -> bool:
-    if host != platform.node() or not writer.isdigit():
+    if host != here() or not writer.isdigit():
         return False
     try:
         os.kill(int(writer), 0)

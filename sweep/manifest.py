@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import platform
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Self
@@ -77,6 +78,13 @@ class RunRecord:
         )
 
 
+_DIGEST = b', "manifest_sha256": "'
+
+
+def _end(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest().encode() + b'"}'
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What the store keeps of a finished stage. `files` maps each file of the result, relative to the root
@@ -103,10 +111,19 @@ class Manifest:
         both = self.sha256.keys() & other.sha256.keys()
         return self.files == other.files and all(self.sha256[n] == other.sha256[n] for n in both)
 
+    def to_json(self) -> bytes:
+        """It ends with the digest of all before: numbers of a result are in here and nowhere else, and one
+        other digit would be another result."""
+        body = json.dumps(asdict(self), allow_nan=False).encode()[:-1]
+        return body + _DIGEST + _end(body)
+
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
         """The manifest that these bytes are, None where they are damaged, or name a file outside of the
-        store."""
+        store. Older ones do not say what they were."""
+        body, given, rest = data.rpartition(_DIGEST)
+        if given and rest != _end(body):
+            return None
         try:
             manifest = cls.from_json(json.loads(data))
             for name in manifest.files:

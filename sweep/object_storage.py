@@ -36,6 +36,9 @@ _PART = 16 * 1024**2  # bytes of one request for a file
 _REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
 _FINAL = re.compile(r"NoSuchBucket|status code: (?!408|409|429)4\d\d")
 """Answers that asking again does not change."""
+_FORBIDDEN = re.compile(r"status code: 40[13]|ExpiredToken|InvalidAccessKeyId|SignatureDoesNotMatch")
+_METADATA = ("169.254.169.254", "169.254.170.2", "fd00:ec2::254")  # asked where nobody gave credentials
+_CREDENTIALS = "credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
 _SECRET = re.compile(r"//[^/]*@")
 
 T = TypeVar("T")
@@ -167,7 +170,7 @@ class ObjectStorage:
                 self._bulk, checked(key), path, mode="overwrite", chunk_size=_PART, max_concurrency=4
             )
         except exceptions.BaseError as error:
-            raise self._failed(f"write {key}", error) from error
+            raise self._failed(f"write {key}", error) from None
         return _version(made)
 
     def download(self, key: str, path: Path) -> str | None:
@@ -197,7 +200,7 @@ class ObjectStorage:
             except exceptions.PreconditionError:
                 raise
             except (exceptions.BaseError, FileNotFoundError) as error:
-                raise self._failed(f"read {key}", error) from error
+                raise self._failed(f"read {key}", error) from None
 
     def _put_if(self, key: str, data: bytes, mode: Any) -> bool:
         """A conditional put. Where the answer to an attempt was lost, what stands there now says whether it
@@ -216,7 +219,7 @@ class ObjectStorage:
                 return (standing.data if standing is not None else b"") == data
             except FileNotFoundError as error:
                 if mode == "create":
-                    raise self._failed(f"write {key}", error) from error
+                    raise self._failed(f"write {key}", error) from None
                 return False
             return True
 
@@ -231,7 +234,7 @@ class ObjectStorage:
             except exceptions.BaseError as error:
                 final = isinstance(error, _REFUSED) or _FINAL.search(str(error))
                 if final or time.monotonic() + pause > deadline:
-                    raise self._failed(what, error) from error
+                    raise self._failed(what, error) from None
                 time.sleep(pause)
                 pause = min(5.0, 2 * pause)
             else:
@@ -239,14 +242,17 @@ class ObjectStorage:
                 return answer
 
     def _failed(self, what: str, error: Exception) -> StoreError:
-        said = first_line(error)
-        if isinstance(error, _REFUSED):
+        """What a person is told, to be raised from None: the error itself holds the server's whole answer,
+        and that may repeat the id of a key or an expired token."""
+        text, said = str(error), _said(error)
+        if any(address in text for address in _METADATA):
             return StoreError(
-                f"store {self.uri}: it is not allowed to {what}: {said}",
-                hint="credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)",
+                f"store {self.uri}: cannot {what}: no credentials were found", hint=_CREDENTIALS
             )
-        if _FINAL.search(str(error)):
-            code = "there is no such bucket" if "NoSuchBucket" in str(error) else said
+        if isinstance(error, _REFUSED) or _FORBIDDEN.search(text):
+            return StoreError(f"store {self.uri}: it is not allowed to {what}: {said}", hint=_CREDENTIALS)
+        if _FINAL.search(text):
+            code = "there is no such bucket" if "NoSuchBucket" in text else said
             return StoreError(
                 f"store {self.uri}: cannot {what}: {code}", hint="check the address and its region"
             )
@@ -254,6 +260,13 @@ class ObjectStorage:
             f"store {self.uri}: cannot {what}, asked for {self._patience:.0f} s: {said}",
             hint="check the address, AWS_ENDPOINT_URL and the network; the same command goes on from here",
         )
+
+
+def _said(error: Exception) -> str:
+    """The first line without the server's document, of which the code is enough."""
+    code = re.search(r"<Code>(\w+)</Code>", str(error))
+    line = first_line(error).partition("<")[0].rstrip(" :")
+    return f"{line} ({code[1]})" if code else line
 
 
 def _meta(found: Any) -> Meta:

@@ -8,7 +8,7 @@ from pathlib import Path
 from data_ops.corruptions import parse_corruption
 from sweep.catalog import read_catalog
 from sweep.cells import Cell
-from sweep.errors import GridError
+from sweep.errors import GridError, Located
 from sweep.expand import expand_all
 from sweep.grid import Grid, read_grid
 from sweep.leakage import guard
@@ -21,9 +21,15 @@ def plan_grid(
 ) -> tuple[Grid, Plan]:
     """The grid and its plan; GridError with all that is wrong with the file, its names and its sizes. With
     `expect` datasets that are not here have their expected sizes: such a plan cannot run."""
+    grid, problems = read_grid(path, overrides)
+    return grid, plan_read(grid, store, problems, expect=expect)
+
+
+def plan_read(grid: Grid, store: Store, problems: Iterable[Located] = (), *, expect: bool = False) -> Plan:
+    """The plan of a grid that was read before, as its datasets are now; `problems` were found in reading."""
     with store.survey():
-        grid, cells, notes = _expand(path, overrides, store, expect)
-        return grid, plan(cells, store, grid.name, notes)
+        cells, notes = _expand(grid, problems, store, expect)
+        return plan(cells, store, grid.name, notes)
 
 
 def plan_in(path: str | Path, overrides: Iterable[str], store_uri: str) -> tuple[Plan, Store]:
@@ -36,14 +42,13 @@ def expand_grid(
     path: str | Path, overrides: Iterable[str] = (), store: Store | None = None
 ) -> tuple[Grid, tuple[Cell, ...]]:
     """The grid and its cells. Without a store every dataset counts as unprepared."""
-    grid, cells, _ = _expand(path, overrides, store, True)
-    return grid, cells
+    grid, problems = read_grid(path, overrides)
+    return grid, _expand(grid, problems, store, True)[0]
 
 
 def _expand(
-    path: str | Path, overrides: Iterable[str], store: Store | None, expect: bool
-) -> tuple[Grid, tuple[Cell, ...], tuple[str, ...]]:
-    grid, problems = read_grid(path, overrides)
+    grid: Grid, problems: Iterable[Located], store: Store | None, expect: bool
+) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
     catalog, unreadable = read_catalog(grid, store, expect=expect)
     assumed = [info for info in catalog.values() if info.assumed]
     pretrained = {name for e in grid.pretrain for pool in e.value.domain for name in pool.names}
@@ -60,7 +65,7 @@ def _expand(
         " says; they are not here, and run needs them"
         for info in assumed
     ]
-    return grid, cells, (*notes, *_without_effect(cells))
+    return cells, (*notes, *_without_effect(cells))
 
 
 def _without_effect(cells: Iterable[Cell]) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,15 @@ from sweep.backend import Backend, Cluster, Outcome
 from sweep.capacity import Capacity
 from sweep.failures import failure_from_afar, failure_of
 from sweep.nodes import Node
-from sweep.ray_cluster import connect, gone_nodes, nodes_now, require_shared_store, resources, with_loss
+from sweep.ray_cluster import (
+    connect,
+    draining_nodes,
+    gone_nodes,
+    nodes_now,
+    require_shared_store,
+    resources,
+    with_loss,
+)
 from sweep.ray_train import CPU_SHARE
 from sweep.runtime import Runtime, TrainPlan
 from sweep.specs import ProbeSpec
@@ -71,7 +80,8 @@ class RayBackend:
         self._trainings: dict[str, Node] = {}
         self._gone: dict[str, frozenset[str] | None] = {}  # by stage, the nodes that were when it began
         self._tune: TuneThread | None = None
-        self._trained = 0.0
+        self._trained = self._watched = 0.0
+        self._drained: frozenset[str] = frozenset()  # nodes that were seen to be taken back
         self._capacity, self._have, self._counted = cluster.capacity, resources(), time.monotonic()
 
     def room_for(self, node: Node) -> bool:
@@ -114,11 +124,21 @@ class RayBackend:
 
         if not self._plans[node.id].in_process:
             remove_group(node)
-        self._ended.put([result if isinstance(result, Outcome) else self._lost(node, result)])
+        outcome = result if isinstance(result, Outcome) else self._lost(node, result)
+        self._ended.put([self._with_loss(outcome)])
+
+    def _with_loss(self, outcome: Outcome) -> Outcome:
+        """A worker that noticed first that its peer's node is gone cannot tell what became of that."""
+        if outcome.failure is None:
+            return outcome
+        with suppress(Exception):  # Ray's own, where its head is gone; in a thread that would tell nobody
+            gone = self._gone[outcome.node_id]
+            return replace(outcome, failure=with_loss(outcome.failure, gone, self._drained))
+        return outcome
 
     def _tune_ended(self, error: BaseException) -> None:
         for node in list(self._trainings.values()):
-            self._ended.put([self._lost(node, error)])
+            self._ended.put([self._with_loss(self._lost(node, error))])
 
     def submit(self, nodes: Sequence[Node]) -> None:
         future = self._task(nodes).remote(tuple(nodes), self._runtime).future()
@@ -140,7 +160,9 @@ class RayBackend:
     def _outcomes(self, nodes: Sequence[Node], done: Future[list[Outcome]]) -> list[Outcome]:
         """Where the process died under the task, what it committed counts."""
         error = done.exception()
-        return done.result() if error is None else [self._lost(node, error) for node in nodes]
+        return (
+            done.result() if error is None else [self._with_loss(self._lost(node, error)) for node in nodes]
+        )
 
     def _lost(self, node: Node, error: Any) -> Outcome:
         if not isinstance(error, BaseException):
@@ -148,13 +170,14 @@ class RayBackend:
         try:
             if self._store.complete(node.stage, node.id):
                 return Outcome(node.id, "complete")
-            failure = with_loss(failure_from_afar(error, node, self._store), self._gone[node.id])
+            failure = failure_from_afar(error, node, self._store)
         except Exception as unreachable:  # the store, or Ray; in a thread that would tell nobody
             failure = failure_of(unreachable)
         return Outcome(node.id, "failed", failure)
 
     def poll(self, timeout: float) -> list[Outcome]:
         self._rest()
+        self._watch_drains()
         try:
             outcomes = self._ended.get(timeout=timeout)
             while not self._ended.empty():
@@ -165,6 +188,15 @@ class RayBackend:
             if self._trainings.pop(outcome.node_id, None) is not None:
                 self._trained = time.monotonic()
         return outcomes
+
+    def _watch_drains(self) -> None:
+        """Ray forgets that a node was to be emptied as soon as that is gone."""
+        now = time.monotonic()
+        if self._cluster.private or now - self._watched < _COUNT_EVERY_S:
+            return
+        self._watched = now
+        with suppress(Exception):  # the head does not answer; asked again
+            self._drained |= draining_nodes()
 
     def _rest(self) -> None:
         """Tune keeps its processes for the next training, and on a cluster they keep their nodes."""

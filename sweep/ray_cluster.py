@@ -216,28 +216,43 @@ def gone_nodes() -> frozenset[str]:
     return frozenset(node["NodeID"] for node in ray.nodes() if not node["Alive"])
 
 
-def with_loss(failure: Failure, gone: frozenset[str] | None) -> Failure:
+def draining_nodes() -> frozenset[str]:
+    """The ids of the nodes that Ray was told to empty, because the cloud takes them back, and that are still
+    there for all it knows."""
+    from ray._private.state import state
+
+    return frozenset(state.get_draining_nodes())
+
+
+def with_loss(failure: Failure, gone: frozenset[str] | None, drained: frozenset[str]) -> Failure:
     """The failure of what began when these nodes were `gone`: the loss of another, where one is lost; of
-    what may have come since, too. None asks for nothing. Workers and callers notice a broken connection long
-    before Ray misses the node behind it."""
-    loss = _loss_since(gone) if failure.kind == "worker_error" and gone is not None else ""
-    return replace(failure, kind=loss, message=f"a node was lost: {failure.message}") if loss else failure
+    what may have come since, too. `drained` were seen to be emptied. `gone` None asks for nothing. Workers
+    and callers notice a broken connection long before Ray misses the node behind it."""
+    if gone is None or failure.kind not in ("worker_error", "node_lost"):
+        return failure
+    loss = _loss_since(gone, drained | draining_nodes())
+    if loss in ("", failure.kind):
+        return failure
+    words = {"preempted": "a node was taken back", "node_lost": "a node was lost"}
+    return replace(failure, kind=loss, message=f"{words[loss]}: {failure.message}")
 
 
-def _loss_since(gone: frozenset[str]) -> str:
+def _loss_since(gone: frozenset[str], drained: frozenset[str]) -> str:
     """The kind of failure, '' where all are there. Ray takes fifteen seconds to miss a node, so each is
-    knocked at."""
+    knocked at; one that goes before the moment that was announced it does not call preempted."""
     import ray
     from ray.core.generated.common_pb2 import NodeDeathInfo
 
     lost = ""
     for node in ray.nodes():
-        idle = node["DeathReason"] == NodeDeathInfo.AUTOSCALER_DRAIN_IDLE
-        if node["NodeID"] in gone or (idle and not node["Alive"]):
+        id, reason = node["NodeID"], node["DeathReason"]
+        idle = reason == NodeDeathInfo.AUTOSCALER_DRAIN_IDLE
+        if id in gone or (idle and not node["Alive"]):
             continue
-        if node["DeathReason"] == NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED:
+        away = not node["Alive"] or not _answers(node["NodeManagerAddress"], node["NodeManagerPort"])
+        if reason == NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED or (away and id in drained):
             return "preempted"
-        if not node["Alive"] or not _answers(node["NodeManagerAddress"], node["NodeManagerPort"]):
+        if away:
             lost = "node_lost"
     return lost
 

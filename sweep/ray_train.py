@@ -14,7 +14,7 @@ from typing import Any
 from sweep.backend import Outcome
 from sweep.failures import StageFailed, failure_from_afar
 from sweep.nodes import Node
-from sweep.ray_cluster import free_now, gone_nodes, with_loss
+from sweep.ray_cluster import free_now
 from sweep.runtime import Runtime, TrainPlan
 from sweep.specs import PretrainSpec
 from sweep.training import train
@@ -30,6 +30,7 @@ def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from sweep.ray_groups import NamedGroups
+    from sweep.ray_meeting import MeetByFile
 
     class LeanTrainer(TorchTrainer):
         """Leaves out two callbacks that cost a process each: Ray Data is not used, and placement groups are
@@ -54,13 +55,15 @@ def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
     if runtime.stop_requested():
         return Outcome(node.id, "interrupted")
     share = {"CPU": plan.cpus * CPU_SHARE} | ({"GPU": plan.gpus} if plan.gpus else {})
-    gone = gone_nodes()
     scratch = tempfile.mkdtemp(prefix="ssl-sweep-train-")  # Train wants one, on this node
+    backend = "nccl" if plan.gpus else "gloo"
+    here = MeetByFile(backend=backend, meeting=f"{scratch}/meeting")
+    meeting = here if runtime.private else TorchConfig(backend=backend)
     try:
         result = LeanTrainer(
             _one_of_many,
             train_loop_config=loop_config,
-            torch_config=TorchConfig(backend="nccl" if plan.gpus else "gloo"),
+            torch_config=meeting,
             scaling_config=ScalingConfig(
                 num_workers=plan.workers,
                 use_gpu=bool(plan.gpus),
@@ -75,7 +78,7 @@ def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
             ),
         ).fit()
     except Exception as error:  # every failure of the group ends here
-        return Outcome(node.id, "failed", with_loss(failure_from_afar(error, node, store), gone))
+        return Outcome(node.id, "failed", failure_from_afar(error, node, store))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     together: Outcome = result.return_value  # rank 0's

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-
 from sweep.manifest import Manifest
 from sweep.storage import Storage
 
@@ -12,7 +9,7 @@ from sweep.storage import Storage
 def write_once(storage: Storage, manifest: Manifest) -> bool:
     """Write a manifest where there is none. One that is damaged, or of other files than were just put in
     place, is replaced; False where a sound one stands: another process was faster."""
-    data = json.dumps(asdict(manifest), allow_nan=False).encode()
+    data = manifest.to_json()
     while not storage.create(manifest.key, data):
         record = storage.read(manifest.key)
         if record is None:

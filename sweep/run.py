@@ -16,6 +16,7 @@ from sweep.budget import NO_LIMITS, Budget, Limits
 from sweep.errors import InfeasibleError
 from sweep.execute import Progress, execute
 from sweep.files import remove_abandoned, temporary
+from sweep.grid import Grid
 from sweep.grid_model import Compute
 from sweep.leases import Leases, driving
 from sweep.listener import Listener
@@ -24,7 +25,8 @@ from sweep.mirror import Mirror
 from sweep.nodes import Node
 from sweep.order import Priority, order, require_cells
 from sweep.plan import Plan
-from sweep.plan_grid import plan_grid
+from sweep.plan import plan as planned
+from sweep.plan_grid import plan_grid, plan_read
 from sweep.predict import Experience, predict
 from sweep.ray_backend import RayWorkplace
 from sweep.resources import machine_of, train_plan
@@ -38,6 +40,7 @@ from sweep.tracker_place import where_tracked
 
 # The mirror may still write this long when a person waits for the prompt; the next run writes what is left.
 _STOP_GRACE_S = 2.0
+_PREPARATIONS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +110,7 @@ def run(
                 if address in (None, "local"):
                     budget.check(plan, store, grid.compute, machine(grid.compute))
                 place = workplace or RayWorkplace()
-                sweep = _Sweep(
-                    grid_path, overrides, store, leases, grid.compute, tracking_uri, listener, place, stop
-                )
+                sweep = _Sweep(grid, store, leases, tracking_uri, listener, place, stop)
                 sweep.budget, sweep.priorities = budget, priorities
                 try:
                     plan = sweep.execute(plan, address, stop_file)
@@ -119,18 +120,20 @@ def run(
                 mirror_error = sweep.mirror_error
             else:
                 mirror_error = Mirror(plan, store, tracking_uri, grid.compute.log_models, leases).finish()
-            _, plan = plan_grid(grid_path, overrides, store)
+            # The cells that were asked: weeks later the grid may be edited, its images elsewhere.
+            plan = planned(plan.cells, store, plan.sweep, plan.notes)
         finally:
             flag.take_down()
+    said = budget.said if plan.to_run else ""
     return RunResult(
         plan=plan,
         table=results(plan, store),
         executed=tuple(p.nodes[id] for p in progresses for id in p.executed),
-        failed=_failures(progresses, plan),
+        failed=_failures(progresses, plan, stopped=stop.requested or bool(said)),
         interrupted=stop.signal,
         mirror_error=mirror_error,
         seconds=time.monotonic() - started,
-        budget=budget.said if plan.to_run else "",
+        budget=said,
     )
 
 
@@ -147,18 +150,16 @@ class _Sweep:
 
     def __init__(
         self,
-        grid_path: Path,
-        overrides: Sequence[str],
+        grid: Grid,
         store: Store,
         leases: Leases,
-        compute: Compute,
         tracking_uri: str | None,
         listener: Listener,
         workplace: Workplace,
         stop: Stop,
     ) -> None:
-        self._grid, self._overrides, self._store = grid_path, overrides, store
-        self._compute, self._tracking_uri, self._listener = compute, tracking_uri, listener
+        self._grid, self._compute, self._store = grid, grid.compute, store
+        self._tracking_uri, self._listener = tracking_uri, listener
         self._workplace, self._stop, self._leases = workplace, stop, leases
         self._mirror: Mirror | None = None
         self.budget = Budget(NO_LIMITS)
@@ -190,10 +191,9 @@ class _Sweep:
                 probe_device="cuda" if self._compute.probe_device == "gpu" else "cpu",
                 driver=self._leases.driver,
                 hang_after_s=self._compute.hang_after_s,
+                private=cluster.private,
             )
-            if plan.prepares:
-                self._carry_out(plan, plan.prepares, runtime, cluster)
-                _, plan = plan_grid(self._grid, self._overrides, self._store)
+            plan = self._prepared(plan, runtime, cluster)
             # What is provisional now needs a dataset that could not be prepared.
             ready = [node for node in plan.nodes if node.stage != "prepare" and not node.provisional]
             for note in plan.notes:
@@ -209,6 +209,23 @@ class _Sweep:
             self._carry_out(plan, ready, runtime, cluster)
         grace = _STOP_GRACE_S if self._stop.signal is not None else math.inf
         self.mirror_error = self._mirror.finish(grace)  # the cluster need not wait for the tracker
+        return plan
+
+    def _prepared(self, plan: Plan, runtime: Runtime, cluster: Cluster) -> Plan:
+        """The plan with the datasets prepared, as far as they can be. What was made of files that changed
+        meanwhile may be of neither state of them: it is withdrawn, and done again a few times."""
+        tried: set[str] = set()
+        for _ in range(_PREPARATIONS):
+            todo = [node for node in plan.prepares if node.id not in tried]
+            if not todo or self._stop.requested:
+                break
+            tried.update(node.id for node in todo)
+            self._carry_out(plan, todo, runtime, cluster)
+            plan = plan_read(self._grid, self._store)
+            changed = {name for node in plan.prepares if node.id not in tried for name in node.datasets}
+            for node in todo:
+                if changed.intersection(node.datasets) and self._store.withdraw("prepare", node.id):
+                    self._listener.say(f"the files of {node.label} changed while they were read; once more")
         return plan
 
     def _changed(self, node: Node, status: str, message: str) -> None:
@@ -329,12 +346,16 @@ def require_room(compute: Compute, cluster: Cluster) -> None:
         )
 
 
-def _failures(progresses: Sequence[Progress], plan: Plan) -> tuple[tuple[Node, str], ...]:
-    found = [
-        (node, progress.messages.get(node.id, node.reason))
+def _failures(progresses: Sequence[Progress], plan: Plan, *, stopped: bool) -> tuple[tuple[Node, str], ...]:
+    """What failed or waits for it and, unless the run was stopped, whatever else is not done."""
+    found = {
+        node.id: (node, progress.messages.get(node.id, node.reason))
         for progress in progresses
         for node in progress.having("failed", "blocked")
-    ]
-    if found:
-        found += [(node, "its dataset could not be prepared") for node in plan.nodes if node.provisional]
-    return tuple(found)
+    }
+    changed = "the files of its dataset changed while the run read them; run again"
+    why = "its dataset could not be prepared" if found else changed
+    for node in () if stopped else plan.to_run:
+        unread = node.provisional or node.stage == "prepare"
+        found.setdefault(node.id, (node, why if unread else f"not done: {node.reason}"))
+    return tuple(found.values())

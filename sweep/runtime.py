@@ -56,6 +56,7 @@ class Runtime:
         probe_device: where linear probes are fitted, as torch calls it; see ``LinearProbes``.
         driver: in whose name stages are leased; '' where nobody leases any.
         hang_after_s: seconds without progress after which a training's process is ended.
+        private: every process of the run is on this machine.
     """
 
     store: str
@@ -72,6 +73,7 @@ class Runtime:
     probe_device: str = "cpu"
     driver: str = ""
     hang_after_s: float = 900.0
+    private: bool = False
 
     def open_store(self) -> Store:
         """The store, which must exist already: a worker never creates one in the wrong place."""

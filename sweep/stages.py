@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,8 @@ def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> 
             if executed:
                 executed = _perform(node, runtime, store, inputs)
             outcomes.append(Outcome(node.id, "complete", executed=executed))
+        except StageInterrupted:
+            outcomes.append(Outcome(node.id, "interrupted"))
         except Exception as error:
             StageLog(store.path(node.stage, node.id)).error(error)
             with suppress(StoreError, OSError):
@@ -83,7 +86,7 @@ def _perform(node: Node, runtime: Runtime, store: Store, inputs: ProbeInputs) ->
     """False where another process committed the stage first."""
     match node.spec:
         case PrepareSpec():
-            return _prepare(node.id, node.spec, store)[1]
+            return _prepare(node.id, node.spec, store, partial(_stop_between_chunks, runtime))[1]
         case PretrainSpec():
             return _initialise(node, node.spec, runtime, store)
         case FeatureSpec():
@@ -92,6 +95,12 @@ def _perform(node: Node, runtime: Runtime, store: Store, inputs: ProbeInputs) ->
             return probe(node, node.spec, inputs, store)
         case FinetuneSpec():
             raise TypeError(f"{node.stage} is a training")
+
+
+def _stop_between_chunks(runtime: Runtime, done: int, total: int) -> None:
+    """What is decoded is kept for the next run."""
+    if runtime.stop_requested():
+        raise StageInterrupted
 
 
 def prepare_dataset(

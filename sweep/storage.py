@@ -157,11 +157,15 @@ class LocalStorage:
         self._presence.require()
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = temporary(final.parent, final.name)
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            if self._waits:
-                os.fsync(file.fileno())
+        try:
+            with open(partial, "wb") as file:
+                file.write(data)
+                file.flush()
+                if self._waits:
+                    os.fsync(file.fileno())
+        except OSError as error:  # on a full disk heartbeats would leave one every few seconds
+            partial.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(final)) from error
         return partial
 
     def _sync_folder(self, folder: Path) -> None:

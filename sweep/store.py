@@ -15,7 +15,6 @@ Everything above speaks in (stage, id).
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import uuid
@@ -254,8 +253,8 @@ class Store:
     def drop_checkpoint(self, stage: Stage, id: str) -> None:
         """A finished training needs none any more."""
         self._shelf.drop(f"{stage}/{id}/{CHECKPOINT}")
-        with contextlib.suppress(OSError):
-            (self.path(stage, id) / CHECKPOINT).parent.rmdir()
+        # With the half of one that a kill may have left beside it
+        shutil.rmtree((self.path(stage, id) / CHECKPOINT).parent, ignore_errors=True)
 
     def sizes(self, stage: Stage, id: str) -> dict[str, int]:
         """Bytes of every file of a stage that is there, finished or not, by name."""

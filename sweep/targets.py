@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.errors import UsageError
+from sweep.errors import StoreError, UsageError
 from sweep.plan import Plan
 from sweep.plan_grid import plan_in
 from sweep.specs import STAGES, Stage
@@ -47,7 +47,7 @@ class Scope:
         if text in found:
             return found[text]
         if not found:
-            looked = f"the store {self.store.root}" + (f" and in {self.plan.sweep}" if self.plan else "")
+            looked = f"the store {self.store.uri}" + (f" and in {self.plan.sweep}" if self.plan else "")
             raise UsageError(
                 f"no stage or cell {text!r} in {looked}",
                 hint="ssl-sweep plan GRID --json lists the stages, results the cells; a cell, and a stage"
@@ -76,6 +76,7 @@ def read_words(words: Sequence[str], store_uri: str) -> tuple[Scope, list[str]]:
     Raises:
         UsageError: two grids, or a setting without a grid.
         GridError: the grid is wrong.
+        StoreError: there is no store, and no grid to say more.
     """
     grids = [word for word in words if _is_grid(word)]
     overrides = [word for word in words if "=" in word and not _is_grid(word)]
@@ -84,9 +85,9 @@ def read_words(words: Sequence[str], store_uri: str) -> tuple[Scope, list[str]]:
         raise UsageError(f"two grids: {grids[0]} and {grids[1]}", hint="name one grid")
     if overrides and not grids:
         raise UsageError(f"{overrides[0]} changes a grid, and none is named", hint="put the grid before it")
-    if not grids:
-        return Scope(Store(store_uri), None), ids
-    plan, store = plan_in(grids[0], overrides, store_uri)
+    plan, store = plan_in(grids[0], overrides, store_uri) if grids else (None, Store(store_uri))
+    if not grids and not store.remote and not store.root.is_dir():
+        raise StoreError(f"there is no store at {store_uri}", hint="name it with --store")
     return Scope(store, plan), ids
 
 

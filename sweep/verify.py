@@ -119,7 +119,7 @@ def _look(store: Store, key: tuple[Stage, str], record: bytes | None) -> _Look:
     own = f"{stage}/{id}/manifest.json"
     manifest = Manifest.parse(record)
     if manifest is None:
-        return _Look(True, damages=(Damage(stage, id, own, "cannot be read"),))
+        return _Look(True, damages=(Damage(stage, id, own, "cannot be read, or is not as it was written"),))
     if (manifest.stage, manifest.id) != key:
         what = f"is the manifest of {manifest.stage} {manifest.id}"
         return _Look(True, damages=(Damage(stage, id, own, what),))

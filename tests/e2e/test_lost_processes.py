@@ -6,7 +6,8 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -77,10 +78,32 @@ def processes(title: str) -> list[int]:
     return [pid for pid in found if own in Path(f"/proc/{pid}/environ").read_bytes()]
 
 
+def interrupted(bench: Bench, address: str, *kills: Callable[[], None]) -> str:
+    """What a run says in whose training each of these happens once it has made progress; it goes on to the
+    same numbers as one that nothing happened to."""
+    process = bench.start("run", "grid.yaml", "--store", bench.store, "--address", address)
+    done = 0
+    try:
+        for number, kill in enumerate(kills, start=1):
+            wait_for(lambda n=number: starts(bench) == n, 240, f"start {number}")
+            wait_for(lambda n=done: len(epochs(bench)) > n + 2, 60, f"progress before kill {number}")
+            done = len(epochs(bench))
+            kill()
+        _, err = process.communicate(timeout=240)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    assert starts(bench) == len(kills) + 1
+    assert len(epochs(bench)) == EPOCHS
+    assert set(bench.executions().values()) == {1}
+    undisturbed = Bench(bench.folder, store="whole")
+    undisturbed.call("run", "grid.yaml", "--store", "whole", "--address", address)
+    assert [e["loss"] for e in epochs(bench)] == [e["loss"] for e in epochs(undisturbed)]
+    return err
+
+
 def test_killed_worker_controller_and_node(sleeping: Bench, two_nodes: object) -> None:
-    bench = sleeping
     second = two_nodes.add_node(num_cpus=1)
-    process = bench.start("run", "grid.yaml", "--store", bench.store, "--address", two_nodes.address)
 
     def kill_worker() -> None:
         os.kill(processes("RayTrainWorker")[0], signal.SIGKILL)
@@ -92,21 +115,25 @@ def test_killed_worker_controller_and_node(sleeping: Bench, two_nodes: object) -
         two_nodes.remove_node(second, allow_graceful=False)
         two_nodes.add_node(num_cpus=1)
 
-    done = 0
-    try:
-        for number, kill in enumerate((kill_worker, kill_controller, kill_node), start=1):
-            wait_for(lambda n=number: starts(bench) == n, 240, f"start {number}")
-            wait_for(lambda n=done: len(epochs(bench)) > n + 2, 60, f"progress before kill {number}")
-            done = len(epochs(bench))
-            kill()
-        _, err = process.communicate(timeout=240)
-    finally:
-        process.kill()
-    assert process.returncode == 0, err
-    assert starts(bench) == 4
-    assert len(epochs(bench)) == EPOCHS
+    err = interrupted(sleeping, two_nodes.address, kill_worker, kill_controller, kill_node)
     assert err.count("worker_error:") == 2 and err.count("node_lost:") == 1, err
-    assert set(bench.executions().values()) == {1}
-    undisturbed = Bench(bench.folder, store="whole")
-    undisturbed.call("run", "grid.yaml", "--store", "whole", "--address", two_nodes.address)
-    assert [e["loss"] for e in epochs(bench)] == [e["loss"] for e in epochs(undisturbed)]
+
+
+def test_killed_trial_and_a_node_that_is_taken_back(sleeping: Bench, two_nodes: object) -> None:
+    """The trial's death leaves no placement group: there are two processors, and the next attempt needs both.
+    The node goes before the moment that was announced, and before Ray misses it."""
+    second = two_nodes.add_node(num_cpus=1)
+
+    def kill_trial() -> None:
+        os.kill(processes("ImplicitFunc")[0], signal.SIGKILL)
+
+    def take_back() -> None:
+        notice = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
+        drain = [Path(sys.executable).parent / "ray", "drain-node", "--address", two_nodes.address]
+        drain += ["--node-id", second.node_id, "--deadline-remaining-seconds", "120", *notice]
+        subprocess.run(drain, check=True, capture_output=True, timeout=60)
+        two_nodes.remove_node(second, allow_graceful=False)
+        two_nodes.add_node(num_cpus=1)
+
+    err = interrupted(sleeping, two_nodes.address, kill_trial, take_back)
+    assert err.count("worker_error:") == 1 and err.count("preempted:") == 1, err

@@ -24,6 +24,7 @@ pretrain:
 evaluate:
   - {domain: objects, labels: 32}
   - {domain: torn, labels: all}
+compute: {workers: 2}
 """
 SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "planted-aws-9f2c",

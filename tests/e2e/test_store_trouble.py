@@ -109,6 +109,25 @@ def test_a_full_disk_is_named_and_nothing_is_lost(sweep: Sweep) -> None:
     sweep.all_done_once()
 
 
+def test_an_array_for_which_there_is_no_room_is_refused(tmp_path: Path) -> None:
+    """Written through memory it would end its process by a signal, without a word."""
+    code = "import sys; from pathlib import Path; from data_ops.room import new_array\n"
+    code += "try: new_array(Path('store/x.npy'), 'float32', (2000, 512))[:] = 1\n"
+    code += "except OSError as error: print(error)\n"
+    done = subprocess.run(
+        [
+            *("unshare", "-rm", "sh", "-ec", 'mkdir store; mount -t tmpfs -o size=1m none store; "$@"', "sh"),
+            *(sys.executable, "-c", code),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "No space left on device: 'store/x.npy'" in done.stdout, (done.returncode, done.stderr)
+
+
 def test_a_store_that_goes_away_for_some_seconds_is_waited_for(sweep: Sweep) -> None:
     """Its file system is taken away in the middle of a run: the folder is there, and empty."""
     sweep.script(

@@ -56,6 +56,13 @@ def changed(store: Store, key: str) -> None:
     store.storage.put(key, bytes(data))
 
 
+def another_digit(store: Store, key: str) -> None:
+    """Still a manifest, and another result."""
+    data = store.storage.read(key).data
+    at = data.index(b'"seconds": ') + len(b'"seconds": ')
+    store.storage.put(key, data[:at] + (b"7" if data[at : at + 1] != b"7" else b"6") + data[at + 1 :])
+
+
 def elsewhere(sweeps: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
     """The store as another process on another node opens it."""
     monkeypatch.setenv("SSL_SWEEP_CACHE", str(sweeps.folder / "another cache"))
@@ -67,6 +74,7 @@ CASES: list[tuple[str, str, Callable[[Store, str], None], str, str]] = [
     ("pretrain", "encoder.safetensors", short, "has 3 bytes, 6 were committed", "damaged"),
     ("pretrain", "encoder.safetensors", changed, "holds other bytes than were committed", ""),
     ("pretrain", "manifest.json", short, "cannot be read", "damaged"),
+    ("pretrain", "manifest.json", another_digit, "is not as it was written", "damaged"),
 ]
 
 
@@ -136,7 +144,7 @@ def test_older_manifests_are_read_and_counted(sweeps: Any) -> None:
     node = node_of(sweeps.plan(GRID), "features")
     path = sweeps.store.path("features", node.id) / "manifest.json"
     value = json.loads(path.read_text())
-    del value["sha256"]
+    del value["sha256"], value["manifest_sha256"]
     path.write_text(json.dumps(value))
     sweeps.store.fetch("features", node.id)
     found = verify(str(sweeps.store.root))
@@ -148,9 +156,10 @@ def test_a_manifest_that_names_files_outside_is_damaged(sweeps: Any) -> None:
     node = node_of(sweeps.plan(GRID), "features")
     path = sweeps.store.path("features", node.id) / "manifest.json"
     value = json.loads(path.read_text())
+    del value["manifest_sha256"]
     path.write_text(json.dumps({**value, "files": {"../../etc/passwd": 1}}))
     (damage,) = verify(str(sweeps.store.root)).damages
-    assert damage.what == "cannot be read"
+    assert damage.what.startswith("cannot be read")
     with pytest.raises(DamagedError):
         sweeps.store.fetch("features", node.id)
 

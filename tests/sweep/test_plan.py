@@ -176,6 +176,7 @@ def test_another_spec_under_the_same_id_is_an_error(sweeps: Any) -> None:
     path = sweeps.store.path("pretrain", encoder.id) / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["spec"]["config"]["temperature"] = 0.07
+    del manifest["manifest_sha256"]
     path.write_text(json.dumps(manifest))
     with pytest.raises(
         StoreError, match=rf"pretrain {encoder.id} .*\n  config.temperature: stored 0.07, asked "

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import cli
-from sweep.errors import UsageError
+from sweep.errors import StoreError, UsageError
 from sweep.leases import driving
 from sweep.manifest import Failure
 from sweep.stage_log import LOG_FILE
@@ -190,6 +190,13 @@ def test_ids_that_do_not_name_one_thing(sweeps: Any, broken: Any, call: Any) -> 
     found = refused("explain", broken.pretrainings[0].id[:8])
     assert f"pretrain {broken.pretrainings[0].id}" in found and twin.name in found
     assert "no stage or cell" in refused("explain", broken.cells[0].id)  # cells are known by their grid
+
+
+def test_a_store_that_is_not_there_has_no_stages_and_no_failures(sweeps: Any, broken: Any) -> None:
+    nowhere = ["--store", str(sweeps.folder / "typo")]
+    for words in (["logs", "abcd"], ["explain", "abcd"], ["retry", "--failed"]):
+        error = CliRunner().invoke(cli.cli, [*words, *nowhere]).exception
+        assert isinstance(error, StoreError) and "there is no store at" in str(error)
 
 
 def test_the_command_line_says_it_and_exits_with_2(sweeps: Any, broken: Any) -> None:

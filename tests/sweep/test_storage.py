@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from bench import wait_for
+from obstore import exceptions
 from s3_server import S3
 
 from sweep.errors import StoreError, UnreachableError
+from sweep.failures import failure_of
 from sweep.object_storage import ObjectStorage
 from sweep.stopping import StopFlag
 from sweep.storage import LocalStorage, Storage
@@ -173,6 +176,41 @@ def test_a_server_that_is_not_there_is_named_after_the_retry_time(
 def test_a_bucket_that_is_not_there_is_said_at_once(s3: S3) -> None:
     with pytest.raises(StoreError, match="there is no such bucket"):
         Store("s3://nobody-made-this/x").check_writable()
+
+
+class Refuses(http.server.BaseHTTPRequestHandler):
+    """Answers as Amazon does to credentials that have expired, all in one line."""
+
+    def do_GET(self) -> None:
+        body = b"<Error><Code>ExpiredToken</Code><Token-0>planted-session</Token-0></Error>"
+        self.send_response(400)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_refused_credentials_are_said_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        env = {"ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}", "REGION": "us-east-1"}
+        for name, value in (env | {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}).items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        storage = ObjectStorage("s3://bucket/x")
+        for ask in (lambda: storage.names("probe"), lambda: storage.read("a"), lambda: storage.listing("a")):
+            with pytest.raises(StoreError, match="ExpiredToken") as error:
+                ask()
+            assert "AWS_SECRET_ACCESS_KEY" in error.value.report()
+            kept = failure_of(error.value)
+            assert kept.kind == "store" and "planted" not in kept.message + kept.log_tail
+        server.shutdown()
+
+
+def test_credentials_that_nobody_gave_are_what_is_missing() -> None:
+    asked = "Error performing PUT http://169.254.169.254/latest/api/token in 2ms - HTTP error"
+    error = ObjectStorage("s3://bucket/x")._failed("read a", exceptions.GenericError(asked))
+    assert "no credentials were found" in str(error) and "AWS_ACCESS_KEY_ID" in error.report()
 
 
 def test_requests_wait_for_a_server_that_comes_back(s3: S3) -> None:

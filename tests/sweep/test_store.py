@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sweep.errors import StoreError, UnreachableError
+from sweep.files import here
 from sweep.manifest import Failure, RunRecord
 from sweep.presence import MARK
 from sweep.specs import FeatureSpec
@@ -181,11 +183,43 @@ def test_leftovers_of_the_dead_are_removed_and_of_the_living_kept(tmp_path: Path
     folder.mkdir(parents=True)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    host = os.uname().nodename
+    living, host = os.getppid(), here()
     (folder / f".manifest.{host}.{dead.pid}.abc.tmp").touch()
-    (folder / f".manifest.{host}.{os.getppid()}.abc.tmp").touch()
+    kept = {f".manifest.{host}.{living}.abc.tmp"}
+    # The name of a machine whose containers share it says nothing about a process.
+    node = os.uname().nodename
+    kept |= {f".manifest.{node}-1.{dead.pid}.abc.tmp", f".manifest.far.example.org-7.{living}.abc.tmp"}
+    for name in kept:
+        (folder / name).touch()
+    old = folder / f".x-npy.far.example.org-7.{living}.abc.tmp"
+    old.touch()
+    os.utime(old, (time.time() - 25 * 3600,) * 2)
     store.reconcile()
-    assert [path.name for path in folder.iterdir()] == [f".manifest.{host}.{os.getppid()}.abc.tmp"]
+    assert {path.name for path in folder.iterdir()} == kept
+
+
+def test_what_a_full_disk_cut_short_is_not_left(tmp_path: Path) -> None:
+    """A limit on files' sizes stands for the disk; the drivers' records are written every few seconds."""
+    storage = Store(tmp_path).storage
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        for write_to in (storage.put, storage.create):
+            with pytest.raises(OSError, match=r"File too large.*drivers/a"):
+                write_to("drivers/a", b"x" * 8192)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list((tmp_path / "drivers").iterdir())
+
+
+def test_a_finished_training_leaves_no_half_of_a_checkpoint(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = store.path("pretrain", ID) / "checkpoint"
+    folder.mkdir(parents=True)
+    for name in ("checkpoint.pt", "checkpoint.pt.partial"):
+        (folder / name).touch()
+    store.drop_checkpoint("pretrain", ID)
+    assert not folder.exists()
 
 
 def test_failures_are_kept_until_the_stage_is_finished(tmp_path: Path) -> None:
@@ -233,6 +267,7 @@ def test_a_manifest_of_a_newer_program_is_understood(tmp_path: Path) -> None:
     commit(store)
     path = store.path("features", ID) / "manifest.json"
     value = json.loads(path.read_text())
+    del value["manifest_sha256"]
     path.write_text(json.dumps({**value, "lease": "x", "run": {**value["run"], "energy": 5}}))
     assert store.complete("features", ID) is not None
 
