@@ -88,12 +88,12 @@ class RayBackend:
         """As many trainings as the cluster can ever hold: an autoscaler acts on what waits, and what waits
         is never more than it could serve. Where nobody knows what it can become, one waits."""
         running = [self._plans[id] for id in self._trainings]
-        if not running:
+        light = sum(not piece.done() for piece in self._pieces) if self._turns else 0
+        if not running and not light:
             return True
         plans = [*running, self._plans[node.id]]
         capacity, have = self._now()
         if capacity is not None:
-            light = sum(not piece.done() for piece in self._pieces) if self._turns else 0
             taken = sum(_part(plan, capacity) for plan in plans) + light / capacity.cpus
             return taken <= 1.0 + _ROUNDING
         need = (sum(p.cpus * p.fewest for p in running), sum(p.gpus * p.fewest for p in running))
