@@ -47,7 +47,10 @@ def open_place(address: str | Path, patience_s: float | None) -> Place:
     path = Path(unquote(urlsplit(text).path)) if scheme else Path(text).expanduser()
     there = next((each for each in (path, *path.absolute().parents) if each.exists()), None)
     if there is not None and not there.is_dir():
-        raise StoreError(f"store {text!r}: {there} is not a folder")
+        raise StoreError(
+            f"store {text!r}: {there} is not a folder",
+            hint="choose a folder, there or to be made, with --store",
+        )
     root = Path(os.path.abspath(path))
     presence = Presence(root)
     storage, shelf = LocalStorage(root, presence), LocalShelf(root, presence)

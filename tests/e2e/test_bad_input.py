@@ -54,7 +54,7 @@ def test_a_missing_path_is_named(bench: Bench) -> None:
 def test_a_store_that_cannot_be_written(bench: Bench) -> None:
     (bench.folder / "file").write_text("")
     result = bench.call("run", "grid.yaml", "--store", "file/store", expect=2)
-    assert "cannot be written" in result.stderr
+    assert "file is not a folder" in result.stderr
     assert "hint:" in result.stderr
 
 
