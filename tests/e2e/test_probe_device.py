@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from bench import Bench
 
 from sweep.store import Store
@@ -47,6 +48,7 @@ print(*sorted(set(progress.messages.values())))
 """
 
 
+@pytest.mark.exhaustive
 def test_probes_on_tensors_give_the_answers_of_those_on_arrays(finished: Bench, tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     shutil.copy(finished.folder / "grid.yaml", tmp_path)
