@@ -45,6 +45,12 @@ def start(bench: Bench, seconds: float) -> subprocess.Popen[str]:
     )
 
 
+def trains(root: Path) -> bool:
+    """Whether the random encoders are there, which come first, and two trainings are held."""
+    random = len(list(root.glob("pretrain/*/manifest.json"))) == 2
+    return random and len(list(root.glob("leases/pretrain-*"))) == 2
+
+
 def ended(process: subprocess.Popen[str]) -> int:
     """How many stages the driver carried out itself."""
     out, err = process.communicate(timeout=120)
@@ -86,10 +92,9 @@ def test_two_drivers_share_the_work(shared: Bench, undisturbed: str) -> None:
 def test_a_driver_that_is_killed_is_replaced_by_the_other(shared: Bench, undisturbed: str) -> None:
     root = shared.folder / shared.store
     first = start(shared, 600)
-    # Two trainings, for ever, and the random encoders that wait behind them
-    wait_for(lambda: len(list(root.glob("leases/pretrain-*"))) == 4, 60, "its stages")
+    wait_for(lambda: trains(root), 60, "two trainings, for ever")
     second = start(shared, 0)
-    wait_for(lambda: len(list(root.glob("pretrain/*/manifest.json"))) == 6, 60, "all others")
+    wait_for(lambda: len(list(root.glob("pretrain/*/manifest.json"))) == 8, 60, "all others")
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     ended(second)
@@ -102,7 +107,7 @@ def test_a_driver_that_was_suspended_does_not_count_twice(shared: Bench, undistu
     store = Store(shared.folder / shared.store)
     first = start(shared, 3.0)
     held = store.root / "leases"
-    wait_for(lambda: len(list(held.glob("pretrain-*"))) == 4, 60, "its stages")
+    wait_for(lambda: trains(store.root), 60, "two trainings")
     os.killpg(first.pid, signal.SIGSTOP)
     now = [0.0]
     other = Leases(store.storage, clock=lambda: now[0])
