@@ -53,7 +53,7 @@ class TuneThread:
 
     def __init__(self, runtime: Runtime, ended: Ended, over: Callable[[BaseException], None]) -> None:
         self._runtime, self._ended, self._over = runtime, ended, over
-        self._feed = _Feed()
+        self._feed, self._left = _Feed(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="tune", daemon=True)
         self._thread.start()
 
@@ -64,8 +64,11 @@ class TuneThread:
     def give(self, work: Work) -> None:
         self._feed.give(work)
 
-    def close(self, timeout: float) -> None:
-        """No more; wait that many seconds at most for Tune to end."""
+    def close(self, timeout: float, *, leave: bool = False) -> None:
+        """No more; wait that many seconds at most for Tune to end. `leave` what does not stop: Tune must be
+        over before the connection is, or Ray ends this process in the middle of a call."""
+        if leave:
+            self._left.set()
         self._feed.close()
         self._thread.join(timeout)
 
@@ -79,10 +82,12 @@ class TuneThread:
                     storage_path=scratch,
                     name="trials",
                     verbose=0,
-                    callbacks=[_Watch(self._ended)],
+                    callbacks=[_Watch(self._ended, self._left)],
                     failure_config=tune.FailureConfig(max_failures=0),
                 ),
             ).fit()
+        except _LeftError:
+            pass
         except BaseException as error:
             self._over(error)
         finally:
@@ -154,11 +159,19 @@ class _Feed(_Unsaved, Searcher):
         """Never asked for."""
 
 
-class _Watch(_Unsaved, tune.Callback):
-    """Passes on how trials end."""
+class _LeftError(BaseException):
+    """Tune ends without waiting for its trials; an `Exception` would make it wait."""
 
-    def __init__(self, ended: Ended) -> None:
-        self._ended = ended
+
+class _Watch(_Unsaved, tune.Callback):
+    """Passes on how trials end, until they are left."""
+
+    def __init__(self, ended: Ended, left: threading.Event) -> None:
+        self._ended, self._left = ended, left
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self._left.is_set():
+            raise _LeftError
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._ended(trial.config["training"].node, trial.last_result.get("outcome"))

@@ -110,3 +110,18 @@ def test_sigterm_while_ray_starts_and_ctrl_c_twice(sleeping: Bench) -> None:
     wait_for(lambda: not Path(f"/proc/{trial}").exists(), 30, "the end of the trial's process")
     result = bench.call("status", "grid.yaml", "--store", bench.store)
     assert "failed" not in result.stdout.replace("failed ", "")
+
+
+def test_ctrl_c_while_a_training_hangs_goes_on_to_the_last_line(sleeping: Bench) -> None:
+    """What does not stop within the grace is left, and Tune with it, before the connection to Ray is."""
+    bench = sleeping
+    bench.write(GRID.replace("hang_after_s: 3", "hang_after_s: 300, grace_s: 1"))
+    (bench.folder / "hang").touch()
+    process = bench.start("run", "grid.yaml", "--store", bench.store)
+    wait_for(lambda: epochs(bench) > 1, 120, "a second epoch")
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "executed 1 prepare" in err and "go on with: ssl-sweep run grid.yaml" in err
+    assert "WARNING" not in err and "ERROR" not in err, err
+    assert not list((bench.folder / bench.store).glob("leases/*"))

@@ -1,0 +1,48 @@
+"""The end of the connection to Ray: whatever other threads do meanwhile, the command goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+# Another thread drops a reference to an object of Ray now and then, in a knot that only the collector undoes,
+# from when Ray begins to go. Without a guard Ray's core ends the process in most of its goings.
+LITTER = """
+import gc, threading, time
+import ray
+from ray._private import worker
+from sweep.ray_cluster import connect
+
+going, disconnect = threading.Event(), worker.disconnect
+
+def told(*args, **options):
+    going.set()
+    disconnect(*args, **options)
+
+def litter(references):
+    going.wait()
+    while references:
+        knot = [references.pop()]
+        knot.append(knot)
+        del knot
+        time.sleep(0.0002)
+
+worker.disconnect = told
+gc.set_threshold(5)
+with connect(None):
+    references = [ray.put(number) for number in range(3000)]
+    thread = threading.Thread(target=litter, args=(references,))
+    thread.start()
+assert gc.isenabled()
+thread.join()
+print("the last line")
+"""
+
+
+def test_garbage_of_other_threads_does_not_end_the_process() -> None:
+    done = subprocess.run([sys.executable, "-c", LITTER], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "the last line\n"), done.stderr
