@@ -25,11 +25,15 @@ def temporary(folder: Path, name: str) -> Path:
 @lru_cache(maxsize=1)
 def here() -> str:
     """Where an id of a process means something: this machine, and on it the container."""
+    return f"{platform.node()}-{''.join(filter(str.isdigit, space()))}"
+
+
+def space() -> str:
+    """This process's namespace of process ids; containers have their own."""
     try:
-        space = "".join(filter(str.isdigit, os.readlink("/proc/self/ns/pid")))
+        return os.readlink("/proc/self/ns/pid")
     except OSError:
-        space = ""
-    return f"{platform.node()}-{space}"
+        return ""
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import StoreError
+from sweep.files import space
 from sweep.manifest import utc
 from sweep.storage import Record, Storage
 
@@ -47,11 +48,11 @@ class Process:
 
     @classmethod
     def this(cls) -> Process:
-        return cls(platform.node(), _boot(), _space(), os.getpid(), _started(os.getpid()))
+        return cls(platform.node(), _boot(), space(), os.getpid(), _started(os.getpid()))
 
     def alive(self) -> bool | None:
         """Whether it is still there; None where this machine cannot tell."""
-        if (self.host, self.boot, self.space) != (platform.node(), _boot(), _space()):
+        if (self.host, self.boot, self.space) != (platform.node(), _boot(), space()):
             return None
         try:
             os.kill(self.pid, 0)
@@ -269,13 +270,6 @@ def _process_alive(record: Record) -> bool | None:
 def _boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _space() -> str:
-    try:
-        return os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
 

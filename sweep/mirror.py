@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sweep.errors import DamagedError, StoreError, SweepError, first_line, masked
+from sweep.errors import DamagedError, SweepError, first_line, masked
 from sweep.leases import Leases, driving
 from sweep.mirror_notes import Noted, Notes
 from sweep.mirror_runs import Mirrored
@@ -160,10 +160,7 @@ def sync_grid(grid: Path, overrides: Sequence[str], store_uri: str, uri: str | N
     from sweep.plan_grid import plan_grid
 
     store = Store(store_uri)
-    if not store.remote and not store.root.is_dir():
-        raise StoreError(
-            f"there is no store at {store_uri}", hint="name it with --store, or run the grid first"
-        )
+    store.require_existing()
     read, plan = plan_grid(grid, overrides, store)
     try:
         with driving(store.storage) as leases:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from ssl_core.config import ProbeConfig
 from sweep.catalog import DatasetInfo
-from sweep.specs import UNTRAINED, FinetuneSpec, PretrainSpec, Spec, Stage
+from sweep.specs import UNTRAINED, FinetuneSpec, PretrainSpec, ProbeSpec, Spec, Stage
 
 State = Literal["complete", "to_run"]
 
@@ -68,3 +69,8 @@ class Node:
     def heavy(self) -> bool:
         """A training of its own, and so a Tune trial: a pretraining or a fine-tuning."""
         return self.trains or isinstance(self.spec, FinetuneSpec)
+
+    @property
+    def linear(self) -> bool:
+        """A linear probe, as against one of nearest neighbours or another stage."""
+        return isinstance(self.spec, ProbeSpec) and isinstance(self.spec.config, ProbeConfig)

@@ -11,7 +11,6 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from ssl_core.config import ProbeConfig
 from sweep.backend import Backend, Cluster, Outcome
 from sweep.capacity import Capacity
 from sweep.failures import failure_from_afar, failure_of
@@ -27,7 +26,6 @@ from sweep.ray_cluster import (
 )
 from sweep.ray_train import CPU_SHARE
 from sweep.runtime import Runtime, TrainPlan
-from sweep.specs import ProbeSpec
 from sweep.stages import perform_light
 
 if TYPE_CHECKING:
@@ -87,7 +85,7 @@ class RayBackend:
     def room_for(self, node: Node) -> bool:
         """As many trainings as the cluster can ever hold: an autoscaler acts on what waits, and what waits
         is never more than it could serve. Where nobody knows what it can become, one waits."""
-        running = [self._plans[id] for id in self._trainings]
+        running = self._running()
         light = sum(not piece.done() for piece in self._pieces) if self._turns else 0
         if not running and not light:
             return True
@@ -98,6 +96,9 @@ class RayBackend:
             return taken <= 1.0 + _ROUNDING
         need = (sum(p.cpus * p.fewest for p in running), sum(p.gpus * p.fewest for p in running))
         return all(n <= h + _ROUNDING for n, h in zip(need, have, strict=True))
+
+    def _running(self) -> list[TrainPlan]:
+        return [self._plans[id] for id in self._trainings]
 
     def _now(self) -> tuple[Capacity | None, tuple[float, float]]:
         """What the cluster can be and what it has: on a joined one nodes come and go."""
@@ -149,7 +150,7 @@ class RayBackend:
     def _task(self, nodes: Sequence[Node]) -> Any:
         if self._runtime.gpu and nodes[0].stage == "features":
             return self._on_gpu
-        if self._runtime.probe_device != "cpu" and any(_linear(node) for node in nodes):
+        if self._runtime.probe_device != "cpu" and any(node.linear for node in nodes):
             return self._on_tensors
         return self._light
 
@@ -209,18 +210,14 @@ class RayBackend:
         cpus = self._now()[1][0]
         if not self._turns:
             return max(2, int(cpus))
-        running = [self._plans[id] for id in self._trainings]
+        running = self._running()
         free = cpus - sum(plan.cpus * plan.fewest for plan in running)
         return max(0 if running else 1, int(free + _ROUNDING))
 
     def close(self) -> None:
         """Tune ends by itself once nothing runs; what still does is dropped with the connection to Ray."""
         if self._tune is not None:
-            self._tune.close(timeout=0.0 if self._trainings else _TUNE_ENDS_S)
-
-
-def _linear(node: Node) -> bool:
-    return isinstance(node.spec, ProbeSpec) and isinstance(node.spec.config, ProbeConfig)
+            self._tune.close(_TUNE_ENDS_S, leave=bool(self._trainings))
 
 
 def _part(plan: TrainPlan, capacity: Capacity) -> float:

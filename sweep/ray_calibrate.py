@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from sweep.calibrate_job import Job, Measured, measure, warm
+from sweep.feasible import require_workers
 from sweep.grid_model import Compute
 from sweep.machine import Machine
 from sweep.ray_cluster import connect
@@ -16,10 +17,9 @@ from sweep.resources import machine_of
 @contextmanager
 def ray_crew(compute: Compute, address: str) -> Iterator[RayCrew]:
     """The cluster's processors; InfeasibleError where none answers, or where a worker has no room."""
-    from sweep.run import require_room
-
     with connect(address) as cluster:
-        require_room(compute.model_copy(update={"workers": 1, "min_workers": None}), cluster)
+        if cluster.capacity is not None:
+            require_workers(compute, 1, cluster.capacity)
         yield RayCrew(machine_of(compute, cluster), compute)
 
 

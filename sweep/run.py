@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,12 +16,12 @@ from sweep.backend import Cluster, Workplace
 from sweep.budget import NO_LIMITS, Budget, Limits
 from sweep.errors import InfeasibleError
 from sweep.execute import Progress, execute
+from sweep.feasible import require_feasible, require_room
 from sweep.files import remove_abandoned, temporary
 from sweep.grid import Grid
-from sweep.grid_model import Compute
 from sweep.leases import Leases, driving
 from sweep.listener import Listener
-from sweep.machine import cores, gpus_here, machine
+from sweep.machine import machine
 from sweep.mirror import Mirror
 from sweep.nodes import Node
 from sweep.order import Priority, order, require_cells
@@ -33,7 +34,6 @@ from sweep.resources import machine_of, train_plan
 from sweep.results import results
 from sweep.runtime import Runtime
 from sweep.signals import Stop, stop_on_signal
-from sweep.specs import PretrainSpec
 from sweep.stopping import StopFlag
 from sweep.store import Store
 from sweep.tracker_place import where_tracked
@@ -171,8 +171,7 @@ class _Sweep:
         """Prepare the datasets, plan again with their fingerprints known, then do everything else."""
         self._listener.say(f"starting Ray{f' at {address}' if address else ''}")
         with self._workplace.join(address) as cluster:
-            if any(node.heavy for node in plan.to_run):
-                require_room(self._compute, cluster)
+            require_room(plan.to_run, self._compute, cluster)
             self._place = machine_of(self._compute, cluster)
             if not cluster.private:
                 self.budget.check(plan, self._store, self._compute, self._place)
@@ -250,19 +249,18 @@ class _Sweep:
             for node in nodes
             if node.heavy
         }
-        backend = self._workplace.backend(runtime, cluster, plans)
-        progress = execute(
-            nodes,
-            backend,
-            self._store,
-            self._leases,
-            stop=lambda: self._stop.requested,
-            grace_s=self._compute.grace_s,
-            changed=self._changed,
-            tick=partial(self._tick, runtime.stop_file),
-            allows=self.budget.allows,
-        )
-        backend.close()
+        with closing(self._workplace.backend(runtime, cluster, plans)) as backend:
+            progress = execute(
+                nodes,
+                backend,
+                self._store,
+                self._leases,
+                stop=lambda: self._stop.requested,
+                grace_s=self._compute.grace_s,
+                changed=self._changed,
+                tick=partial(self._tick, runtime.stop_file),
+                allows=self.budget.allows,
+            )
         self.progresses.append(progress)
 
 
@@ -270,80 +268,6 @@ def datasets_of(plan: Plan, store: Store) -> dict[str, str]:
     """Data fingerprint → id of the prepare stage that holds the images, for every prepared dataset."""
     manifests = (store.complete("prepare", node.id) for node in plan.nodes if node.stage == "prepare")
     return {str(m.outputs["fingerprint"]): m.id for m in manifests if m is not None}
-
-
-def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
-    """Refuse, before anything starts, what this machine can never hold; a cluster is asked once joined.
-
-    Raises:
-        InfeasibleError: names the need and what there is.
-    """
-    if compute.mode == "in-process" and compute.workers > 1:
-        raise InfeasibleError(
-            f"compute.mode is in-process and compute.workers is {compute.workers}: that mode has one worker",
-            hint="set compute.mode to auto or workers",
-        )
-    if compute.compile and compute.activation_checkpointing:
-        raise InfeasibleError(
-            "compute.compile and compute.activation_checkpointing do not go together in this torch",
-            hint="leave one of them out; the results are the same",
-        )
-    fewest = compute.min_workers or compute.workers
-    if fewest > compute.workers:
-        raise InfeasibleError(
-            f"compute.min_workers is {fewest} and compute.workers is {compute.workers}",
-            hint="min_workers is the smaller number",
-        )
-    for node in plan.to_run:
-        if isinstance(node.spec, PretrainSpec) and node.trains:
-            batch = node.spec.config.batch
-            if batch % compute.workers or batch // compute.workers < 2:
-                raise InfeasibleError(
-                    f"a batch of {batch} cannot be shared by compute.workers = {compute.workers}",
-                    hint="choose a batch that is a multiple of the workers, two images or more for each",
-                )
-    if address not in (None, "local") or not any(node.heavy for node in plan.to_run):
-        return
-    have = cores()
-    need = fewest * (compute.cpus_per_worker or 1)
-    if need > have:
-        raise InfeasibleError(
-            f"a training needs {fewest} workers x {compute.cpus_per_worker or 1} CPUs = {need} CPUs;"
-            f" this machine has {have}",
-            hint="lower compute.workers or compute.cpus_per_worker, or join a larger cluster with --address",
-        )
-    for name in ("device", "probe_device"):
-        if getattr(compute, name) == "gpu" and not gpus_here():
-            raise InfeasibleError(
-                f"compute.{name} is gpu, and no CUDA GPU is visible on this machine",
-                hint=f"leave compute.{name} out, or join a cluster with GPUs with --address",
-            )
-
-
-def require_room(compute: Compute, cluster: Cluster) -> None:
-    """Refuse what the connected cluster can never hold, whatever it grows to: it would be waited for
-    without an end.
-
-    Raises:
-        InfeasibleError: names the need and what there is, by type of node.
-    """
-    capacity = cluster.capacity
-    if capacity is None:
-        return
-    on_gpu = compute.device == "gpu" or (compute.device == "auto" and cluster.gpus > 0)
-    cpus, gpus = compute.cpus_per_worker or 1, (compute.gpus_per_worker or 1.0) if on_gpu else 0.0
-    workers = compute.min_workers or compute.workers
-    if compute.probe_device == "gpu" and not capacity.workers(0.0, 1.0):
-        raise InfeasibleError(
-            f"compute.probe_device is gpu; the cluster can be no more than {capacity}",
-            hint="leave compute.probe_device out, or allow the cluster a node with a GPU",
-        )
-    if capacity.workers(cpus, gpus) < workers:
-        each = f"{cpus} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
-        raise InfeasibleError(
-            f"a training needs {workers} workers of {each}; the cluster can be no more than {capacity}",
-            hint="lower compute.workers, cpus_per_worker or gpus_per_worker, or allow the cluster more nodes",
-        )
 
 
 def _failures(progresses: Sequence[Progress], plan: Plan, *, stopped: bool) -> tuple[tuple[Node, str], ...]:

@@ -79,6 +79,13 @@ class Store:
         itself when it is away."""
         return self._presence.there()
 
+    def require_existing(self) -> None:
+        """StoreError where the store is a folder that is not there; an object store has none."""
+        if not self.remote and not self.root.is_dir():
+            raise StoreError(
+                f"there is no store at {self.uri}", hint="name it with --store, or run the grid first"
+            )
+
     # Places -----------------------------------------------------------------------------------------
 
     def path(self, stage: Stage, id: str) -> Path:

@@ -71,8 +71,7 @@ class Submission:
         store cannot be read here; and a line on it."""
         try:
             plan, store = plan_in(self.grid, self.overrides, self.store)
-            if not store.remote and not store.root.is_dir():
-                return None, f"the store {self.store} is not on this machine"
+            store.require_existing()
             found = status(plan, store)
         except (SweepError, OSError) as error:
             return None, f"the sweep cannot be looked up from this machine: {first_line(error)}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.errors import StoreError, UsageError
+from sweep.errors import UsageError
 from sweep.plan import Plan
 from sweep.plan_grid import plan_in
 from sweep.specs import STAGES, Stage
@@ -86,8 +86,8 @@ def read_words(words: Sequence[str], store_uri: str) -> tuple[Scope, list[str]]:
     if overrides and not grids:
         raise UsageError(f"{overrides[0]} changes a grid, and none is named", hint="put the grid before it")
     plan, store = plan_in(grids[0], overrides, store_uri) if grids else (None, Store(store_uri))
-    if not grids and not store.remote and not store.root.is_dir():
-        raise StoreError(f"there is no store at {store_uri}", hint="name it with --store")
+    if not grids:
+        store.require_existing()
     return Scope(store, plan), ids
 
 

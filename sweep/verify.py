@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.errors import StoreError
 from sweep.manifest import Manifest
 from sweep.plan_grid import plan_in
 from sweep.specs import STAGES, Stage
@@ -67,8 +66,7 @@ def verify(
         SweepError: the store does not answer, or the grid is wrong.
     """
     store = Store(store_uri)
-    if not store.remote and not store.root.is_dir():
-        raise StoreError(f"there is no store at {store_uri}", hint="name it with --store")
+    store.require_existing()
     keys = _stages(store_uri, grid, overrides) if grid is not None else _all(store)
     found: list[_Look] = []
     with store.survey(), ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -9,9 +9,9 @@ import pytest
 from sweep.backend import Cluster
 from sweep.capacity import Capacity, NodeType
 from sweep.errors import InfeasibleError
+from sweep.feasible import require_feasible, require_room, require_workers
 from sweep.grid_model import Compute
 from sweep.resources import machine_of
-from sweep.run import require_feasible, require_room
 
 HEAD = NodeType("head", 16, 0, 1)
 SMALL = NodeType("small", 4, 1, 8, scaled=True)
@@ -38,20 +38,46 @@ def test_the_autoscaler_adds_the_largest_first_within_its_limit() -> None:
 
 
 def test_refused_with_need_and_have_by_type() -> None:
-    place = cluster(Capacity((HEAD, SMALL), 8))
-    require_room(Compute(workers=8, cpus_per_worker=4), place)
+    place = Capacity((HEAD, SMALL), 8)
+    require_workers(Compute(cpus_per_worker=4), 8, place)
     with pytest.raises(InfeasibleError) as refused:
-        require_room(Compute(cpus_per_worker=8), place)
+        require_workers(Compute(cpus_per_worker=8), 1, place)
     assert "1 workers of 8 CPUs and 1 GPUs" in str(refused.value)
     assert "small: at most 8 x (4 CPUs, 1 GPUs)" in str(refused.value) and refused.value.exit_code == 3
-    require_room(Compute(cpus_per_worker=8, device="cpu"), place)  # the head has them
+    require_workers(Compute(cpus_per_worker=8, device="cpu"), 1, place)  # the head has them
     with pytest.raises(InfeasibleError):
-        require_room(Compute(workers=9), place)
-    require_room(Compute(workers=9, min_workers=2), place)
+        require_workers(Compute(), 9, place)
 
 
-def test_what_an_autoscaler_keeps_to_itself_is_not_refused() -> None:
-    require_room(Compute(workers=99), Cluster(1, 0, 1, False, None))
+def test_the_fewest_workers_of_trainings_must_fit(sweeps: Any) -> None:
+    nodes, place = sweeps.prepared().to_run, cluster(Capacity((HEAD, SMALL), 8))
+    with pytest.raises(InfeasibleError, match="9 workers"):
+        require_room(nodes, Compute(workers=9), place)
+    require_room(nodes, Compute(workers=9, min_workers=2), place)
+    require_room([node for node in nodes if not node.heavy], Compute(workers=9), place)
+    # What an autoscaler keeps to itself is not refused.
+    require_room(nodes, Compute(workers=99), Cluster(1, 0, 1, False, None))
+
+
+def test_a_gpu_for_features_or_probes_is_refused_where_no_training_is_left(
+    sweeps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray would wait for it without an end."""
+    monkeypatch.setattr("sweep.feasible.gpus_here", lambda: 0)
+    alone = cluster(Capacity.of_nodes([(8, 0)]))
+    sweeps.finish(node for node in sweeps.prepared().nodes if node.stage == "pretrain")
+    plan = sweeps.plan()
+    assert {node.stage for node in plan.to_run} == {"features", "probe"}
+    for name in ("device", "probe_device"):
+        compute = Compute.model_validate({name: "gpu"})
+        with pytest.raises(InfeasibleError, match=f"compute.{name} is gpu, and no CUDA GPU"):
+            require_feasible(plan, compute, None)
+        require_feasible(plan, compute, "auto")
+        with pytest.raises(InfeasibleError, match=f"compute.{name} is gpu; the cluster can be no more"):
+            require_room(plan.to_run, compute, alone)
+        require_room(plan.to_run, compute, cluster(Capacity((HEAD, SMALL), 8)))
+    sweeps.finish(node for node in plan.nodes if node.stage == "features")
+    require_feasible(sweeps.plan(), Compute(device="gpu"), None)  # probes do not take it
 
 
 def test_a_large_head_does_not_raise_what_a_gpu_worker_takes() -> None:

@@ -88,7 +88,10 @@ def test_a_wrong_grid_is_not_sent(grid: Path) -> None:
 
 def test_without_the_store_there_is_no_verdict(grid: Path, tmp_path: Path) -> None:
     away = prepare_submission(grid, (), str(tmp_path / "not there"), None)
-    assert away.verdict() == (None, f"the store {tmp_path / 'not there'} is not on this machine")
+    assert away.verdict() == (
+        None,
+        f"the sweep cannot be looked up from this machine: there is no store at {tmp_path / 'not there'}",
+    )
     (tmp_path / "empty").mkdir()
     code, told = prepare_submission(grid, (), str(tmp_path / "empty"), None).verdict()
     assert code is None and told == "cells by the store: 3 missing"
