@@ -39,6 +39,12 @@ def in_store(store_uri: str) -> str:
     return "" if store_uri == DEFAULT_STORE else f" {shlex.join(['--store', store_uri])}"
 
 
+def remark(text: str) -> None:
+    """On stderr, where there is something to say."""
+    if text:
+        click.echo(text, err=True)
+
+
 def show(found: Any, printer: Callable[[Any, Console], None], as_json: bool) -> None:
     """On stdout, for a person or a program; the exit code is what was found."""
     if as_json:

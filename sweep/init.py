@@ -23,6 +23,7 @@ STUDIES = (
 
 def preset(study: str) -> str:
     """The commented grid of a study. UsageError, with the nearest name, where there is none."""
+    study = study.replace("_", "-")
     if study not in STUDIES:
         raise UsageError(f"no study {study!r}{did_you_mean(study, STUDIES)}")
     return files("sweep").joinpath("presets", f"{study}.yaml").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from sweep.cells import Cell, Pretraining
 from sweep.errors import StoreError
 from sweep.identity import full_form, spec_difference
 from sweep.nodes import Node, State
-from sweep.reasons import reasons
+from sweep.reasons import CHANGED, reasons
 from sweep.specs import ANSWERS, STAGES, FeatureSpec, FinetuneSpec, ProbeSpec, Stage
 from sweep.store import Store
 
@@ -49,6 +49,18 @@ class Plan:
     def prepares(self) -> tuple[Node, ...]:
         """Datasets to prepare; the rest of the plan is provisional until they are."""
         return tuple(node for node in self.to_run if node.stage == "prepare")
+
+    @cached_property
+    def moved(self) -> str:
+        """What to do about datasets whose files are others than when they were prepared, '' without any."""
+        names = [name for node in self.prepares if node.reason == CHANGED for name in node.datasets]
+        if not names:
+            return ""
+        return (
+            f"The files of {', '.join(names)} changed, or were copied, since they were prepared."
+            " What the store has counts again where the images are the same:"
+            " ssl-sweep data prepare GRID compares them."
+        )
 
     @cached_property
     def pretrainings(self) -> tuple[Node, ...]:

@@ -31,6 +31,8 @@ from sweep.store import Store
 if TYPE_CHECKING:
     from sweep.nodes import Node
 
+CHANGED = "upstream changed"
+
 
 @dataclass
 class _Past:
@@ -94,7 +96,7 @@ def reasons(nodes: Sequence[Node], store: Store) -> dict[str, str]:
         for past in pasts:
             then = past.id(node.id)
             if then != node.id and (node.stage, then) in executed:
-                return "version raised" if past.stage == node.stage else "upstream changed"
+                return "version raised" if past.stage == node.stage else CHANGED
         return "new"
 
     return {node.id: reason(node) for node in waiting}

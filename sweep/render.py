@@ -67,7 +67,8 @@ def print_plan(costed: Costed, out: Console) -> None:
     for line in (*estimate.lines(), *plan.notes):
         out.print(escape(line))
     if plan.prepares:
-        out.print("Datasets are not prepared yet: ids below them are provisional until they are.")
+        unread = "Datasets are not prepared yet: ids below them are provisional until they are."
+        out.print(escape(plan.moved or unread))
 
 
 def print_run(

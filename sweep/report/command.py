@@ -37,8 +37,8 @@ def report_of(
     table = results_with_evidence(plan, store)
     written = write_report(table, out, title=plan.sweep, compare_paper=compare_paper)
     failed = attach_report(store, tracking_uri, plan.sweep, written.findings, written.page, written.figures)
-    note = f"\nnot put on the sweep's MLflow run: {failed}" if failed else ""
-    return _told(written) + note
+    notes = [f"not put on the sweep's MLflow run: {failed}"] if failed else []
+    return "\n".join([_told(written), *notes, *filter(None, [plan.moved])])
 
 
 def _from_table(source: Path, overrides: Sequence[str], out: Path, compare_paper: bool) -> ReportFiles:

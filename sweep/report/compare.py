@@ -167,7 +167,7 @@ def _shown(name: str, value: Hashable) -> str:
     if name in ("eval_domain", "protocol"):
         return str(value)
     if name == "method":
-        return method_name(str(value))
+        return method_name(value)
     form = _SHOWN_AS.get(name, name.replace("_", " ") + (" {:g}" if isinstance(value, float) else " {}"))
     return form.format(value)
 

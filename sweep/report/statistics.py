@@ -271,6 +271,21 @@ def _hits(sides: list[_Side]) -> Floats | None:
     return total
 
 
+def rank_correlation(a: pd.Series, b: pd.Series) -> Estimate:
+    """Spearman's, NaN of a constant, with the interval of Bonett and Wright (2000, Psychometrika); n counts
+    the pairs, of which an interval needs four. A perfect order is taken for the nearest that is not: else
+    its interval would be a point."""
+    n = len(a)
+    r = float(a.rank().corr(b.rank())) if min(a.nunique(), b.nunique()) > 1 else math.nan
+    if n < 4 or math.isnan(r):
+        return Estimate(r, None, None, n)
+    most = 1 - 12 / (n * (n * n - 1))
+    near = min(max(r, -most), most)
+    half = _NORMAL * math.sqrt((1 + near * near / 2) / (n - 3))
+    low, high = (math.tanh(math.atanh(near) + side * half) for side in (-1, 1))
+    return Estimate(r, min(low, r), max(high, r), n)
+
+
 @functools.lru_cache(maxsize=256)
 def _student(freedom: int) -> float:
     from scipy.special import stdtrit  # scipy.stats takes a second to import

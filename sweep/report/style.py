@@ -125,9 +125,9 @@ def short(name: object, most: int = 18) -> str:
     return text if len(text) <= most else f"{text[: (most + 1) // 2]}…{text[len(text) - most // 2 + 1 :]}"
 
 
-def method_name(method: str) -> str:
-    """As its authors write it."""
-    return _METHODS.get(method, method)
+def method_name(method: object) -> str:
+    """As its authors write it; `method` is a value of the table."""
+    return _METHODS.get(str(method), str(method))
 
 
 def method_look(method: str) -> tuple[str, str]:

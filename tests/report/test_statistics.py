@@ -20,6 +20,7 @@ from sweep.report.statistics import (
     images_variance,
     interval,
     paired_difference,
+    rank_correlation,
     together,
     verdict,
 )
@@ -193,6 +194,32 @@ def test_groups_give_what_one_estimate_gives() -> None:
     for images, rows in ((8000, a), (4000, b)):
         one = estimate(rows)
         assert tuple(found.loc[images]) == pytest.approx((one.mean, one.low, one.high, one.n))
+
+
+# Rank correlation --------------------------------------------------------------------------------------
+
+
+def test_a_rank_correlation_is_covered_by_its_interval() -> None:
+    """Of a bivariate normal with correlation r, Spearman's is 6 / pi asin(r / 2) (Pearson 1907)."""
+    chance, r, found = np.random.default_rng(5), 0.7, []
+    truth = 6 / np.pi * np.arcsin(r / 2)
+    for _ in range(600):
+        a = chance.normal(size=14)
+        b = r * a + np.sqrt(1 - r * r) * chance.normal(size=14)
+        e = rank_correlation(pd.Series(a), pd.Series(b))
+        assert e.low is not None and e.high is not None
+        found.append(e.low <= truth <= e.high)
+    assert 0.92 < np.mean(found) < 0.98
+
+
+def test_a_perfect_order_of_few_is_no_certainty() -> None:
+    few = rank_correlation(pd.Series([1, 2, 3, 4.0]), pd.Series([5, 6, 8, 9.0]))
+    assert few.mean == few.high == 1 and few.low is not None and few.low < 0
+    down = rank_correlation(pd.Series(range(30)), -pd.Series(range(30)))
+    assert down.mean == down.low == pytest.approx(-1) and down.high is not None and -1 < down.high < -0.99
+    assert rank_correlation(pd.Series([1.0, 2, 3]), pd.Series([1.0, 2, 3])).low is None
+    flat = rank_correlation(pd.Series([1.0, 1, 1, 1]), pd.Series([1.0, 2, 3, 4]))
+    assert np.isnan(flat.mean) and flat.low is None
 
 
 # Verdicts ---------------------------------------------------------------------------------------------

@@ -152,6 +152,7 @@ def test_changed_images_are_a_changed_upstream(sweeps: Any) -> None:
         sweeps.commit(node, sweeps.outputs(node, fingerprint="before", n_train=40, n_test=40))
     sweeps.finish(sweeps.plan(grid).to_run)
     assert sweeps.plan(grid).to_run == ()
+    assert sweeps.plan(grid).moved == ""
     (folder / "cat" / "0.png").write_bytes(b"another picture")
     changed = {
         ("pretrain", "upstream changed"): 1,
@@ -159,6 +160,7 @@ def test_changed_images_are_a_changed_upstream(sweeps: Any) -> None:
         ("probe", "upstream changed"): 1,
     }
     assert waiting(sweeps.plan(grid)) == {("prepare", "upstream changed"): 1, **changed}
+    assert "The files of d changed, or were copied" in sweeps.plan(grid).moved
     (prepare,) = sweeps.plan(grid).prepares
     sweeps.commit(prepare, sweeps.outputs(prepare, fingerprint="after", n_train=40, n_test=40))
     assert waiting(sweeps.plan(grid)) == changed

@@ -145,6 +145,7 @@ def test_what_is_written_is_the_preset_and_nothing_is_overwritten(tmp_path: Path
 
 
 def test_every_study_has_a_question() -> None:
+    assert preset("four_domains") == preset("four-domains")
     questions = [question(study) for study in STUDIES]
     assert len(set(questions)) == len(STUDIES) and all(10 < len(text) <= 118 for text in questions)
 

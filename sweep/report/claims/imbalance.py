@@ -29,7 +29,7 @@ def _less_hurt(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
         values = sorted({value for _, value in one.sides})
         if len(values) < 2 or values[0] != 1:
             return []
-        method = method_name(str(one.same["method"]))
+        method = method_name(one.same["method"])
         return [
             Test(
                 f"an imbalance of {value:g} costs supervised pretraining more than {method} by",

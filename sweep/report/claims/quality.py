@@ -66,7 +66,7 @@ def _downsampling(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
         return [
             Test(
-                f"{damage} costs {method_name(str(one.same['method']))} more than supervised pretraining by",
+                f"{damage} costs {method_name(one.same['method'])} more than supervised pretraining by",
                 terms,
             )
             for damage, terms in _excess(one, "downsample")
@@ -79,7 +79,7 @@ def _jpeg(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
         return [
             Test(
-                f"{damage} costs {method_name(str(one.same['method']))} more than supervised pretraining by",
+                f"{damage} costs {method_name(one.same['method'])} more than supervised pretraining by",
                 terms,
                 "same",
             )

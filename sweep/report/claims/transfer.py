@@ -59,7 +59,7 @@ def _domain_gap(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
             value: [(1.0, one.sides[(_SSL, value)]), (-1.0, one.sides[(_LABELLED, value)])]
             for value in (*targets, own)
         }
-        method = method_name(str(one.same["method"]))
+        method = method_name(one.same["method"])
         return [
             Test(
                 f"from {own} to {target} supervised pretraining loses more than {method} by",
@@ -80,7 +80,7 @@ def _scarce(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
             [(1.0, one.sides[(_SSL, size)]), (-1.0, one.sides[(_LABELLED, size)])]
             for size in (sizes[0], sizes[-1])
         )
-        method = method_name(str(one.same["method"]))
+        method = method_name(one.same["method"])
         what = (
             f"{method} minus supervised, pretrained on {one.same['pretrain_domain']}, is with"
             f" {count(sizes[0])} images, against {count(sizes[-1])}, more by"

@@ -10,6 +10,7 @@ from sweep.report import style
 from sweep.report.figures.base import Drawn, Figure, Gap, legend, panels, points, same_limits, seeds_text
 from sweep.report.figures.choose import at_most_labels, hold, in_domain, judged, pretrained, undamaged
 from sweep.report.frame import complete
+from sweep.report.statistics import Estimate, rank_correlation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,15 +133,13 @@ def rankme(frame: pd.DataFrame) -> Drawn:
         rows.groupby(keys, dropna=False).agg(mean=("top1", "mean"), rankme=("rankme", "first")).reset_index()
     )
     table["mean"] *= 100
-    ranks = {
-        d: float(g["rankme"].corr(g["mean"], method="spearman")) for d, g in table.groupby("eval_domain")
-    }
-    said = ", ".join(f"{d} {r:.2f} ({(table['eval_domain'] == d).sum()} encoders)" for d, r in ranks.items())
+    ranks = {d: rank_correlation(g["rankme"], g["mean"]) for d, g in table.groupby("eval_domain")}
+    said = ", ".join(f"{d} {_ranked(r)} of {r.n} encoders" for d, r in ranks.items())
     caption = (
         "Each mark is one trained encoder. RankMe is the effective rank of its features, measured without"
         " labels; if it"
         f" rises with accuracy, encoders can be chosen before anything is labelled. Spearman's rank"
-        f" correlation: {said}."
+        f" correlation, with its 95 % interval: {said}."
         f" Correlations of few encoders of one recipe family say little.{held}"
     )
 
@@ -161,7 +160,7 @@ def rankme(frame: pd.DataFrame) -> Drawn:
                         alpha=0.75,
                         label=style.method_name(method),
                     )
-            axis.set_title(f"{style.short(domain)} · ρ = {ranks[domain]:.2f}")
+            axis.set_title(f"{style.short(domain)} · ρ = {_ranked(ranks[domain])}")
             axis.set_xlabel("RankMe")
         same_limits(axes)
         axes[0].set_ylabel("top-1 accuracy, %")
@@ -169,3 +168,9 @@ def rankme(frame: pd.DataFrame) -> Drawn:
         return canvas
 
     return Figure(section="beyond", name="rankme", title=title, caption=caption, data=table, draw=picture)
+
+
+def _ranked(found: Estimate) -> str:
+    if found.low is None or found.high is None:
+        return f"{found.mean:.2f}"
+    return f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}]"

@@ -68,7 +68,7 @@ def matrix(frame: pd.DataFrame) -> Drawn:
             )
     table = pd.concat([table, *references], ignore_index=True)
     caption = (
-        f"Linear-probe top-1, %, of {style.method_name(str(method))} encoders pretrained on {sizes} images"
+        f"Linear-probe top-1, %, of {style.method_name(method)} encoders pretrained on {sizes} images"
         f" of the row's domain{size_held}."
         " Bold: best of the column; underlined: second; stronger blue: better within the column. If the"
         " domain matters, the diagonal is bold. Below the rule: references, not ranked."
@@ -109,7 +109,7 @@ def pooled(frame: pd.DataFrame) -> Drawn:
         ["order", "row"]
     )
     caption = (
-        f"{style.method_name(str(method))} pretrained on a pool of domains against pretraining on the"
+        f"{style.method_name(method)} pretrained on a pool of domains against pretraining on the"
         f" column's domain alone{size_held}. Compare rows"
         f" of equal size: in-domain stands above the pools of its size, and below them the part that a"
         f" pool shares with it."
@@ -155,10 +155,10 @@ def fused(frame: pd.DataFrame) -> Drawn:
 
 
 def _fusion_name(row: dict[str, object]) -> str:
-    name = f"{style.method_name(str(row['method']))} {style.short(row['pretrain_domain'])}"
+    name = f"{style.method_name(row['method'])} {style.short(row['pretrain_domain'])}"
     if not row["fused_with"]:
         return name
-    other = f"{style.method_name(str(row['fused_method']))} {style.short(row['fused_domain'])}"
+    other = f"{style.method_name(row['fused_method'])} {style.short(row['fused_domain'])}"
     return f"{name} + its other seed" if other == name else f"{name} + {other}"
 
 

@@ -160,7 +160,7 @@ def augmentations(frame: pd.DataFrame) -> Drawn:
         else ""
     )
     caption = (
-        f"{style.method_name(str(method))} on"
+        f"{style.method_name(method)} on"
         f" {first}{' (the first of several domains)' if several else ''}: linear-probe top-1, %, when the"
         f" two views"
         " differ by the named operations and a flip only. SimCLR found crop with colour far better than"
@@ -217,7 +217,7 @@ def heads(frame: pd.DataFrame) -> Drawn:
     own, held = hold(own, ["head_layers", "representation", "eval_domain"])
     table = points(own, ["eval_domain", "head_layers", "representation"])
     caption = (
-        f"{style.method_name(str(method))}, linear-probe top-1. h are the encoder's features, g(h) the"
+        f"{style.method_name(method)}, linear-probe top-1. h are the encoder's features, g(h) the"
         f" projection head's output, which the loss"
         " compares. SimCLR found: non-linear better than linear better than none, and h better than g(h)."
         f" {seeds_text(table)}.{held}{gaps_text(table)}"
@@ -278,7 +278,7 @@ def schedule(frame: pd.DataFrame) -> Drawn:
     own, held = hold(own, ["eval_domain", "batch", "epochs"])
     table = points(own, ["eval_domain", "batch", "epochs"])
     caption = (
-        f"{style.method_name(str(method))}, linear-probe top-1 against epochs of pretraining, one line per"
+        f"{style.method_name(method)}, linear-probe top-1 against epochs of pretraining, one line per"
         f" batch size. SimCLR found that larger"
         f" batches help most when training is short, and that longer training helps."
         f" {seeds_text(table)}."

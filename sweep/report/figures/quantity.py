@@ -63,7 +63,7 @@ def by_size(frame: pd.DataFrame) -> Drawn:
     own, held = hold(own, ["eval_domain", "protocol", "images", "n_labels"])
     table = _with_references(points(own, ["eval_domain", "protocol", "images", "n_labels"]), rows, "images")
     caption = (
-        f"{style.method_name(str(method))} pretrained on the evaluation domain's own images; one line per"
+        f"{style.method_name(method)} pretrained on the evaluation domain's own images; one line per"
         " number of pretraining images, strongest for the most. Diamonds: the same network trained from"
         " scratch on the labels alone; where a blue line lies above it, pretraining pays. Grey, dotted:"
         " linear probe of an untrained encoder."

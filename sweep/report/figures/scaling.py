@@ -69,7 +69,7 @@ def power_law(frame: pd.DataFrame) -> Drawn:
         f"{d} {style.count(n)}" for d, n in own.groupby("eval_domain")["n_labels"].first().items()
     )
     caption = (
-        f"{style.method_name(str(method))}, linear probe with the most labels asked ({labels}), by number"
+        f"{style.method_name(method)}, linear probe with the most labels asked ({labels}), by number"
         f" of pretraining images. Curve: accuracy ="
         f" ceiling − scale · images^(−exponent); it goes on, dotted, over one more doubling."
         f" {_fits_text(fits)}"
@@ -177,7 +177,7 @@ def saved(frame: pd.DataFrame) -> Drawn:
     table["factor"] = table["labels"] / table["needed"]
     caption = (
         f"For each label budget of training from scratch (across), the budget at which"
-        f" {style.method_name(str(method))} pretraining reaches the same"
+        f" {style.method_name(method)} pretraining reaches the same"
         " accuracy (up), interpolated on a logarithmic scale. Below the dotted diagonal pretraining saves"
         " labels; ▽ at the foot:"
         " fewer than the smallest budget tried are enough; △ at the top: the largest tried is not."
