@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sweep.errors import InfeasibleError
 from sweep.signals import stop_on_signal
 from sweep.submission import Submission
 
@@ -96,6 +97,11 @@ def run_on_head(
                 logging_level=logging.ERROR,
                 log_to_driver=False,
             )
+        except ConnectionAbortedError as error:  # with the server's traceback, whose last line is the cause
+            raise InfeasibleError(
+                f"the client server at {address!r} starts no session: {str(error).strip().splitlines()[-1]}",
+                hint="again may do; else ssl-sweep submit, which needs the dashboard alone",
+            ) from error
         except Exception as error:  # Ray's client raises what its gRPC channel, its server or itself raises
             raise no_answer("client server", address, error, heard=True) from error
         try:

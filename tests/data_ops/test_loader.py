@@ -81,7 +81,7 @@ def test_permutations_are_full_and_differ_by_epoch_and_seed() -> None:
     assert np.array_equal(orders[1], epoch_permutation(1000, 0, 1))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     n=st.integers(4, 60),
     batch=st.sampled_from([4, 8, 12]),

@@ -96,7 +96,7 @@ def test_a_file_may_be_named_like_a_hash(tmp_path, model):
     load_weights(config_of(tmp_path / "resnet18-20260101.pth"))
 
 
-@pytest.mark.parametrize("name", ["vit-s", "vit-b"])
+@pytest.mark.parametrize("name", ["vit-s", pytest.param("vit-b", marks=pytest.mark.exhaustive)])
 def test_vit_in_either_style(tmp_path, name):
     with torch_seed(0):
         encoder = build_encoder(name, 16).eval()
