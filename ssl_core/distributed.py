@@ -7,6 +7,7 @@ workers' parameter gradients.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,6 +27,13 @@ def rank(group: Group = None) -> int:
 def world_size(group: Group = None) -> int:
     """Number of workers, 1 in a plain process."""
     return dist.get_world_size(group) if _initialised() else 1
+
+
+def own_share(n: int, draw: Callable[[int], Tensor]) -> Tensor:
+    """This worker's n rows of what `draw(rows)` gives for the images of all workers, whose generators stand
+    alike: a method that draws anything per image draws it so, and what it learns does not depend on how many
+    share a batch."""
+    return draw(n * world_size())[rank() * n :][:n]
 
 
 def _initialised() -> bool:

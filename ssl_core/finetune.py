@@ -27,7 +27,7 @@ from data_ops.loader import ViewLoader
 from data_ops.torch_views import pixels_to_input
 from data_ops.view_backend import ViewBackend, choose_views
 from ssl_core.encoders import Encoder, torch_seed
-from ssl_core.evaluation.folds import group_folds, stratified_folds
+from ssl_core.evaluation.folds import folds_of
 from ssl_core.evaluation.metrics import TOP, rank_classes
 from ssl_core.finetune_config import FinetuneConfig
 from ssl_core.finetune_state import FinetuneState, identity_of
@@ -183,14 +183,9 @@ def split_budget(labels: Ints, groups: Ints | None, *, seed: int, config: Finetu
         return []
     small = len(labels) < config.holdout_from
     parts = config.folds if small else config.holdout
-    if groups is None:
-        fold = stratified_folds(labels, seed, parts)
-    else:
-        rows = np.arange(len(groups))
-        groups = np.where(groups < 0, groups.max() + 1 + rows, groups)  # without a group: one of its own
-        if len(np.unique(groups)) < parts:
-            return []
-        fold = group_folds(labels, groups, seed, parts)
+    fold = folds_of(labels, groups, seed, parts)
+    if fold is None:
+        return []
     judged = range(config.folds) if small else range(1)
     return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in judged]
 

@@ -229,7 +229,7 @@ class Training:
         self.model.load_state_dict(checkpoint.model)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.progress = checkpoint.progress
-        self.features.restore(checkpoint.features)
+        self.features.restore(checkpoint.features, self.device)
 
     def run(self, reporter: Reporter, out_dir: Path) -> None:
         """All steps that are left."""
@@ -310,8 +310,9 @@ class Training:
         return value, features, rate
 
     def _seed_step(self, step: int) -> None:
-        """Dropout and the like draw from (seed, step, worker), so a resume needs no generator's state."""
-        seed = derive_seed("step", self.config.seed, step, rank())
+        """What a method draws comes from (seed, step), so a resume needs no generator's state; all workers
+        stand alike, see `own_share`."""
+        seed = derive_seed("step", self.config.seed, step, 0)  # once the worker's number
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)

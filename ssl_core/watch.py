@@ -64,10 +64,11 @@ class FeatureWatch:
         """What is kept, of all workers (world, steps, views, rows, d), for a checkpoint. Collective."""
         return gather(torch.stack(list(self._kept)).float()) if self._kept else torch.empty(0)
 
-    def restore(self, state: Tensor) -> None:
-        """From `state`; a checkpoint of another number of workers gives nothing."""
+    def restore(self, state: Tensor, device: torch.device) -> None:
+        """From `state`, to where the next steps' features are; a checkpoint of another number of workers
+        gives nothing."""
         if len(state) == world_size():
-            self._kept = deque(state[rank()].unbind(0))
+            self._kept = deque(state[rank()].to(device).unbind(0))
 
     def report(self) -> FeatureReport:
         """Of what was kept, which is then forgotten. Collective: every worker calls this."""

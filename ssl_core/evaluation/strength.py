@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_core.config import ProbeConfig
-from ssl_core.evaluation.folds import group_folds, stratified_folds
+from ssl_core.evaluation.folds import folds_of
 from ssl_core.evaluation.fusion import Floats, Ints, read
 from ssl_core.evaluation.logistic import LogisticFit, linear_scores, standardised_in_single
 
@@ -75,13 +75,7 @@ def _folds(y: npt.NDArray[np.integer], seed: int, config: ProbeConfig, groups: I
     """Fold of each row, or None where there is too little to divide."""
     if len(y) < max(3 * config.folds, 2 * len(np.unique(y))):
         return None
-    if groups is None:
-        return stratified_folds(y, seed, config.folds)
-    rows = np.arange(len(groups))
-    groups = np.where(groups < 0, groups.max() + 1 + rows, groups)  # without a group: one of its own
-    if len(np.unique(groups)) < config.folds:
-        return None
-    return group_folds(y, groups, seed, config.folds)
+    return folds_of(y, groups, seed, config.folds)
 
 
 def _standard_error(hits: int, n: int) -> float:

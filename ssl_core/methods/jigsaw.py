@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_core.config import PretrainConfig
+from ssl_core.distributed import own_share
 from ssl_core.encoders import build_encoder
 from ssl_core.methods.base import Method, StepOutput
 
@@ -60,8 +61,8 @@ class Jigsaw(Method):
         """Mean cross entropy over n puzzles; `features` (9n, feature_dim) are those of the tiles."""
         images = views[0]
         n, device = len(images), images.device
-        gray = (torch.rand(n) < GRAY).to(device)
-        targets = torch.randint(PERMUTATIONS, (n,)).to(device)
+        gray = (own_share(n, torch.rand) < GRAY).to(device)
+        targets = own_share(n, lambda rows: torch.randint(PERMUTATIONS, (rows,))).to(device)
         images = torch.where(gray.view(-1, 1, 1, 1), images.mean(1, keepdim=True), images)
         tiles = normalised(cut_tiles(images)).flatten(0, 1)
         if tiles.shape[-1] != self.tile_size:
@@ -82,7 +83,7 @@ def cut_tiles(images: Tensor) -> Tensor:
     """(n, c, S, S) to tiles (n, 9, c, t, t), row by row, each at a random place within its cell."""
     n, _, size, _ = images.shape
     cell, side = size // GRID, tile_side(size)
-    corners = torch.randint(cell - side + 1, (n, TILES, 2)).to(images.device)
+    corners = own_share(n, lambda rows: torch.randint(cell - side + 1, (rows, TILES, 2))).to(images.device)
     tile = torch.arange(TILES, device=images.device)
     pixel = torch.arange(side, device=images.device)
     rows = (corners[..., 0] + tile // GRID * cell)[..., None] + pixel  # (n, 9, t)

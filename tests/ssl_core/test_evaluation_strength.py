@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ssl_core.config import ProbeConfig
 from ssl_core.evaluation import strength
-from ssl_core.evaluation.folds import group_folds
+from ssl_core.evaluation.folds import folds_of, group_folds
 from ssl_core.evaluation.logistic import LogisticFit, standardised, standardised_in_single
 from ssl_core.evaluation.strength import FIXED_C, best_of, choose_c
 
@@ -79,6 +79,16 @@ def test_folds_follow_the_seed():
     chosen = [choose_c(x, y, seed=s, config=config)[0] for s in range(6)]
     assert len(set(chosen)) > 1
     assert chosen[3:5] == [choose_c(x, y, seed=s, config=config)[0] for s in (3, 4)]
+
+
+@pytest.mark.parametrize(("classes", "each", "folds"), [(5, 2, 3), (40, 6, 7)])
+def test_groups_where_every_class_has_fewer_rows_than_folds(classes, each, folds):
+    y = np.repeat(np.arange(classes), each)
+    groups = np.random.default_rng(0).integers(-1, len(y) // 2, len(y))
+    fold = folds_of(y, groups, 0, folds)
+    assert set(fold) == set(range(folds)) and np.bincount(fold).max() <= 2 * len(y) / folds
+    assert all(len(set(fold[groups == group])) == 1 for group in set(groups) - {-1})
+    assert folds_of(y, np.zeros_like(y), 0, folds) is None
 
 
 def test_groups_are_never_split_between_folds():

@@ -98,3 +98,11 @@ def _nothing():
     from ssl_core.watch import FeatureReport
 
     return FeatureReport(rankme=0.0, alignment=None, uniformity=0.0)
+
+
+def test_what_a_checkpoint_kept_goes_on_where_the_next_features_are():
+    """A checkpoint is read into the memory of the CPU; `meta` stands for a GPU."""
+    watch, gpu = FeatureWatch(two_views=False), torch.device("meta")
+    watch.restore(torch.ones(1, 2, 1, 4, 8), gpu)
+    watch.add(torch.empty(4, 8, device=gpu), images=4, workers=1)
+    assert watch.state().shape == (1, 3, 1, 4, 8) and watch.state().device == gpu

@@ -18,8 +18,8 @@ from ssl_core.reporter import LocalReporter
 from ssl_core.trainer import TrainingImages, TrainSummary, pretrain
 
 SIZE = 16
-CURVES = ("simclr", "moco-v2", "byol")
-"""Methods whose numbers do not depend on how many workers share a batch: they draw none of their own."""
+CURVES = ("simclr", "moco-v2", "byol", "jigsaw")
+"""Methods that need the others' images, or draw numbers of their own for each image."""
 
 
 def blobs(n: int, size: int = SIZE, seed: int = 0) -> TrainingImages:
