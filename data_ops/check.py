@@ -15,6 +15,7 @@ from data_ops.sources import Source, levels_of
 FEW = 10
 """A class with fewer training images than this is reported."""
 DROPPED = "; a sweep leaves them out of pretraining (leakage: drop)"
+_LEFT_OUT = "; a sweep leaves them out of pretraining and label budgets (leakage: drop)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +53,13 @@ def check_dataset(
     """Everything to know of one dataset by itself: unreadable images, labels, classes and copies.
 
     `skips_bad`: bad images are left out by the dataset's policy, which makes them notes. `drops_leaks`: so
-    are training images that are test images, by the sweep's, where both are used.
+    are training images that are test images, by the sweep's, where the test images are used.
     """
     parts = (
         _unreadable(data, skips_bad),
         _labels(data),
         _classes(data, few),
-        _copies(data, drops_leaks and data.pretrains and data.evaluates),
+        _copies(data, drops_leaks and data.evaluates),
     )
     return tuple(finding for found in parts for finding in found)
 
@@ -220,7 +221,7 @@ def _copies(data: Scanned, dropped: bool) -> Iterator[Finding]:
             kind="copies across splits",
             dataset=data.name,
             split="train, test",
-            message=f"{_images(n)} of the test split also in train{DROPPED if dropped else ''}",
+            message=f"{_images(n)} of the test split also in train{_LEFT_OUT if dropped else ''}",
             items=tuple(_pictures(copies, parts, 0, 1)),
             severe=not dropped,
         )

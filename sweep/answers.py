@@ -12,7 +12,7 @@ import numpy as np
 
 from data_ops.corruptions import parse_corruption
 from data_ops.dataset import PreparedDataset
-from data_ops.pool import CorruptedImages
+from data_ops.pool import CorruptedImages, leaked
 from data_ops.subsets import Positions, label_budget
 from ssl_core.config import KnnConfig, ProbeConfig
 from sweep.files import whole
@@ -62,7 +62,7 @@ def probe(node: Node, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> boo
 
     started, gpu = time.time(), False
     inputs.open(spec)
-    data, drawn = inputs.data, _budget(spec, inputs.data)
+    data, drawn = inputs.data, budget_rows(spec, inputs.data)
     level = spec.level or None
     labels, n_classes = data.labels("train", level)[drawn], data.manifest.n_classes(level)
     match spec.config:
@@ -100,7 +100,7 @@ def finetune(
     torch.set_num_threads(threads)
     store = runtime.open_store()
     data = open_dataset(runtime, store, spec.fingerprint)
-    drawn = _budget(spec, data)
+    drawn = budget_rows(spec, data)
     groups = data.groups("train")
     budget = LabelBudget(
         images=data.images("train"),
@@ -138,9 +138,11 @@ def finetune(
     return executed
 
 
-def _budget(spec: Answer, data: PreparedDataset) -> Positions:
+def budget_rows(spec: Answer, data: PreparedDataset) -> Positions:
     """Rows of the images whose labels may be used, ascending."""
     keys, labels = data.keys("train"), data.labels("train")
+    if spec.without_copies:
+        labels = np.where(leaked(data, [data]), -1, labels)
     return np.sort(
         label_budget(keys, labels, spec.n_labels, spec.seed, draw=spec.draw, imbalance=spec.imbalance)
     )

@@ -29,7 +29,8 @@ class DatasetInfo:
     of the finest level) are not known.
 
     `n_unlabeled` training images have no label; `n_leaked` are test images of the datasets in `avoid` and
-    may not be pretrained on (see `sweep.leakage`), `leaked_classes` of each class of the finest level."""
+    may not be pretrained on (see `sweep.leakage`), `leaked_classes` of each class of the finest level.
+    `copied_classes`, of each class, have a label and are test images of this dataset: no budget has them."""
 
     name: str
     prepare: PrepareSpec
@@ -43,6 +44,7 @@ class DatasetInfo:
     n_leaked: int = 0
     leaked_classes: tuple[int, ...] = ()
     avoid: tuple[str, ...] = ()
+    copied_classes: tuple[int, ...] = ()
 
     @property
     def assumed(self) -> bool:
@@ -56,7 +58,12 @@ class DatasetInfo:
     @property
     def n_labeled(self) -> int:
         """Training images that a label budget can draw from."""
-        return self.n_train - self.n_unlabeled
+        return self.n_train - self.n_unlabeled - sum(self.copied_classes)
+
+    @property
+    def label_counts(self) -> tuple[int, ...]:
+        """`class_counts` of what a label budget can draw from."""
+        return _less(self.class_counts, self.copied_classes)
 
     @property
     def n_free(self) -> int:
@@ -66,18 +73,21 @@ class DatasetInfo:
     @property
     def n_free_labeled(self) -> int:
         """Training images that a supervised pretraining can draw from."""
-        return self.n_labeled - sum(self.leaked_classes)
+        return self.n_train - self.n_unlabeled - sum(self.leaked_classes)
 
     @property
     def free_class_counts(self) -> tuple[int, ...]:
         """`class_counts` without what is leaked."""
-        leaked = self.leaked_classes or (0,) * len(self.class_counts)
-        return tuple(have - gone for have, gone in zip(self.class_counts, leaked, strict=True))
+        return _less(self.class_counts, self.leaked_classes)
 
     @property
     def size(self) -> int:
         """Side of the images in pixels."""
         return self.prepare.size
+
+
+def _less(counts: tuple[int, ...], gone: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(have - less for have, less in zip(counts, gone or (0,) * len(counts), strict=True))
 
 
 def read_catalog(

@@ -74,6 +74,7 @@ class Evaluations:
     ) -> Iterator[Cell]:
         """Every cell of the block for these encoders' joined features, usually one encoder's."""
         block, levels = entry.value, self._levels(entry, evaluation)
+        copies = any(evaluation.copied_classes)
         for j, labels in enumerate(block.labels):
             n = labels.resolve(evaluation.n_labeled)
             if not 1 <= n <= evaluation.n_labeled:
@@ -94,14 +95,23 @@ class Evaluations:
                 if isinstance(recipe, FinetuneConfig):
                     data = evaluation.fingerprint
                     tuned = FinetuneSpec(
-                        encoders[0].id, data, n, draw, seed, recipe, imbalance, corruption, level=level
+                        encoders[0].id,
+                        data,
+                        n,
+                        draw,
+                        seed,
+                        recipe,
+                        imbalance,
+                        corruption,
+                        level=level,
+                        without_copies=copies,
                     )
                     yield _cell(encoders, evaluation, labels, corruption, tuned)
                     continue
                 for representation in block.representation:
                     if all(representation in outputs_of(p) for p in encoders):
                         train, test = self._feature_ids(encoders, evaluation, corruption, representation)
-                        probe = ProbeSpec(train, test, n, draw, seed, recipe, imbalance, level)
+                        probe = ProbeSpec(train, test, n, draw, seed, recipe, imbalance, level, copies)
                         yield _cell(encoders, evaluation, labels, corruption, probe, representation)
 
     def _levels(self, entry: Entry[EvaluateBlock], evaluation: DatasetInfo) -> tuple[str, ...]:
@@ -123,7 +133,7 @@ class Evaluations:
     ) -> bool:
         if imbalance == 1 or not evaluation.class_counts:
             return True
-        most = largest_tail(evaluation.class_counts, imbalance, seed)
+        most = largest_tail(evaluation.label_counts, imbalance, seed)
         if n > most:
             has = f"{evaluation.name!r} has room for {most} labels, not {n}"
             self._context.problem((*entry.path, "imbalance"), f"imbalance {imbalance:g} of {has}")

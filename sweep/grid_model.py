@@ -308,8 +308,8 @@ class Outline(Model):
     )
     leakage: Literal["drop", "report"] = Field(
         default="drop",
-        description="Training images that are also test images of an evaluation: left out of pretraining"
-        " (drop) or only reported.",
+        description="Training images that are also test images of an evaluation: left out of pretraining,"
+        " and of label budgets where they are test images of the same dataset (drop), or only reported.",
     )
     compute: Any = Field(default=Compute(), description="Resources; they change no result's identity.")
 

@@ -1,4 +1,5 @@
-"""The leakage guard: no test image of an evaluation may be among the images of a pretraining.
+"""The leakage guard: no test image of an evaluation may be among the images of a pretraining, nor among those
+whose labels it learns from.
 
 Images are compared by their ids, which are hashes of the decoded pixels.
 """
@@ -33,7 +34,8 @@ def guard(
     policy: Policy,
     store: Store | None,
 ) -> tuple[dict[str, DatasetInfo], list[str]]:
-    """The catalog with each pretraining dataset's `avoid` and `n_leaked` set, and what to tell the user.
+    """The catalog with each pretraining dataset's `avoid` and `n_leaked`, and each evaluated one's
+    `copied_classes` set, and what to tell the user.
 
     Datasets that are not prepared cannot be compared yet; `run` prepares them and plans again.
     """
@@ -61,6 +63,18 @@ def guard(
             avoid = tuple(sorted({test.fingerprint for test in shared}))
             classes = _by_class(images[name], lost)
             guarded[name] = replace(info, avoid=avoid, n_leaked=count, leaked_classes=classes)
+    for test in tests:
+        data = images[test.name]
+        lost = leaked(data, [data])
+        copies = _by_class(data, lost) if lost.any() else ()
+        if any(copies):
+            done = "left out of its budgets" if policy == "drop" else "kept in its budgets (leakage: report)"
+            notes.append(
+                f"leakage: {sum(copies):,} labelled training images of {test.name} are its test images too:"
+                f" {done}"
+            )
+        if any(copies) and policy == "drop":
+            guarded[test.name] = replace(guarded[test.name], copied_classes=copies)
     return guarded, notes
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data_ops.corruptions import parse_corruption
+from ssl_core.config import ProbeConfig
 from sweep.catalog import read_catalog
 from sweep.cells import Cell
 from sweep.errors import GridError, Located
@@ -13,7 +14,11 @@ from sweep.expand import expand_all
 from sweep.grid import Grid, read_grid
 from sweep.leakage import guard
 from sweep.plan import Plan, plan
+from sweep.specs import ProbeSpec
 from sweep.store import Store
+
+_SOFTMAX = 2.7  # float64 matrices of labels x classes at its peak, see docs/evaluation.md
+_LARGE_BYTES = 16e9
 
 
 def plan_grid(
@@ -65,7 +70,7 @@ def _expand(
         " says; they are not here, and run needs them"
         for info in assumed
     ]
-    return cells, (*notes, *_without_effect(cells))
+    return cells, (*notes, *_without_effect(cells), *_large(cells))
 
 
 def _without_effect(cells: Iterable[Cell]) -> list[str]:
@@ -77,6 +82,18 @@ def _without_effect(cells: Iterable[Cell]) -> list[str]:
             if text != "none" and parse_corruption(text).changes_nothing(size):
                 found[f"corruption {text} changes nothing in images of {size} pixels"] = None
     return list(found)
+
+
+def _large(cells: Iterable[Cell]) -> list[str]:
+    """What the largest linear probe holds beside its features: scikit-learn's softmax, as measured."""
+    most, what = float(_LARGE_BYTES), ""
+    for cell in cells:
+        classes = len(cell.evaluation.class_counts)
+        if isinstance(cell.probe, ProbeSpec) and isinstance(cell.probe.config, ProbeConfig):
+            size = _SOFTMAX * cell.probe.n_labels * classes * 8
+            if size > most:
+                most, what = size, f"{cell.probe.n_labels:,} labels of {classes:,} classes"
+    return [f"memory: a linear probe on {what} takes about {most / 1e9:,.0f} GB"] if what else []
 
 
 def validate_grid(path: str | Path, overrides: Iterable[str] = ()) -> str:

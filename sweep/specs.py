@@ -85,7 +85,8 @@ class ProbeSpec:
     """One evaluation: `n_labels` training images drawn by `draw` and `seed`, tested on all test images.
 
     `train_features` and `test_features` are feature stages, one each for every encoder whose features are
-    joined, usually one. `level` has the labels that are learnt, "" for the finest."""
+    joined, usually one. `level` has the labels that are learnt, "" for the finest. `without_copies`: training
+    images that are test images too are in no draw."""
 
     train_features: tuple[str, ...]
     test_features: tuple[str, ...]
@@ -95,6 +96,7 @@ class ProbeSpec:
     config: ProbeConfig | KnnConfig
     imbalance: float = 1.0
     level: str = ""
+    without_copies: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class FinetuneSpec:
     corruption: str = "none"
     corruption_seed: int = 0
     level: str = ""
+    without_copies: bool = False
 
 
 Answer = ProbeSpec | FinetuneSpec

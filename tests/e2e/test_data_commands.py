@@ -96,7 +96,7 @@ def test_check_of_good_data_succeeds(mine: Bench) -> None:
     out = data(mine, "check", "grid.yaml").stdout
     assert "0 problems, 4 notes" in out
     assert "left out (on_bad_image: skip)" in out
-    assert "also in train; a sweep leaves them out of pretraining (leakage: drop)" in out
+    assert "also in train; a sweep leaves them out of pretraining and label budgets (leakage: drop)" in out
     assert "1 problem, 3 notes" in data(mine, "check", "grid.yaml", "leakage=report", expect=1).stdout
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from data_ops.dataset import PreparedDataset
 from data_ops.pool import leaked
+from sweep.answers import budget_rows
 from sweep.plan import Plan
 from sweep.runtime import Runtime
 from sweep.specs import PretrainSpec
@@ -106,3 +107,36 @@ def test_no_image_of_one_is_in_the_other(leaky):
     }
     assert leaked(data["thief"], [data["clean"]]).sum() == 30
     assert leaked(data["clean"], [data["thief"]]).sum() == 0
+
+
+@pytest.mark.parametrize("policy", ["drop", "report"])
+def test_labels_of_a_sets_own_test_images_are_in_no_budget(leaky, policy):
+    """Their answers would be known: a nearest neighbour of the whole budget would make no mistake on them."""
+    folder = leaky.folder
+    with np.load(folder / "clean_test.npz") as test, np.load(folder / "clean_train.npz") as train:
+        both = {name: np.concatenate([train[name], test[name][:25]]) for name in ("images", "labels")}
+    np.savez(folder / "clean_train.npz", **both)
+    text = GRID.replace("EVALUATED", "clean").replace(
+        "labels: 10", "labels: [10, all], protocol: [linear, fine-tune]"
+    )
+    plan = really_prepared(leaky, f"{text}leakage: {policy}\n")
+    dropped = policy == "drop"
+    done = "left out of" if dropped else "kept in"
+    said = f"leakage: 25 labelled training images of clean are its test images too: {done}"
+    assert any(note.startswith(said) for note in plan.notes)
+    answers = [cell.probe for cell in plan.cells]
+    assert {answer.n_labels for answer in answers} == {10, 60 if dropped else 85}
+    assert all(answer.without_copies == dropped for answer in answers)
+    (info,) = {cell.evaluation for cell in plan.cells}
+    data = PreparedDataset(leaky.store.path("prepare", info.prepare_id) / "data")
+    tests = {image.tobytes() for image in data.images("test")}
+    for answer in answers:
+        drawn = data.images("train")[budget_rows(answer, data)]
+        assert len(drawn) == answer.n_labels
+        met = tests & {image.tobytes() for image in drawn}
+        assert not met if dropped else (answer.n_labels == 10 or len(met) == 25)
+
+
+def test_without_copies_no_identity_changes(leaky):
+    plan = really_prepared(leaky, GRID.replace("EVALUATED", "[clean, thief]"))
+    assert not any(cell.probe.without_copies or cell.evaluation.copied_classes for cell in plan.cells)

@@ -171,6 +171,17 @@ def test_changed_images_are_a_changed_upstream(sweeps: Any) -> None:
     assert sweeps.plan(grid).to_run == ()
 
 
+def test_what_a_large_probe_takes_is_said_beforehand(sweeps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for node in sweeps.plan().prepares:
+        sweeps.commit(node, sweeps.outputs(node, class_counts=[[80] * 10, [400, 400]]))
+    assert sweeps.plan().notes == ()
+    monkeypatch.setattr("sweep.plan_grid._LARGE_BYTES", 2.7 * 1000 * 10 * 8 - 1)
+    (note,) = sweeps.plan().notes
+    assert note.startswith("memory: a linear probe on 1,000 labels of 10 classes takes about")
+    monkeypatch.setattr("sweep.plan_grid._LARGE_BYTES", 2.7 * 1000 * 10 * 8)
+    assert sweeps.plan().notes == ()
+
+
 def test_another_spec_under_the_same_id_is_an_error(sweeps: Any) -> None:
     plan = sweeps.prepared()
     sweeps.finish(plan.to_run)
