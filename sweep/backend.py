@@ -17,12 +17,14 @@ from sweep.runtime import Runtime, TrainPlan
 @dataclass(frozen=True)
 class Outcome:
     """How a stage ended: ``complete``, ``failed`` or ``interrupted``; `failure` is of a failed one.
-    `executed` is False for what was complete before."""
+    `executed` is False for what was complete before. `together`: a process died under several stages, and
+    which of them it died of nobody knows."""
 
     node_id: str
     status: str
     failure: Failure | None = None
     executed: bool = True
+    together: bool = False
 
 
 class Backend(Protocol):

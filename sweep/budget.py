@@ -54,6 +54,7 @@ class Budget:
         self._predictions: Mapping[str, Prediction] = {}
         self._gpu = False
         self._running: dict[str, float] = {}
+        self._light: set[str] = set()  # light stages that this run has begun
         self._spent_s = 0.0
         self._held: list[Node] = []
 
@@ -102,7 +103,10 @@ class Budget:
             self._running[node.id] = self._clock()
         elif (since := self._running.pop(node.id, None)) is not None:
             self._spent_s += (self._clock() - since) * self._devices(node.id)
-        elif status == "complete" and not node.heavy:
+        elif status == "running":
+            self._light.add(node.id)
+        elif status == "complete" and node.id in self._light:  # and not another driver's
+            self._light.discard(node.id)
             self._spent_s += self._device_s(node.id)
 
     @property

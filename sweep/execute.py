@@ -126,6 +126,7 @@ class _Walk:
         self._elsewhere: dict[str, tuple[str, Failure | None]] = {}  # the other driver, an old failure
         self._again: dict[str, tuple[float, Failure]] = {}  # failed: when to try again
         self._attempts: dict[str, Attempts] = {}
+        self._apart: set[str] = set()  # light stages that share no process with others any more
         self._looked = self._away_since = self._pause_until = -math.inf
         status = self.progress.status
         self._missing = {
@@ -286,6 +287,10 @@ class _Walk:
         match outcome.status, outcome.failure:
             case "complete", _:
                 self._complete(node)
+            case "failed", Failure() as failure if outcome.together:
+                self._apart.add(node.id)  # each by itself, and no attempt is counted
+                self._note(node, "waiting", f"{failure.kind}: {failure.message}; again by itself")
+                self._ready(node)
             case "failed", failure:
                 self._failed(node, failure or Failure(kind="worker_error", message="no reason was given"))
             case _:
@@ -345,7 +350,8 @@ class _Walk:
         if node.heavy:
             self._heavy.append(node)
         else:
-            self._light.setdefault(_shared_input(node), []).append(node)
+            key = (node.stage, node.id) if node.id in self._apart else _shared_input(node)
+            self._light.setdefault(key, []).append(node)
 
     def _note(self, node: Node, status: str, message: str = "") -> None:
         self.progress.status[node.id] = status

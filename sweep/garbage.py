@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import InfeasibleError, UsageError
-from sweep.leases import holders
+from sweep.leases import drivers, holders
 from sweep.nodes import Node
 from sweep.plan import Plan
 from sweep.plan_grid import plan_grid
@@ -72,7 +72,7 @@ def collect(
     Raises:
         GridError: a grid is wrong.
         UsageError: a grid's datasets are not prepared here, so nobody can say what is its own.
-        InfeasibleError: a live run works for another grid, and `delete` was asked.
+        InfeasibleError: a run is at work in the store, and `delete` was asked.
     """
     store = Store(store_uri)
     plans = [plan_grid(path, (), store, expect=True)[1] for path in grids]
@@ -95,19 +95,23 @@ def collect(
                     found.stages[stage, id] = sum(sizes.values())
                 elif store.finished(stage, id) and (left := _checkpoint(sizes)):
                     found.checkpoints[stage, id] = left
-    known = {(node.stage, node.id) for plan in plans for node in plan.nodes}
-    foreign = sorted(f"{stage} {id}" for stage, id in held if (stage, id) not in known)
-    if delete and foreign:
-        raise InfeasibleError(
-            f"a live run works on {foreign[0]}, which is of none of these grids: it may need what would go",
-            hint="name its grid too, or wait until it has ended",
-        )
     if delete:
+        _require_alone(store)
         for stage, id in found.stages:
             store.remove(stage, id)
         for stage, id in found.checkpoints:
             store.drop_checkpoint(stage, id)
     return Garbage(tuple(found.kinds()), tuple(_said(found, delete, len(held))), delete)
+
+
+def _require_alone(store: Store) -> None:
+    """A driver holds no lease while it plans, waits or writes the mirror, and nobody knows its grid."""
+    for driver in drivers(store.storage):
+        raise InfeasibleError(
+            f"a run is at work in this store, or its machine is away ({driver.driver}, seen {driver.since}):"
+            " it may need what would go",
+            hint="wait until it has ended; of one that died elsewhere any run here takes the record away",
+        )
 
 
 def _require_prepared(path: Path, plan: Plan) -> None:

@@ -237,6 +237,17 @@ def holders(storage: Storage) -> dict[str, Holder]:
     return found
 
 
+def drivers(storage: Storage) -> list[Holder]:
+    """Every driver that is not surely dead; one look, nothing is changed."""
+    found = []
+    for name in storage.names(_DRIVERS):
+        record = storage.read(f"{_DRIVERS}/{name}")
+        if record is not None and (alive := _process_alive(record)) is not False:
+            facts = _parsed(record)
+            found.append(Holder(name, str(facts.get("host", "")), str(facts.get("at", "")), alive))
+    return found
+
+
 def _key(stage: str, id: str) -> str:
     return f"{_LEASES}/{stage}-{id}"
 

@@ -31,6 +31,7 @@ _PASSES = 3  # forward once, backward twice
 # Multiply-adds of a linear probe: labels x width x classes x this, over all strengths, folds and iterations;
 # 640 to 1,500 in docs/measurements.md.
 _PROBE_WORK, _PROBE_S, _CLASSES = 1_000, 0.2, 100
+_STRENGTHS = len(ProbeConfig().cs)
 _LIGHT_GPUS = 0.25  # a piece of light work's part of a GPU
 _LOOKED_AT = 300  # finished stages of a kind that are read to learn from; there may be many thousands
 IN_PROCESS_BELOW_S = 60.0
@@ -60,11 +61,11 @@ class Prediction:
 class Experience:
     """What a store knows of time: `rates` of trainings; of the other stages the median seconds an image
     (features and fine-tunings by encoder, image size, device and hardware; preparing by size) or of a probe
-    by its labels."""
+    by its strengths (0 of nearest neighbours) and its labels."""
 
     rates: Rates
     images: Mapping[tuple[str, str, int, str, str], float]
-    probes: Mapping[int, float]
+    probes: Mapping[tuple[int, int], float]
 
     @classmethod
     def of(cls, store: Store) -> Experience:
@@ -80,13 +81,14 @@ class Experience:
             for manifest in islice(store.manifests(stage), _LOOKED_AT):
                 if (found := _per_image(manifest, trainings)) is not None:
                     images[found[0]].append(found[1])
-        probes: dict[int, list[float]] = defaultdict(list)
+        probes: dict[tuple[int, int], list[float]] = defaultdict(list)
         for manifest in islice(store.manifests("probe"), _LOOKED_AT):
-            probes[int(manifest.spec["n_labels"])].append(manifest.run.seconds)
+            spec = manifest.spec
+            probes[len(spec["config"].get("cs", ())), int(spec["n_labels"])].append(manifest.run.seconds)
         return cls(
             rates,
             {key: median(values) for key, values in images.items()},
-            {labels: median(values) for labels, values in probes.items()},
+            {shape: median(values) for shape, values in probes.items()},
         )
 
 
@@ -126,7 +128,8 @@ class _Predictor:
                 images = info.n_train if split == "train" else info.n_test
                 each, source = self._image("features", self._configs[encoder])
                 part = _LIGHT_GPUS if self._gpus else 1.0
-                return self._light(images * each / part, source, part, gpu=self._gpus > 0)
+                whole = 1.0 if source == "measured" else part  # what was measured had no more of a GPU
+                return self._light(images * each / whole, source, part, gpu=self._gpus > 0)
             case FinetuneSpec(encoder=encoder, n_labels=labels, config=tuning):
                 folds = tuning.folds if labels < tuning.holdout_from else 1  # three rates on each, a fit
                 images = tuning.total_steps(labels) * tuning.batches(labels)[0] * (1 + 3 * folds)
@@ -183,7 +186,8 @@ class _Predictor:
         return rate.per_image_s * part, "scaled"
 
     def _probe(self, id: str, spec: ProbeSpec) -> Prediction:
-        known = self._known.probes
+        strengths = len(spec.config.cs) if isinstance(spec.config, ProbeConfig) else 0
+        known = {labels: s for (of, labels), s in self._known.probes.items() if of == strengths}
         if spec.n_labels in known:
             return self._light(known[spec.n_labels], "measured")
         if known:
@@ -192,7 +196,7 @@ class _Predictor:
         info = self._evaluated[id]
         classes = len(info.class_counts) or _CLASSES
         width = arithmetic(self._encoder_of(spec)).width * len(spec.train_features)
-        work = spec.n_labels * width * classes * (_PROBE_WORK if isinstance(spec.config, ProbeConfig) else 1)
+        work = spec.n_labels * width * classes * max(1.0, _PROBE_WORK * strengths / _STRENGTHS)
         return self._light(_PROBE_S + work / (speed("cpu", "") * 1e9), "default guess")
 
     def _encoder_of(self, spec: ProbeSpec) -> str:

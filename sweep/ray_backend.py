@@ -113,18 +113,20 @@ class RayBackend:
 
         self._trainings[node.id] = node
         self._gone[node.id] = self._gone_by_now()
-        if self._tune is None or not self._tune.alive():
+        work = Work(node, self._plans[node.id])
+        if self._tune is None or not self._tune.give(work):
             if self._tune is not None:
                 self._tune.close(_TUNE_ENDS_S)
-            self._tune = TuneThread(self._runtime, self._trial_ended, self._tune_ended)
-        self._tune.give(Work(node, self._plans[node.id]))
+            self._tune = TuneThread(self._runtime, self._trial_ended)
+            self._tune.give(work)
 
     def _trial_ended(self, node: Node, result: Any) -> None:
         """In Tune's thread: the outcome, or why the trial's process is gone."""
         from sweep.ray_groups import remove_group
 
         if not self._plans[node.id].in_process:
-            remove_group(node)
+            with suppress(Exception):  # Ray's own; the outcome must be told all the same
+                remove_group(node)
         outcome = result if isinstance(result, Outcome) else self._lost(node, result)
         self._ended.put([self._with_loss(outcome)])
 
@@ -136,10 +138,6 @@ class RayBackend:
             gone = self._gone[outcome.node_id]
             return replace(outcome, failure=with_loss(outcome.failure, gone, self._drained))
         return outcome
-
-    def _tune_ended(self, error: BaseException) -> None:
-        for node in list(self._trainings.values()):
-            self._ended.put([self._with_loss(self._lost(node, error))])
 
     def submit(self, nodes: Sequence[Node]) -> None:
         future = self._task(nodes).remote(tuple(nodes), self._runtime).future()
@@ -161,9 +159,10 @@ class RayBackend:
     def _outcomes(self, nodes: Sequence[Node], done: Future[list[Outcome]]) -> list[Outcome]:
         """Where the process died under the task, what it committed counts."""
         error = done.exception()
-        return (
-            done.result() if error is None else [self._with_loss(self._lost(node, error)) for node in nodes]
-        )
+        if error is None:
+            return done.result()
+        lost = [self._with_loss(self._lost(node, error)) for node in nodes]
+        return [replace(outcome, together=len(lost) > 1) for outcome in lost]
 
     def _lost(self, node: Node, error: Any) -> Outcome:
         if not isinstance(error, BaseException):

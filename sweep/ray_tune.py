@@ -49,20 +49,22 @@ class Work:
 
 
 class TuneThread:
-    """Tune's endless search. `over` is called with the error that ended it, if it ended by one."""
+    """Tune's endless search. However it ends, `ended` is told of everything that it took."""
 
-    def __init__(self, runtime: Runtime, ended: Ended, over: Callable[[BaseException], None]) -> None:
-        self._runtime, self._ended, self._over = runtime, ended, over
+    def __init__(self, runtime: Runtime, ended: Ended) -> None:
+        self._runtime, self._ended = runtime, ended
         self._feed, self._left = _Feed(), threading.Event()
+        self._taken: dict[str, Node] = {}  # and not told of yet
         self._thread = threading.Thread(target=self._run, name="tune", daemon=True)
         self._thread.start()
 
-    def alive(self) -> bool:
-        """Whether it takes more."""
-        return self._thread.is_alive() and not self._feed.closed
-
-    def give(self, work: Work) -> None:
-        self._feed.give(work)
+    def give(self, work: Work) -> bool:
+        """False where Tune takes no more."""
+        self._taken[work.node.id] = work.node
+        if not self._feed.give(work):
+            self._taken.pop(work.node.id, None)
+            return False
+        return True
 
     def close(self, timeout: float, *, leave: bool = False) -> None:
         """No more; wait that many seconds at most for Tune to end. `leave` what does not stop: Tune must be
@@ -73,8 +75,9 @@ class TuneThread:
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        scratch = tempfile.mkdtemp(prefix="ssl-sweep-tune-")
+        scratch, error = "", BaseException("Tune ended before this training did")
         try:
+            scratch = tempfile.mkdtemp(prefix="ssl-sweep-tune-")
             tune.Tuner(
                 tune.with_resources(tune.with_parameters(_trial, runtime=self._runtime), _resources),
                 tune_config=tune.TuneConfig(search_alg=self._feed, num_samples=-1, reuse_actors=True),
@@ -82,16 +85,22 @@ class TuneThread:
                     storage_path=scratch,
                     name="trials",
                     verbose=0,
-                    callbacks=[_Watch(self._ended, self._left)],
+                    callbacks=[_Watch(self._tell, self._left)],
                     failure_config=tune.FailureConfig(max_failures=0),
                 ),
             ).fit()
         except _LeftError:
-            pass
-        except BaseException as error:
-            self._over(error)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            self._taken.clear()
+        except BaseException as died:
+            error = died
+        self._feed.close()  # before anything is told: what comes next is another Tune's
+        for node in list(self._taken.values()):
+            self._tell(node, error)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    def _tell(self, node: Node, result: Any) -> None:
+        if self._taken.pop(node.id, None) is not None:
+            self._ended(node, result)
 
 
 def _trial(config: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
@@ -123,14 +132,12 @@ class _Feed(_Unsaved, Searcher):
         self._live, self._closed = 0, False
         self._news = threading.Condition()
 
-    def give(self, work: Work) -> None:
+    def give(self, work: Work) -> bool:
         with self._news:
-            self._queue.append(work)
-            self._news.notify()
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
+            if not self._closed:
+                self._queue.append(work)
+                self._news.notify()
+            return not self._closed
 
     def close(self) -> None:
         with self._news:

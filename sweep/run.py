@@ -276,6 +276,7 @@ def _failures(progresses: Sequence[Progress], plan: Plan, *, stopped: bool) -> t
         node.id: (node, progress.messages.get(node.id, node.reason))
         for progress in progresses
         for node in progress.having("failed", "blocked")
+        if plan.by_id[node.id].state != "complete"  # by another driver since
     }
     changed = "the files of its dataset changed while the run read them; run again"
     why = "its dataset could not be prepared" if found else changed

@@ -52,6 +52,8 @@ def configured(
     config = default_config(encoder, size, method=method, seed=seed, **used)
     if views:
         config = replace(config, **view_fields(config, **views))
+    if config.head_layers == 0:  # no head, and so no width of it
+        config = replace(config, head_dim=default_config(encoder, size, method=method).head_dim)
     if config.views2 == config.views:
         config = replace(config, views2=None)
     return config if config.optimizer == "lars" else replace(config, lars_form="official")

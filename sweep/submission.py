@@ -14,9 +14,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sweep.errors import GridError, SweepError, UsageError, first_line
-from sweep.grid import read_grid
-from sweep.plan_grid import plan_in
+from sweep.grid import Grid, read_grid
+from sweep.plan_grid import plan_read
 from sweep.status import status
+from sweep.store import Store
 from sweep.store_places import open_place
 
 _SHIPPED = ("sweep", "ssl_core", "data_ops")
@@ -25,10 +26,11 @@ _STOP_MARGIN_S = 20  # to write down what stopped, after the grace
 
 @dataclass(frozen=True)
 class Submission:
-    """What is asked: `overrides` and addresses as the cluster gets them."""
+    """What is asked: `overrides` and addresses as the cluster gets them, `read` the grid as it was."""
 
     id: str
     grid: Path
+    read: Grid
     overrides: tuple[str, ...]
     store: str
     tracking: str | None
@@ -70,7 +72,8 @@ class Submission:
         """How the sweep stands by the store: 0 all cells complete, 1 failures, None cells are missing or the
         store cannot be read here; and a line on it."""
         try:
-            plan, store = plan_in(self.grid, self.overrides, self.store)
+            store = Store(self.store)
+            plan = plan_read(self.read, store, expect=True)  # what was shipped, however the file is now
             store.require_existing()
             found = status(plan, store)
         except (SweepError, OSError) as error:
@@ -114,6 +117,7 @@ def prepare_submission(
     return Submission(
         id="-".join(filter(None, ["ssl-sweep", name, digest])),
         grid=grid,
+        read=read,
         overrides=tuple(overrides),
         store=store,
         tracking=tracking_uri,

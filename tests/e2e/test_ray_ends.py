@@ -46,3 +46,39 @@ print("the last line")
 def test_garbage_of_other_threads_does_not_end_the_process() -> None:
     done = subprocess.run([sys.executable, "-c", LITTER], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "the last line\n"), done.stderr
+
+
+# Tune dies with two trainings; a third is given in the moment in which the first of them is told of.
+DEATH = """
+import threading
+from types import SimpleNamespace
+from sweep import ray_tune
+from sweep.runtime import TrainPlan
+
+def fit(self):
+    while len(told) == 0 and len(thread._feed._queue) < 2:
+        pass
+    raise RuntimeError("Tune died")
+
+told, late = [], []
+ray_tune.tune.Tuner.fit = fit
+works = [ray_tune.Work(SimpleNamespace(id=id), TrainPlan()) for id in "abc"]
+
+def ended(node, error):
+    if not told:
+        late.append(thread.give(works[2]))
+    told.append((node.id, str(error)))
+
+ready = threading.Event()
+thread = ray_tune.TuneThread.__new__(ray_tune.TuneThread)
+thread.__init__(SimpleNamespace(), ended)
+for work in works[:2]:
+    thread.give(work)
+thread.close(60)
+print(sorted(told), late)
+"""
+
+
+def test_what_tune_dies_of_is_told_of_everything_it_took() -> None:
+    done = subprocess.run([sys.executable, "-c", DEATH], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[('a', 'Tune died'), ('b', 'Tune died')] [False]\n", done.stderr

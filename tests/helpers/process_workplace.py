@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -152,7 +152,7 @@ class ProcessBackend:
             worker.stop()
             self._pool[self._pool.index(worker)] = _Worker.start()
             said = f"exit code {worker.process.returncode}"
-            return [self._lost(node, said) for node in nodes]
+            return [replace(self._lost(node, said), together=len(nodes) > 1) for node in nodes]
 
     def _lost(self, node: Node, said: str) -> Outcome:
         store = self._runtime.open_store()

@@ -201,3 +201,21 @@ def test_what_another_driver_holds_is_waited_for(sweeps):
     assert {e.id for e in case.store.executions()} == {
         node.id for node in progress.nodes.values() if progress.status[node.id] == "complete"
     }
+
+
+def test_a_probe_that_kills_its_process_takes_no_other_with_it(sweeps):
+    """Probes of the same features share a process; which of them it died of is found out one by one."""
+    text = RANDOM.replace("labels: 30", "labels: [60, 50, 40, 30, 20, 10]").replace(
+        "seed: [0, 1, 2]", "seed: 0"
+    )
+    case = Case(sweeps, text)
+    probes = [node for node in case.plan().nodes if node.stage == "probe"]
+    poison = probes[2]
+    case.faults.write_text(json.dumps({poison.id: ["kill"] * 9}))
+    progress = case.execute()
+    assert progress.having("failed") == [poison]
+    assert Counter(progress.status[node.id] for node in probes) == {"complete": 5, "failed": 1}
+    record = case.store.failure("probe", poison.id)
+    assert record is not None and record.attempts == {"worker_error": 3}
+    assert case.attempts() == {poison.id: 1 + 3}  # once with the others, which counts for nobody
+    assert all(case.store.failure("probe", node.id) is None for node in probes if node != poison)

@@ -74,8 +74,23 @@ def test_what_runs_counts_until_it_ends_and_what_does_not_fit_does_not_start(swe
     now[0] = 3601
     assert budget.over and "the budget is spent" in budget.said
     light = next(node for node in plan.nodes if node.stage == "probe")
+    budget.changed(light, "running")
     budget.changed(light, "complete")
     assert budget.spent_s == pytest.approx(3601 + predictions[light.id].device_s)
+
+
+def test_what_another_driver_does_is_not_paid_for_here(sweeps: Any) -> None:
+    plan = sweeps.prepared()
+    mine, others = [node for node in plan.nodes if node.stage == "probe"][:2]
+    budget = Budget(Limits(gpu_hours=100))
+    budget.check(plan, sweeps.store, Compute(), HERE)
+    budget.follow(predict(plan, Experience.of(sweeps.store), HERE, Compute()), gpu=False)
+    for status in ("elsewhere", "complete"):
+        budget.changed(others, status)
+    assert budget.spent_s == 0
+    for status in ("running", "waiting", "running", "complete"):
+        budget.changed(mine, status)
+    assert budget.spent_s > 0
 
 
 def test_the_command_line_refuses_before_anything_starts(tmp_path: Path) -> None:

@@ -113,6 +113,8 @@ def test_light_stages_are_measured_too(sweeps: Any) -> None:
     after = predict(plan, known, HERE, COMPUTE)
     assert after[features.id].source == after[probe.id].source == "measured"
     assert after[features.id].seconds == pytest.approx(2, abs=0.2)  # commit's records say two seconds
+    gpu = replace(known, images={(*key[:3], "gpu", H200.hardware): s for key, s in known.images.items()})
+    assert predict(plan, gpu, H200, COMPUTE)[features.id].seconds == after[features.id].seconds
     other = [n for n in plan.nodes if n.stage == "probe" and after[n.id].source == "scaled"]
     assert other and all(after[n.id].seconds > 0 for n in other)
 

@@ -95,6 +95,11 @@ def test_without_the_store_there_is_no_verdict(grid: Path, tmp_path: Path) -> No
     (tmp_path / "empty").mkdir()
     code, told = prepare_submission(grid, (), str(tmp_path / "empty"), None).verdict()
     assert code is None and told == "cells by the store: 3 missing"
+    asked = prepare_submission(grid, (), str(tmp_path / "empty"), None)
+    whole = grid.read_text()
+    grid.write_text("no grid any more")
+    assert asked.verdict() == (None, "cells by the store: 3 missing")
+    grid.write_text(whole)
     (tmp_path / "loop").symlink_to("loop")
     code, told = prepare_submission(grid, (), str(tmp_path / "loop/store"), None).verdict()
     assert code is None and "cannot be looked up from this machine" in told
