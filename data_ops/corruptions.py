@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import re
 
 import numpy as np
@@ -49,10 +50,14 @@ class Corruption:
 
     @property
     def canonical(self) -> str:
-        """The one spelling of this corruption, with its severity: jpeg and jpeg-10 are both jpeg-10."""
+        """The one spelling of this corruption, with its severity: jpeg and jpeg-10 are both jpeg-10.
+
+        It can be read back: all digits that tell this severity from others, and no exponent.
+        """
         if self.name == "none":
             return self.name
-        return f"{self.name}-{self.severity:g}" + ("x" if self.name == "downsample" else "")
+        severity = np.format_float_positional(self.severity, trim="-")
+        return f"{self.name}-{severity}" + ("x" if self.name == "downsample" else "")
 
     def changes_nothing(self, size: int) -> bool:
         """Whether images of `size` x `size` pixels stay what they are."""
@@ -82,6 +87,7 @@ def parse_corruption(text: str) -> Corruption:
     ):
         raise DataError(f"no corruption {text!r}{nearest(text, NAMES)} There are {', '.join(NAMES)}")
     name, severity = match[1], float(match[2]) if match[2] else _DEFAULTS[match[1]]
+    _require(math.isfinite(severity), text, "the severity is larger than any number here; give a smaller one")
     if name == "downsample":
         _require(severity > 1, text, "the factor must be above 1")
     if name == "resize":
