@@ -17,6 +17,8 @@ from data_ops.names import nearest
 Images = npt.NDArray[np.uint8]  # (n, S, S, 3)
 Keys = npt.NDArray[np.uint64]
 
+_TOGETHER = 32  # images computed at once in float64, which takes up to 20 times the memory of their pixels
+
 _KINDS = (
     "none",
     "resize",
@@ -171,13 +173,13 @@ def _salt_and_pepper(images: Images, keys: Keys, share: float, seed: int) -> Ima
     """A pixel turns white or black with probability `share` / 2 each; a larger share contains the smaller."""
     n, height, width = images.shape[:3]
     result = images.copy()
-    for start in range(0, n, 256):  # bounds the memory that the random numbers take
-        part = keys[start : start + 256]
+    for start in range(0, n, _TOGETHER):
+        part = keys[start : start + _TOGETHER]
         u = uniform(seed, part[:, None], np.arange(height * width)).reshape(len(part), height, width)
         white = (
             uniform(seed, part[:, None], np.arange(height * width) + height * width).reshape(u.shape) < 0.5
         )
-        result[start : start + 256][u < share] = (white[u < share] * np.uint8(255))[:, None]
+        result[start : start + _TOGETHER][u < share] = (white[u < share] * np.uint8(255))[:, None]
     return result
 
 
@@ -205,6 +207,9 @@ def _gaussian_blur(images: Images, deviation: float) -> Images:
 
 def _grayscale(images: Images, share: float) -> Images:
     """Towards the luma of ITU-R 601, as Pillow's "L" mode has it."""
-    gray = images @ np.array([0.299, 0.587, 0.114])
-    mixed = (1 - share) * images + share * gray[..., None]
-    return np.rint(mixed).astype(np.uint8)
+    result = np.empty_like(images)
+    for start in range(0, len(images), _TOGETHER):
+        part = images[start : start + _TOGETHER]
+        gray = part @ np.array([0.299, 0.587, 0.114])
+        result[start : start + _TOGETHER] = np.rint((1 - share) * part + share * gray[..., None])
+    return result

@@ -20,6 +20,7 @@ Positions = npt.NDArray[np.int64]
 
 RESIDENT_SIDE = 64
 """Images up to this side in pixels live in memory, larger ones are read from the prepared copy by batch."""
+_BLOCK = 256  # images read and corrupted together where all are to live in memory: a pool is there only once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,10 @@ class ImagePool:
         self.shape: tuple[int, int, int, int] = (len(keys), side, side, 3)
         self._resident: Images | None = None
         if side <= RESIDENT_SIDE:
-            self._resident = self._read(np.arange(len(keys)))
+            self._resident = np.empty(self.shape, dtype=np.uint8)
+            for start in range(0, len(keys), _BLOCK):
+                index = np.arange(start, min(start + _BLOCK, len(keys)))
+                self._resident[index] = self._read(index)
 
     def __len__(self) -> int:
         return len(self.keys)

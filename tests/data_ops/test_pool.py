@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,14 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
 def large(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     source = SyntheticSource("scenes", train=50, test=10, size=96)
     return prepared(source, 96, tmp_path_factory.mktemp("scenes"))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    folder = tmp_path_factory.mktemp("many")
+    noise = np.random.default_rng(0).integers(0, 256, (5000, 40, 40, 3), dtype=np.uint8)
+    np.savez(folder / "x.npz", images=noise)
+    return prepared(NpzSource(str(folder / "x.npz")), 40, folder / "prepared")
 
 
 def prepared(source: object, size: int, folder: Path) -> PreparedDataset:
@@ -77,6 +86,19 @@ class _Counting:
     def __getitem__(self, index: np.ndarray) -> np.ndarray:
         self._read.append(len(index))
         return self._array[index]
+
+
+@pytest.mark.parametrize("name", ["none", "grayscale", "salt-and-pepper"])
+def test_a_pool_in_memory_is_there_once_even_while_it_is_made(many, name):
+    kind = parse_corruption(name)
+    keys, images = many.keys("train"), many.images("train")
+    whole = corrupt(images, keys, kind, 5)[np.argsort(keys)]
+    tracemalloc.start()
+    pool = ImagePool([Share(data=many, images=len(keys), seed=0)], kind, 5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.4 * images.nbytes
+    assert np.array_equal(pool[:], whole)
 
 
 def test_corrupted_test_images_do_not_depend_on_the_batch(objects):
