@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from data_ops.classes import check_names, class_names, encode, parents
+from data_ops.decode import DEEP_WHITE
 from data_ops.duplicates import Copies, find_copies
 from data_ops.errors import DataError
 from data_ops.scan import SplitScan
@@ -14,6 +15,8 @@ from data_ops.sources import Source, levels_of
 
 FEW = 10
 """A class with fewer training images than this is reported."""
+DARK = 16
+"""A set of 16-bit images whose brightest value is below this part of the range is reported."""
 DROPPED = "; a sweep leaves them out of pretraining (leakage: drop)"
 _LEFT_OUT = "; a sweep leaves them out of pretraining and label budgets (leakage: drop)"
 
@@ -50,13 +53,14 @@ class Scanned:
 def check_dataset(
     data: Scanned, *, skips_bad: bool = False, drops_leaks: bool = True, few: int = FEW
 ) -> tuple[Finding, ...]:
-    """Everything to know of one dataset by itself: unreadable images, labels, classes and copies.
+    """Everything to know of one dataset by itself: unreadable or black images, labels, classes and copies.
 
     `skips_bad`: bad images are left out by the dataset's policy, which makes them notes. `drops_leaks`: so
     are training images that are test images, by the sweep's, where the test images are used.
     """
     parts = (
         _unreadable(data, skips_bad),
+        _dark(data),
         _labels(data),
         _classes(data, few),
         _copies(data, drops_leaks and data.evaluates),
@@ -126,6 +130,25 @@ def _unreadable(data: Scanned, skips_bad: bool) -> Iterator[Finding]:
                 items=split.left_out,
                 severe=False,
             )
+
+
+def _dark(data: Scanned) -> Iterator[Finding]:
+    """16-bit images of which none uses the range: 8 or 12 bits, written unscaled, come out nearly black."""
+    deep = [
+        (name, value)
+        for split in data.splits
+        for name, value in zip(split.names, split.brightest, strict=False)
+        if value is not None
+    ]
+    most = max((value for _, value in deep), default=DEEP_WHITE)
+    if most < DEEP_WHITE / DARK:
+        yield Finding(
+            kind="dark 16-bit images",
+            dataset=data.name,
+            message=f"{_images(len(deep))} of 16 bits, and none has a value above {most:,} of "
+            f"{DEEP_WHITE:,}: they come out nearly black; rescale them to 8 bits, or to all of 16, before",
+            items=tuple(f"{name}: up to {value:,}" for name, value in deep),
+        )
 
 
 def _labels(data: Scanned) -> Iterator[Finding]:

@@ -42,7 +42,11 @@ def encode(rows: Rows, names: Names) -> LabelTable:
 
 
 def parents(table: LabelTable, levels: tuple[str, ...], names: Names) -> tuple[tuple[int, ...], ...]:
-    """For each coarser level the parent of each fine class. DataError where a fine class has two parents."""
+    """For each coarser level the parent of each fine class.
+
+    DataError where a fine class has two parents, or a class of any level has two at the next: two classes of
+    one name would be taken for one.
+    """
     found = []
     labeled = table[table[:, 0] != UNLABELED]
     for level in range(1, len(levels)):
@@ -55,7 +59,24 @@ def parents(table: LabelTable, levels: tuple[str, ...], names: Names) -> tuple[t
                 f"and {names[level][two]!r}: correct the labels, or name the levels from fine to coarse"
             )
         found.append(tuple(int(parent) for parent in pairs[:, 1]))
+        _check_nesting(found, levels, names)
     return tuple(found)
+
+
+def _check_nesting(found: list[tuple[int, ...]], levels: tuple[str, ...], names: Names) -> None:
+    """DataError where a class of the last level but one of `found` has two parents at the last."""
+    if len(found) < 2:
+        return
+    above: dict[int, int] = {}
+    level = len(found)
+    for one, parent in zip(found[-2], found[-1], strict=True):
+        other = above.setdefault(one, parent)
+        if other != parent:
+            raise DataError(
+                f"{levels[level - 1]} {names[level - 1][one]!r} has two parents in {levels[level]!r}, "
+                f"{names[level][other]!r} and {names[level][parent]!r}: two classes of one name are taken "
+                "for one; make the names distinct, as in 'name (parent)', or order levels from fine to coarse"
+            )
 
 
 def class_counts(table: LabelTable, names: Names) -> tuple[tuple[int, ...], ...]:

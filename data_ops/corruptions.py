@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import re
 
 import numpy as np
@@ -15,6 +16,8 @@ from data_ops.names import nearest
 
 Images = npt.NDArray[np.uint8]  # (n, S, S, 3)
 Keys = npt.NDArray[np.uint64]
+
+_TOGETHER = 32  # images computed at once in float64, which takes up to 20 times the memory of their pixels
 
 _KINDS = (
     "none",
@@ -49,10 +52,14 @@ class Corruption:
 
     @property
     def canonical(self) -> str:
-        """The one spelling of this corruption, with its severity: jpeg and jpeg-10 are both jpeg-10."""
+        """The one spelling of this corruption, with its severity: jpeg and jpeg-10 are both jpeg-10.
+
+        It can be read back: all digits that tell this severity from others, and no exponent.
+        """
         if self.name == "none":
             return self.name
-        return f"{self.name}-{self.severity:g}" + ("x" if self.name == "downsample" else "")
+        severity = np.format_float_positional(self.severity, trim="-")
+        return f"{self.name}-{severity}" + ("x" if self.name == "downsample" else "")
 
     def changes_nothing(self, size: int) -> bool:
         """Whether images of `size` x `size` pixels stay what they are."""
@@ -82,6 +89,7 @@ def parse_corruption(text: str) -> Corruption:
     ):
         raise DataError(f"no corruption {text!r}{nearest(text, NAMES)} There are {', '.join(NAMES)}")
     name, severity = match[1], float(match[2]) if match[2] else _DEFAULTS[match[1]]
+    _require(math.isfinite(severity), text, "the severity is larger than any number here; give a smaller one")
     if name == "downsample":
         _require(severity > 1, text, "the factor must be above 1")
     if name == "resize":
@@ -165,13 +173,13 @@ def _salt_and_pepper(images: Images, keys: Keys, share: float, seed: int) -> Ima
     """A pixel turns white or black with probability `share` / 2 each; a larger share contains the smaller."""
     n, height, width = images.shape[:3]
     result = images.copy()
-    for start in range(0, n, 256):  # bounds the memory that the random numbers take
-        part = keys[start : start + 256]
+    for start in range(0, n, _TOGETHER):
+        part = keys[start : start + _TOGETHER]
         u = uniform(seed, part[:, None], np.arange(height * width)).reshape(len(part), height, width)
         white = (
             uniform(seed, part[:, None], np.arange(height * width) + height * width).reshape(u.shape) < 0.5
         )
-        result[start : start + 256][u < share] = (white[u < share] * np.uint8(255))[:, None]
+        result[start : start + _TOGETHER][u < share] = (white[u < share] * np.uint8(255))[:, None]
     return result
 
 
@@ -199,6 +207,9 @@ def _gaussian_blur(images: Images, deviation: float) -> Images:
 
 def _grayscale(images: Images, share: float) -> Images:
     """Towards the luma of ITU-R 601, as Pillow's "L" mode has it."""
-    gray = images @ np.array([0.299, 0.587, 0.114])
-    mixed = (1 - share) * images + share * gray[..., None]
-    return np.rint(mixed).astype(np.uint8)
+    result = np.empty_like(images)
+    for start in range(0, len(images), _TOGETHER):
+        part = images[start : start + _TOGETHER]
+        gray = part @ np.array([0.299, 0.587, 0.114])
+        result[start : start + _TOGETHER] = np.rint((1 - share) * part + share * gray[..., None])
+    return result

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from pathlib import Path
 from typing import ClassVar
 
 from data_ops.csv_table import LabelTable
 from data_ops.dataset import Split
-from data_ops.listing import FileImage, Listing, list_files
-from data_ops.remote import is_remote, local
+from data_ops.listing import Listing
+from data_ops.remote import is_remote
 from data_ops.source_options import SplitHere
 
 
@@ -48,8 +49,7 @@ class CsvSource(SplitHere):
         where = table.where(split)
         if where is None:
             return None
-        images = [FileImage(_beside(where, row.name), row.labels, row.group) for row in table.rows(split)]
-        return list_files(images, local(where))
+        return table.listing(split, functools.partial(_beside, where))
 
 
 def _beside(table: str, path: str) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data_ops.dataset import SPLITS, Split
 from data_ops.errors import DataError
-from data_ops.listing import Labels, printable
+from data_ops.listing import FileImage, Labels, Listing, list_files, printable, read_otherwise
 from data_ops.names import nearest
 from data_ops.remote import local
+from data_ops.whole_labels import READ, without_point
 
 _DELIMITERS = ",;\t"
 
@@ -66,11 +68,16 @@ class LabelRow:
     group: str | None
 
 
+def _cells(row: LabelRow) -> Labels:
+    return *row.labels, row.group
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelTable:
     """Tables of images: one per split, or `train` alone with a column `split` that says train or test.
 
-    `name` is the column that names an image, `levels` are label columns from fine to coarse.
+    `name` is the column that names an image, `levels` are label columns from fine to coarse. Where a column
+    holds whole numbers alone, over both splits, "1.0" is "1".
     """
 
     train: str
@@ -88,8 +95,38 @@ class LabelTable:
             raise DataError("split and test are both given; keep one of them")
         return self.train if split == "train" or self.split is not None else self.test
 
+    def listing(self, split: Split, file_of: Callable[[str], str]) -> Listing | None:
+        """The images of a split; `file_of` says which file a name of the table means.
+
+        DataError for a missing column, or a split that is neither train nor test.
+        """
+        where = self.where(split)
+        if where is None:
+            return None
+        rows = self.rows(split)
+        whole = self._without_points(split, rows)
+        images = [FileImage(file_of(row.name), row.labels, row.group) for row in whole or rows]
+        listing = list_files(images, local(where))
+        return read_otherwise(listing, READ) if whole else listing
+
+    def _without_points(self, split: Split, rows: list[LabelRow]) -> list[LabelRow] | None:
+        """The rows with "1" for "1.0", by column; None where they stay as they are."""
+        others = functools.cache(lambda: self.rows("test" if split == "train" else "train"))
+        changed = False
+        columns = [list(column) for column in zip(*map(_cells, rows), strict=True)]
+        for i, column in enumerate(columns):
+            whole = without_point(column, lambda i=i: (_cells(row)[i] for row in others()))  # type: ignore[misc]
+            if whole is not None:
+                columns[i], changed = whole, True
+        if not changed:
+            return None
+        return [
+            LabelRow(row.name, tuple(labels), group)
+            for row, (*labels, group) in zip(rows, zip(*columns, strict=True), strict=True)
+        ]
+
     def rows(self, split: Split) -> list[LabelRow]:
-        """The rows of a split. DataError for a missing column, or a split that is neither train nor test."""
+        """The rows of a split as they are written. DataError as `listing`."""
         where = self.where(split)
         if where is None:
             return []

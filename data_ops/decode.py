@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,26 @@ RESIZE_RULE = (
 )
 MAX_PIXELS = 1 << 26  # 8192 x 8192: more is taken for a decompression bomb
 
+DEEP_WHITE = 0xFFFF  # white, where a file has 16 bits: what its format means, whatever was written into it
+_DEEP_AS_I = ("PNG", "PPM")  # they say their white, and Pillow, or an older one, opens their 16 bits as 32
+
 Pixels = npt.NDArray[np.uint8]
+
+_noted: ContextVar[list[int] | None] = ContextVar("brightest values of 16-bit images", default=None)
+
+
+@contextlib.contextmanager
+def deep_values() -> Iterator[list[int]]:
+    """Collects the brightest value of each 16-bit image that is decoded inside, in this thread.
+
+    The pixels come out with 8 bits: whether the file used its range is to be seen here only.
+    """
+    found: list[int] = []
+    before = _noted.set(found)
+    try:
+        yield found
+    finally:
+        _noted.reset(before)
 
 
 def decode_rgb(data: bytes, name: str) -> Pixels:
@@ -63,19 +85,43 @@ def resize(pixels: Pixels, size: int) -> Pixels:
 
 def to_rgb(image: Any) -> Pixels:
     """(H, W, 3) uint8 of an open Pillow image. ValueError for values that are no 8 or 16 bit integers."""
+    layout = _layout(image)
     if image.mode == "F":
         raise ValueError("floating-point values, whose range nobody can know: save it with 8 or 16 bits")
+    if image.mode == "I" and image.format not in _DEEP_AS_I:
+        raise ValueError(
+            "signed or 32-bit integers, and nothing says what their white is: save it with 8 or 16 bits"
+        )
     if image.mode.startswith("I"):  # deep gray; Pillow's own conversion would clip it to white
         gray = np.asarray(image).astype(np.int64)
-        least, most = int(gray.min()), int(gray.max())
-        if least < 0 or most > 0xFFFF:
-            raise ValueError(f"values from {least} to {most}: save it with 8 or 16 bits")
-        # a TIFF of 32 bits says nothing of its range; what fits 8 bits was 8 bits
-        shift = 0 if image.mode == "I" and image.format == "TIFF" and most <= 0xFF else 8
-        return np.repeat((gray >> shift).astype(np.uint8)[:, :, None], 3, axis=2)
+        if layout == "I;12":  # a TIFF that says it has 12 bits
+            return _gray(gray >> 4)
+        _note(int(gray.max()))
+        return _gray(gray >> 8)
     if "transparency" in image.info:  # a palette's transparent entries need this step on the way
         image = image.convert("RGBA")
-    return np.asarray(image.convert("RGB"))
+    pixels = np.asarray(image.convert("RGB"))
+    if layout.endswith((";16B", ";16L", ";16N")):  # Pillow has taken the upper byte of each colour
+        _note(int(pixels.max()) << 8 | 0xFF)
+    return pixels
+
+
+def _layout(image: Any) -> str:
+    """How a file lays out its values, in Pillow's words; known until they are read. Empty for no file."""
+    tiles = getattr(image, "tile", None) or [("", (), 0, "")]
+    arguments = tiles[0][3]
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def _gray(values: npt.NDArray[np.int64]) -> Pixels:
+    return np.repeat(values.astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def _note(brightest: int) -> None:
+    found = _noted.get()
+    if found is not None:
+        found.append(brightest)
 
 
 def _too_large(pixels: str) -> str:

@@ -7,14 +7,14 @@ CSV file of observation ids and labels.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import ClassVar
 
 from data_ops.csv_table import LabelTable
 from data_ops.dataset import Split
 from data_ops.errors import DataError
-from data_ops.listing import FileImage, Listing, list_files
-from data_ops.remote import local
+from data_ops.listing import Listing
 from data_ops.source_options import SplitHere
 
 _REGIONS = {"1": "patches_fr", "2": "patches_us"}
@@ -58,10 +58,7 @@ class GeoLifeClefSource(SplitHere):
         root = Path(self.root)
         if not any((root / region).is_dir() for region in _REGIONS.values()):
             raise DataError(f"{root}: neither patches_fr nor patches_us is here; unpack the patches")
-        images = [
-            FileImage(_patch(root, where, row.name), row.labels, row.group) for row in table.rows(split)
-        ]
-        return list_files(images, local(where))
+        return table.listing(split, functools.partial(_patch, root, where))
 
 
 def _patch(root: Path, table: str, id: str) -> str:

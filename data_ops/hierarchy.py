@@ -88,6 +88,12 @@ def _from_csv(where: str, text: str) -> Hierarchy:
         if parents.setdefault(row[0], above) != above:
             level = next(i for i in range(len(above)) if parents[row[0]][i] != above[i])
             raise _two_parents(where, row[0], parents[row[0]][level], above[level])
+    for level in range(1, len(rows[0]) - 1):
+        parent_of: dict[str, str] = {}
+        for row in rows[1:]:
+            other = parent_of.setdefault(row[level], row[level + 1])
+            if other != row[level + 1]:
+                raise _two_parents(where, row[level], other, row[level + 1])
     return Hierarchy(where, tuple(rows[0][1:]), parents)
 
 
@@ -155,4 +161,6 @@ def _above(where: str, name: str, parent_of: dict[str, str]) -> tuple[str, ...]:
 
 
 def _two_parents(where: str, name: str, one: object, two: object) -> DataError:
-    return DataError(f"{where}: {name!r} has two parents, {one!r} and {two!r}; keep one")
+    return DataError(
+        f"{where}: {name!r} has two parents, {one!r} and {two!r}; keep one, or make two names of it"
+    )

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from data_ops.dataset import Split
 from data_ops.errors import DataError
-from data_ops.listing import FileImage, Labels, Listing, list_files
+from data_ops.listing import FileImage, Listing, list_files, read_otherwise
 from data_ops.source_options import PublishedSplits
 
 RANKS = ("species", "genus", "family", "order", "class", "phylum", "kingdom")
@@ -19,7 +19,8 @@ RANKS = ("species", "genus", "family", "order", "class", "phylum", "kingdom")
 class INat21Source(PublishedSplits):
     """`root` holds train.json or train_mini.json, val.json and the folders their file names start with.
 
-    The test split is val: the published test images have no labels.
+    The test split is val: the published test images have no labels. A name that a rank has under two parents
+    is given with its parent, as in "Prunella (Lamiaceae)".
     """
 
     root: str
@@ -35,7 +36,8 @@ class INat21Source(PublishedSplits):
         path = Path(self.root) / (training if split == "train" else "val.json")
         content = _read(path)
         try:
-            lineage = {category["id"]: _lineage(category) for category in content["categories"]}
+            names = {category["id"]: _names(category) for category in content["categories"]}
+            lineage = _distinct(names)
             of_image = {note["image_id"]: lineage[note["category_id"]] for note in content["annotations"]}
             images = [
                 FileImage(str(Path(self.root) / _inside(path, image["file_name"])), of_image[image["id"]])
@@ -47,12 +49,30 @@ class INat21Source(PublishedSplits):
             raise DataError(f"{path}: not iNat21's annotations ({error})") from error
         if not images:
             raise DataError(f"{path}: no images")
-        return list_files(images, path)
+        listing = list_files(images, path)
+        return listing if lineage == names else read_otherwise(listing, "repeated names with their parents")
 
 
-def _lineage(category: dict[str, Any]) -> Labels:
+def _names(category: dict[str, Any]) -> tuple[str, ...]:
     """The names of all ranks; the species' one is in the field `name`."""
     return tuple(str(category["name" if rank == "species" else rank]) for rank in RANKS)
+
+
+def _distinct(names: dict[Any, tuple[str, ...]]) -> dict[Any, tuple[str, ...]]:
+    """The names by category, where one is used under two parents with the parent added.
+
+    Zoology and botany name apart: Prunella is a genus of birds and one of plants, and would be one class.
+    """
+    lineages = {category: lineage[-1:] for category, lineage in names.items()}
+    for rank in reversed(range(len(RANKS) - 1)):
+        parents: dict[str, set[tuple[str, ...]]] = {}
+        for category, lineage in names.items():
+            parents.setdefault(lineage[rank], set()).add(lineages[category])
+        for category, lineage in names.items():
+            above = lineages[category]
+            shared = len(parents[lineage[rank]]) > 1
+            lineages[category] = (f"{lineage[rank]} ({above[0]})" if shared else lineage[rank], *above)
+    return lineages
 
 
 def _inside(path: Path, name: str) -> str:

@@ -73,6 +73,12 @@ def listed(labels: Sequence[Labels], stamps: list[Stamp], read: Callable[[], Ite
     return Listing(len(fine), n_labeled, classes, stamps, read)
 
 
+def read_otherwise(listing: Listing, how: str) -> Listing:
+    """The listing of labels that earlier versions read wrongly: stamped with `how`, so that what they
+    prepared of these files is not taken for what would be prepared now."""
+    return dataclasses.replace(listing, stamps=[*listing.stamps, (how, 0, 0)])
+
+
 def stamp(path: str | Path) -> Stamp:
     """What tells a changed file from an unchanged one. A file that cannot be seen has one too, so that
     reading it names it; a cached download is stamped by its address, not by where the cache is."""

@@ -12,6 +12,7 @@ from data_ops.corruptions import Corruption, corrupt
 from data_ops.dataset import PreparedDataset
 from data_ops.duplicates import occur_in
 from data_ops.errors import DataError
+from data_ops.hashing import derive_seed, hash64
 from data_ops.subsets import Draw, subset
 
 Images = npt.NDArray[np.uint8]
@@ -20,6 +21,7 @@ Positions = npt.NDArray[np.int64]
 
 RESIDENT_SIDE = 64
 """Images up to this side in pixels live in memory, larger ones are read from the prepared copy by batch."""
+_BLOCK = 256  # images read and corrupted together where all are to live in memory: a pool is there only once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,22 @@ def leaked(data: PreparedDataset, tests: Sequence[PreparedDataset]) -> npt.NDArr
     return found
 
 
+def _distinct(keys: Keys) -> Keys:
+    """(N,) the keys, with new ones for all but the first of equal ones.
+
+    Datasets that share an image name it alike. Under one key its copies would get the same views, so that a
+    contrastive training tells an image from itself. Within a dataset `prepare` has seen to that already.
+    """
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    fresh = np.append(True, ordered[1:] != ordered[:-1])
+    place = np.arange(len(keys))
+    copy = np.empty(len(keys), dtype=np.int64)
+    copy[order] = place - np.maximum.accumulate(np.where(fresh, place, 0))
+    # not the seed by which `prepare` names copies: the second copy in one dataset has that key already
+    return np.where(copy == 0, keys, hash64(derive_seed("copy in a pool"), keys, copy))
+
+
 class CorruptedImages:
     """The images (N, S, S, 3) of an array, corrupted as they are read: the same however and whenever."""
 
@@ -80,7 +98,8 @@ class CorruptedImages:
 
 class ImagePool:
     """(N, S, S, 3) uint8 in the order of the image keys, which makes a training independent of how its pool
-    was written down. Read with a slice or an integer array; small images live in memory.
+    was written down. Read with a slice or an integer array; small images live in memory. Every image has a
+    key of its own, copies in several datasets too.
     """
 
     dtype = np.dtype(np.uint8)
@@ -94,6 +113,7 @@ class ImagePool:
         self._arrays = [data.images("train") for data in self._data]
         rows = [share.positions() for share in shares]
         keys = np.concatenate([s.data.keys("train")[r] for s, r in zip(shares, rows, strict=True)])
+        keys = _distinct(keys)
         order = np.argsort(keys, kind="stable")
         self.keys: Keys = keys[order]
         self._member = np.repeat(np.arange(len(shares)), [len(r) for r in rows])[order]
@@ -103,7 +123,10 @@ class ImagePool:
         self.shape: tuple[int, int, int, int] = (len(keys), side, side, 3)
         self._resident: Images | None = None
         if side <= RESIDENT_SIDE:
-            self._resident = self._read(np.arange(len(keys)))
+            self._resident = np.empty(self.shape, dtype=np.uint8)
+            for start in range(0, len(keys), _BLOCK):
+                index = np.arange(start, min(start + _BLOCK, len(keys)))
+                self._resident[index] = self._read(index)
 
     def __len__(self) -> int:
         return len(self.keys)

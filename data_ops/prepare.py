@@ -60,6 +60,7 @@ def prepare(
             seed = derive_seed("test split", source.seed)
             parts = [(0, rows) for rows in hold_out(pools[0].digests, groups[0], labeled, fraction, seed)]
             skipped += _left_out(pools[0].unlabelled, labeled, np.concatenate([rows for _, rows in parts]))
+        _check_test_classes(source, levels[0], names[0], *(tables[i][rows][:, 0] for i, rows in parts))
         written = [
             _write_split(work, split, pools[i], tables[i][rows], groups[i][rows], rows)
             for split, (i, rows) in zip(SPLITS, parts, strict=True)
@@ -117,6 +118,23 @@ def _decode_all(
         if pool.skipped and not len(pool.digests):
             raise DataError(f"{name_of(source)}: no {what} image can be read; the first: {pool.skipped[0]}")
     return pools
+
+
+def _check_test_classes(
+    source: Source, level: str, names: tuple[str, ...], train: Codes, test: Codes
+) -> None:
+    """DataError where both splits have labels and not one class in common: every answer would be wrong."""
+    taught, tested = (np.unique(codes[codes != UNLABELED]) for codes in (train, test))
+    if not len(taught) or not len(tested) or np.isin(tested, taught).any():
+        return
+    here, there = (
+        ", ".join(repr(names[code]) for code in codes[:5]) + (", …" if len(codes) > 5 else "")
+        for codes in (taught, tested)
+    )
+    raise DataError(
+        f"{name_of(source)}: no class of the test images has a training image: {level!r} is {there} in test "
+        f"and {here} in train; write both alike, or, where new classes are meant, name only levels both share"
+    )
 
 
 def _left_out(unlabelled: list[str], labeled: npt.NDArray[np.bool_], kept: Codes) -> list[str]:

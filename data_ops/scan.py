@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_ops.dataset import Split
+from data_ops.decode import deep_values
 from data_ops.duplicates import pixel_hash
 from data_ops.errors import DataError
 from data_ops.hashing import derive_seed
@@ -47,6 +48,7 @@ class SplitScan:
     labels: tuple[tuple[str | None, ...], ...]
     groups: tuple[str | None, ...]
     sizes: npt.NDArray[np.int64]  # (N, 2) height and width in pixels
+    brightest: tuple[int | None, ...] = ()  # the highest value of each image that has 16 bits, None of others
     bad: tuple[BadImage, ...] = ()
     left_out: tuple[str, ...] = ()
     stopped: str = ""
@@ -87,6 +89,7 @@ def _scan_split(
     labels: list[tuple[str | None, ...]] = []
     groups: list[str | None] = []
     sizes: list[tuple[int, int]] = []
+    brightest: list[int | None] = []
     bad: list[BadImage] = []
     stopped = ""
     try:
@@ -97,12 +100,13 @@ def _scan_split(
                     if isinstance(outcome, BadImage):
                         bad.append(outcome)
                         continue
-                    id, size = outcome
+                    id, size, value = outcome
                     names.append(printable(raw.name))
                     ids.append(id)
                     labels.append(raw.labels)
                     groups.append(raw.group)
                     sizes.append(size)
+                    brightest.append(value)
                 if on_progress is not None:
                     on_progress(before + len(names) + len(bad))
     except (DataError, OSError) as error:
@@ -114,6 +118,7 @@ def _scan_split(
         labels=tuple(labels),
         groups=tuple(groups),
         sizes=np.array(sizes, dtype=np.int64).reshape(-1, 2),
+        brightest=tuple(brightest),
         bad=tuple(bad),
         stopped=stopped,
     )
@@ -155,13 +160,15 @@ def _rows(scanned: SplitScan, split: Split, rows: npt.NDArray[np.int64]) -> Spli
         labels=tuple(scanned.labels[row] for row in chosen),
         groups=tuple(scanned.groups[row] for row in chosen),
         sizes=scanned.sizes[rows],
+        brightest=tuple(scanned.brightest[row] for row in chosen),
     )
 
 
-def _decode(raw: RawImage) -> BadImage | tuple[str, tuple[int, int]]:
+def _decode(raw: RawImage) -> BadImage | tuple[str, tuple[int, int], int | None]:
     try:
-        pixels = raw.decode()
+        with deep_values() as brightest:
+            pixels = raw.decode()
     except (DataError, OSError) as error:
         name = printable(raw.name)
         return BadImage(name, printable(str(error)).removeprefix(f"{name}: "))
-    return pixel_hash(pixels), (pixels.shape[0], pixels.shape[1])
+    return pixel_hash(pixels), (pixels.shape[0], pixels.shape[1]), max(brightest, default=None)

@@ -20,9 +20,20 @@ from typing import ClassVar
 from data_ops.dataset import Split
 from data_ops.decode import decode_rgb
 from data_ops.errors import DataError
-from data_ops.listing import Labels, Listing, Pixels, RawImage, label_text, listed, printable, stamp
+from data_ops.listing import (
+    Labels,
+    Listing,
+    Pixels,
+    RawImage,
+    label_text,
+    listed,
+    printable,
+    read_otherwise,
+    stamp,
+)
 from data_ops.remote import is_remote, remote_files
 from data_ops.source_options import SplitHere
+from data_ops.whole_labels import READ, without_point
 
 _IMAGES = frozenset(["bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"])
 _BLOCK = 512  # tar's unit
@@ -57,11 +68,29 @@ class WebDatasetSource(SplitHere):
         if not self.levels:
             raise DataError("levels is empty; name at least one label")
         paths = shards(where)
-        samples = [sample for path in paths for sample in _samples(path, self)]
-        if not samples:
-            raise DataError(f"{where}: no images in {len(paths)} shards")
+        samples = _all_samples(where, paths, self)
+        whole = self._without_points(split, samples)
+        samples = whole or samples
         labels = [sample.labels for sample in samples]
-        return listed(labels, [stamp(path) for path in paths], functools.partial(_read, samples))
+        listing = listed(labels, [stamp(path) for path in paths], functools.partial(_read, samples))
+        return read_otherwise(listing, READ) if whole else listing
+
+    def _without_points(self, split: Split, samples: list[_Sample]) -> list[_Sample] | None:
+        """The samples with "1" for "1.0" in a .cls; None where they stay as they are. JSON has types."""
+        if not any(sample.from_cls for sample in samples):
+            return None
+
+        def there() -> list[str | None]:
+            where = self.test if split == "train" else self.train
+            return [] if where is None else [s.labels[0] for s in _all_samples(where, shards(where), self)]
+
+        whole = without_point([sample.labels[0] for sample in samples], there)
+        if whole is None:
+            return None
+        return [
+            dataclasses.replace(sample, labels=(label,)) if sample.from_cls else sample
+            for sample, label in zip(samples, whole, strict=True)
+        ]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,6 +101,7 @@ class _Sample:
     size: int
     labels: Labels
     group: str | None
+    from_cls: bool
 
 
 def shards(where: str) -> list[Path]:
@@ -107,6 +137,13 @@ def _expand(where: str) -> Iterator[str]:
         yield from _expand(where[: found.start()] + choice + where[found.end() :])
 
 
+def _all_samples(where: str, paths: list[Path], source: WebDatasetSource) -> list[_Sample]:
+    samples = [sample for path in paths for sample in _samples(path, source)]
+    if not samples:
+        raise DataError(f"{where}: no images in {len(paths)} shards")
+    return samples
+
+
 def _samples(path: Path, source: WebDatasetSource) -> list[_Sample]:
     by_key: dict[str, list[tarfile.TarInfo]] = {}
     for member in _members(path):
@@ -130,8 +167,8 @@ def _samples(path: Path, source: WebDatasetSource) -> list[_Sample]:
                     text[kind] = os.pread(shard.fileno(), label.size, label.offset_data)
             if image is None:
                 continue
-            labels, group_name = _fields(name, text.get("json"), text.get("cls"), source)
-            samples.append(_Sample(path, name, image.offset_data, image.size, labels, group_name))
+            labels, group_name, from_cls = _fields(name, text.get("json"), text.get("cls"), source)
+            samples.append(_Sample(path, name, image.offset_data, image.size, labels, group_name, from_cls))
     return samples
 
 
@@ -190,16 +227,16 @@ def _extension(name: str) -> str:
 
 def _fields(
     name: str, as_json: bytes | None, as_cls: bytes | None, source: WebDatasetSource
-) -> tuple[Labels, str | None]:
-    """(labels, group) of a sample."""
+) -> tuple[Labels, str | None, bool]:
+    """(labels, group, whether the label is a .cls file's) of a sample."""
     if as_json is None:
         if as_cls is None:
-            return (None,) * len(source.levels), None
+            return (None,) * len(source.levels), None, False
         if len(source.levels) > 1:
             raise DataError(
                 f"{name}: a .cls file holds one label, levels names {len(source.levels)}; use .json"
             )
-        return (as_cls.decode("utf-8", "backslashreplace").strip() or None,), None
+        return (as_cls.decode("utf-8", "backslashreplace").strip() or None,), None, True
     try:
         content = json.loads(as_json)
     except ValueError as error:
@@ -207,10 +244,11 @@ def _fields(
     if not isinstance(content, dict):
         raise DataError(f"{name}: its .json should be an object with {', '.join(source.levels)}")
     cells = [content.get(level) for level in source.levels]
-    if cells == [None] and as_cls is not None:
+    from_cls = cells == [None] and as_cls is not None
+    if from_cls and as_cls is not None:
         cells = [as_cls.decode("utf-8", "backslashreplace").strip() or None]
     group = content.get(source.group) if source.group is not None else None
-    return tuple(label_text(name, cell) for cell in cells), label_text(name, group)
+    return tuple(label_text(name, cell) for cell in cells), label_text(name, group), from_cls
 
 
 def _read(samples: list[_Sample]) -> Iterator[RawImage]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,28 @@ def test_odd_images_of_a_folder_are_read(rows, folder, tmp_path):
     for name in ("animated.gif", "animated.webp"):  # the first frame
         assert decode_rgb(odd[name], "x")[4, 4].tolist() == [200, 0, 0]
     assert decode_rgb(odd["deep.png"], "x")[4, 4].tolist() == [40000 >> 8] * 3
+
+
+@pytest.mark.parametrize("most", [200, 300, 60000, 1 << 20])
+def test_integers_of_32_bits_are_refused_whatever_they_hold(most):
+    """Decided image by image, a dark one would come out 256 times as bright as its neighbour."""
+    values = np.linspace(0, most, 81).reshape(9, 9).astype(np.int32)
+    with pytest.raises(DataError, match=r"x: .*nothing says what their white is: save it with 8 or 16 bits"):
+        decode_rgb(encoded(Image.fromarray(values), "TIFF"), "x")
+
+
+def test_gray_of_more_than_8_bits_is_scaled_by_what_its_file_says():
+    deep = np.array([[0, 100, 32767, 65535]], np.uint16)
+    for kind in ("PNG", "TIFF"):
+        assert decode_rgb(encoded(Image.fromarray(deep), kind), "x")[0, :, 0].tolist() == [0, 0, 127, 255]
+    for white in (65535, 1023):  # a PGM says its white; Pillow opens it as 32 bits
+        values = np.array([0, white // 2, white], ">u2")
+        pgm = b"P5 3 1 %d\n" % white + values.tobytes()
+        assert decode_rgb(pgm, "x")[0, :, 0].tolist() == [0, 127, 255]
+    entries = [(256, 2), (257, 1), (258, 12), (259, 1), (262, 1), (273, 122), (277, 1), (278, 1), (279, 3)]
+    fields = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in entries)
+    tiff = b"II*\0" + struct.pack("<IH", 8, len(entries)) + fields + bytes(4) + bytes([0xFF, 0xF8, 0x00])
+    assert decode_rgb(tiff, "x")[0, :, 0].tolist() == [255, 128], "12 bits that a TIFF says it has"
 
 
 def test_bad_images_of_a_folder_are_named_one_by_one_and_skipped_together(rows, folder, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -100,6 +102,44 @@ def test_good_images_of_every_kind_are_not_bad(tmp_path: Path) -> None:
     assert not [finding for finding in check_dataset(data) if finding.severe]
     assert sum(map(len, data.splits)) == 9
     assert {tuple(size) for split in data.splits for size in split.sizes.tolist()} == {(12, 9)}
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "colour"])
+@pytest.mark.parametrize(("bits", "reported"), [(8, True), (12, True), (13, False), (16, False)])
+def test_sixteen_bits_that_hold_fewer(tmp_path: Path, kind: str, bits: int, reported: bool) -> None:
+    top = tmp_path / "train" / "all"
+    top.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        values = rng.integers(0, 1 << bits, (9, 9, 3 if kind == "colour" else 1)).astype(np.uint16)
+        values[0, 0] = (1 << bits) - 1 if i == 5 else 0
+        if kind == "colour":
+            (top / f"{i}.png").write_bytes(png16(values))
+        else:
+            Image.fromarray(values[..., 0]).save(top / f"{i}.{kind}")
+    Image.new("L", (9, 9), 3).save(top / "dark.png")  # 8 bits: night is no fault
+    findings = check_dataset(scanned(FolderSource(str(tmp_path / "train"), test_fraction=0.3)))
+    if not reported:
+        assert not [finding for finding in findings if finding.severe]
+        return
+    found = of_kind(findings, "dark 16-bit images")
+    assert found.severe and len(found.items) == 6
+    most = (1 << bits) - 1
+    assert f"6 images of 16 bits, and none has a value above {most:,} of 65,535" in found.message
+    assert "rescale them to 8 bits" in found.message
+
+
+def png16(values: np.ndarray) -> bytes:
+    """A PNG of 16-bit colours (H, W, 3), which Pillow does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width = values.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + data
 
 
 def test_a_held_out_split_is_the_one_that_prepare_makes(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data_ops import synthetic
 from data_ops.corruptions import Corruption, corrupt, parse_corruption
@@ -91,11 +93,35 @@ def test_jpeg_error_falls_with_quality(images):
         ("gaussian-noise", "gaussian-noise-0.1"),
         ("gaussian-blur", "gaussian-blur-1"),
         ("grayscale", "grayscale-1"),
+        ("salt-and-pepper-0.00005", "salt-and-pepper-0.00005"),
+        ("resize-1000000", "resize-1000000"),
+        ("gaussian-blur-1.2345678", "gaussian-blur-1.2345678"),
     ],
 )
 def test_canonical_text(text, canonical):
     assert parse_corruption(text).canonical == canonical
     assert parse_corruption(canonical) == parse_corruption(text)
+
+
+@given(
+    st.sampled_from(["salt-and-pepper", "gaussian-noise", "gaussian-blur", "grayscale", "downsample"]),
+    st.floats(0, exclude_min=True, allow_infinity=False),
+)
+def test_the_canonical_text_of_any_severity_can_be_read_back(name, severity):
+    if name in ("salt-and-pepper", "grayscale"):
+        severity = min(severity, 1.0)
+    if name == "downsample":
+        severity = 1.0 + max(severity, 1e-9)
+    one = Corruption(name, severity)
+    assert parse_corruption(one.canonical) == one
+
+
+@given(st.decimals("0.000001", "0.999999", places=6))
+def test_usual_severities_keep_the_spelling_that_stages_were_named_by(share):
+    """Six digits or fewer and no exponent: what format's "g" wrote."""
+    old = f"{float(share):g}"
+    if "e" not in old:
+        assert Corruption("grayscale", float(share)).canonical == f"grayscale-{old}"
 
 
 @pytest.mark.parametrize(
@@ -114,6 +140,7 @@ def test_canonical_text(text, canonical):
         ("downsample-1x", "above 1"),
         ("salt-and-pepper-2", "at most 1"),
         ("jpeg-10\n", "no corruption"),
+        ("gaussian-noise-1" + "0" * 400, "larger than any number"),
     ],
 )
 def test_bad_text(text, message):

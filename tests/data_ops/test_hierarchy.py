@@ -73,6 +73,7 @@ def test_unlabelled_images_stay_so_and_a_changed_table_is_seen(rows, folder, tmp
         ("h.json", "{", "not JSON"),
         ("h.json", '"x"', "should be an object of class to parent"),
         ("h.csv", "label,group\nant,a\nant,b\n", "'ant' has two parents, 'a' and 'b'"),
+        ("h.csv", "label,b,c\nant,x,y\nbee,x,z\n", "'x' has two parents, 'y' and 'z'; .*make two names"),
         ("h.csv", "label\nant\n", "needs a header of at least two level names"),
         ("h.csv", "label,group\nant,\n", "'ant' needs a name in each of label, group"),
         ("h.json", {"ant": "ant"}, "'ant' is among its own parents: ant > ant; give the parent another name"),

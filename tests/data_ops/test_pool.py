@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from data_ops.corruptions import corrupt, parse_corruption
 from data_ops.dataset import PreparedDataset
+from data_ops.duplicates import without_copy_number
 from data_ops.errors import DataError
 from data_ops.pool import CorruptedImages, ImagePool, Share, leaked
 from data_ops.prepare import prepare
@@ -28,6 +30,14 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     return prepared(source, 96, tmp_path_factory.mktemp("scenes"))
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    folder = tmp_path_factory.mktemp("many")
+    noise = np.random.default_rng(0).integers(0, 256, (5000, 40, 40, 3), dtype=np.uint8)
+    np.savez(folder / "x.npz", images=noise)
+    return prepared(NpzSource(str(folder / "x.npz")), 40, folder / "prepared")
+
+
 def prepared(source: object, size: int, folder: Path) -> PreparedDataset:
     prepare(source, size, folder)  # type: ignore[arg-type]
     return PreparedDataset(folder)
@@ -43,6 +53,26 @@ def test_a_pool_is_the_same_in_any_order_of_its_parts(objects, tmp_path):
     clean = np.concatenate([s.data.images("train")[s.positions()] for s in shares])
     keys = np.concatenate([s.data.keys("train")[s.positions()] for s in shares])
     assert np.array_equal(one[:], corrupt(clean, keys, NOISE, 0)[np.argsort(keys)])
+
+
+def test_copies_in_several_datasets_have_keys_of_their_own(objects, tmp_path):
+    """Else their views in a batch would be equal bit for bit, and an image its own negative."""
+    images = objects.images("train")
+    twice = np.concatenate([images[:20], images[:3]])  # three are there twice in this dataset alone
+
+    def stored(name: str, images: np.ndarray) -> PreparedDataset:
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=np.arange(len(images)) % 2)
+        return prepared(NpzSource(str(tmp_path / f"{name}.npz")), 32, tmp_path / name)
+
+    sets = [stored("a", twice), stored("b", twice[3:]), stored("c", images[10:40])]
+    shares = [Share(data=data, images=data.manifest.n_train, seed=0) for data in sets]
+    pool, other = ImagePool(shares, NOISE, 0), ImagePool(shares[::-1], NOISE, 0)
+    assert len(np.unique(pool.keys)) == len(pool) == 23 + 20 + 30
+    assert len(np.unique(without_copy_number(pool.ids()))) == 40
+    assert len(np.unique(pool[:], axis=0)) == len(pool), "each copy has a corruption of its own"
+    assert np.array_equal(pool.keys, other.keys) and np.array_equal(pool[:], other[:])
+    for data in sets:
+        assert np.isin(data.keys("train"), pool.keys).all(), "one of the copies keeps its key"
 
 
 def test_the_ids_say_which_images_a_pool_has(objects):
@@ -77,6 +107,19 @@ class _Counting:
     def __getitem__(self, index: np.ndarray) -> np.ndarray:
         self._read.append(len(index))
         return self._array[index]
+
+
+@pytest.mark.parametrize("name", ["none", "grayscale", "salt-and-pepper"])
+def test_a_pool_in_memory_is_there_once_even_while_it_is_made(many, name):
+    kind = parse_corruption(name)
+    keys, images = many.keys("train"), many.images("train")
+    whole = corrupt(images, keys, kind, 5)[np.argsort(keys)]
+    tracemalloc.start()
+    pool = ImagePool([Share(data=many, images=len(keys), seed=0)], kind, 5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.4 * images.nbytes
+    assert np.array_equal(pool[:], whole)
 
 
 def test_corrupted_test_images_do_not_depend_on_the_batch(objects):

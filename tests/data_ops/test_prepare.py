@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 
 from data_ops import synthetic
+from data_ops.check import Scanned, check_dataset
 from data_ops.dataset import DatasetManifest, PreparedDataset
 from data_ops.errors import DataError
 from data_ops.prepare import prepare
-from data_ops.sources import DigitsSource, FolderSource, ParquetSource, SyntheticSource, inspect
+from data_ops.scan import scan
+from data_ops.sources import DigitsSource, FolderSource, NpzSource, ParquetSource, SyntheticSource, inspect
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,6 +124,28 @@ def test_two_parents_are_refused_by_name(rows, parquet, tmp_path):
     source = ParquetSource(parquet(rows), levels=("label", "group"))
     with pytest.raises(DataError, match="label 'ant' has two parents in 'group', 'insect' and 'mammal'"):
         prepare(source, 16, tmp_path / "a")
+
+
+def test_a_coarse_name_under_two_parents_is_refused_by_name(tmp_path):
+    """It would merge two classes, and a probe of the genera could not be scored by family."""
+    species = {
+        "Prunella vulgaris": ("Prunella", "Lamiaceae"),
+        "Prunella modularis": ("Prunella", "Prunellidae"),
+        "Salvia pratensis": ("Salvia", "Lamiaceae"),
+    }
+    labels = np.array([(name, *above) for name, above in species.items()] * 4)
+    images = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+    levels = ("species", "genus", "family")
+    np.savez(tmp_path / "x.npz", images=images, labels=labels)
+    source = NpzSource(str(tmp_path / "x.npz"), levels=levels)
+    said = "genus 'Prunella' has two parents in 'family', 'Prunellidae' and 'Lamiaceae'.* make the names dist"
+    with pytest.raises(DataError, match=said):
+        prepare(source, 8, tmp_path / "a")
+    (finding,) = [f for f in check_dataset(Scanned(name="x", source=source, splits=scan(source))) if f.severe]
+    assert re.search(said, finding.message)
+    labels[labels[:, 2] == "Prunellidae", 1] = "Prunella (birds)"
+    np.savez(tmp_path / "x.npz", images=images, labels=labels)
+    assert prepare(source, 8, tmp_path / "a").parents == ((1, 0, 2), (1, 0, 0))
 
 
 def test_classes_that_differ_by_case_are_refused(rows, parquet, tmp_path):

@@ -164,6 +164,29 @@ def test_inat21_full_and_mini(put, tmp_path):
     assert "no variant 'tiny'" in problem(INat21Source(str(tmp_path), "tiny"))  # type: ignore[arg-type]
 
 
+def test_inat21_names_that_a_rank_has_twice(put, tmp_path):
+    """Homonyms get their parents' names; all others, and the signature of a set without any, stay."""
+    content, val = inat(put, tmp_path, "train.json", 6), inat(put, tmp_path, "val.json", 3)
+    path, source = tmp_path / "train.json", INat21Source(str(tmp_path))
+    ranks = {"phylum": "Chordata", "class": "Aves", "order": "Passeriformes", "kingdom": "Animalia"}
+    birds = {"id": 0, "name": "Rosa terrestris", "genus": "Rosa", "family": "Rosidae", **ranks}
+    twice = {"id": 1, "name": "Rosa canina", "genus": "Rosa", "family": "Rosidae", **ranks}
+    categories = [birds, twice, content["categories"][2]]
+    path.write_text(json.dumps({**content, "categories": categories}))
+    (tmp_path / "val.json").write_text(json.dumps({**val, "categories": categories}))
+    manifest = prepare(source, 16, tmp_path / "out")
+    assert manifest.class_names[:3] == (
+        ("Rosa canina (Rosa (Rosa))", "Rosa canina (Rosa (Rosidae))", "Rosa terrestris"),
+        ("Rosa (Rosa)", "Rosa (Rosidae)"),
+        ("Rosa", "Rosidae"),
+    )
+    assert manifest.parents[:2] == ((0, 1, 1), (0, 1, 1))
+    stamps = source.listing("train").stamps
+    assert stamps[-1] == ("repeated names with their parents", 0, 0), "what was prepared before is not found"
+    path.write_text(json.dumps(content))
+    assert len(source.listing("train").stamps) == len(stamps) - 1
+
+
 def test_places365(put, tmp_path):
     (tmp_path / "categories_places365.txt").write_text("/a/airfield 0\n/a/apartment_building/outdoor 1\n")
     train = ["/a/airfield/00000001.jpg 0", "/a/apartment_building/outdoor/00000001.jpg 1"]

@@ -9,8 +9,10 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from image_files import LEVELS, csv_of, npz_of, shards_of, write_csv, write_tar
+from image_files import LEVELS, Row, csv_of, npz_of, shards_of, write_csv, write_tar
 
 from data_ops.decode import decode_rgb
 from data_ops.errors import DataError
@@ -24,6 +26,93 @@ from data_ops.sources import (
     inspect,
     iterate,
 )
+
+
+def whole_csv(folder: Path, rows: list[Row], train: list[str], test: list[str]) -> CsvSource:
+    """Tables with these labels, whose images are the first of `rows`."""
+    for name, first, labels in (("train", 0, train), ("test", len(train), test)):
+        for i in range(first, first + len(labels)):
+            (folder / f"{i}.png").write_bytes(rows[i][0])
+        lines = [[f"{first + i}.png", label] for i, label in enumerate(labels)]
+        write_csv(folder / f"{name}.csv", ["path", "label"], lines)
+    return CsvSource(str(folder / "train.csv"), str(folder / "test.csv"))
+
+
+def test_integers_beside_empty_cells_are_the_integers_they_were(rows, tmp_path):
+    """pandas writes a column of integers as floats where one is missing."""
+    source = whole_csv(tmp_path, rows, ["0.0", "1.0", "10.0", "2.00", "", "1.0"], ["1", "2", "0", "10"])
+    manifest = prepare(source, 16, tmp_path / "out")
+    assert manifest.class_names == (("0", "1", "2", "10"),)
+    assert (manifest.n_labeled, manifest.class_counts) == (5, ((1, 2, 1, 1),))
+    assert {raw.labels[0] for raw in iterate(source, "test")} == {"0", "1", "2", "10"}
+    turned = whole_csv(tmp_path, rows, ["0", "1", "2", "3", "4", "5"], ["1.0", "2.0", "5.", "3.0"])
+    assert [raw.labels[0] for raw in iterate(turned, "test")] == ["1.0", "2.0", "5.", "3.0"]
+    turned = whole_csv(tmp_path, rows, ["0", "1", "2", "3", "4", "5"], ["1.0", "2.0", "5.0", "3.0"])
+    assert [raw.labels[0] for raw in iterate(turned, "test")] == ["1", "2", "5", "3"]
+
+
+def test_such_a_table_is_the_parquet_file_of_the_same_rows(rows, tmp_path):
+    """Also in one table, with groups: and what was prepared of it before is not taken for it."""
+    labels = [None if i % 5 == 0 else i % 4 for i in range(20)]
+    groups = [None if i == 3 else i // 2 for i in range(20)]
+    lines = []
+    for i in range(20):
+        (tmp_path / f"{i}.png").write_bytes(rows[i][0])
+        lines.append([f"{i}.png", *("" if x is None else f"{float(x)}" for x in (labels[i], groups[i]))])
+    table = write_csv(tmp_path / "x.csv", ["path", "label", "site"], lines)
+    csv = CsvSource(table, group="site", test_fraction=0.3)
+    images = [data for data, _, _ in rows[:20]]
+    pq.write_table(pa.table({"image": images, "label": labels, "site": groups}), tmp_path / "x.parquet")
+    parquet = ParquetSource(str(tmp_path / "x.parquet"), group="site", test_fraction=0.3)
+    assert prepare(csv, 16, tmp_path / "a") == prepare(parquet, 16, tmp_path / "b")
+    listing = csv.listing("train")
+    assert listing is not None and listing.stamps[-1][1:] == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        (["1.0", "2.0", "x"], ["1.0", "2.0"]),
+        (["1.0", "2.0"], ["1.0", "2.0", "1.5"]),
+        (["1.0", "-2.0"], ["1.0", "-2.0"]),
+        (["01", "1"], ["01", "1"]),
+        (["v1.0", "v2.0"], ["v1.0"]),
+    ],
+)
+def test_labels_that_are_not_all_whole_numbers_stay_as_they_are(rows, tmp_path, train, test):
+    source = whole_csv(tmp_path, rows, train, test)
+    assert [raw.labels[0] for raw in iterate(source, "train")] == train
+    assert [raw.labels[0] for raw in iterate(source, "test")] == test
+    listing = source.listing("train")
+    assert listing is not None and len(listing.stamps) == 1 + len(train), "signatures stay"
+
+
+def test_whole_numbers_of_cls_files(rows, tmp_path):
+    def shard(name: str, labels: list[bytes], kind: str = "cls") -> str:
+        images = [(f"{i}.png", rows[i + 10 * (name == "test")][0]) for i in range(len(labels))]
+        return write_tar(
+            tmp_path / f"{name}.tar", images + [(f"{i}.{kind}", x) for i, x in enumerate(labels)]
+        )
+
+    source = WebDatasetSource(shard("train", [b"1.0", b"", b"2.0\n", b"0.0"]), shard("test", [b"1", b"2"]))
+    assert prepare(source, 16, tmp_path / "out").class_names == (("0", "1", "2"),)
+    listing = source.listing("train")
+    assert listing is not None and (listing.n_labeled, len(listing.stamps)) == (3, 2)
+    source = WebDatasetSource(shard("train", [b"1.0", b"a"]), shard("test", [b"1.0", b"2.0"]))
+    assert [raw.labels[0] for raw in iterate(source, "test")] == ["1.0", "2.0"]
+    texts = shard("train", [b'{"label": "1.0"}'], "json")
+    assert next(iterate(WebDatasetSource(texts), "train")).labels == ("1.0",), "a text in a typed file"
+
+
+def test_splits_without_a_class_in_common_are_refused(rows, tmp_path):
+    source = whole_csv(tmp_path, rows, ["class 1", "class 2", "class 1", ""], ["1", "2"])
+    said = r"train\.csv: no class of the test images has a training image: 'label' is '1', '2' in test and "
+    with pytest.raises(DataError, match=said + r"'class 1', 'class 2' in train; write both alike"):
+        prepare(source, 16, tmp_path / "out")
+    few = whole_csv(tmp_path, rows, ["a", "b", ""], ["b", "c"])  # one in common is a matter for the check
+    assert prepare(few, 16, tmp_path / "out").n_test == 2
+    none = whole_csv(tmp_path, rows, ["", "", ""], ["b", "c"])  # only pretrained on
+    assert prepare(none, 16, tmp_path / "out").n_labeled == 0
 
 
 def test_every_format_of_the_same_images_is_the_same_dataset(rows, parquet, folder, tmp_path):
@@ -53,6 +142,7 @@ def test_csv_splits_groups_and_labels(rows, tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
         side = "test" if i % 4 == 0 else "train"
+        fine = "cat" if i == 0 else fine  # a class that is trained on too
         where = str(path) if i % 2 else f"sub/{i}.png"  # absolute, and from the table's folder
         lines.append([side, "" if i % 4 == 1 else fine, f" p{i % 5} ", where])
     header = ["split", "kind", "patient", "file"]
