@@ -236,3 +236,8 @@ def test_heads_have_names():
         )
     }
     assert names == {0, 1, 2, 3}
+
+
+def test_the_width_of_a_head_that_is_not_there_makes_no_second_training():
+    blocks = "{domain: a, images: 100, batch: 8, head_layers: [none, mlp2], head_dim: [32, 64]}"
+    assert len({c.pretraining.id for c in cells(blocks, "{domain: a, labels: 9}")}) == 1 + 2

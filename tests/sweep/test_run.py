@@ -15,6 +15,7 @@ from PIL import Image
 from process_workplace import ProcessWorkplace
 
 import sweep.run
+from sweep.execute import Progress
 from sweep.listener import LineListener
 from sweep.nodes import Node
 from sweep.runtime import Runtime
@@ -124,3 +125,13 @@ def test_a_stop_while_images_are_decoded_is_obeyed_and_they_are_kept(sweeps: Any
     runtime.stop_file.unlink()
     (outcome,) = perform_light([node], runtime)
     assert outcome.status == "complete" and not list(data.glob(".writing-*"))
+
+
+def test_what_another_driver_has_done_since_is_no_failure(sweeps: Any) -> None:
+    probes = [node for node in sweeps.prepared().nodes if node.stage == "probe"][:2]
+    progress = Progress.of(probes)
+    for node in probes:
+        progress.status[node.id], progress.messages[node.id] = "failed", "it died here"
+    sweeps.finish(probes[:1])
+    failed = sweep.run._failures([progress], sweeps.plan(), stopped=True)
+    assert [(node.id, why) for node, why in failed] == [(probes[1].id, "it died here")]
