@@ -60,7 +60,9 @@ def verify(
     told: Told | None = None,
 ) -> Verified:
     """Look at the finished stages of a grid, or at all in the store. With `repair` the manifests of damaged
-    stages are taken away, so that the next run does them again; else nothing is changed.
+    stages are taken away, so that the next run does them again; else nothing is changed. Of a grid with a
+    damaged dataset only that and what does not rest on it: the ids of the rest are not known before it is
+    prepared again.
 
     Raises:
         SweepError: the store does not answer, or the grid is wrong.

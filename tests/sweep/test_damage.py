@@ -14,6 +14,8 @@ from cli import cli
 from sweep.errors import DamagedError, StoreError
 from sweep.nodes import Node
 from sweep.plan import Plan
+from sweep.runtime import Runtime
+from sweep.stages import perform_light
 from sweep.store import Store
 from sweep.verify import Damage, verify
 
@@ -25,6 +27,16 @@ pretrain:
   - {domain: objects, images: 400, epochs: 2, batch: 64}
 evaluate:
   - {domain: objects, labels: [50, all]}
+"""
+
+REAL = """\
+name: real
+datasets:
+  objects: {source: synthetic, domain: objects, train: 60, test: 20}
+pretrain:
+  - {domain: objects, images: 60, epochs: 1, batch: 30}
+evaluate:
+  - {domain: objects, labels: 50}
 """
 
 
@@ -111,6 +123,39 @@ def test_damage_is_named_and_the_stage_done_again_on_request(
     assert not done.plan(GRID).to_run and verify(store.uri).damages == ()
     store.fetch(stage, node.id)
     assert [e.id for e in store.executions()].count(node.id) == 2
+
+
+@pytest.mark.parametrize("repair", [True, False])
+def test_a_damaged_dataset_is_verified_planned_around_and_prepared_again(sweeps: Any, repair: bool) -> None:
+    """Its keys are read in planning, which must neither fail nor use them."""
+    grid, runtime = (
+        sweeps.write(REAL),
+        Runtime(store=str(sweeps.store.root), stop_file=sweeps.folder / "stop"),
+    )
+    sweeps.store.check_writable()
+    (node,) = sweeps.plan(REAL).prepares
+    perform_light([node], runtime)
+    sound = sweeps.plan(REAL)
+    sweeps.finish(n for n in sound.to_run if n.stage != "prepare")
+    key = f"prepare/{node.id}/data/train_keys.npy"
+    kept = sweeps.store.storage.read(key).data
+    changed(sweeps.store, key)
+    called = CliRunner().invoke(cli, ["status", str(grid), "--store", sweeps.store.uri])
+    assert called.exit_code == 0 and f"{key} is not the file that was committed" in called.output
+    sweeps.store = Store(sweeps.store.uri)
+    plan = sweeps.plan(REAL)
+    (again,) = plan.prepares
+    assert (again.id, again.reason) == (node.id, "damaged")
+    assert all(n.provisional for n in plan.nodes if n.stage != "prepare")
+    assert any(note.startswith("damaged: objects counts as not prepared") for note in plan.notes)
+    found = verify(sweeps.store.uri, grid, repair=repair)
+    assert found.damages == (Damage("prepare", node.id, key, "holds other bytes than were committed"),)
+    assert found.withdrawn == ((("prepare", node.id),) if repair else ())
+    (outcome,) = perform_light([again], runtime)
+    assert (outcome.status, outcome.executed) == ("complete", True)
+    assert sweeps.store.storage.read(key).data == kept
+    assert not sweeps.plan(REAL).to_run and not sweeps.plan(REAL).unread
+    assert verify(sweeps.store.uri, grid).exit_code == 0
 
 
 def test_a_damaged_copy_in_a_nodes_cache_is_fetched_again(s3: Any, sweeps: Any) -> None:
