@@ -30,6 +30,8 @@ from sweep.yaml_source import Path_, YamlSource, read_yaml
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_BRACES, _BOUNDS = re.compile(r"\{([^{}]*)\}"), re.compile(r"([0-9]+)\.\.([0-9]+)")
+_SHARDS, _DIGITS = 1_000_000, 18
 _DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -135,6 +137,8 @@ def _with_paths(
                 text = _environment(data[key])
                 local = not is_remote(text)
                 _require_plain(text)
+                if data["source"] == "webdataset":
+                    _require_few(text)
                 expanded[key] = os.path.normpath(base / Path(text).expanduser()) if local else text
             except (LookupError, RuntimeError) as error:
                 problems.append(source.problem(at, str(error.args[0])))
@@ -148,6 +152,21 @@ def _require_plain(text: str) -> None:
         raise LookupError(f"an address with {secret} in it, which would be kept with every result; {GIVE}")
     if is_remote(text) and (why := malformed(text)):
         raise LookupError(f"{text!r} is no address: {why}")
+
+
+def _require_few(text: str) -> None:
+    """LookupError where the braces of a name stand for more shards than anybody has."""
+    names = 1
+    for inside in _BRACES.findall(text):
+        bounds = _BOUNDS.fullmatch(inside)
+        # Of more digits than these Python itself makes no number.
+        low, high = (int(each[-_DIGITS:]) for each in bounds.groups()) if bounds else (0, inside.count(","))
+        many = bounds is not None and any(len(each.lstrip("0")) > _DIGITS for each in bounds.groups())
+        names *= _SHARDS + 1 if many else max(0, high - low + 1)
+    if names > _SHARDS:
+        raise LookupError(
+            f"{text!r} stands for more than {_SHARDS:,} shards; check the numbers in its braces"
+        )
 
 
 def _environment(text: str) -> str:

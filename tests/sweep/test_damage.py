@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,38 @@ def test_a_manifest_in_another_stages_place_is_damage(sweeps: Any) -> None:
     places[0].write_bytes(places[1].read_bytes())
     (damage,) = verify(str(sweeps.store.root)).damages
     assert (damage.id, damage.what) == (one.id, f"is the manifest of features {other.id}")
+
+
+def test_what_cannot_be_read_is_a_finding_and_the_rest_is_looked_at(sweeps: Any) -> None:
+    """A folder stands for what nobody may read: the tests may run as root."""
+    sweeps.finish(sweeps.prepared(GRID).to_run)
+    plan = sweeps.plan(GRID)
+    first, second = (n for n in plan.nodes if n.stage == "features")
+    file = sweeps.store.path("features", first.id) / "x.npy"
+    manifest = sweeps.store.path("features", second.id) / "manifest.json"
+    for path in (file, manifest):
+        path.unlink()
+        path.mkdir()
+    lost(sweeps.store, f"pretrain/{node_of(plan, 'pretrain').id}/encoder.json")
+    shutil.rmtree(sweeps.store.root / "finetune", ignore_errors=True)
+    (sweeps.store.root / "finetune").write_text("")
+    called = CliRunner().invoke(cli, ["verify", "--store", sweeps.store.uri, "--repair", "--json"])
+    found = json.loads(called.output)
+    said = {damage["file"]: damage["what"] for damage in found["damages"]}
+    assert said[f"features/{first.id}/x.npy"].startswith(("cannot be read", "has "))
+    assert said[f"features/{second.id}/manifest.json"] == "cannot be read: Is a directory"
+    assert said["finetune/"] == "cannot be listed: Not a directory"
+    assert sorted(stage for stage, _ in found["withdrawn"]) == ["features", "pretrain"]
+    assert found["stuck"] == [f"features/{second.id} cannot be withdrawn: Is a directory"]
+
+
+def test_a_journal_that_cannot_be_read_is_named(sweeps: Any) -> None:
+    sweeps.finish(sweeps.prepared(GRID).prepares)
+    journal = sweeps.store.root / "executions.jsonl"
+    journal.unlink()
+    journal.mkdir()
+    with pytest.raises(StoreError, match=r"executions.jsonl cannot be read: Is a directory"):
+        sweeps.plan(GRID)
 
 
 def test_the_command(sweeps: Any) -> None:

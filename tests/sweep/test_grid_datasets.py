@@ -139,4 +139,27 @@ def test_an_address_without_a_secret_is_taken(tmp_path: Path, address: str) -> N
     assert load_grid(path).datasets["o"].value.train == address
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://[", "'http://[' is no address: Invalid IPv6 URL"),
+        ("s3://[bucket]/x", "'s3://[bucket]/x' is no address"),
+        ("x-{1..99999999}.tar", "stands for more than 1,000,000 shards"),
+        ("x-{0..999}-{0..9999}.tar", "stands for more than 1,000,000 shards"),
+        (f"x-{{1..{'9' * 5000}}}.tar", "stands for more than 1,000,000 shards"),
+    ],
+)
+def test_an_address_that_is_none_and_braces_without_end_are_refused(
+    tmp_path: Path, address: str, said: str
+) -> None:
+    with pytest.raises(GridError) as error:
+        grid_of(tmp_path, source="webdataset", train=address)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["x-{000..012}.tar", "x-{000000000000000000000001..12}.tar", "{a,b}.tar"])
+def test_braces_are_taken(tmp_path: Path, name: str) -> None:
+    grid_of(tmp_path, source="webdataset", train=name)
+
+
 BLOCKS = "pretrain:\n  - {method: random}\nevaluate:\n  - {domain: o, labels: 5}\n"
