@@ -14,14 +14,13 @@ import queue
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from sweep.errors import InfeasibleError, first_line
+from sweep.scratch import scratch
 from sweep.signals import stop_on_signal
 from sweep.submission import Submission
 
@@ -85,17 +84,17 @@ def run_on_head(
     from sweep.ray_cluster import no_answer, require_answer
 
     require_answer(address)
-    with tempfile.TemporaryDirectory(prefix="ssl-sweep-job-") as folder, warnings.catch_warnings():
+    with scratch("job") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import grpc  # type: ignore[import-untyped]
         import ray
         from ray.exceptions import RayError
 
-        asked.pack(Path(folder))
+        asked.pack(folder)
         try:
             ray.init(
                 address,
-                runtime_env={"working_dir": folder},
+                runtime_env={"working_dir": str(folder)},
                 logging_level=logging.ERROR,
                 log_to_driver=False,
             )
