@@ -155,7 +155,7 @@ def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool
 
     planned, store = plan_in(grid, overrides, store_uri)
     where = in_store(store_uri)
-    remark(planned.moved)
+    remark(planned.unread)
     show(status_of(planned, store), lambda found, out: print_status(found, out, where), as_json)
 
 
@@ -177,7 +177,7 @@ def results(
     whole = results_with_evidence if form == "parquet" else results_of
     table = (results_per_class if per_class else whole)(planned, store)
     show_results(table, form, output, console())
-    remark(planned.moved)
+    remark(planned.unread)
 
 
 @cli.command()

@@ -27,7 +27,21 @@ store_option = click.option(
     show_default=True,
     help="Where results are kept: a folder, or s3://bucket/prefix.",
 )
-tracking_option = click.option("--tracking-uri", help="MLflow server; default: SQLite inside the store.")
+
+
+def readable(context: click.Context, option: click.Parameter, address: str | None) -> str | None:
+    """The address of an option; UsageError where it is none. It may hold a password: it is not repeated."""
+    from sweep.addresses import malformed
+    from sweep.errors import UsageError
+
+    if address and (why := malformed(address)):
+        raise UsageError(f"{option.opts[0]} is no address: {why}", hint="as http://127.0.0.1:5000")
+    return address
+
+
+tracking_option = click.option(
+    "--tracking-uri", callback=readable, help="MLflow server; default: SQLite inside the store."
+)
 address_option = click.option(
     "--address", help="Ray cluster (auto, HOST:PORT, ray://HOST:10001); default: this machine alone."
 )

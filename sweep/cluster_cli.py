@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sweep.cli_options import grid_argument, overrides_argument
+from sweep.cli_options import grid_argument, overrides_argument, readable
 from sweep.cost_cli import limit_options
 
 if TYPE_CHECKING:
@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     required=True,
     help="Where results are kept: s3://bucket/prefix, or a folder that every node mounts at this path.",
 )
-@click.option("--tracking-uri", help="MLflow server, without a password; default: SQLite inside the store.")
+@click.option(
+    "--tracking-uri",
+    callback=readable,
+    help="MLflow server, without a password; default: SQLite inside the store.",
+)
 @limit_options
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Follow it and end as it ends.")
 @click.option("--stop", is_flag=True, help="Stop it: trainings write a checkpoint first.")

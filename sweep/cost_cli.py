@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -103,4 +102,3 @@ def gc(
     from sweep.render_cost import print_garbage
 
     show(collect(grids, store_uri, delete=delete, features=features, data=data), print_garbage, as_json)
-    sys.exit(0)

@@ -10,7 +10,8 @@ from data_ops.check import FEW, Finding, Scanned, check_across, check_dataset, s
 from data_ops.scan import SplitScan, scan
 from data_ops.sources import Source
 from sweep.catalog import DatasetInfo
-from sweep.data_commands import Document, Told, cores, read_datasets, roles
+from sweep.data_commands import Document, Told, read_datasets, roles
+from sweep.machine import cores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ None of these needs the rest of the grid to be feasible: only its datasets are l
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from data_ops.errors import DataError
 from sweep.catalog import DatasetInfo, read_catalog
 from sweep.errors import GridError, Located, SweepError, did_you_mean, first_line
 from sweep.grid import Grid, load_grid
+from sweep.machine import cores
 from sweep.manifest import Failure
 from sweep.provenance import hardware
 from sweep.sizes import parse_size
@@ -262,11 +262,6 @@ def open_prepared(info: DatasetInfo, store: Store, path: Path, only: Sequence[st
             hint=f"ssl-sweep data prepare {path} {info.name} (with the same --store)",
         )
     return PreparedDataset(store.fetch("prepare", info.prepare_id, only) / "data")
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def require_known(grid: Grid, name: str) -> None:

@@ -19,9 +19,10 @@ from data_ops.scan import scan
 from data_ops.sources import Source, iterate, levels_of
 from data_ops.subsets import ranking
 from sweep.catalog import DatasetInfo
-from sweep.data_commands import Document, Told, cores, open_prepared, read_datasets, require_known
+from sweep.data_commands import Document, Told, open_prepared, read_datasets, require_known
 from sweep.errors import SweepError
 from sweep.files import whole
+from sweep.machine import cores
 from sweep.store import Store
 
 _ENDS = 5  # largest and smallest classes shown

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.disk import disk_bytes
+from sweep.errors import InfeasibleError, UsageError
 from sweep.grid_model import Compute
 from sweep.guess import Device
 from sweep.machine import Machine, machine
@@ -158,17 +159,39 @@ def costed(
     address: str | None = None,
 ) -> Costed:
     """A grid's plan and what it takes, on this machine, a cluster of so many `cpus` and `gpus`, or the Ray
-    cluster at `address`. InfeasibleError where none answers there."""
+    cluster at `address`. UsageError where it is to be both, InfeasibleError where none answers there, or
+    where what is planned for cannot hold one training."""
+    there = address not in (None, "local")  # a Ray of one's own has what this machine has, and is not started
+    if there and (cpus is not None or gpus is not None):
+        raise UsageError(
+            f"--address {address} plans for that cluster as it is, --cpus and --gpus for another",
+            hint="leave out the one or the other",
+        )
     store = Store(store_uri)
     grid, plan = plan_grid(path, overrides, store, expect=True)
-    if address is None:
+    if not there:
         place = machine(grid.compute, cpus, gpus)
+        _require_asked(plan, grid.compute, place, gpus)
     else:
         from sweep.ray_cluster import connect
 
         with connect(address) as cluster:
             place = machine_of(grid.compute, cluster)
     return Costed(plan, estimate(plan, store, grid.compute, place))
+
+
+def _require_asked(plan: Plan, compute: Compute, place: Machine, gpus: float | None) -> None:
+    """InfeasibleError where so many GPUs as were named hold no training of the grid: with more it would be
+    another plan than the one that was asked for."""
+    if gpus is None or place.device != "gpu" or not any(node.heavy for node in plan.to_run):
+        return
+    workers, each = compute.workers, compute.gpus_per_worker or 1.0
+    if workers * each > gpus:
+        raise InfeasibleError(
+            f"a training needs {workers} workers x {each:g} GPUs = {workers * each:g} GPUs;"
+            f" --gpus says {gpus:g}",
+            hint="raise --gpus, or lower compute.workers or compute.gpus_per_worker",
+        )
 
 
 def estimate(plan: Plan, store: Store, compute: Compute, machine: Machine) -> Estimate:

@@ -6,9 +6,9 @@ import os
 import platform
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 _TOKEN = ".swap.tmp"
@@ -65,17 +65,23 @@ def remove_abandoned(folder: Path) -> None:
         if leftover.name.endswith(_TOKEN):
             abandoned = _token_abandoned(leftover)
         else:
-            host, _, writer = _middle(leftover).rpartition(".")
-            abandoned = _dead(host, writer) or (host != here() and _untouched(leftover))
+            abandoned = left_behind(leftover.name, partial(_untouched_s, leftover))
         if abandoned and leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         elif abandoned:
             leftover.unlink(missing_ok=True)
 
 
-def _middle(leftover: Path) -> str:
+def left_behind(name: str, untouched_s: Callable[[], float]) -> bool:
+    """Whether what has a name made by `temporary` has lost its writer: a process of this machine that is no
+    more, or of another and nobody has written to it for a day."""
+    host, _, writer = _middle(name).rpartition(".")
+    return _dead(host, writer) or (host != here() and untouched_s() > _OURS_S)
+
+
+def _middle(name: str) -> str:
     """Host and process in the name of a temporary file; '' in that of somebody else's."""
-    return leftover.name.removesuffix(".tmp").partition(".")[2].partition(".")[2].rpartition(".")[0]
+    return name.removesuffix(".tmp").partition(".")[2].partition(".")[2].rpartition(".")[0]
 
 
 def _token_abandoned(token: Path) -> bool:
@@ -87,11 +93,11 @@ def _token_abandoned(token: Path) -> bool:
     return _dead(host, writer) or _now_in(token.parent) - since > _TOKEN_S
 
 
-def _untouched(leftover: Path) -> bool:
+def _untouched_s(leftover: Path) -> float:
     try:
-        return _now_in(leftover.parent) - leftover.stat().st_mtime > _OURS_S
+        return _now_in(leftover.parent) - leftover.stat().st_mtime
     except FileNotFoundError:
-        return False
+        return 0.0
 
 
 def _now_in(folder: Path) -> float:

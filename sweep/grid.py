@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
 from data_ops.remote import is_remote
 from ssl_core.config import USED_BY, looks_at
+from sweep.addresses import GIVE, malformed, secret_in
 from sweep.errors import GridError, Located, did_you_mean
 from sweep.grid_axes import Model
 from sweep.grid_datasets import DATASETS, AnyDataset
@@ -30,6 +30,8 @@ from sweep.yaml_source import Path_, YamlSource, read_yaml
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_BRACES, _BOUNDS = re.compile(r"\{([^{}]*)\}"), re.compile(r"([0-9]+)\.\.([0-9]+)")
+_SHARDS, _DIGITS = 1_000_000, 18
 _DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -121,17 +123,11 @@ def _datasets(
     return found
 
 
-_PASSWORD = (
-    "an address with a user or password in it, which would be kept with every result;"
-    " give credentials in the environment, as the store's driver reads them"
-)
-
-
 def _with_paths(
     data: dict[str, Any], keys: tuple[str, ...], path: Path_, source: YamlSource, problems: list[Located]
 ) -> dict[str, Any]:
     """The entry with its paths, those under `keys`, expanded and made absolute; addresses of object stores
-    are only expanded. LookupError, the problem noted, where one has no value or holds a password."""
+    are only expanded. LookupError, the problem noted, where one has no value or holds a secret."""
     expanded = dict(data)
     for key in keys:
         if isinstance(data.get(key), str):
@@ -140,13 +136,37 @@ def _with_paths(
             try:
                 text = _environment(data[key])
                 local = not is_remote(text)
-                if not local and urlsplit(text).username is not None:
-                    raise LookupError(_PASSWORD)
+                _require_plain(text)
+                if data["source"] == "webdataset":
+                    _require_few(text)
                 expanded[key] = os.path.normpath(base / Path(text).expanduser()) if local else text
             except (LookupError, RuntimeError) as error:
                 problems.append(source.problem(at, str(error.args[0])))
                 raise LookupError from None
     return expanded
+
+
+def _require_plain(text: str) -> None:
+    """LookupError for an address that cannot be read, or that holds a secret."""
+    if secret := secret_in(text):
+        raise LookupError(f"an address with {secret} in it, which would be kept with every result; {GIVE}")
+    if is_remote(text) and (why := malformed(text)):
+        raise LookupError(f"{text!r} is no address: {why}")
+
+
+def _require_few(text: str) -> None:
+    """LookupError where the braces of a name stand for more shards than anybody has."""
+    names = 1
+    for inside in _BRACES.findall(text):
+        bounds = _BOUNDS.fullmatch(inside)
+        # Of more digits than these Python itself makes no number.
+        low, high = (int(each[-_DIGITS:]) for each in bounds.groups()) if bounds else (0, inside.count(","))
+        many = bounds is not None and any(len(each.lstrip("0")) > _DIGITS for each in bounds.groups())
+        names *= _SHARDS + 1 if many else max(0, high - low + 1)
+    if names > _SHARDS:
+        raise LookupError(
+            f"{text!r} stands for more than {_SHARDS:,} shards; check the numbers in its braces"
+        )
 
 
 def _environment(text: str) -> str:

@@ -10,6 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 T = TypeVar("T")
 Scalar = str | int | float | bool
 
+MOST = 10**12
+"""More of anything that is counted is a slip, and is refused: with larger numbers arithmetic overflows."""
+
 
 class _OneOrMany:
     """Annotation: a single value stands for a list of one; an empty list is refused."""

@@ -24,7 +24,7 @@ from data_ops.sources import (
     TorchvisionSource,
     WebDatasetSource,
 )
-from sweep.grid_axes import Axis, Model, Seed
+from sweep.grid_axes import MOST, Axis, Model, Seed
 
 Levels = Annotated[Axis[str], Field(description="Label columns, fine to coarse.")]
 GroupColumn = Annotated[
@@ -59,8 +59,8 @@ class SyntheticDataset(Dataset):
     kind = SyntheticSource
     source: Literal["synthetic"] = Field(description="Procedurally rendered images.")
     domain: str = Field(description="Name of the procedural domain.")
-    train: int = Field(default=4000, ge=1, description="Training images.")
-    test: int = Field(default=1000, ge=0, description="Test images.")
+    train: int = Field(default=4000, ge=1, le=MOST, description="Training images.")
+    test: int = Field(default=1000, ge=0, le=MOST, description="Test images.")
     seed: Seed = Field(default=0, description="Another seed is another set of images.")
 
 
@@ -76,8 +76,8 @@ class DigitsDataset(Dataset):
 class Expected(Model):
     """How many images a dataset has that is not here."""
 
-    train: int = Field(ge=1, description="Training images.")
-    test: int = Field(default=0, ge=0, description="Test images.")
+    train: int = Field(ge=1, le=MOST, description="Training images.")
+    test: int = Field(default=0, ge=0, le=MOST, description="Test images.")
 
 
 class UserDataset(Dataset):

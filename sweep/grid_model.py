@@ -14,7 +14,7 @@ from pydantic.json_schema import WithJsonSchema
 from data_ops.policies import POLICIES
 from ssl_core.config import ENCODERS, FEATURES, METHODS, MIN_TEMPERATURE
 from sweep.errors import did_you_mean
-from sweep.grid_axes import Axis, Model, Scalar, Seed
+from sweep.grid_axes import MOST, Axis, Model, Scalar, Seed
 from sweep.grid_datasets import AnyDataset
 from sweep.pools import Pool, parse_pool
 from sweep.sizes import Size, parse_size
@@ -50,7 +50,7 @@ def _corruption(value: str) -> str:
 _SIZE_SCHEMA = {
     "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^(all|[0-9._]+ ?[kKmM%]?)$"}]
 }
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=MOST)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 VoteTemperature = Annotated[float, Field(ge=MIN_TEMPERATURE, allow_inf_nan=False)]
@@ -149,17 +149,17 @@ class PretrainBlock(Model):
     view_mode: Axis[Literal["exact", "affine"]] = Field(
         default=(), description="Exact or affine colour operations."
     )
-    steps: Axis[Annotated[int, Field(ge=0)]] = Field(
+    steps: Axis[Annotated[int, Field(ge=0, le=MOST)]] = Field(
         default=(), description="Optimisation steps, held constant instead of epochs; 0 counts in epochs."
     )
     momentum: Axis[NotNegative] = Field(default=(), description="Momentum of the optimiser.")
     momentum_encoder: Axis[NotNegative] = Field(
         default=(), description="Share of MoCo's and BYOL's slow encoder that a step keeps."
     )
-    queue: Axis[Annotated[int, Field(ge=0)]] = Field(
+    queue: Axis[Annotated[int, Field(ge=0, le=MOST)]] = Field(
         default=(), description="Images in MoCo's queue; a multiple of the batch, 0 for the default."
     )
-    predictor_dim: Axis[Annotated[int, Field(ge=0)]] = Field(
+    predictor_dim: Axis[Annotated[int, Field(ge=0, le=MOST)]] = Field(
         default=(), description="Width of BYOL's hidden layers; 0 for the default."
     )
     grad_clip: Axis[NotNegative] = Field(default=(), description="Bound of the gradient's norm; 0 for none.")
@@ -262,7 +262,7 @@ class Compute(Model):
         description="Ray Train's worker processes, or the training inside its task for short ones.",
     )
     checkpoint_every_s: Positive = Field(default=30.0, description="Seconds between checkpoints.")
-    checkpoint_every_steps: Annotated[int, Field(ge=0)] = Field(
+    checkpoint_every_steps: Annotated[int, Field(ge=0, le=MOST)] = Field(
         default=0, description="Steps between checkpoints as well; 0 looks at the clock alone."
     )
     activation_checkpointing: bool = Field(
@@ -273,7 +273,7 @@ class Compute(Model):
         default="",
         description="Name of the GPU, as NVIDIA H200, or processor to estimate for; default: this machine's.",
     )
-    price_per_hour: Annotated[float, Field(ge=0)] | None = Field(
+    price_per_hour: NotNegative | None = Field(
         default=None, description="What one GPU, or one CPU core without any, costs for an hour."
     )
     hang_after_s: Positive = Field(

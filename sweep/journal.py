@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from sweep.errors import StoreError
 from sweep.manifest import Execution, Manifest
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class FileJournal:
             lines = self._path.read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise StoreError(
+                f"store: {self._path.name} cannot be read: {error.strerror}",
+                hint=f"mend the permissions of {self._path}",
+            ) from error
         found: dict[str, Execution] = {}
         for line in lines:
             with contextlib.suppress(ValueError, TypeError):

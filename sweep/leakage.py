@@ -16,6 +16,9 @@ import numpy.typing as npt
 from data_ops.dataset import PreparedDataset
 from data_ops.pool import leaked
 from sweep.catalog import DatasetInfo
+from sweep.errors import DamagedError
+from sweep.plan import DAMAGED
+from sweep.specs import UNPREPARED
 from sweep.store import Store
 
 Policy = Literal["drop", "report"]
@@ -25,6 +28,28 @@ _COMPARED = (
     *(f"data/{s}_{what}.npy" for s in ("train", "test") for what in ("keys", "labels")),
 )
 """What is read of a prepared dataset here: not its images."""
+
+
+def only_sound(
+    catalog: Mapping[str, DatasetInfo], used: Iterable[str], store: Store | None
+) -> tuple[dict[str, DatasetInfo], list[str]]:
+    """The catalog with each dataset as not prepared whose files are not those that were committed, as far as
+    the guard reads them, and what to tell the user. Such a preparation is to be done again."""
+    sound, notes = dict(catalog), []
+    for name in sorted(set(used) & set(catalog)):
+        info = catalog[name]
+        if store is None or not info.prepared:
+            continue
+        try:
+            store.fetch("prepare", info.prepare_id, _COMPARED)
+        except DamagedError as error:
+            store.distrust("prepare", info.prepare_id)
+            sound[name] = replace(info, fingerprint=UNPREPARED + info.prepare_id, levels=(), class_counts=())
+            notes.append(
+                f"{DAMAGED}{name} counts as not prepared, since {error}; run prepares it again, and"
+                " what rests on it is known then"
+            )
+    return sound, notes
 
 
 def guard(

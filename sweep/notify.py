@@ -9,8 +9,9 @@ import threading
 import urllib.request
 from collections.abc import Callable
 from typing import Any
+from urllib.error import HTTPError, URLError
 
-from sweep.errors import SweepError, first_line, masked
+from sweep.errors import SweepError, masked
 from sweep.run import RunResult
 
 _PATIENCE_S = 20.0
@@ -66,9 +67,10 @@ def _tell(target: str | None, told: dict[str, Any], say: Callable[[str], None]) 
 
 
 def _send(target: str, body: bytes, why: list[str]) -> None:
-    """The address may be a secret itself: it is in no message."""
+    """The address may be a secret itself: it is in no message, and errors repeat what they were given."""
+    target = target.strip()
     try:
-        if target.startswith(("http://", "https://")):
+        if target.lower().startswith(("http://", "https://")):
             headers = {"Content-Type": "application/json"}
             request = urllib.request.Request(target, data=body, headers=headers, method="POST")
             urllib.request.urlopen(request, timeout=_PATIENCE_S).close()
@@ -86,4 +88,12 @@ def _send(target: str, body: bytes, why: list[str]) -> None:
     except subprocess.TimeoutExpired:
         why.append(f"the command took more than {_PATIENCE_S:.0f} s")
     except Exception as error:  # whatever an address, a server or a command line is wrong with
-        why.append(f"{type(error).__name__}: {first_line(error)}")
+        why.append(_named(error))
+
+
+def _named(error: Exception) -> str:
+    """An error without its text."""
+    if isinstance(error, HTTPError):
+        return f"the server answered {error.code}"
+    cause = error.reason if isinstance(error, URLError) else error
+    return type(cause if isinstance(cause, Exception) else error).__name__

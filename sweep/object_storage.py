@@ -39,7 +39,6 @@ _FINAL = re.compile(r"NoSuchBucket|status code: (?!408|409|429)4\d\d")
 _FORBIDDEN = re.compile(r"status code: 40[13]|ExpiredToken|InvalidAccessKeyId|SignatureDoesNotMatch")
 _METADATA = ("169.254.169.254", "169.254.170.2", "fd00:ec2::254")  # asked where nobody gave credentials
 _CREDENTIALS = "credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
-_SECRET = re.compile(r"//[^/]*@")
 
 T = TypeVar("T")
 
@@ -59,11 +58,6 @@ class ObjectStorage:
     def __init__(self, uri: str, patience_s: float | None = None) -> None:
         """`patience_s` bounds the wait for a server that does not answer; by default it is short until the
         server has answered once."""
-        if _SECRET.search(uri):
-            raise StoreError(
-                "the store's address holds a user or a password",
-                hint="give credentials by the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)",
-            )
         self.uri = uri
         self._patience = _FIRST_S if patience_s is None else patience_s
         self._later = PATIENCE_S if patience_s is None else patience_s

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from sweep.errors import Located, did_you_mean
+from sweep.errors import Located, did_you_mean, masked
 from sweep.grid_model import PretrainBlock
 from sweep.yaml_source import Path_, YamlSource, parse_value
 
@@ -24,7 +24,7 @@ def apply_overrides(source: YamlSource, overrides: Iterable[str]) -> tuple[YamlS
     """`source` with each `path=value` set in turn, and the problems of those that cannot be."""
     problems: list[Located] = []
     for text in overrides:
-        name = f"override {text}"
+        name = f"override {masked(text)}"
         try:
             steps, value = _parse(text)
             for path in _targets(source.data, steps, ()):

@@ -22,6 +22,8 @@ from sweep.specs import ANSWERS, STAGES, FeatureSpec, FinetuneSpec, ProbeSpec, S
 from sweep.store import Store
 
 PLAN_SCHEMA_VERSION = 1
+DAMAGED = "damaged: "
+"""How a note on a damaged dataset begins."""
 
 __all__ = ["Node", "Plan", "State", "plan"]
 
@@ -61,6 +63,13 @@ class Plan:
             " What the store has counts again where the images are the same:"
             " ssl-sweep data prepare GRID compares them."
         )
+
+    @cached_property
+    def unread(self) -> str:
+        """Why datasets that were prepared are to be prepared again, '' without any; what rests on them counts
+        as not done until then."""
+        harmed = [note for note in self.notes if note.startswith(DAMAGED)]
+        return "\n".join([*harmed, self.moved] if self.moved else harmed)
 
     @cached_property
     def pretrainings(self) -> tuple[Node, ...]:

@@ -12,7 +12,7 @@ from sweep.cells import Cell
 from sweep.errors import GridError, Located
 from sweep.expand import expand_all
 from sweep.grid import Grid, read_grid
-from sweep.leakage import guard
+from sweep.leakage import guard, only_sound
 from sweep.plan import Plan, plan
 from sweep.specs import ProbeSpec
 from sweep.store import Store
@@ -58,6 +58,7 @@ def _expand(
     assumed = [info for info in catalog.values() if info.assumed]
     pretrained = {name for e in grid.pretrain for pool in e.value.domain for name in pool.names}
     evaluated = {name for e in grid.evaluate for name in e.value.domain}
+    catalog, harmed = only_sound(catalog, pretrained | evaluated, store)
     catalog, notes = guard(catalog, pretrained, evaluated, grid.leakage, store)
     cells, impossible = expand_all(grid, catalog)
     found = [*problems, *unreadable, *impossible]
@@ -70,7 +71,7 @@ def _expand(
         " says; they are not here, and run needs them"
         for info in assumed
     ]
-    return cells, (*notes, *_without_effect(cells), *_large(cells))
+    return cells, (*harmed, *notes, *_without_effect(cells), *_large(cells))
 
 
 def _without_effect(cells: Iterable[Cell]) -> list[str]:

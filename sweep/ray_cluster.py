@@ -47,6 +47,7 @@ if sys.platform == "linux":  # workers of one training meet there too
 # Stages pass files through the store, never objects through Ray, so the object store stays small.
 _OBJECT_STORE_BYTES = 256 * 1024**2
 _KNOCK_S = 5.0
+_LOOK_S = 60.0  # a node may have to start a process first
 
 CLIENT = "ray://"
 HEAD = "node:__internal_head__"
@@ -158,15 +159,20 @@ def require_answer(address: str) -> None:
 
     Raises:
         InfeasibleError: nobody answers.
-        UsageError: it is the address of a dashboard.
+        UsageError: it is the address of a dashboard, or none.
     """
     if address.startswith(("http://", "https://")):
         raise UsageError(
             f"{address} is the address of a dashboard", hint="ssl-sweep submit takes it; here give HOST:6379"
         )
     host, _, port = address.removeprefix(CLIENT).rpartition(":")
-    if not host or not port.isdigit():  # "auto": Ray looks for a cluster on this machine
+    if not host:  # "auto": Ray looks for a cluster on this machine
         return
+    if not (port.isascii() and port.isdigit() and int(port[:6]) <= 65535):
+        raise UsageError(
+            f"{address!r} is no address of a cluster: {port!r} is no port",
+            hint="give HOST:PORT, as HOST:6379",
+        )
     try:
         socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
     except OSError as error:
@@ -288,8 +294,10 @@ def require_shared_store(root: Path) -> None:
 
     Raises:
         StoreError: names the nodes on which the store is not there.
+        InfeasibleError: a node does not answer.
     """
     import ray
+    from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = [node for node in ray.nodes() if node["Alive"]]
@@ -302,17 +310,19 @@ def require_shared_store(root: Path) -> None:
     def sees(path: str) -> bool:
         return os.path.exists(path)
 
+    blind: list[str] = []
     try:
-        blind = [
-            node["NodeManagerAddress"]
-            for node in nodes
-            if not ray.get(
-                sees.options(
-                    scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                ).remote(str(probe)),
-                timeout=60,
-            )
-        ]
+        for node in nodes:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            try:
+                if not ray.get(sees.options(scheduling_strategy=there).remote(str(probe)), timeout=_LOOK_S):
+                    blind.append(node["NodeManagerAddress"])
+            except RayError as error:  # it is busy starting processes, or went away meanwhile
+                raise InfeasibleError(
+                    f"node {node['NodeManagerAddress']} did not say within {_LOOK_S:.0f} s whether it sees"
+                    f" the store {root}: {first_line(error)}",
+                    hint="look at it with `ray status`; the same command goes on",
+                ) from error
     finally:
         probe.unlink()
     if blind:

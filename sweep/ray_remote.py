@@ -14,14 +14,13 @@ import queue
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from sweep.errors import InfeasibleError
+from sweep.errors import InfeasibleError, first_line
+from sweep.scratch import scratch
 from sweep.signals import stop_on_signal
 from sweep.submission import Submission
 
@@ -80,20 +79,22 @@ def run_on_head(
     """The exit code of the sweep's driver on the head, which tells `notify` how it ended.
 
     Raises:
-        InfeasibleError: no client server answers at `address`.
+        InfeasibleError: no client server answers at `address`, or it answers no more.
     """
     from sweep.ray_cluster import no_answer, require_answer
 
     require_answer(address)
-    with tempfile.TemporaryDirectory(prefix="ssl-sweep-job-") as folder, warnings.catch_warnings():
+    with scratch("job") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import grpc  # type: ignore[import-untyped]
         import ray
+        from ray.exceptions import RayError
 
-        asked.pack(Path(folder))
+        asked.pack(folder)
         try:
             ray.init(
                 address,
-                runtime_env={"working_dir": folder},
+                runtime_env={"working_dir": str(folder)},
                 logging_level=logging.ERROR,
                 log_to_driver=False,
             )
@@ -106,8 +107,15 @@ def run_on_head(
             raise no_answer("client server", address, error, heard=True) from error
         try:
             return _watch(asked, show, notify)
+        except (ConnectionError, grpc.RpcError, RayError) as error:
+            raise InfeasibleError(
+                f"the connection to {address!r} is lost: {first_line(error)}; the sweep's driver on the head"
+                " ends with it, and trainings keep their checkpoints",
+                hint="the same command goes on; ssl-sweep submit is for what should outlive its connection",
+            ) from error
         finally:
-            ray.shutdown()
+            with contextlib.suppress(ConnectionError, grpc.RpcError, RayError):
+                ray.shutdown()
 
 
 def _watch(asked: Submission, show: Callable[[str], None], notify: str | None) -> int:

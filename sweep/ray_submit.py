@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from sweep.errors import InfeasibleError, UsageError, first_line
 from sweep.ray_cluster import no_answer
+from sweep.scratch import scratch
 from sweep.submission import Submission
 
 Say = Callable[[str], None]
@@ -55,14 +54,14 @@ class Jobs:
     def start(self, asked: Submission) -> str:
         """Start the sweep; its id."""
         id = asked.next_id(self._known(asked))
-        with tempfile.TemporaryDirectory(prefix="ssl-sweep-job-") as folder:
-            asked.pack(Path(folder))
+        with scratch("job") as folder:
+            asked.pack(folder)
             try:
                 self._client.submit_job(
                     entrypoint=asked.line,
                     submission_id=id,
                     runtime_env={
-                        "working_dir": folder,
+                        "working_dir": str(folder),
                         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(asked.stop_wait_s)},
                     },
                 )

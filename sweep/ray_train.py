@@ -7,7 +7,6 @@ the training again from the checkpoint in the store: one place decides, whicheve
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +15,7 @@ from sweep.failures import StageFailed, failure_from_afar
 from sweep.nodes import Node
 from sweep.ray_cluster import free_now
 from sweep.runtime import Runtime, TrainPlan
+from sweep.scratch import new_scratch
 from sweep.specs import PretrainSpec
 from sweep.training import train
 
@@ -55,7 +55,7 @@ def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
     if runtime.stop_requested():
         return Outcome(node.id, "interrupted")
     share = {"CPU": plan.cpus * CPU_SHARE} | ({"GPU": plan.gpus} if plan.gpus else {})
-    scratch = tempfile.mkdtemp(prefix="ssl-sweep-train-")  # Train wants one, on this node
+    scratch = str(new_scratch("train"))  # Train wants one, on this node
     backend = "nccl" if plan.gpus else "gloo"
     here = MeetByFile(backend=backend, meeting=f"{scratch}/meeting")
     meeting = here if runtime.private else TorchConfig(backend=backend)

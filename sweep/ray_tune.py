@@ -8,7 +8,6 @@ Imported late: planning must not wait for Ray.
 from __future__ import annotations
 
 import shutil
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from sweep.nodes import Node
 from sweep.ray_cluster import A_BIT, HEAD
 from sweep.ray_train import CPU_SHARE, perform
 from sweep.runtime import Runtime, TrainPlan
+from sweep.scratch import new_scratch
 
 # Tune would put these into every trial's runtime environment, and Ray writes that into its logs. Workers have
 # the environment of their node.
@@ -77,7 +77,7 @@ class TuneThread:
     def _run(self) -> None:
         scratch, error = "", BaseException("Tune ended before this training did")
         try:
-            scratch = tempfile.mkdtemp(prefix="ssl-sweep-tune-")
+            scratch = str(new_scratch("tune"))
             tune.Tuner(
                 tune.with_resources(tune.with_parameters(_trial, runtime=self._runtime), _resources),
                 tune_config=tune.TuneConfig(search_alg=self._feed, num_samples=-1, reuse_actors=True),

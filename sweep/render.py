@@ -16,7 +16,7 @@ from rich.table import Table
 from sweep.errors import masked
 from sweep.listener import duration
 from sweep.specs import STAGES
-from sweep.status import Status
+from sweep.status import STATES, Status
 from sweep.store import DEFAULT_STORE
 from sweep.summary import summary
 
@@ -179,11 +179,11 @@ def _cell(value: object) -> str:
 
 def print_status(status: Status, out: Console, where: str = "") -> None:
     """Stages by state, who works on what, what failed and why; `where` is what hints add to a command."""
-    table = Table("stage", *status.states)
+    table = Table("stage", *STATES)
     for stage in STAGES:
         count = status.counts[stage]
         if sum(count.values()):
-            table.add_row(stage, *(str(count[state]) if count[state] else "·" for state in status.states))
+            table.add_row(stage, *(str(count[state]) if count[state] else "·" for state in STATES))
     out.print(table)
     for held in status.running[:_RUNNING_SHOWN]:
         who = f"driver {held.driver} on {held.host} since {held.since}"

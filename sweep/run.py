@@ -33,8 +33,9 @@ from sweep.ray_backend import RayWorkplace
 from sweep.resources import machine_of, train_plan
 from sweep.results import results
 from sweep.runtime import Runtime
+from sweep.scratch import remove_scratch
 from sweep.signals import Stop, stop_on_signal
-from sweep.stopping import StopFlag
+from sweep.stopping import StopFlag, tidy_stops
 from sweep.store import Store
 from sweep.tracker_place import where_tracked
 
@@ -143,6 +144,8 @@ def _tidy(store: Store) -> None:
     for folder in ("", "leases", "drivers", "mlflow"):
         remove_abandoned(store.root / folder)
     Leases(store.storage).tidy()
+    tidy_stops(store)
+    remove_scratch()
 
 
 class _Sweep:

@@ -88,6 +88,8 @@ class LocalShelf:
         except FileNotFoundError:
             self._presence.require()
             return []
+        except OSError as error:
+            raise StoreError(f"store: {stage}/ cannot be listed: {error.strerror}") from error
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -126,8 +128,10 @@ class LocalShelf:
     def fault(self, name: str, size: int, sha256: str) -> str:
         try:
             found = Kept((self._root / name).stat().st_size, digest(self._root / name) if sha256 else "")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return GONE
+        except OSError as error:  # a folder in its place, no permission, a broken disk
+            return f"cannot be read: {error.strerror}"
         return fault_of(found, size, sha256)
 
     def share(self, name: str) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 
 _COUNT = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kKmM]?)")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*%")
+_MOST = 10**12
 _FACTOR = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
@@ -65,5 +66,7 @@ def parse_size(value: object) -> Size:
             raise ValueError(f"{text} is not a whole number of images")
         if count < 1:
             raise ValueError(f"{text} is too small; choose at least 1")
+        if count > _MOST:
+            raise ValueError(f"{text} is too large; choose at most {_MOST:,}")
         return Size(text, "count", count)
     raise ValueError(f"{text!r} is not a size; write 500, 50k, 1M, 10% or all")

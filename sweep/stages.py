@@ -25,7 +25,7 @@ from ssl_core.config import FEATURES, HEAD_OUTPUT, TWO_VIEWS
 from sweep.answers import ProbeInputs, finetune, probe
 from sweep.backend import Outcome
 from sweep.card import encoder_facts
-from sweep.errors import StoreError
+from sweep.errors import DamagedError, StoreError
 from sweep.failures import failure_of
 from sweep.files import whole
 from sweep.identity import full_form
@@ -68,7 +68,7 @@ def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> 
             outcomes.append(Outcome(node.id, "interrupted"))
             continue
         try:
-            executed = store.complete(node.stage, node.id) is None
+            executed = not _done(node, store)
             if executed:
                 executed = _perform(node, runtime, store, inputs)
             outcomes.append(Outcome(node.id, "complete", executed=executed))
@@ -80,6 +80,21 @@ def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> 
                 store.share(node.stage, node.id)
             outcomes.append(Outcome(node.id, "failed", failure_of(error)))
     return outcomes
+
+
+def _done(node: Node, store: Store) -> bool:
+    """Whether somebody did the stage since it was planned. The planner has read more of a prepared dataset
+    than a look sees: what is not as it was committed is withdrawn, to be done again."""
+    if store.complete(node.stage, node.id) is None:
+        return False
+    if node.stage == "prepare":
+        try:
+            store.fetch(node.stage, node.id)
+        except DamagedError as error:
+            StageLog(store.path(node.stage, node.id)).line(f"done again: {error}")
+            store.withdraw(node.stage, node.id)
+            return False
+    return True
 
 
 def _perform(node: Node, runtime: Runtime, store: Store, inputs: ProbeInputs) -> bool:

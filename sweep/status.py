@@ -52,10 +52,6 @@ class Status:
     failures: tuple[FailedStage, ...]
     running: tuple[RunningStage, ...]
 
-    @property
-    def states(self) -> tuple[StageStatus, ...]:
-        return STATES
-
     def to_json(self) -> dict[str, Any]:
         """What `ssl-sweep status --json` prints."""
         return {"schema_version": STATUS_SCHEMA_VERSION, **asdict(self)}

@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sweep.files import left_behind
 
 if TYPE_CHECKING:
     from sweep.store import Store
 
+_FOLDER = "stop"
 _ASK_EVERY_S = 5.0  # the object; the file is looked for at every call
 _UNWANTED_S = 60.0
+
+
+def tidy_stops(store: Store) -> None:
+    """Take away the objects that drivers which are no more left in an object store; files beside them are
+    temporary ones, and put away as such."""
+    if not store.remote:
+        return
+    from sweep.object_storage import ObjectStorage
+
+    assert isinstance(store.storage, ObjectStorage)
+    for key, meta in store.storage.listing(_FOLDER).items():
+        if left_behind(key.rpartition("/")[2], partial(_age_s, meta.modified)):
+            store.storage.delete(key)
+
+
+def _age_s(modified: float) -> float:
+    """By two clocks; it is compared with a day."""
+    return time.time() - modified
 
 
 class StopFlag:
@@ -25,7 +47,7 @@ class StopFlag:
 
     @property
     def _key(self) -> str:
-        return f"stop/{self._file.name}"
+        return f"{_FOLDER}/{self._file.name}"
 
     def put_up(self) -> None:
         """Ask to stop. Returns at once: signal handlers call it."""

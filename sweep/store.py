@@ -57,6 +57,7 @@ class Store:
         self.uri, self.root, self.storage = place.uri, place.root, place.storage
         self._shelf, self._journal, self._presence = place.shelf, place.journal, place.presence
         self.remote = place.shelf.remote
+        self._distrusted: set[str] = set()
 
     def __repr__(self) -> str:
         return f"Store({self.uri!r})"
@@ -118,7 +119,7 @@ class Store:
     def complete(self, stage: Stage, id: str) -> Manifest | None:
         """The manifest of a finished stage whose files are all there in their full size, else None."""
         manifest = self.manifest(stage, id)
-        if manifest is None:
+        if manifest is None or manifest.run.execution in self._distrusted:
             return None
         size = self._shelf.size
         return manifest if all(size(name) == bytes for name, bytes in manifest.files.items()) else None
@@ -162,6 +163,12 @@ class Store:
             if not wanted or name in wanted:
                 self._shelf.bring(name, size, manifest.sha256.get(name, ""))
 
+    def distrust(self, stage: Stage, id: str) -> None:
+        """Count what this execution of a stage left as damaged, by what was read of it and a look cannot see;
+        until it is done again, and in this process. Nothing is written."""
+        if (manifest := self.manifest(stage, id)) is not None:
+            self._distrusted.add(manifest.run.execution)
+
     def prefetch(self, stages: Iterable[tuple[Stage, str]]) -> None:
         """Fetch many small results at a time, where each would take a request of its own."""
         if self.remote:
@@ -173,7 +180,8 @@ class Store:
         "damaged" or "missing", "" for nothing, or where it never finished."""
         if (data := self.record(stage, id)) is None:
             return ""
-        if (manifest := Manifest.parse(data)) is None:
+        manifest = Manifest.parse(data)
+        if manifest is None or manifest.run.execution in self._distrusted:
             return "damaged"
         sizes = {name: self._shelf.size(name) for name in manifest.files}
         if None in sizes.values():

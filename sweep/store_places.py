@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from data_ops.remote import cache_root
+from sweep.addresses import malformed, secret_in
 from sweep.errors import StoreError
 from sweep.journal import FileJournal, Journal, ObjectJournal
 from sweep.presence import Presence
@@ -35,6 +36,13 @@ def open_place(address: str | Path, patience_s: float | None) -> Place:
     text = str(address)
     if not text.strip():
         raise StoreError("the store has an empty name", hint="give --store a folder")
+    if secret := secret_in(text):
+        raise StoreError(
+            f"the store's address holds {secret}",
+            hint="give credentials by the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)",
+        )
+    if "://" in text and (why := malformed(text)):
+        raise StoreError(f"store {text!r} is no address: {why}", hint="as in --store s3://bucket/prefix")
     scheme = urlsplit(text).scheme if "://" in text else ""
     if scheme in OBJECT_STORES:
         return _objects(text.rstrip("/"), patience_s)

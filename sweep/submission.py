@@ -11,8 +11,8 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from sweep.addresses import secret_in
 from sweep.errors import GridError, SweepError, UsageError, first_line
 from sweep.grid import Grid, read_grid
 from sweep.plan_grid import plan_read
@@ -103,10 +103,9 @@ def prepare_submission(
     read, problems = read_grid(grid, overrides)
     if problems:
         raise GridError(problems)
-    if tracking_uri and "@" in urlsplit(tracking_uri).netloc:
+    if tracking_uri and (secret := secret_in(tracking_uri)):
         raise UsageError(
-            "the tracking address holds a user or a password, and everybody on the cluster can read a job's"
-            " arguments",
+            f"the tracking address holds {secret}, and everybody on the cluster can read a job's arguments",
             hint="give the address without it, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             " in the environment of the cluster's head",
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from sweep.addresses import malformed
 from sweep.errors import StoreError, SweepError, UsageError, first_line, masked
 from sweep.store import Store
 from sweep.tracking import Tracker, local_uri
@@ -28,7 +29,10 @@ def tracking_folder(store: Store) -> Path:
 def tracking_uri(store: Store, uri: str | None) -> str:
     """The address to log to: the one given, MLflow's own environment variable, else SQLite in the store, or
     in this node's cache of an object store. It may hold a password: `masked` before it is shown."""
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(tracking_folder(store))
+    address = uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(tracking_folder(store))
+    if why := malformed(address):
+        raise UsageError(f"the tracker's address is none: {why}", hint="as http://127.0.0.1:5000")
+    return address
 
 
 def where_tracked(store: Store, uri: str | None) -> str:

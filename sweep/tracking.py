@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.files import temporary
+from sweep.scratch import scratch
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -75,9 +75,9 @@ def _log_model(client: MlflowClient, run_id: str, folder: Path) -> None:
 
     encoder, size = load_encoder(folder), json.loads((folder / CARD_FILE).read_text())["image_size"]
     example = torch.zeros(2, 3, size, size).numpy()
-    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+    with scratch("model") as parent, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        path = Path(scratch) / "model"
+        path = parent / "model"
         versions = [f"torch=={torch.__version__.split('+')[0]}"]
         pytorch.save_model(
             encoder, path, serialization_format="pt2", input_example=example, pip_requirements=versions
@@ -230,8 +230,8 @@ def _make_database(client: type[MlflowClient], final: Path) -> None:
         return
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = temporary(final.parent, final.name)
-    with tempfile.TemporaryDirectory(prefix="ssl-sweep-mlflow-") as folder:
-        made = Path(folder) / "mlflow.db"
+    with scratch("mlflow") as folder:
+        made = folder / "mlflow.db"
         client(tracking_uri=f"sqlite:///{made}").search_experiments(max_results=1)
         try:
             shutil.copyfile(made, partial)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sweep.errors import StoreError, UnreachableError
 from sweep.manifest import Manifest
 from sweep.plan_grid import plan_in
 from sweep.specs import STAGES, Stage
@@ -31,7 +32,7 @@ class Damage:
 @dataclass(frozen=True, kw_only=True)
 class Verified:
     """`without_checksum` files are from before there were any: their size is right. `withdrawn` stages will
-    be done again by the next run."""
+    be done again by the next run; `stuck` says why others could not be withdrawn."""
 
     store: str
     stages: int
@@ -40,6 +41,7 @@ class Verified:
     without_checksum: int
     damages: tuple[Damage, ...]
     withdrawn: tuple[tuple[Stage, str], ...]
+    stuck: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -60,24 +62,26 @@ def verify(
     told: Told | None = None,
 ) -> Verified:
     """Look at the finished stages of a grid, or at all in the store. With `repair` the manifests of damaged
-    stages are taken away, so that the next run does them again; else nothing is changed.
+    stages are taken away, so that the next run does them again; else nothing is changed. Of a grid with a
+    damaged dataset only that and what does not rest on it: the ids of the rest are not known before it is
+    prepared again.
 
     Raises:
         SweepError: the store does not answer, or the grid is wrong.
     """
     store = Store(store_uri)
     store.require_existing()
-    keys = _stages(store_uri, grid, overrides) if grid is not None else _all(store)
     found: list[_Look] = []
+    keys = _stages(store_uri, grid, overrides) if grid is not None else list(_all(store, found))
     with store.survey(), ThreadPoolExecutor(_AT_ONCE) as pool:
-        manifests = {key: store.record(*key) for key in keys}
-        looks = pool.map(lambda item: _look(store, *item), manifests.items())
-        for look in looks:
+        for look in pool.map(lambda key: _look(store, key, _record(store, key)), keys):
             found.append(look)
             if told is not None:
                 told(len(found), len(keys))
     damages = tuple(damage for look in found for damage in look.damages)
-    broken = dict.fromkeys((damage.stage, damage.id) for damage in damages)
+    broken = dict.fromkeys((damage.stage, damage.id) for damage in damages if damage.id)
+    stuck: list[str] = []
+    withdrawn = tuple(key for key in broken if _withdraw(store, key, stuck)) if repair else ()
     return Verified(
         store=store.uri,
         stages=sum(look.finished for look in found),
@@ -85,7 +89,8 @@ def verify(
         bytes=sum(look.bytes for look in found),
         without_checksum=sum(look.without_checksum for look in found),
         damages=damages,
-        withdrawn=tuple(key for key in broken if store.withdraw(*key)) if repair else (),
+        withdrawn=withdrawn,
+        stuck=tuple(stuck),
     )
 
 
@@ -105,16 +110,48 @@ def _stages(store_uri: str, grid: Path, overrides: Iterable[str]) -> list[tuple[
     return [(node.stage, node.id) for node in plan.nodes if not node.provisional]
 
 
-def _all(store: Store) -> list[tuple[Stage, str]]:
+def _all(store: Store, found: list[_Look]) -> Iterator[tuple[Stage, str]]:
+    """Every stage of which there is anything; a kind that cannot be listed is one of what is `found`."""
     with store.survey():
-        return [(stage, id) for stage in STAGES for id in store.ids(stage)]
+        for stage in STAGES:
+            try:
+                yield from [(stage, id) for id in store.ids(stage)]
+            except UnreachableError:
+                raise
+            except StoreError as error:
+                found.append(_Look(damages=(Damage(stage, "", f"{stage}/", _said(error)),)))
 
 
-def _look(store: Store, key: tuple[Stage, str], record: bytes | None) -> _Look:
+def _record(store: Store, key: tuple[Stage, str]) -> bytes | StoreError | None:
+    """What a stage has for a manifest, or why that cannot be read."""
+    try:
+        return store.record(*key)
+    except UnreachableError:
+        raise
+    except StoreError as error:
+        return error
+
+
+def _said(error: StoreError) -> str:
+    """`cannot be read: Permission denied`, without the name of what could not."""
+    return f"cannot be {str(error).rpartition(' cannot be ')[2]}"
+
+
+def _withdraw(store: Store, key: tuple[Stage, str], stuck: list[str]) -> bool:
+    try:
+        return store.withdraw(*key)
+    except OSError as error:
+        stuck.append(f"{key[0]}/{key[1]} cannot be withdrawn: {error.strerror}")
+        return False
+
+
+def _look(store: Store, key: tuple[Stage, str], record: bytes | StoreError | None) -> _Look:
     stage, id = key
     if record is None:
         return _Look()
     own = f"{stage}/{id}/manifest.json"
+    if isinstance(record, StoreError):
+        return _Look(True, damages=(Damage(stage, id, own, _said(record)),))
     manifest = Manifest.parse(record)
     if manifest is None:
         return _Look(True, damages=(Damage(stage, id, own, "cannot be read, or is not as it was written"),))

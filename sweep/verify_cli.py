@@ -45,7 +45,9 @@ def _print(found: Verified, out: Console) -> None:
     out.print(f"{checked}: {verdict}{old}", markup=False, highlight=False, soft_wrap=True)
     if found.withdrawn:
         out.print(f"{len(found.withdrawn):,} stages withdrawn: the next run does them again", highlight=False)
-    elif found.damages:
+    for why in found.stuck:
+        out.print(f"{why}; mend its permissions or its disk", markup=False, highlight=False, soft_wrap=True)
+    if found.damages and not (found.withdrawn or found.stuck):
         out.print(
             "--repair withdraws the damaged stages, so that the next run does them again", highlight=False
         )

@@ -38,7 +38,7 @@ def report_of(
     written = write_report(table, out, title=plan.sweep, compare_paper=compare_paper)
     failed = attach_report(store, tracking_uri, plan.sweep, written.findings, written.page, written.figures)
     notes = [f"not put on the sweep's MLflow run: {failed}"] if failed else []
-    return "\n".join([_told(written), *notes, *filter(None, [plan.moved])])
+    return "\n".join([_told(written), *notes, *filter(None, [plan.unread])])
 
 
 def _from_table(source: Path, overrides: Sequence[str], out: Path, compare_paper: bool) -> ReportFiles:

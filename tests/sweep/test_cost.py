@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from sweep.calibration import Calibration, calibrations, keep, shape_of
-from sweep.estimate import Estimate, estimate
+from sweep.errors import InfeasibleError, UsageError
+from sweep.estimate import Estimate, costed, estimate
 from sweep.grid_model import Compute
 from sweep.machine import Machine, machine
 from sweep.manifest import RunRecord
@@ -166,6 +167,29 @@ def test_gpus_are_assumed_only_where_they_are_asked_for() -> None:
     asked = machine(Compute(device="gpu", workers=4, hardware="NVIDIA H200"), gpus=0)
     assert (asked.device, asked.gpus, asked.hardware, asked.assumed) == ("gpu", 4, "NVIDIA H200", True)
     assert asked.label == "4 x NVIDIA H200 (assumed)"
+
+
+def test_a_plan_is_for_what_was_asked_or_is_refused(sweeps: Any) -> None:
+    sweeps.prepared()
+    grid, uri = sweeps.write(), sweeps.store.uri
+    on_gpus = ("compute.device=gpu", "compute.workers=8", "pretrain.0.batch=64")
+    with pytest.raises(InfeasibleError, match=r"8 workers x 1 GPUs = 8 GPUs; --gpus says 4"):
+        costed(grid, on_gpus, uri, None, 4)
+    assert costed(grid, on_gpus, uri, None, 8).estimate.machine.gpus == 8
+    assert costed(grid, (*on_gpus, "compute.gpus_per_worker=0.5"), uri, None, 4).estimate.machine.gpus == 4
+    for cpus, gpus in ((None, 4.0), (8.0, None)):
+        with pytest.raises(UsageError, match=r"--address 127.0.0.1:9 plans for that cluster"):
+            costed(grid, (), uri, cpus, gpus, "127.0.0.1:9")
+
+
+def test_a_plan_for_a_ray_of_ones_own_starts_none(sweeps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def started(address: str | None) -> None:
+        raise AssertionError("plan starts nothing")
+
+    monkeypatch.setattr("sweep.ray_cluster.connect", started)
+    sweeps.prepared()
+    here = costed(sweeps.write(), (), sweeps.store.uri, None, None).estimate.machine
+    assert costed(sweeps.write(), (), sweeps.store.uri, None, None, "local").estimate.machine == here
 
 
 def test_estimating_is_quick_for_many_cells(sweeps: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from cli import cli
 from sweep.errors import DamagedError, StoreError
 from sweep.nodes import Node
 from sweep.plan import Plan
+from sweep.runtime import Runtime
+from sweep.stages import perform_light
 from sweep.store import Store
 from sweep.verify import Damage, verify
 
@@ -25,6 +28,16 @@ pretrain:
   - {domain: objects, images: 400, epochs: 2, batch: 64}
 evaluate:
   - {domain: objects, labels: [50, all]}
+"""
+
+REAL = """\
+name: real
+datasets:
+  objects: {source: synthetic, domain: objects, train: 60, test: 20}
+pretrain:
+  - {domain: objects, images: 60, epochs: 1, batch: 30}
+evaluate:
+  - {domain: objects, labels: 50}
 """
 
 
@@ -113,6 +126,39 @@ def test_damage_is_named_and_the_stage_done_again_on_request(
     assert [e.id for e in store.executions()].count(node.id) == 2
 
 
+@pytest.mark.parametrize("repair", [True, False])
+def test_a_damaged_dataset_is_verified_planned_around_and_prepared_again(sweeps: Any, repair: bool) -> None:
+    """Its keys are read in planning, which must neither fail nor use them."""
+    grid, runtime = (
+        sweeps.write(REAL),
+        Runtime(store=str(sweeps.store.root), stop_file=sweeps.folder / "stop"),
+    )
+    sweeps.store.check_writable()
+    (node,) = sweeps.plan(REAL).prepares
+    perform_light([node], runtime)
+    sound = sweeps.plan(REAL)
+    sweeps.finish(n for n in sound.to_run if n.stage != "prepare")
+    key = f"prepare/{node.id}/data/train_keys.npy"
+    kept = sweeps.store.storage.read(key).data
+    changed(sweeps.store, key)
+    called = CliRunner().invoke(cli, ["status", str(grid), "--store", sweeps.store.uri])
+    assert called.exit_code == 0 and f"{key} is not the file that was committed" in called.output
+    sweeps.store = Store(sweeps.store.uri)
+    plan = sweeps.plan(REAL)
+    (again,) = plan.prepares
+    assert (again.id, again.reason) == (node.id, "damaged")
+    assert all(n.provisional for n in plan.nodes if n.stage != "prepare")
+    assert any(note.startswith("damaged: objects counts as not prepared") for note in plan.notes)
+    found = verify(sweeps.store.uri, grid, repair=repair)
+    assert found.damages == (Damage("prepare", node.id, key, "holds other bytes than were committed"),)
+    assert found.withdrawn == ((("prepare", node.id),) if repair else ())
+    (outcome,) = perform_light([again], runtime)
+    assert (outcome.status, outcome.executed) == ("complete", True)
+    assert sweeps.store.storage.read(key).data == kept
+    assert not sweeps.plan(REAL).to_run and not sweeps.plan(REAL).unread
+    assert verify(sweeps.store.uri, grid).exit_code == 0
+
+
 def test_a_damaged_copy_in_a_nodes_cache_is_fetched_again(s3: Any, sweeps: Any) -> None:
     remote = type(sweeps)(sweeps.folder, f"{s3.bucket()}/store")
     remote.finish(remote.prepared(GRID).to_run)
@@ -171,6 +217,38 @@ def test_a_manifest_in_another_stages_place_is_damage(sweeps: Any) -> None:
     places[0].write_bytes(places[1].read_bytes())
     (damage,) = verify(str(sweeps.store.root)).damages
     assert (damage.id, damage.what) == (one.id, f"is the manifest of features {other.id}")
+
+
+def test_what_cannot_be_read_is_a_finding_and_the_rest_is_looked_at(sweeps: Any) -> None:
+    """A folder stands for what nobody may read: the tests may run as root."""
+    sweeps.finish(sweeps.prepared(GRID).to_run)
+    plan = sweeps.plan(GRID)
+    first, second = (n for n in plan.nodes if n.stage == "features")
+    file = sweeps.store.path("features", first.id) / "x.npy"
+    manifest = sweeps.store.path("features", second.id) / "manifest.json"
+    for path in (file, manifest):
+        path.unlink()
+        path.mkdir()
+    lost(sweeps.store, f"pretrain/{node_of(plan, 'pretrain').id}/encoder.json")
+    shutil.rmtree(sweeps.store.root / "finetune", ignore_errors=True)
+    (sweeps.store.root / "finetune").write_text("")
+    called = CliRunner().invoke(cli, ["verify", "--store", sweeps.store.uri, "--repair", "--json"])
+    found = json.loads(called.output)
+    said = {damage["file"]: damage["what"] for damage in found["damages"]}
+    assert said[f"features/{first.id}/x.npy"].startswith(("cannot be read", "has "))
+    assert said[f"features/{second.id}/manifest.json"] == "cannot be read: Is a directory"
+    assert said["finetune/"] == "cannot be listed: Not a directory"
+    assert sorted(stage for stage, _ in found["withdrawn"]) == ["features", "pretrain"]
+    assert found["stuck"] == [f"features/{second.id} cannot be withdrawn: Is a directory"]
+
+
+def test_a_journal_that_cannot_be_read_is_named(sweeps: Any) -> None:
+    sweeps.finish(sweeps.prepared(GRID).prepares)
+    journal = sweeps.store.root / "executions.jsonl"
+    journal.unlink()
+    journal.mkdir()
+    with pytest.raises(StoreError, match=r"executions.jsonl cannot be read: Is a directory"):
+        sweeps.plan(GRID)
 
 
 def test_the_command(sweeps: Any) -> None:

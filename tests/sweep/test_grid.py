@@ -229,3 +229,19 @@ def test_a_grid_is_read_without_its_datasets(tmp_path: Path) -> None:
     with pytest.raises(GridError) as error:
         load_grid(path)
     assert [problem.message for problem in error.value.problems] == ["no dataset 'b' (one of: a)"]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("compute.price_per_hour=.inf", "price_per_hour: should be a finite number"),
+        ("compute.price_per_hour=.nan", "price_per_hour: should be a finite number"),
+        (f"compute.workers={10**30}", "workers: should be less than or equal to 1000000000000"),
+        (f"pretrain.0.epochs={10**30}", "epochs: should be less than or equal to 1000000000000"),
+        (f"pretrain.0.images={10**30}", "choose at most 1,000,000,000,000"),
+        (f"datasets.objects.train={10**30}", "train: should be less than or equal to 1000000000000"),
+    ],
+)
+def test_numbers_without_bounds_are_refused(problems: Problems, override: str, said: str) -> None:
+    (problem,) = [each for each in problems(None, override) if "no dataset" not in each]
+    assert said in problem

@@ -9,9 +9,10 @@ from typing import Any, get_args
 import pytest
 
 from data_ops.sources import Source
-from sweep.errors import GridError
+from sweep.errors import GridError, StoreError, masked
 from sweep.grid import Grid, load_grid
 from sweep.grid_datasets import DATASETS
+from sweep.store import Store
 
 ENTRIES: dict[str, dict[str, Any]] = {
     "synthetic": {"domain": "objects"},
@@ -87,4 +88,78 @@ def test_an_address_with_a_password_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("WHERE", "https://anna:planted@example.org/a")
     with pytest.raises(GridError) as error:
         grid_of(tmp_path, source="csv", train="${WHERE}/train.csv")
-    assert "with a user or password in it" in str(error.value) and "planted" not in str(error.value)
+    assert "with a user or a password in it" in str(error.value) and "planted" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://AKIA:ab/cdplanted@bucket/t.npz",
+        "s3://AKIA:12/cdplanted@bucket/t.npz",
+        "https://me:planted@example.org/t.npz",
+        "https://acct.blob.core.windows.net/c/t.npz?sv=2024&sig=planted",
+        "https://b.s3.amazonaws.com/t.npz?X-Amz-Date=1&X-Amz-Signature=planted",
+        "https://b.s3.amazonaws.com/t.npz?x-amz-security-token=planted",
+        "https://b.s3.amazonaws.com/t.npz?AWSAccessKeyId=planted&Expires=1",
+        "https://storage.googleapis.com/b/t.npz?X-Goog-Signature=planted",
+        "https://example.org/t.npz?Signature=planted",
+        "https://example.org/t.npz?a=1&token=planted",
+        "https://example.org/t.npz?X%2DAmz%2DSignature=planted",
+    ],
+)
+def test_a_secret_in_an_address_is_refused_at_its_line_and_not_repeated(tmp_path: Path, address: str) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(f"name: q\ndatasets:\n  o:\n    source: npz\n    train: '{address}'\n{BLOCKS}")
+    with pytest.raises(GridError) as error:
+        load_grid(path)
+    assert "grid.yaml:5:" in str(error.value) and "kept with every result" in str(error.value)
+    path.write_text(f"name: q\ndatasets:\n  o:\n    source: npz\n    train: x\n{BLOCKS}")
+    with pytest.raises(GridError) as override:
+        load_grid(path, [f"datasets.o.train={address}"])
+    for said in (str(error.value), str(override.value), masked(f"cannot fetch {address}: no")):
+        assert "planted" not in said
+    with pytest.raises(StoreError) as store:
+        Store(address)
+    assert "planted" not in store.value.report()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://bucket/a@b/t.npz",
+        "s3://bucket/at:10@b/t.npz",
+        "https://example.org:8080/a@b/t.npz",
+        "http://[::1]:80/a@b.npz",
+        "https://example.org/t.npz?version=3&config=1",
+    ],
+)
+def test_an_address_without_a_secret_is_taken(tmp_path: Path, address: str) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(f"name: q\ndatasets:\n  o: {{source: npz, train: '{address}'}}\n{BLOCKS}")
+    assert load_grid(path).datasets["o"].value.train == address
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://[", "'http://[' is no address: Invalid IPv6 URL"),
+        ("s3://[bucket]/x", "'s3://[bucket]/x' is no address"),
+        ("x-{1..99999999}.tar", "stands for more than 1,000,000 shards"),
+        ("x-{0..999}-{0..9999}.tar", "stands for more than 1,000,000 shards"),
+        (f"x-{{1..{'9' * 5000}}}.tar", "stands for more than 1,000,000 shards"),
+    ],
+)
+def test_an_address_that_is_none_and_braces_without_end_are_refused(
+    tmp_path: Path, address: str, said: str
+) -> None:
+    with pytest.raises(GridError) as error:
+        grid_of(tmp_path, source="webdataset", train=address)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["x-{000..012}.tar", "x-{000000000000000000000001..12}.tar", "{a,b}.tar"])
+def test_braces_are_taken(tmp_path: Path, name: str) -> None:
+    grid_of(tmp_path, source="webdataset", train=name)
+
+
+BLOCKS = "pretrain:\n  - {method: random}\nevaluate:\n  - {domain: o, labels: 5}\n"

@@ -48,4 +48,3 @@ def test_a_finished_sweep(sweeps: Any) -> None:
     found = status(sweeps.plan(), sweeps.store)
     assert found.cells == {"complete": 80, "failed": 0, "blocked": 0, "missing": 0}
     assert found.failures == ()
-    assert found.states == ("complete", "running", "to_run", "failed", "blocked")
