@@ -21,7 +21,7 @@ def test_kill_9_of_the_driver_at_random_moments(finished: Bench, bench: Bench) -
     for _ in range(3):
         process = bench.start("run", "grid.yaml", "--store", bench.store)
         try:
-            process.communicate(timeout=chance.uniform(5, 22))
+            process.communicate(timeout=chance.uniform(5, 16))
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()

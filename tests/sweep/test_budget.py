@@ -109,6 +109,7 @@ def run(folder: Path, *options: str, train_s: float) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
 
 
+@pytest.mark.exhaustive
 def test_a_run_stops_when_its_budget_is_spent_and_goes_on_with_a_higher_one(tmp_path: Path) -> None:
     """Six trainings that were thought to take moments take five seconds each, on two processes."""
     (tmp_path / "grid.yaml").write_text(GRID)
