@@ -81,6 +81,9 @@ class Evaluations:
                 path = self._context.path(entry, "labels", j)
                 kind = "labelled training" if evaluation.n_unlabeled else "training"
                 has = f"{evaluation.name!r} has {evaluation.n_labeled} {kind} images"
+                if copies:
+                    gone = sum(evaluation.copied_classes)
+                    has += f", and {gone} that are its test images too (leakage: drop)"
                 self._context.problem(path, f"labels: {labels.text} is {n} images; {has}")
                 continue
             recipes = recipes_of(block, encoders[0].spec.config, n, evaluation.n_labeled)

@@ -63,7 +63,8 @@ def test_a_corrupt_image_fails_its_dataset_and_the_rest_goes_on(bench: Bench) ->
             folder = bench.folder / "pets" / split / name
             folder.mkdir(parents=True)
             for i in range(8):
-                Image.new("RGB", (40, 40), (i * 20, 90 if name == "cat" else 10, 5)).save(folder / f"{i}.png")
+                colour = (i * 20, 90 if name == "cat" else 10, len(split))
+                Image.new("RGB", (40, 40), colour).save(folder / f"{i}.png")
     (bench.folder / "pets" / "train" / "cat" / "3.png").write_bytes(b"\x89PNG broken")
     bench.write(
         """

@@ -11,6 +11,7 @@ import pytest
 from data_ops.dataset import PreparedDataset
 from data_ops.pool import leaked
 from sweep.answers import budget_rows
+from sweep.errors import GridError
 from sweep.plan import Plan
 from sweep.runtime import Runtime
 from sweep.specs import PretrainSpec
@@ -135,6 +136,12 @@ def test_labels_of_a_sets_own_test_images_are_in_no_budget(leaky, policy):
         assert len(drawn) == answer.n_labels
         met = tests & {image.tobytes() for image in drawn}
         assert not met if dropped else (answer.n_labels == 10 or len(met) == 25)
+
+
+def test_a_budget_that_only_copies_could_fill_is_refused_and_it_is_said_why(leaky):
+    (leaky.folder / "clean_test.npz").write_bytes((leaky.folder / "clean_train.npz").read_bytes())
+    with pytest.raises(GridError, match="'clean' has 0 training images, and 60 that are its test images too"):
+        really_prepared(leaky, GRID.replace("EVALUATED", "clean").replace("[clean, thief]", "thief"))
 
 
 def test_without_copies_no_identity_changes(leaky):
