@@ -136,17 +136,28 @@ async def _show(jobs: Jobs, id: str, shown: int, show: Callable[[str], None]) ->
     passed = 0
     try:
         async for chunk in jobs.tail(id):
+            _heed_interrupt()
             fresh = chunk[max(0, shown - passed) :]
             passed += len(chunk)
             if fresh:
                 show(fresh)
     except _TROUBLE as error:
+        _heed_interrupt()
         raise _Broken(error, max(shown, passed)) from error
     except Exception as error:
+        _heed_interrupt()
         if not type(error).__module__.startswith("aiohttp"):
             raise
         raise _Broken(error, max(shown, passed)) from error
     return passed
+
+
+def _heed_interrupt() -> None:
+    """A Ctrl-C cancels the task, and what waits for the stream may swallow that: asyncio's `wait_for` does
+    where something arrives in the same moment. The task still knows."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 @contextlib.contextmanager

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from unittest import mock
 
@@ -132,3 +136,20 @@ def test_an_address_at_which_nobody_answers_is_refused_at_once(address: str, ref
         with pytest.raises((InfeasibleError, UsageError)) as error, connect(address):
             raise AssertionError("connected")
     assert refused in str(error.value.hint) and time.monotonic() - started < 20
+
+
+def test_a_ctrl_c_that_the_stream_swallows_is_heeded() -> None:
+    class Deaf:
+        async def tail(self, id: str) -> AsyncIterator[str]:
+            with contextlib.suppress(asyncio.CancelledError):
+                os.kill(os.getpid(), signal.SIGINT)
+                await asyncio.sleep(60)
+            yield "a line that came in the same moment"
+            await asyncio.sleep(60)
+
+    from sweep.ray_submit import _show
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(_show(Deaf(), "job", 0, lambda text: None))  # type: ignore[arg-type]
+    assert time.monotonic() - started < 30
