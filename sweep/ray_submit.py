@@ -141,12 +141,9 @@ async def _show(jobs: Jobs, id: str, shown: int, show: Callable[[str], None]) ->
             passed += len(chunk)
             if fresh:
                 show(fresh)
-    except _TROUBLE as error:
-        _heed_interrupt()
-        raise _Broken(error, max(shown, passed)) from error
     except Exception as error:
         _heed_interrupt()
-        if not type(error).__module__.startswith("aiohttp"):
+        if not isinstance(error, _TROUBLE) and not type(error).__module__.startswith("aiohttp"):
             raise
         raise _Broken(error, max(shown, passed)) from error
     return passed
