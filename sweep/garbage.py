@@ -106,12 +106,13 @@ def collect(
 
 def _require_alone(store: Store) -> None:
     """A driver holds no lease while it plans, waits or writes the mirror, and nobody knows its grid."""
-    for driver in drivers(store.storage):
-        raise InfeasibleError(
-            f"a run is at work in this store, or its machine is away ({driver.driver}, seen {driver.since}):"
-            " it may need what would go",
-            hint="wait until it has ended; of one that died elsewhere any run here takes the record away",
-        )
+    for driver in drivers(store.storage).values():
+        if driver.alive is not False:
+            raise InfeasibleError(
+                "a run is at work in this store, or its machine is away"
+                f" ({driver.driver}, seen {driver.since}): it may need what would go",
+                hint="wait until it has ended; of one that died elsewhere any run here takes the record away",
+            )
 
 
 def _require_prepared(path: Path, plan: Plan) -> None:

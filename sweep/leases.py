@@ -19,7 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -224,27 +224,24 @@ def held_by(storage: Storage, stage: str, id: str) -> str | None:
 
 def holders(storage: Storage) -> dict[str, Holder]:
     """Every lease, by `<stage>-<id>`; one look, nothing is changed."""
+    read = {name: storage.read(f"{_LEASES}/{name}") for name in storage.names(_LEASES)}
+    leases = {name: lease for name, lease in read.items() if lease is not None}
+    known = drivers(storage) if leases else {}
     found = {}
-    for name in storage.names(_LEASES):
-        lease = storage.read(f"{_LEASES}/{name}")
-        if lease is None:
-            continue
-        driver = _driver(lease)
-        record = storage.read(f"{_DRIVERS}/{driver}")
-        host = str(_parsed(record).get("host", "")) if record else ""
-        alive = _process_alive(record) if record else None
-        found[name] = Holder(driver, host, str(_parsed(lease).get("since", "")), alive)
+    for name, lease in leases.items():
+        driver, since = _driver(lease), str(_parsed(lease).get("since", ""))
+        found[name] = replace(known.get(driver, Holder(driver, "", "", None)), since=since)
     return found
 
 
-def drivers(storage: Storage) -> list[Holder]:
-    """Every driver that is not surely dead; one look, nothing is changed."""
-    found = []
+def drivers(storage: Storage) -> dict[str, Holder]:
+    """Every driver, dead or alive, by its name; `since` is its last beat. One look, nothing is changed."""
+    found = {}
     for name in storage.names(_DRIVERS):
-        record = storage.read(f"{_DRIVERS}/{name}")
-        if record is not None and (alive := _process_alive(record)) is not False:
+        if (record := storage.read(f"{_DRIVERS}/{name}")) is not None:
             facts = _parsed(record)
-            found.append(Holder(name, str(facts.get("host", "")), str(facts.get("at", "")), alive))
+            host, at = str(facts.get("host", "")), str(facts.get("at", ""))
+            found[name] = Holder(name, host, at, _process_alive(record))
     return found
 
 
