@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-
-from sweep.cli_options import (
+from ssl_sweep.sweep.commands.cluster import run_on_head, submit, words
+from ssl_sweep.sweep.commands.cost import calibrate, cluster_options, gc, limit_options
+from ssl_sweep.sweep.commands.data import data
+from ssl_sweep.sweep.commands.options import (
     FORMATS,
     address_option,
     console,
@@ -23,11 +25,8 @@ from sweep.cli_options import (
     store_option,
     tracking_option,
 )
-from sweep.cluster_cli import run_on_head, submit, words
-from sweep.cost_cli import calibrate, cluster_options, gc, limit_options
-from sweep.data_cli import data
-from sweep.stage_cli import COMMANDS
-from sweep.verify_cli import verify
+from ssl_sweep.sweep.commands.stage import COMMANDS
+from ssl_sweep.sweep.commands.verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,7 +52,7 @@ def grid_command(function: Callable[..., None]) -> click.Command:
 @click.option("--force", is_flag=True, help="Overwrite it.")
 def init(study: str | None, output: str | None, force: bool) -> None:
     """Write the commented grid of a whole study, to run as it is or with your own images."""
-    from sweep.init import STUDIES, preset, question, write_preset
+    from ssl_sweep.sweep.grid.studies import STUDIES, preset, question, write_preset
 
     if study is None:
         width = max(map(len, STUDIES))
@@ -87,12 +86,12 @@ def run(
     notify: str | None,
 ) -> None:
     """Train, extract and probe whatever the store lacks; safe to repeat, resumes after a kill."""
-    from sweep.budget import Limits
-    from sweep.listener import listener_for
-    from sweep.notify import notified
-    from sweep.order import Priority
-    from sweep.render import again, print_run
-    from sweep.run import run as run_sweep
+    from ssl_sweep.sweep.commands.render import again, print_run
+    from ssl_sweep.sweep.cost.limits import Limits
+    from ssl_sweep.sweep.run.notify import notified
+    from ssl_sweep.sweep.run.priority import Priority
+    from ssl_sweep.sweep.run.progress import listener_for
+    from ssl_sweep.sweep.run.run import run as run_sweep
 
     if address and address.startswith("ray://"):
         options = words(max_gpu_hours, max_cost, priority)
@@ -129,10 +128,11 @@ def plan(
     as_json: bool,
 ) -> None:
     """Show what a run would do and what it would take; starts nothing."""
-    from sweep.estimate import costed
-    from sweep.render import print_plan
+    from ssl_sweep.sweep.cluster.connect import connect
+    from ssl_sweep.sweep.commands.render import print_plan
+    from ssl_sweep.sweep.cost.estimate import costed
 
-    show(costed(grid, overrides, store_uri, cpus, gpus, address), print_plan, as_json)
+    show(costed(grid, overrides, store_uri, cpus, gpus, address, connect), print_plan, as_json)
 
 
 @cli.command()
@@ -140,7 +140,7 @@ def plan(
 @overrides_argument
 def validate(grid: Path, overrides: tuple[str, ...]) -> None:
     """Check a grid file and the sizes of its datasets; prints every problem with its line."""
-    from sweep.plan_grid import validate_grid
+    from ssl_sweep.sweep.planning.planner import validate_grid
 
     click.echo(validate_grid(grid, overrides))
 
@@ -149,9 +149,9 @@ def validate(grid: Path, overrides: tuple[str, ...]) -> None:
 @json_option
 def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool) -> None:
     """Stages by state and what failed, read from the store."""
-    from sweep.plan_grid import plan_in
-    from sweep.render import print_status
-    from sweep.status import status as status_of
+    from ssl_sweep.sweep.commands.render import print_status
+    from ssl_sweep.sweep.planning.planner import plan_in
+    from ssl_sweep.sweep.results.status import status as status_of
 
     planned, store = plan_in(grid, overrides, store_uri)
     where = in_store(store_uri)
@@ -167,11 +167,11 @@ def results(
     grid: Path, overrides: tuple[str, ...], store_uri: str, form: str, output: Path | None, per_class: bool
 ) -> None:
     """One row per cell and label level; cells that are not done yet have a status instead of numbers."""
-    from sweep.evidence import results_with_evidence
-    from sweep.per_class import results_per_class
-    from sweep.plan_grid import plan_in
-    from sweep.render import show_results
-    from sweep.results import results as results_of
+    from ssl_sweep.sweep.commands.render import show_results
+    from ssl_sweep.sweep.planning.planner import plan_in
+    from ssl_sweep.sweep.results.per_class import results_per_class
+    from ssl_sweep.sweep.results.report_table import results_with_evidence
+    from ssl_sweep.sweep.results.table import results as results_of
 
     planned, store = plan_in(grid, overrides, store_uri)
     whole = results_with_evidence if form == "parquet" else results_of
@@ -196,7 +196,7 @@ def report(
     compare: str | None,
 ) -> None:
     """Write report.html, findings.md and the figures of a sweep, finished or not."""
-    from sweep.report.command import report_of
+    from ssl_sweep.sweep.commands.report import report_of
 
     click.echo(
         report_of(source, overrides, store_uri, tracking_uri, output, compare_paper=compare == "paper")
@@ -207,7 +207,7 @@ def report(
 @tracking_option
 def sync(grid: Path, overrides: tuple[str, ...], store_uri: str, tracking_uri: str | None) -> None:
     """Write to MLflow whatever the store holds and MLflow lacks."""
-    from sweep.mirror import sync_grid
+    from ssl_sweep.sweep.tracking.mirror import sync_grid
 
     written = sync_grid(grid, overrides, store_uri, tracking_uri)
     click.echo(f"{written} runs written")
@@ -220,7 +220,7 @@ def sync(grid: Path, overrides: tuple[str, ...], store_uri: str, tracking_uri: s
 @click.option("--port", default=5000, show_default=True, help="Port.")
 def ui(store_uri: str, tracking_uri: str | None, host: str, port: int) -> None:
     """Start the MLflow UI on the sweep's runs; reachable from this machine only by default."""
-    from sweep.tracker_place import ui_command
+    from ssl_sweep.sweep.tracking.location import ui_command
 
     command, environment = ui_command(store_uri, tracking_uri, host, port)
     click.echo(f"MLflow UI on http://{host}:{port} (Ctrl-C ends it)", err=True)
@@ -230,7 +230,7 @@ def ui(store_uri: str, tracking_uri: str | None, host: str, port: int) -> None:
 @cli.command()
 def schema() -> None:
     """Print the JSON Schema of grid files, for editors."""
-    from sweep.grid_model import grid_schema
+    from ssl_sweep.sweep.grid.schema import grid_schema
 
     click.echo(json.dumps(grid_schema(), indent=2))
 
@@ -241,8 +241,8 @@ def schema() -> None:
 @address_option
 def doctor(store_uri: str, tracking_uri: str | None, address: str | None) -> None:
     """Check packages, GPU, DALI, store, tracking server and Ray."""
-    from sweep.doctor import diagnose
-    from sweep.render import print_checks
+    from ssl_sweep.sweep.commands.doctor import diagnose
+    from ssl_sweep.sweep.commands.render import print_checks
 
     sys.exit(print_checks(diagnose(store_uri, tracking_uri, address), console()))
 
@@ -253,7 +253,7 @@ def doctor(store_uri: str, tracking_uri: str | None, address: str | None) -> Non
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .safetensors file.")
 def export(encoder_id: str, store_uri: str, output: Path) -> None:
     """Write an encoder's weights, and a card beside them, for plain torchvision or timm."""
-    from sweep.export import export_encoder
+    from ssl_sweep.sweep.stages.export import export_encoder
 
     click.echo(export_encoder(encoder_id, store_uri, output))
 
@@ -264,7 +264,7 @@ for command in (data, verify, calibrate, gc, submit, *COMMANDS):
 
 def main() -> None:
     """The console script: an error a person can mend is a message and an exit code, never a traceback."""
-    from sweep.errors import SweepError
+    from ssl_sweep.sweep.errors import SweepError
 
     try:
         cli(standalone_mode=False)

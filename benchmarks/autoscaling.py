@@ -21,12 +21,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests/helpers")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/helpers"))
 
-from ray_head import Head  # noqa: E402
-
-from sweep.leases import holders  # noqa: E402
-from sweep.store import Store  # noqa: E402
+from ray_head import Head
+from ssl_sweep.sweep.store.leases import holders
+from ssl_sweep.sweep.store.store import Store
 
 HERE = Path(__file__).parents[1]
 MOST_NODES, CPUS = 3, 2
@@ -80,7 +79,7 @@ def observe(folder: Path, args: argparse.Namespace) -> tuple[list[dict[str, Any]
     store = Store(folder / "store")
     started = time.time()
     words = ["run", str(grid), "--store", str(folder / "store"), "--address", head.address]
-    run = subprocess.Popen([sys.executable, str(HERE / "cli.py"), *words], env=environment)
+    run = subprocess.Popen([sys.executable, "-m", "ssl_sweep.cli", *words], env=environment)
     trainings: list[tuple[float, int, int]] = []
     try:
         while run.poll() is None or nodes_now(lines) > 0:

@@ -18,23 +18,20 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import numpy as np
 import pyarrow.parquet as pq
 import torch
 import torch.nn.functional as F
 from machine import header
 from PIL import Image
+from ssl_sweep.data_ops.hashing import hash64
+from ssl_sweep.data_ops.views.torch_views import pixels_to_input
+from ssl_sweep.ssl_core.config.pretrain import ENCODERS, default_config
+from ssl_sweep.ssl_core.encoders.registry import Encoder
+from ssl_sweep.ssl_core.training.checkpoint import load_encoder
+from ssl_sweep.ssl_core.training.reporter import EpochRecord, LocalReporter
+from ssl_sweep.ssl_core.training.trainer import Interrupted, TrainingImages, pretrain
 from torch import Tensor
-
-from data_ops.hashing import hash64
-from data_ops.torch_views import pixels_to_input
-from ssl_core.checkpoint import load_encoder
-from ssl_core.config import ENCODERS, default_config
-from ssl_core.encoders import Encoder
-from ssl_core.reporter import EpochRecord, LocalReporter
-from ssl_core.trainer import Interrupted, TrainingImages, pretrain
 
 NEIGHBOURS, TEMPERATURE = 200, 0.1
 SIZE = 32

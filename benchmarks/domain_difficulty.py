@@ -10,20 +10,15 @@ near chance and the second far from what features reach.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 import warnings
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-
-from data_ops.synthetic import DOMAINS, MAX_IMAGES, labels, render
+from ssl_sweep.data_ops.synthetic.domains import DOMAINS, MAX_IMAGES, labels, render
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1.0)  # C, the inverse of the strength
 

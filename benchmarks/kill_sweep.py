@@ -23,12 +23,11 @@ from collections import Counter
 from pathlib import Path
 
 HELPERS = Path(__file__).parents[1] / "tests" / "helpers"
-sys.path[:0] = [str(HELPERS), str(HELPERS.parents[1])]
+sys.path.insert(0, str(HELPERS))
 
 from soundness import faults, table  # noqa: E402
-
-from sweep.plan_grid import plan_grid  # noqa: E402
-from sweep.store import Store  # noqa: E402
+from ssl_sweep.sweep.planning.planner import plan_grid  # noqa: E402
+from ssl_sweep.sweep.store.store import Store  # noqa: E402
 
 GRID = """
 name: killed

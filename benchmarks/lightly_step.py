@@ -10,13 +10,9 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
@@ -25,14 +21,13 @@ from lightly.models.modules import SimCLRProjectionHead
 from lightly.transforms import SimCLRTransform
 from machine import header
 from PIL import Image
+from ssl_sweep.data_ops.views.backend import choose_views
+from ssl_sweep.data_ops.views.loader import ViewLoader
+from ssl_sweep.ssl_core.config.pretrain import ENCODERS, default_config
+from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
+from ssl_sweep.ssl_core.training.optim import LARS
+from ssl_sweep.ssl_core.training.trainer import Training, TrainingImages
 from torch.utils.data import DataLoader, Dataset
-
-from data_ops.loader import ViewLoader
-from data_ops.view_backend import choose_views
-from ssl_core.config import ENCODERS, default_config
-from ssl_core.encoders import build_encoder, torch_seed
-from ssl_core.optim import LARS
-from ssl_core.trainer import Training, TrainingImages
 
 SKIPPED = 3  # steps of a block: more than either side prefetches before the clock runs
 IMAGES = 4096

@@ -9,19 +9,15 @@ the growth from epoch 10 on. On a GPU the device's peak is printed too.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
 from machine import header
-
-from ssl_core.config import METHODS, default_config
-from ssl_core.reporter import EpochRecord, LocalReporter
-from ssl_core.trainer import TrainingImages, pretrain
+from ssl_sweep.ssl_core.config.pretrain import METHODS, default_config
+from ssl_sweep.ssl_core.training.reporter import EpochRecord, LocalReporter
+from ssl_sweep.ssl_core.training.trainer import TrainingImages, pretrain
 
 
 def resident_mb() -> float:

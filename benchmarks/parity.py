@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torchvision.transforms.v2.functional as F
-
-from data_ops.policies import named_policy
-from data_ops.view_backend import ViewBackend, choose_views
-from data_ops.views import ORDERS, ViewParams, ViewPolicy, sample_params
+from ssl_sweep.data_ops.views.backend import ViewBackend, choose_views
+from ssl_sweep.data_ops.views.named_policies import named_policy
+from ssl_sweep.data_ops.views.policy import ORDERS, ViewParams, ViewPolicy, sample_params
 
 ADJUST = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
 SOLARIZE = "folds at 127.5, not 128: the same on whole levels, and continuous"

@@ -13,14 +13,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-from data_ops.dataset import DatasetManifest
-from data_ops.hashing import derive_seed, hash64
-from sweep.manifest import RunRecord
-from sweep.plan import Plan
-from sweep.plan_grid import plan_grid
-from sweep.stage_files import FILES
-from sweep.store import Store
+from ssl_sweep.data_ops.dataset.prepared import DatasetManifest
+from ssl_sweep.data_ops.hashing import derive_seed, hash64
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.planner import plan_grid
+from ssl_sweep.sweep.spec.files import FILES
+from ssl_sweep.sweep.store.manifest import RunRecord
+from ssl_sweep.sweep.store.store import Store
 
 GRID = """\
 name: plan-time

@@ -18,11 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from machine import header
-
-from sweep.store import Store
+from ssl_sweep.sweep.store.store import Store
 
 WITHIN = 0.15
 # Epochs of 2,000 images at 32 px with the demo encoder that take somewhat more than a minute of a core.
@@ -47,7 +44,7 @@ def grid(methods: list[str], seeds: int, scale: float) -> str:
 
 def command(*arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), *arguments], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "ssl_sweep.cli", *arguments], stdout=subprocess.PIPE, text=True
     )
     if done.returncode:
         sys.exit(f"{arguments[0]} ended with {done.returncode}")

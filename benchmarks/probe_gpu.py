@@ -17,9 +17,8 @@ import time
 import numpy as np
 import torch
 from machine import header
-
-from ssl_core.config import ProbeConfig
-from ssl_core.evaluation.linear import ProbeFit, fit_linear_probe
+from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.evaluation.linear import ProbeFit, fit_linear_probe
 
 
 def features(n: int, width: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

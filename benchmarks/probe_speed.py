@@ -25,11 +25,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-
-from ssl_core.config import ProbeConfig
-from ssl_core.evaluation.folds import stratified_folds
-from ssl_core.evaluation.linear import LinearProbes
-from ssl_core.evaluation.metrics import level_predictions
+from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.evaluation.folds import stratified_folds
+from ssl_sweep.ssl_core.evaluation.linear import LinearProbes
+from ssl_sweep.ssl_core.evaluation.metrics import level_predictions
 
 CONFIG = ProbeConfig()
 

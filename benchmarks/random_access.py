@@ -10,18 +10,14 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import numpy as np
 from machine import header
-
-from data_ops.dataset import MANIFEST, DatasetManifest, PreparedDataset
-from data_ops.loader import epoch_permutation
+from ssl_sweep.data_ops.dataset.prepared import MANIFEST, DatasetManifest, PreparedDataset
+from ssl_sweep.data_ops.views.loader import epoch_permutation
 
 BATCH = 256
 

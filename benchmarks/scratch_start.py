@@ -5,23 +5,19 @@ cifar_gpu.py takes; one line for each seed: top-1 % from gains at 1 and at 0."""
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
 from cifar_gpu import SIZE, read
 from machine import header
-
-from data_ops.hashing import hash64
-from ssl_core.config import ENCODERS, default_config
-from ssl_core.encoders import Encoder
-from ssl_core.finetune import LabelBudget, finetune
-from ssl_core.finetune_config import default_finetune
-from ssl_core.random_encoder import random_encoder
-from ssl_core.resnets import zero_residual_gains
+from ssl_sweep.data_ops.hashing import hash64
+from ssl_sweep.ssl_core.config.finetune import default_finetune
+from ssl_sweep.ssl_core.config.pretrain import ENCODERS, default_config
+from ssl_sweep.ssl_core.encoders.random import random_encoder
+from ssl_sweep.ssl_core.encoders.registry import Encoder
+from ssl_sweep.ssl_core.encoders.resnets import zero_residual_gains
+from ssl_sweep.ssl_core.evaluation.finetune import LabelBudget, finetune
 
 
 def main() -> None:

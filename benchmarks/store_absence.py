@@ -22,14 +22,13 @@ from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
-sys.path[:0] = [str(HERE), str(HERE / "tests" / "helpers")]
+sys.path.insert(0, str(HERE / "tests" / "helpers"))
 
 from machine import header  # noqa: E402
 from s3_server import S3  # noqa: E402
-
-from sweep.plan_grid import plan_in  # noqa: E402
-from sweep.results import results  # noqa: E402
-from sweep.store import Store  # noqa: E402
+from ssl_sweep.sweep.planning.planner import plan_in  # noqa: E402
+from ssl_sweep.sweep.results.table import results  # noqa: E402
+from ssl_sweep.sweep.store.store import Store  # noqa: E402
 
 GRID = """
 name: absence

@@ -20,11 +20,10 @@ from pathlib import Path
 
 HELPERS = Path(__file__).parents[1] / "tests" / "helpers"
 ROOT = HELPERS.parents[1]
-sys.path[:0] = [str(HELPERS), str(ROOT)]
+sys.path.insert(0, str(HELPERS))
 
 from soundness import mirrored  # noqa: E402
-
-from sweep.store import Store  # noqa: E402
+from ssl_sweep.sweep.store.store import Store  # noqa: E402
 
 GRID = """
 name: ten-thousand
@@ -50,7 +49,7 @@ def environment() -> dict[str, str]:
 def command(*arguments: str | Path) -> float:
     """Seconds of one command of the console script, from the shell's point of view."""
     began = time.monotonic()
-    call = [sys.executable, ROOT / "cli.py", *arguments]
+    call = [sys.executable, "-m", "ssl_sweep.cli", *arguments]
     subprocess.run(call, check=True, stdout=subprocess.DEVNULL, env=environment())
     return time.monotonic() - began
 

@@ -13,23 +13,18 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
 import time
 from collections.abc import Iterable
 from contextlib import closing
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
-
-from data_ops.loader import ViewBatch, ViewLoader
-from data_ops.view_backend import ViewBackend, choose_views
-from data_ops.views import sample_params
-from ssl_core.config import ENCODERS, default_config
-from ssl_core.encoders import torch_seed
-from ssl_core.trainer import Training, TrainingImages
+from ssl_sweep.data_ops.views.backend import ViewBackend, choose_views
+from ssl_sweep.data_ops.views.loader import ViewBatch, ViewLoader
+from ssl_sweep.data_ops.views.policy import sample_params
+from ssl_sweep.ssl_core.config.pretrain import ENCODERS, default_config
+from ssl_sweep.ssl_core.encoders.registry import torch_seed
+from ssl_sweep.ssl_core.training.trainer import Training, TrainingImages
 
 SKIPPED = 4  # steps of a block: more than are prefetched
 IMAGES = 4096

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from ssl_sweep.data_ops.views.policy import ViewPolicy
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
-
-from data_ops.views import ViewPolicy
 
 Views = tuple[torch.Tensor, torch.Tensor]
 

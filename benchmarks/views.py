@@ -11,25 +11,21 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from machine import cpu_seconds, header
+from ssl_sweep.data_ops.sources.decode import decode_rgb, resize
+from ssl_sweep.data_ops.views.backend import ViewBackend, choose_views
+from ssl_sweep.data_ops.views.loader import ViewLoader
+from ssl_sweep.data_ops.views.policy import simclr_policy
 from view_contenders import Pictures, TorchvisionViews, epoch_of_workers, lightly_views, write_jpegs
-
-from data_ops.decode import decode_rgb, resize
-from data_ops.loader import ViewLoader
-from data_ops.view_backend import ViewBackend, choose_views
-from data_ops.views import simclr_policy
 
 
 def epoch_of_ours(views: ViewBackend, images: npt.NDArray[np.uint8], batch: int) -> Callable[[], None]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-
-from data_ops.errors import DataError
+from ssl_sweep.data_ops.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-
-from data_ops.contact_sheet import contact_sheet, png_bytes
-from data_ops.pool import ImagePool
-from data_ops.torch_views import TorchViews
-from data_ops.views import ViewPolicy, sample_params
+from ssl_sweep.data_ops.contact_sheet import contact_sheet, png_bytes
+from ssl_sweep.data_ops.dataset.pool import ImagePool
+from ssl_sweep.data_ops.views.policy import ViewPolicy, sample_params
+from ssl_sweep.data_ops.views.torch_views import TorchViews
 
 _COLUMNS = 8
 

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-
-from data_ops.contact_sheet import contact_sheet, png_bytes
-from data_ops.corruptions import NAMES, corrupt, parse_corruption
-from data_ops.policies import POLICIES, named_policy
-from data_ops.synthetic import DOMAINS, render
-from data_ops.torch_views import TorchViews
-from data_ops.views import ViewPolicy, sample_params
+from ssl_sweep.data_ops.contact_sheet import contact_sheet, png_bytes
+from ssl_sweep.data_ops.dataset.corruptions import NAMES, corrupt, parse_corruption
+from ssl_sweep.data_ops.synthetic.domains import DOMAINS, render
+from ssl_sweep.data_ops.views.named_policies import POLICIES, named_policy
+from ssl_sweep.data_ops.views.policy import ViewPolicy, sample_params
+from ssl_sweep.data_ops.views.torch_views import TorchViews
 
 Images = npt.NDArray[np.uint8]  # (n, S, S, 3)
 PER_DOMAIN = 2

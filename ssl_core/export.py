@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
+from ssl_sweep.ssl_core.encoders.registry import Encoder
+from ssl_sweep.ssl_core.encoders.resnets import StandardResNet
+from ssl_sweep.ssl_core.encoders.vits import StandardViT
+from ssl_sweep.ssl_core.encoders.weight_names import to_timm
+from ssl_sweep.ssl_core.training.checkpoint import CARD_FILE, load_encoder, write_atomic
 from torch import nn
-
-from ssl_core.checkpoint import CARD_FILE, load_encoder, write_atomic
-from ssl_core.encoders import Encoder
-from ssl_core.resnets import StandardResNet
-from ssl_core.vits import StandardViT
-from ssl_core.weight_names import to_timm
 
 _RESNETS = ("resnet18", "resnet34", "resnet50")
 _SMALL_STEM = (

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-
-from ssl_core.config import KnnConfig
-from ssl_core.evaluation.fusion import (
+from ssl_sweep.ssl_core.config.pretrain import KnnConfig
+from ssl_sweep.ssl_core.evaluation.fusion import (
     Features,
     Floats,
     FusedFeatures,
@@ -21,7 +20,7 @@ from ssl_core.evaluation.fusion import (
     missing_classes,
     read,
 )
-from ssl_core.evaluation.metrics import TOP, rank_classes
+from ssl_sweep.ssl_core.evaluation.metrics import TOP, rank_classes
 
 _SIMILARITIES = 2 * 2**20
 """Numbers of a block of similarities: test images times labelled ones."""

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-
-from ssl_core.config import ProbeConfig
-from ssl_core.evaluation.fusion import (
+from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.evaluation.fusion import (
     Features,
     Ints,
     check_features,
@@ -23,9 +22,9 @@ from ssl_core.evaluation.fusion import (
     missing_classes,
     read,
 )
-from ssl_core.evaluation.logistic import LogisticFit, check_device, linear_scores, standardised
-from ssl_core.evaluation.metrics import TOP, rank_classes
-from ssl_core.evaluation.strength import FIXED_C, choose_c
+from ssl_sweep.ssl_core.evaluation.logistic import LogisticFit, check_device, linear_scores, standardised
+from ssl_sweep.ssl_core.evaluation.metrics import TOP, rank_classes
+from ssl_sweep.ssl_core.evaluation.strength import FIXED_C, choose_c
 
 
 @dataclass(frozen=True, kw_only=True)

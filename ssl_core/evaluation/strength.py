@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-
-from ssl_core.config import ProbeConfig
-from ssl_core.evaluation.folds import folds_of
-from ssl_core.evaluation.fusion import Floats, Ints, read
-from ssl_core.evaluation.logistic import LogisticFit, linear_scores, standardised_in_single
+from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.evaluation.folds import folds_of
+from ssl_sweep.ssl_core.evaluation.fusion import Floats, Ints, read
+from ssl_sweep.ssl_core.evaluation.logistic import LogisticFit, linear_scores, standardised_in_single
 
 FIXED_C = 1.0
 """The strength where the budget is too small to choose one: see `choose_c`."""

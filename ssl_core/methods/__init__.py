@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import cast
 
-from ssl_core.config import PretrainConfig
-from ssl_core.methods.base import Method, StepOutput
-from ssl_core.plugins import added, added_method
+from ssl_sweep.ssl_core.config.plugins import added, added_method
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.methods.base import Method, StepOutput
 
 __all__ = ["Method", "StepOutput", "build_method", "method_class", "trained_methods"]
 
@@ -37,7 +37,7 @@ def method_class(name: str) -> type[Method]:
     if name not in _CLASSES:
         return _added_class(name)
     module, kind = _CLASSES[name]
-    found: type[Method] = getattr(importlib.import_module(f"ssl_core.methods.{module}"), kind)
+    found: type[Method] = getattr(importlib.import_module(f"ssl_sweep.ssl_core.methods.{module}"), kind)
     return found
 
 

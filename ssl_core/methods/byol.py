@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.encoders.heads import build_head, predictor_width, wide_head
+from ssl_sweep.ssl_core.encoders.registry import build_encoder
+from ssl_sweep.ssl_core.losses import byol_loss
+from ssl_sweep.ssl_core.methods.base import Method, StepOutput
+from ssl_sweep.ssl_core.methods.moving_average import follow, slow_copy
 from torch import Tensor, nn
-
-from ssl_core.config import PretrainConfig
-from ssl_core.encoders import build_encoder
-from ssl_core.heads import build_head, predictor_width, wide_head
-from ssl_core.losses import byol_loss
-from ssl_core.methods.base import Method, StepOutput
-from ssl_core.methods.moving_average import follow, slow_copy
 
 MOMENTUM = 0.996
 

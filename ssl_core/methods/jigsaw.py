@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.distributed import own_share
+from ssl_sweep.ssl_core.encoders.registry import build_encoder
+from ssl_sweep.ssl_core.methods.base import Method, StepOutput
 from torch import Tensor, nn
-
-from ssl_core.config import PretrainConfig
-from ssl_core.distributed import own_share
-from ssl_core.encoders import build_encoder
-from ssl_core.methods.base import Method, StepOutput
 
 PERMUTATIONS = 100
 GRID = 3

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.encoders.registry import build_encoder
+from ssl_sweep.ssl_core.methods.base import Method, StepOutput
 from torch import Tensor, nn
-
-from ssl_core.config import PretrainConfig
-from ssl_core.encoders import build_encoder
-from ssl_core.methods.base import Method, StepOutput
 
 ROTATIONS = 4
 

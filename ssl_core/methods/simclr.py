@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import torch
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.encoders.heads import build_head
+from ssl_sweep.ssl_core.encoders.registry import build_encoder
+from ssl_sweep.ssl_core.losses import nt_xent
+from ssl_sweep.ssl_core.methods.base import Method, StepOutput
 from torch import Tensor, nn
-
-from ssl_core.config import PretrainConfig
-from ssl_core.encoders import build_encoder
-from ssl_core.heads import build_head
-from ssl_core.losses import nt_xent
-from ssl_core.methods.base import Method, StepOutput
 
 
 class SimCLR(Method):

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-
-from sweep.report.statistics import Estimate, interval
+from ssl_sweep.sweep.report.statistics import Estimate, interval
 
 Floats = npt.NDArray[np.float64]
 MIN_SIZES, MIN_SEEDS = 4, 3

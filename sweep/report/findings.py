@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
-
-from sweep.report.claims import CLAIMS
-from sweep.report.claims.finding import Claim, Finding
-from sweep.report.compare import compact
-from sweep.report.frame import EVALUATION, PRETRAINING, finest
-from sweep.report.paper_says import paper_says
-from sweep.report.statistics import Runs
+from ssl_sweep.sweep.report.claims import CLAIMS
+from ssl_sweep.sweep.report.claims.finding import Claim, Finding
+from ssl_sweep.sweep.report.compare import compact
+from ssl_sweep.sweep.report.frame import EVALUATION, PRETRAINING, finest
+from ssl_sweep.sweep.report.paper_says import paper_says
+from ssl_sweep.sweep.report.statistics import Runs
 
 __all__ = ["CLAIMS", "Claim", "Finding", "findings", "findings_markdown", "unasked"]
 

@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from sweep.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
-from sweep.errors import StoreError
+from ssl_sweep.sweep.errors import StoreError
+from ssl_sweep.sweep.planning.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
 
 NOT_SELF_SUPERVISED = ("random", "weights", "supervised")
 """Methods that learn nothing here, or from labels; every other one counts as self-supervised."""
@@ -126,7 +125,7 @@ def _fault(table: pa.Table) -> str:
 
 def _typed(table: pa.Table) -> pa.Table:
     """Every known column in its type; those that it lacks are empty."""
-    from sweep.results import SCHEMA
+    from ssl_sweep.sweep.results.table import SCHEMA
 
     columns = {}
     for field in (*SCHEMA, *_LATER):

@@ -17,10 +17,9 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
-
-from sweep.report import style
-from sweep.report.figures.base import Figure, Gap
-from sweep.report.findings import QUESTIONS, Finding, telling
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.figures.base import Figure, Gap
+from ssl_sweep.sweep.report.findings import QUESTIONS, Finding, telling
 
 SIGNS = {"holds": "✓", "does not hold": "✗", "not enough evidence": "?"}
 """Of a verdict, so that it does not hang on colour."""
@@ -114,7 +113,7 @@ def render(
 
 
 def _text(name: str) -> str:
-    return files("sweep.report").joinpath(name).read_text(encoding="utf-8")
+    return files("ssl_sweep.sweep.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _css() -> str:

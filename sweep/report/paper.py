@@ -51,5 +51,5 @@ class PaperNumbers:
 @lru_cache(maxsize=1)
 def paper_numbers() -> PaperNumbers:
     """The numbers shipped with the package."""
-    with files("sweep.report").joinpath("paper_numbers.csv").open() as stream:
+    with files("ssl_sweep.sweep.report").joinpath("paper_numbers.csv").open() as stream:
         return PaperNumbers(pd.read_csv(stream, comment="#", keep_default_na=True))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sweep.report.paper import PaperNumber, PaperNumbers, paper_numbers
+from ssl_sweep.sweep.report.paper import PaperNumber, PaperNumbers, paper_numbers
 
 _M = 1_000_000
 

@@ -15,16 +15,15 @@ import matplotlib
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from sweep.errors import StoreError
-from sweep.files import temporary
-from sweep.report import style
-from sweep.report.figures.all import figures
-from sweep.report.figures.base import NARROW, WIDE, Drawn, Figure, Gap
-from sweep.report.findings import Finding, findings, findings_markdown
-from sweep.report.frame import EVALUATION, PRETRAINING, complete, finest, read_results
-from sweep.report.html import Page, Picture, render
-from sweep.report.paper import paper_numbers
+from ssl_sweep.sweep.errors import StoreError
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.figures.all import figures
+from ssl_sweep.sweep.report.figures.base import NARROW, WIDE, Drawn, Figure, Gap
+from ssl_sweep.sweep.report.findings import Finding, findings, findings_markdown
+from ssl_sweep.sweep.report.frame import EVALUATION, PRETRAINING, complete, finest, read_results
+from ssl_sweep.sweep.report.html import Page, Picture, render
+from ssl_sweep.sweep.report.paper import paper_numbers
+from ssl_sweep.sweep.util.files import temporary
 
 TITLE_KEY = b"ssl_sweep.sweep"
 """Where results.parquet keeps the sweep's name."""

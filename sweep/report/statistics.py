@@ -24,8 +24,7 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-
-from sweep.report.frame import SEEDS
+from ssl_sweep.sweep.report.frame import SEEDS
 
 Verdict = Literal["holds", "does not hold", "not enough evidence"]
 Floats = npt.NDArray[np.float64]

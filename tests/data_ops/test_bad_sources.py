@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from image_files import bomb
 from PIL import Image
-
-from data_ops.dataset import PreparedDataset
-from data_ops.decode import decode_rgb
-from data_ops.errors import DataError
-from data_ops.prepare import prepare
-from data_ops.scan import scan
-from data_ops.sources import CsvSource, FolderSource, inspect, iterate
+from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.preparation.prepare import prepare
+from ssl_sweep.data_ops.preparation.scan import scan
+from ssl_sweep.data_ops.sources.decode import decode_rgb
+from ssl_sweep.data_ops.sources.registry import CsvSource, FolderSource, inspect, iterate
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -137,7 +136,7 @@ def test_a_path_that_vanishes_midway(rows, folder, tmp_path):
 
 def test_a_source_that_shrinks_while_it_is_prepared(rows, folder, tmp_path, monkeypatch):
     root = Path(folder(rows))
-    from data_ops import prepare as module
+    from ssl_sweep.data_ops.preparation import prepare as module
 
     listed = module.iterate
 

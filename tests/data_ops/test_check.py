@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 from image_files import write_csv
 from PIL import Image
-
-from data_ops.check import Finding, Scanned, check_across, check_dataset
-from data_ops.dataset import SPLITS, PreparedDataset
-from data_ops.duplicates import without_copy_number
-from data_ops.prepare import prepare
-from data_ops.scan import SplitScan, scan
-from data_ops.sources import CsvSource, DigitsSource, FolderSource, Source, SyntheticSource
+from ssl_sweep.data_ops.dataset.duplicates import without_copy_number
+from ssl_sweep.data_ops.dataset.prepared import SPLITS, PreparedDataset
+from ssl_sweep.data_ops.preparation.check import Finding, Scanned, check_across, check_dataset
+from ssl_sweep.data_ops.preparation.prepare import prepare
+from ssl_sweep.data_ops.preparation.scan import SplitScan, scan
+from ssl_sweep.data_ops.sources.registry import CsvSource, DigitsSource, FolderSource, Source, SyntheticSource
 
 Rows = list[tuple[bytes, str, str]]
 

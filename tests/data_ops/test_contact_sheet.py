@@ -7,9 +7,8 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-
-from data_ops.contact_sheet import contact_sheet, png_bytes
-from data_ops.errors import DataError
+from ssl_sweep.data_ops.contact_sheet import contact_sheet, png_bytes
+from ssl_sweep.data_ops.errors import DataError
 
 
 def images(n: int, height: int = 32, width: int = 32) -> list[np.ndarray]:

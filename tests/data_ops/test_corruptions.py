@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from data_ops import synthetic
-from data_ops.corruptions import Corruption, corrupt, parse_corruption
-from data_ops.errors import DataError
+from ssl_sweep.data_ops.dataset.corruptions import Corruption, corrupt, parse_corruption
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.synthetic import domains as synthetic
 
 ALL = [
     "none",

@@ -9,18 +9,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-from data_ops.decode import decode_rgb
-from data_ops.errors import DataError
-from data_ops.policies import named_policy
-from data_ops.torch_views import TorchViews
-from data_ops.views import ViewParams, sample_params
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.sources.decode import decode_rgb
+from ssl_sweep.data_ops.views.named_policies import named_policy
+from ssl_sweep.data_ops.views.policy import ViewParams, sample_params
+from ssl_sweep.data_ops.views.torch_views import TorchViews
 
 pytest.importorskip("nvidia.dali", reason="DALI has no wheel for this platform")
 
 from nvidia.dali.backend import RegisteredGPUOps
-
-from data_ops.dali_jpeg import DaliJpegViews, jpeg_pipeline, jpeg_shapes
+from ssl_sweep.data_ops.views.dali_jpeg import DaliJpegViews, jpeg_pipeline, jpeg_shapes
 
 POLICIES = named_policy("byol", 64)
 SHAPES = [(90, 120), (64, 64), (50, 200), (201, 77), (300, 300), (40, 41)]

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from data_ops.dataset import PreparedDataset
-from data_ops.duplicates import find_copies, occur_in, pixel_hash, without_copy_number
-from data_ops.prepare import prepare
-from data_ops.sources import FolderSource
+from ssl_sweep.data_ops.dataset.duplicates import find_copies, occur_in, pixel_hash, without_copy_number
+from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
+from ssl_sweep.data_ops.preparation.prepare import prepare
+from ssl_sweep.data_ops.sources.registry import FolderSource
 
 
 def some_ids(n: int, distinct: int, seed: int) -> np.ndarray:

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from data_ops.hashing import derive_seed, hash64, uniform
+from ssl_sweep.data_ops.hashing import derive_seed, hash64, uniform
 
 
 def test_derived_seeds_depend_on_every_coordinate_its_type_and_the_order() -> None:

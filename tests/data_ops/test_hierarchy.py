@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-
-from data_ops.dataset import PreparedDataset
-from data_ops.errors import DataError
-from data_ops.prepare import prepare
-from data_ops.sources import FolderSource, ParquetSource, inspect, levels_of
+from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.preparation.prepare import prepare
+from ssl_sweep.data_ops.sources.registry import FolderSource, ParquetSource, inspect, levels_of
 
 PARENT = {"ant": "insect", "bee": "insect", "cat": "mammal", "dog": "mammal"}
 TOP = {"insect": "animal", "mammal": "animal"}

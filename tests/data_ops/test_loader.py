@@ -14,14 +14,13 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-
-from data_ops.errors import DataError
-from data_ops.hashing import hash64
-from data_ops.loader import ViewBatch, ViewLoader, epoch_permutation
-from data_ops.policies import named_policy
-from data_ops.torch_views import TorchViews, pixels_to_input
-from data_ops.view_backend import ViewBackend
-from data_ops.views import ViewParams, sample_params, simclr_policy
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.hashing import hash64
+from ssl_sweep.data_ops.views.backend import ViewBackend
+from ssl_sweep.data_ops.views.loader import ViewBatch, ViewLoader, epoch_permutation
+from ssl_sweep.data_ops.views.named_policies import named_policy
+from ssl_sweep.data_ops.views.policy import ViewParams, sample_params, simclr_policy
+from ssl_sweep.data_ops.views.torch_views import TorchViews, pixels_to_input
 
 N, BATCH = 45, 8
 KEYS = np.random.default_rng(1).permutation(10_000)[:N].astype(np.uint64)

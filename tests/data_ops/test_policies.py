@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from data_ops.errors import DataError
-from data_ops.policies import POLICIES, named_policy, view_policies
-from data_ops.views import ViewPolicy, sample_params, simclr_policy
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.views.named_policies import POLICIES, named_policy, view_policies
+from ssl_sweep.data_ops.views.policy import ViewPolicy, sample_params, simclr_policy
 
 KEYS = np.arange(50, dtype=np.uint64)
 

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from data_ops.corruptions import corrupt, parse_corruption
-from data_ops.dataset import PreparedDataset
-from data_ops.duplicates import without_copy_number
-from data_ops.errors import DataError
-from data_ops.pool import CorruptedImages, ImagePool, Share, leaked
-from data_ops.prepare import prepare
-from data_ops.sources import NpzSource, SyntheticSource
+from ssl_sweep.data_ops.dataset.corruptions import corrupt, parse_corruption
+from ssl_sweep.data_ops.dataset.duplicates import without_copy_number
+from ssl_sweep.data_ops.dataset.pool import CorruptedImages, ImagePool, Share, leaked
+from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.preparation.prepare import prepare
+from ssl_sweep.data_ops.sources.registry import NpzSource, SyntheticSource
 
 NOISE = parse_corruption("salt-and-pepper-0.2")
 

@@ -11,14 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from data_ops import synthetic
-from data_ops.check import Scanned, check_dataset
-from data_ops.dataset import DatasetManifest, PreparedDataset
-from data_ops.errors import DataError
-from data_ops.prepare import prepare
-from data_ops.scan import scan
-from data_ops.sources import DigitsSource, FolderSource, NpzSource, ParquetSource, SyntheticSource, inspect
+from ssl_sweep.data_ops.dataset.prepared import DatasetManifest, PreparedDataset
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.preparation.check import Scanned, check_dataset
+from ssl_sweep.data_ops.preparation.prepare import prepare
+from ssl_sweep.data_ops.preparation.scan import scan
+from ssl_sweep.data_ops.sources.registry import (
+    DigitsSource,
+    FolderSource,
+    NpzSource,
+    ParquetSource,
+    SyntheticSource,
+    inspect,
+)
+from ssl_sweep.data_ops.synthetic import domains as synthetic
 
 ROOT = Path(__file__).parents[2]
 
@@ -189,7 +195,7 @@ def test_a_damaged_copy_is_made_whole(tmp_path, damage):
 
 
 def test_what_is_published_is_read_back(tmp_path, monkeypatch):
-    from data_ops import prepare as module
+    from ssl_sweep.data_ops.preparation import prepare as module
 
     def publish_badly(work: Path, out_dir: Path, last: str) -> None:
         publish(work, out_dir, last)
@@ -214,8 +220,8 @@ PREPARE = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from data_ops import prepare as module
-from data_ops.sources import SyntheticSource
+from ssl_sweep.data_ops.preparation import prepare as module
+from ssl_sweep.data_ops.sources.registry import SyntheticSource
 
 out_dir, doomed, calls = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 
@@ -266,7 +272,7 @@ def test_two_processes_may_prepare_one_folder_at_once(tmp_path):
 
 
 def test_a_living_process_keeps_its_workspace_and_a_dead_ones_goes(tmp_path):
-    from data_ops.workspace import workspace
+    from ssl_sweep.data_ops.preparation.workspace import workspace
 
     left = tmp_path / ".writing-left"
     left.mkdir()

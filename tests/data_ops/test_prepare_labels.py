@@ -10,13 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-from data_ops.dataset import DatasetManifest, PreparedDataset
-from data_ops.errors import DataError
-from data_ops.holdout import hold_out
-from data_ops.prepare import prepare
-from data_ops.scan import scan
-from data_ops.sources import DigitsSource, FolderSource, ParquetSource, SyntheticSource, inspect
+from ssl_sweep.data_ops.dataset.holdout import hold_out
+from ssl_sweep.data_ops.dataset.prepared import DatasetManifest, PreparedDataset
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.preparation.prepare import prepare
+from ssl_sweep.data_ops.preparation.scan import scan
+from ssl_sweep.data_ops.sources.registry import (
+    DigitsSource,
+    FolderSource,
+    ParquetSource,
+    SyntheticSource,
+    inspect,
+)
 
 
 def table(path: Path, images: list[bytes], **columns: list[object]) -> str:

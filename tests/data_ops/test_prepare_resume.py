@@ -9,20 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from data_ops import decoded
-from data_ops.dataset import PreparedDataset
-from data_ops.errors import DataError
-from data_ops.prepare import prepare
-from data_ops.sources import SyntheticSource
+from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.preparation import decode_split as decoded
+from ssl_sweep.data_ops.preparation.prepare import prepare
+from ssl_sweep.data_ops.sources.registry import SyntheticSource
 
 ROOT = Path(__file__).parents[2]
 SOURCE = SyntheticSource("objects", 1300, 300)
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from data_ops.prepare import prepare
-from data_ops.sources import SyntheticSource
+from ssl_sweep.data_ops.preparation.prepare import prepare
+from ssl_sweep.data_ops.sources.registry import SyntheticSource
 
 calls = 0
 def progress(done, total):
@@ -111,7 +110,7 @@ def test_work_on_another_source_or_size_is_not_taken_over(tmp_path, decodes):
 
 
 def test_while_another_process_has_the_work_this_one_does_its_own(tmp_path, decodes):
-    from data_ops.workspace import _lock
+    from ssl_sweep.data_ops.preparation.workspace import _lock
 
     work = killed_after(2, tmp_path / "a")
     decodes.clear()

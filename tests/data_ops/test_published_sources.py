@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from data_ops.dataset import PreparedDataset
-from data_ops.decode import decode_rgb
-from data_ops.errors import DataError
-from data_ops.prepare import prepare
-from data_ops.sources import (
+from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.preparation.prepare import prepare
+from ssl_sweep.data_ops.sources.decode import decode_rgb
+from ssl_sweep.data_ops.sources.registry import (
     GeoLifeClefSource,
     ImageNetSource,
     INat21Source,
@@ -362,9 +361,8 @@ def test_sets_that_are_not_there(tmp_path):
 
 
 def test_every_set_named_is_one_of_torchvision_s():
+    from ssl_sweep.data_ops.sources.torchvision import CIFARS, SETS
     from torchvision import datasets
-
-    from data_ops.torchvision_source import CIFARS, SETS
 
     assert all(hasattr(datasets, name) for name in [*SETS, *CIFARS])
 

@@ -8,11 +8,17 @@ import fsspec
 import numpy as np
 import pytest
 from image_files import npz_of, shards_of
-
-from data_ops import remote
-from data_ops.errors import DataError
-from data_ops.prepare import prepare
-from data_ops.sources import CsvSource, NpzSource, ParquetSource, WebDatasetSource, inspect, iterate
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.preparation.prepare import prepare
+from ssl_sweep.data_ops.sources import remote
+from ssl_sweep.data_ops.sources.registry import (
+    CsvSource,
+    NpzSource,
+    ParquetSource,
+    WebDatasetSource,
+    inspect,
+    iterate,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 from image_files import bomb
 from PIL import Image
-
-from data_ops.decode import decode_rgb, resize
-from data_ops.errors import DataError
-from data_ops.sources import DigitsSource, FolderSource, ParquetSource, SyntheticSource, inspect, iterate
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.sources.decode import decode_rgb, resize
+from ssl_sweep.data_ops.sources.registry import (
+    DigitsSource,
+    FolderSource,
+    ParquetSource,
+    SyntheticSource,
+    inspect,
+    iterate,
+)
 
 
 def encoded(image: Image.Image, kind: str) -> bytes:

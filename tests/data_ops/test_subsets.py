@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from data_ops.errors import DataError
-from data_ops.hashing import hash64
-from data_ops.subsets import equal_shares, given_shares, label_budget, largest_tail, ranking, subset
+from ssl_sweep.data_ops.dataset.subsets import (
+    equal_shares,
+    given_shares,
+    label_budget,
+    largest_tail,
+    ranking,
+    subset,
+)
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.hashing import hash64
 
 keys_of = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=60, unique=True).map(
     lambda values: np.array(values, dtype=np.uint64)

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-
-from data_ops import synthetic
-from data_ops.synthetic_canvas import Canvas
+from ssl_sweep.data_ops.synthetic import domains as synthetic
+from ssl_sweep.data_ops.synthetic.canvas import Canvas
 
 DOMAINS = sorted(synthetic.DOMAINS)
 

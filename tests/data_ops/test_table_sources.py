@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from image_files import LEVELS, Row, csv_of, npz_of, shards_of, write_csv, write_tar
-
-from data_ops.decode import decode_rgb
-from data_ops.errors import DataError
-from data_ops.prepare import prepare
-from data_ops.sources import (
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.preparation.prepare import prepare
+from ssl_sweep.data_ops.sources.decode import decode_rgb
+from ssl_sweep.data_ops.sources.registry import (
     CsvSource,
     FolderSource,
     NpzSource,

@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.views.policy import (
+    BRIGHTNESS,
+    HUE,
+    ORDERS,
+    ViewParams,
+    ViewPolicy,
+    sample_params,
+    simclr_policy,
+)
 from torchvision.transforms import v2
-
-from data_ops.errors import DataError
-from data_ops.views import BRIGHTNESS, HUE, ORDERS, ViewParams, ViewPolicy, sample_params, simclr_policy
 
 KEYS = np.arange(4000, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
 

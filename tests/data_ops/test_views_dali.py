@@ -11,19 +11,17 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-
-from data_ops.errors import DataError
-from data_ops.policies import named_policy
-from data_ops.torch_views import TorchViews
-from data_ops.view_backend import choose_views
-from data_ops.views import sample_params, simclr_policy
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.views.backend import choose_views
+from ssl_sweep.data_ops.views.named_policies import named_policy
+from ssl_sweep.data_ops.views.policy import sample_params, simclr_policy
+from ssl_sweep.data_ops.views.torch_views import TorchViews
 
 pytest.importorskip("nvidia.dali", reason="DALI has no wheel for this platform")
 
 from nvidia.dali import fn, pipeline_def
 from nvidia.dali.backend import RegisteredGPUOps
-
-from data_ops.dali_views import DaliViews, view_pipeline
+from ssl_sweep.data_ops.views.dali_views import DaliViews, view_pipeline
 
 
 @pytest.fixture
@@ -160,9 +158,9 @@ def test_choice_of_the_back_end() -> None:
 def test_dali_is_imported_only_when_asked_for_and_its_absence_is_explained() -> None:
     code = """
 import sys
-from data_ops.errors import DataError
-from data_ops.view_backend import choose_views
-from data_ops.views import simclr_policy
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.views.backend import choose_views
+from ssl_sweep.data_ops.views.policy import simclr_policy
 print(choose_views(simclr_policy(32), "auto", 8, cuda=False).name, "nvidia.dali" in sys.modules)
 sys.modules["nvidia.dali"] = None
 try:

@@ -10,13 +10,10 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2.functional as F
-
-from data_ops.errors import DataError
-from data_ops.jitter import color_affine
-from data_ops.policies import Mode, named_policy
-from data_ops.torch_color import shift_hue_
-from data_ops.torch_views import TorchViews, pixels_to_input
-from data_ops.views import (
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.views.jitter import color_affine
+from ssl_sweep.data_ops.views.named_policies import Mode, named_policy
+from ssl_sweep.data_ops.views.policy import (
     CONTRAST,
     HUE,
     ORDERS,
@@ -26,6 +23,8 @@ from data_ops.views import (
     sample_params,
     simclr_policy,
 )
+from ssl_sweep.data_ops.views.torch_color import shift_hue_
+from ssl_sweep.data_ops.views.torch_views import TorchViews, pixels_to_input
 
 ADJUST = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
 PLAIN = ViewPolicy(size=32, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0, jitter=0, grayscale=0, blur=0)

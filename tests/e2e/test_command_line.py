@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import cli
+from ssl_sweep import cli
 
 
 def test_the_command_line_only_declares_and_renders() -> None:

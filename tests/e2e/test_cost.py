@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 from bench import Bench
-
-from sweep.store import Store
+from ssl_sweep.sweep.store.store import Store
 
 
 def estimate(bench: Bench, store: str) -> dict[str, Any]:

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from bench import Bench, wait_for
 from PIL import Image
-
-from data_ops import synthetic
-from data_ops.dataset import PreparedDataset
-from data_ops.subsets import subset
+from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
+from ssl_sweep.data_ops.dataset.subsets import subset
+from ssl_sweep.data_ops.synthetic import domains as synthetic
 
 GRID = """
 name: mine

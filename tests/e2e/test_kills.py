@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 from bench import Bench
 from soundness import faults, table
-
-from sweep.plan_grid import plan_grid
-from sweep.store import Store
+from ssl_sweep.sweep.planning.planner import plan_grid
+from ssl_sweep.sweep.store.store import Store
 
 pytestmark = pytest.mark.exhaustive
 

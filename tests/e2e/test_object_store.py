@@ -15,14 +15,13 @@ from pathlib import Path
 import pytest
 from bench import Bench, wait_for
 from s3_server import S3
-
-from sweep.data_commands import export_subset
-from sweep.evidence import results_with_evidence
-from sweep.export import export_encoder
-from sweep.plan_grid import plan_in
-from sweep.results import results
-from sweep.store import Store
-from sweep.verify import verify
+from ssl_sweep.sweep.datasets.commands import export_subset
+from ssl_sweep.sweep.inspect.verify import verify
+from ssl_sweep.sweep.planning.planner import plan_in
+from ssl_sweep.sweep.results.report_table import results_with_evidence
+from ssl_sweep.sweep.results.table import results
+from ssl_sweep.sweep.stages.export import export_encoder
+from ssl_sweep.sweep.store.store import Store
 
 pytestmark = pytest.mark.exhaustive
 

@@ -10,19 +10,18 @@ from pathlib import Path
 
 import pytest
 from bench import Bench
-
-from sweep.store import Store
+from ssl_sweep.sweep.store.store import Store
 
 AGAIN = """
 import sys
 from pathlib import Path
-from sweep.execute import execute
-from sweep.leases import driving
-from sweep.plan_grid import plan_grid
-from sweep.ray_backend import RayWorkplace
-from sweep.run import datasets_of
-from sweep.runtime import Runtime
-from sweep.store import Store
+from ssl_sweep.sweep.execution.scheduler import execute
+from ssl_sweep.sweep.store.leases import driving
+from ssl_sweep.sweep.planning.planner import plan_grid
+from ssl_sweep.sweep.cluster.backend import RayWorkplace
+from ssl_sweep.sweep.run.run import datasets_of
+from ssl_sweep.sweep.execution.runtime import Runtime
+from ssl_sweep.sweep.store.store import Store
 
 store, device = Store(sys.argv[1]), sys.argv[2]
 _, plan = plan_grid(Path("grid.yaml"), (), store)

@@ -15,7 +15,7 @@ LITTER = """
 import gc, threading, time
 import ray
 from ray._private import worker
-from sweep.ray_cluster import connect
+from ssl_sweep.sweep.cluster.connect import connect
 
 going, disconnect = threading.Event(), worker.disconnect
 
@@ -52,8 +52,8 @@ def test_garbage_of_other_threads_does_not_end_the_process() -> None:
 DEATH = """
 import threading
 from types import SimpleNamespace
-from sweep import ray_tune
-from sweep.runtime import TrainPlan
+from ssl_sweep.sweep.cluster import trials as ray_tune
+from ssl_sweep.sweep.execution.runtime import TrainPlan
 
 def fit(self):
     while len(told) == 0 and len(thread._feed._queue) < 2:

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from bench import Bench, wait_for
 from soundness import leftovers
-
-from sweep.leases import PATIENCE_S, Leases
-from sweep.store import Store
+from ssl_sweep.sweep.store.leases import PATIENCE_S, Leases
+from ssl_sweep.sweep.store.store import Store
 
 pytestmark = pytest.mark.exhaustive
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from data_ops.sources import SyntheticSource
-from sweep.catalog import DatasetInfo
-from sweep.cells import Cell
-from sweep.errors import GridError
-from sweep.expand import expand, expand_all
-from sweep.grid import check_grid
-from sweep.specs import PrepareSpec
-from sweep.yaml_source import YamlSource, parse_yaml
+from ssl_sweep.data_ops.sources.registry import SyntheticSource
+from ssl_sweep.sweep.errors import GridError
+from ssl_sweep.sweep.grid.load import check_grid
+from ssl_sweep.sweep.grid.marked_yaml import YamlSource, parse_yaml
+from ssl_sweep.sweep.planning.cells import Cell
+from ssl_sweep.sweep.planning.datasets import DatasetInfo
+from ssl_sweep.sweep.planning.expand import expand, expand_all
+from ssl_sweep.sweep.spec.specs import PrepareSpec
 
 
 def info(name: str, train: int, size: int = 32, test: int = 100, fingerprint: str = "") -> DatasetInfo:

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from sweep.backend import Outcome
-from sweep.files import whole
-from sweep.manifest import RunRecord
-from sweep.nodes import Node
-from sweep.runtime import Runtime, TrainPlan
-from sweep.stages import perform_light
-from sweep.store import Store
+from ssl_sweep.sweep.execution.backend import Outcome
+from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.stages.perform import perform_light
+from ssl_sweep.sweep.store.manifest import RunRecord
+from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.util.files import whole
 
 _EPOCHS = 4
 _TEST_IMAGES = 8

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fake_stages import FakeWork
-
-from data_ops.errors import DataError
-from sweep.backend import Outcome
-from sweep.errors import StoreError
-from sweep.failures import failure_of
-from sweep.nodes import Node
-from sweep.runtime import Runtime, TrainPlan
-from sweep.stage_log import StageLog
-from sweep.watchdog import Watchdog
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.sweep.errors import StoreError
+from ssl_sweep.sweep.execution.backend import Outcome
+from ssl_sweep.sweep.execution.failures import failure_of
+from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.stages.watchdog import Watchdog
+from ssl_sweep.sweep.store.log import StageLog
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-
-from data_ops.decode import decode_rgb
+from ssl_sweep.data_ops.sources.decode import decode_rgb
 
 Row = tuple[bytes, str, str]
 LEVELS = ("label", "group")

@@ -6,10 +6,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from sweep.leases import driving
-from sweep.storage import LocalStorage
+from ssl_sweep.sweep.store.leases import driving
+from ssl_sweep.sweep.store.records import LocalStorage
 
 
 def main() -> None:

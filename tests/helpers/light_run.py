@@ -19,11 +19,10 @@ from pathlib import Path
 
 from fake_stages import FakeWork
 from process_workplace import ProcessWorkplace, RealWork
-
-import sweep.run
-from sweep.budget import Limits
-from sweep.errors import SweepError
-from sweep.listener import LineListener
+from ssl_sweep.sweep.cost.limits import Limits
+from ssl_sweep.sweep.errors import SweepError
+from ssl_sweep.sweep.run import run as run_module
+from ssl_sweep.sweep.run.progress import LineListener
 
 _PAGE_KIB = resource.getpagesize() // 1024
 
@@ -83,11 +82,11 @@ def main() -> None:
     parser.add_argument("--report", type=Path)
     args = parser.parse_args()
     if args.without_mirror:
-        sweep.run.Mirror = NoMirror  # type: ignore[assignment,misc]
+        run_module.Mirror = NoMirror  # type: ignore[assignment,misc]
     work = RealWork() if args.real else FakeWork(args.train_s)
     try:
         with sampled() as memory:
-            result = sweep.run.run(
+            result = run_module.run(
                 args.grid,
                 args.overrides,
                 store_uri=args.store,

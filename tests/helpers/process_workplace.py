@@ -17,11 +17,11 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Protocol
 
-from sweep.backend import Cluster, Outcome
-from sweep.failures import death
-from sweep.nodes import Node
-from sweep.runtime import Runtime, TrainPlan
-from sweep.stages import perform_light
+from ssl_sweep.sweep.execution.backend import Cluster, Outcome
+from ssl_sweep.sweep.execution.failures import death
+from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.stages.perform import perform_light
 
 _HERE = Path(__file__).parent
 Job = Callable[[], list[Outcome]]
@@ -43,7 +43,7 @@ class RealWork:
         return perform_light(nodes, runtime)
 
     def train(self, node: Node, runtime: Runtime, plan: TrainPlan) -> list[Outcome]:
-        from sweep.training import train
+        from ssl_sweep.sweep.stages.training import train
 
         return [train(node, runtime, plan)]
 

@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from scipy.stats import norm
-
-from sweep.report.frame import read_results
-from sweep.results import SCHEMA
+from ssl_sweep.sweep.report.frame import read_results
+from ssl_sweep.sweep.results.table import SCHEMA
 
 RECIPE: Mapping[str, Any] = {
     "optimizer": "lars",

@@ -7,10 +7,10 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 
-from sweep.plan import Plan
-from sweep.plan_grid import plan_grid
-from sweep.results import results, write_results
-from sweep.store import Store
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.planner import plan_grid
+from ssl_sweep.sweep.results.table import results, write_results
+from ssl_sweep.sweep.store.store import Store
 
 
 def table(plan: Plan, store: Store) -> str:

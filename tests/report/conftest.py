@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ssl_sweep.sweep.report.report import ReportFiles, write_report
 from study_table import HOSTILE, study
-
-from sweep.report.report import ReportFiles, write_report
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 from results_frame import Table
-
-from sweep.report.claims import CLAIMS
-from sweep.report.claims.finding import Finding
-from sweep.report.claims.wording import points
-from sweep.report.findings import findings
-from sweep.report.paper_says import KEYS
-from sweep.report.statistics import Estimate, Verdict
+from ssl_sweep.sweep.report.claims import CLAIMS
+from ssl_sweep.sweep.report.claims.finding import Finding
+from ssl_sweep.sweep.report.claims.wording import points
+from ssl_sweep.sweep.report.findings import findings
+from ssl_sweep.sweep.report.paper_says import KEYS
+from ssl_sweep.sweep.report.statistics import Estimate, Verdict
 
 Seeds = tuple[int, ...]
 Builder = Callable[[Table, float, Seeds], object]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-
-from sweep.report.curves import NotFitted, PowerLaw, crossover, fit_power_law, labels_saved
-from sweep.report.statistics import Estimate
+from ssl_sweep.sweep.report.curves import NotFitted, PowerLaw, crossover, fit_power_law, labels_saved
+from ssl_sweep.sweep.report.statistics import Estimate
 
 SIZES = (1000, 2000, 4000, 8000, 16000)
 

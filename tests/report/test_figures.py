@@ -10,10 +10,18 @@ import matplotlib
 import pandas as pd
 import pytest
 from results_frame import Table
-
-from sweep.report import style
-from sweep.report.figures import cost, domain, granularity, pretext, quality, quantity, scaling, transfer
-from sweep.report.figures.base import NARROW, WIDE, Drawn, Figure, Gap, label_ends, panels
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.figures import (
+    cost,
+    domain,
+    granularity,
+    pretext,
+    quality,
+    quantity,
+    scaling,
+    transfer,
+)
+from ssl_sweep.sweep.report.figures.base import NARROW, WIDE, Drawn, Figure, Gap, label_ends, panels
 
 
 def figure(drawn: list[Drawn], name: str) -> Figure:
@@ -181,7 +189,7 @@ def test_names_at_line_ends_do_not_touch() -> None:
 
 
 def test_a_legend_reads_row_by_row() -> None:
-    from sweep.report.figures.base import _by_rows
+    from ssl_sweep.sweep.report.figures.base import _by_rows
 
     filled = _by_rows(list("abcdefg"), 3)  # matplotlib fills columns: a d g, b e, c f
     assert filled == ["a", "d", "g", "b", "e", "c", "f"]
@@ -303,7 +311,7 @@ def test_names_of_columns_are_whole_on_a_phone() -> None:
 
 
 def test_very_many_domains_are_drawn_in_part_and_said_so() -> None:
-    from sweep.report.figures.all import MOST_DOMAINS, figures
+    from ssl_sweep.sweep.report.figures.all import MOST_DOMAINS, figures
 
     table = Table(n_test=20)
     for i in range(MOST_DOMAINS + 6):

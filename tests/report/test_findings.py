@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from results_frame import Table
-
-from sweep.report.findings import QUESTIONS, findings, findings_markdown
+from ssl_sweep.sweep.report.findings import QUESTIONS, findings, findings_markdown
 
 
 def _sweep() -> Table:

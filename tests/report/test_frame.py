@@ -8,10 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from results_frame import Table
-
-from sweep.errors import StoreError
-from sweep.report.findings import findings
-from sweep.report.frame import complete, finest, read_results, usual
+from ssl_sweep.sweep.errors import StoreError
+from ssl_sweep.sweep.report.findings import findings
+from ssl_sweep.sweep.report.frame import complete, finest, read_results, usual
 
 
 def test_a_table_without_the_later_columns_reads_as_the_usual_conditions(tmp_path: Path) -> None:

@@ -18,10 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from results_frame import Table
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.report import ReportFiles, write_report
 from study_table import HOSTILE
-
-from sweep.report import style
-from sweep.report.report import ReportFiles, write_report
 
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
@@ -206,7 +205,7 @@ def test_a_long_name_makes_no_phone_scroll_sideways(browser: str, tmp_path: Path
 
 
 def test_a_page_that_was_switched_to_dark_prints_light() -> None:
-    from sweep.report.html import _css
+    from ssl_sweep.sweep.report.html import _css
 
     css = re.sub(r"@media screen[^{]*\{ :root[^{]*\{[^}]*\} \}", "", _css())
     assert f"--paper: {style.PAPER}" in css

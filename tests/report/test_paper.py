@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from sweep.report.paper import paper_numbers
-from sweep.report.paper_says import KEYS, paper_says
+from ssl_sweep.sweep.report.paper import paper_numbers
+from ssl_sweep.sweep.report.paper_says import KEYS, paper_says
 
 
 @pytest.mark.parametrize(

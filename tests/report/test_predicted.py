@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 from results_frame import Table
-
-from sweep.report.figures import predicted
+from ssl_sweep.sweep.report.figures import predicted
 
 
 def test_it_shows_every_training_once_and_counts_those_within() -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import matplotlib
 import pytest
 from results_frame import Table
-
-from sweep.report import style
-from sweep.report.figures import domain, granularity, pretext, quality, quantity
-from sweep.report.figures.base import NARROW, WIDE, Drawn, Figure
-from sweep.report.figures.published import with_published
-from sweep.report.paper import paper_numbers
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.figures import domain, granularity, pretext, quality, quantity
+from ssl_sweep.sweep.report.figures.base import NARROW, WIDE, Drawn, Figure
+from ssl_sweep.sweep.report.figures.published import with_published
+from ssl_sweep.sweep.report.paper import paper_numbers
 
 _LEVELS = (
     ("label", 10),

@@ -10,11 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from results_frame import Table
-
-from cli import cli
-from sweep.errors import StoreError
-from sweep.report.frame import read_table
-from sweep.report.report import ReportFiles, overview, title_of, write_report
+from ssl_sweep.cli import cli
+from ssl_sweep.sweep.errors import StoreError
+from ssl_sweep.sweep.report.frame import read_table
+from ssl_sweep.sweep.report.report import ReportFiles, overview, title_of, write_report
 
 
 def small(status: str = "complete") -> Table:

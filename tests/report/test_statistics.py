@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 from results_frame import Table
 from scipy.special import ndtr
-
-from sweep.report.frame import finest, usual
-from sweep.report.statistics import (
+from ssl_sweep.sweep.report.frame import finest, usual
+from ssl_sweep.sweep.report.statistics import (
     Estimate,
     contrast,
     equivalence,

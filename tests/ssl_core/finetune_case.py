@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from data_ops.hashing import hash64
-from ssl_core import finetune as module
-from ssl_core.encoders import Encoder, build_encoder, torch_seed
-from ssl_core.evaluation.metrics import score
-from ssl_core.finetune import FinetuneFit, LabelBudget, Supervision, finetune
-from ssl_core.finetune_config import FinetuneConfig, default_finetune
+from ssl_sweep.data_ops.hashing import hash64
+from ssl_sweep.ssl_core.config.finetune import FinetuneConfig, default_finetune
+from ssl_sweep.ssl_core.encoders.registry import Encoder, build_encoder, torch_seed
+from ssl_sweep.ssl_core.evaluation import finetune as module
+from ssl_sweep.ssl_core.evaluation.finetune import FinetuneFit, LabelBudget, Supervision, finetune
+from ssl_sweep.ssl_core.evaluation.metrics import score
 
 SIZE, CLASSES = 16, 4
 

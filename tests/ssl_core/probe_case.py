@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-
-from ssl_core.config import ProbeConfig
-from ssl_core.evaluation.linear import ProbeFit, fit_linear_probe
+from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.evaluation.linear import ProbeFit, fit_linear_probe
 
 CONFIG = ProbeConfig()
 CLASSES, DIM = 7, 12

@@ -6,8 +6,9 @@ import os
 import pytest
 import torch
 from safetensors import safe_open
-
-from ssl_core.checkpoint import (
+from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.encoders.registry import build_encoder
+from ssl_sweep.ssl_core.training.checkpoint import (
     Checkpoint,
     Progress,
     export_encoder,
@@ -15,9 +16,7 @@ from ssl_core.checkpoint import (
     load_encoder,
     save_checkpoint,
 )
-from ssl_core.config import default_config
-from ssl_core.encoders import build_encoder
-from ssl_core.reporter import CHECKPOINT_FILE, EpochRecord
+from ssl_sweep.ssl_core.training.reporter import CHECKPOINT_FILE, EpochRecord
 
 RECORD = EpochRecord(
     epoch=0, loss=1 / 3, learning_rate=0.1, grad_norm=1e-300, feature_std=0.5, images_per_s=9.0, seconds=2.0

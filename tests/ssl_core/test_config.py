@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import pytest
-
-from ssl_core.config import C_PATHS, METHODS, PretrainConfig, ProbeConfig, default_config
+from ssl_sweep.ssl_core.config.pretrain import C_PATHS, METHODS, PretrainConfig, ProbeConfig, default_config
 
 
 def test_planning_modules_load_without_torch():
-    code = "import ssl_core.config, ssl_core.reporter, sys; print({'torch', 'sklearn'} & set(sys.modules))"
+    code = "import ssl_sweep.ssl_core.config.pretrain, ssl_sweep.ssl_core.training.reporter, sys;"
+    code += " print({'torch', 'sklearn'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
 

@@ -3,12 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
+from ssl_sweep.ssl_core.config.pretrain import ENCODERS
+from ssl_sweep.ssl_core.encoders.heads import projection_head
+from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
-
-from ssl_core.config import ENCODERS
-from ssl_core.encoders import build_encoder, torch_seed
-from ssl_core.heads import projection_head
 
 DIMS = {
     "resnet-demo": 128,

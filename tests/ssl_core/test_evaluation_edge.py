@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from probe_case import CLASSES, CONFIG, DIM, features, probe
-
-from ssl_core.evaluation.linear import LinearProbes
-from ssl_core.evaluation.metrics import score
-from ssl_core.evaluation.strength import FIXED_C
+from ssl_sweep.ssl_core.evaluation.linear import LinearProbes
+from ssl_sweep.ssl_core.evaluation.metrics import score
+from ssl_sweep.ssl_core.evaluation.strength import FIXED_C
 
 
 def test_a_budget_that_misses_classes_predicts_in_the_full_label_set():

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from ssl_core.config import KnnConfig
-from ssl_core.evaluation import knn
-from ssl_core.evaluation.fusion import FusedFeatures
-from ssl_core.evaluation.knn import fit_knn
+from ssl_sweep.ssl_core.config.pretrain import KnnConfig
+from ssl_sweep.ssl_core.evaluation import knn
+from ssl_sweep.ssl_core.evaluation.fusion import FusedFeatures
+from ssl_sweep.ssl_core.evaluation.knn import fit_knn
 
 CLASSES = 9
 

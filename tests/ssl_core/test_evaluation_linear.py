@@ -13,12 +13,11 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-
-from ssl_core.config import ProbeConfig
-from ssl_core.evaluation import linear
-from ssl_core.evaluation.fusion import FusedFeatures
-from ssl_core.evaluation.linear import LinearProbes
-from ssl_core.evaluation.logistic import LogisticFit, column_statistics, standardised
+from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.evaluation import linear
+from ssl_sweep.ssl_core.evaluation.fusion import FusedFeatures
+from ssl_sweep.ssl_core.evaluation.linear import LinearProbes
+from ssl_sweep.ssl_core.evaluation.logistic import LogisticFit, column_statistics, standardised
 
 
 def test_predictions_are_a_plain_pipelines():
@@ -142,7 +141,7 @@ def test_column_statistics_are_the_standard_scalers_to_the_bit(monkeypatch):
     x, _ = features(5000, 0)
     x = np.hstack([x] * 8 + [np.full((5000, 3), 0.1, np.float32)])
     rows = np.flatnonzero(np.arange(5000) % 3)
-    monkeypatch.setattr("ssl_core.evaluation.logistic._BLOCK_BYTES", 8 * 5000 * 20)
+    monkeypatch.setattr("ssl_sweep.ssl_core.evaluation.logistic._BLOCK_BYTES", 8 * 5000 * 20)
     for chosen in (None, rows):
         plain = StandardScaler().fit((x if chosen is None else x[chosen]).astype(np.float64))
         mean, scale = column_statistics(x, chosen)
@@ -170,8 +169,8 @@ def test_fused_features_are_the_concatenated_ones(tmp_path):
 
 def test_peak_memory_is_below_two_matrices_of_the_budget(tmp_path, monkeypatch):
     """In float64, as they are fitted. Here smaller ones, so smaller parts are read at once."""
-    monkeypatch.setattr("ssl_core.evaluation.fusion._CHUNK_BYTES", 2**18)
-    monkeypatch.setattr("ssl_core.evaluation.logistic._BLOCK_BYTES", 2**18)
+    monkeypatch.setattr("ssl_sweep.ssl_core.evaluation.fusion._CHUNK_BYTES", 2**18)
+    monkeypatch.setattr("ssl_sweep.ssl_core.evaluation.logistic._BLOCK_BYTES", 2**18)
     rng = np.random.default_rng(0)
     y = rng.integers(0, 5, 6_000)
     np.save(tmp_path / "x.npy", rng.normal(size=(6_000, 256)).astype(np.float32))
@@ -189,14 +188,14 @@ def test_peak_memory_is_below_two_matrices_of_the_budget(tmp_path, monkeypatch):
 ON_TORCH = """
 import numpy as np
 from probe_case import CLASSES, CONFIG, features, probe
-from ssl_core.config import ProbeConfig
+from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
 config = ProbeConfig(cs=(0.01, 0.1))
 for classes in (CLASSES, 2):
     (x, y), (x_test, _) = features(90, 0, classes=classes), features(60, 1, classes=classes)
     plain, torchs = (probe(x, y, x_test, device=device, config=config) for device in ("cpu", "cpu:0"))
     assert torchs.C == plain.C and torchs.converged, (torchs, plain)
     assert (torchs.top5 == plain.top5).mean() > 0.99
-    from ssl_core.evaluation.logistic import LogisticFit, standardised
+    from ssl_sweep.ssl_core.evaluation.logistic import LogisticFit, standardised
     fits = [LogisticFit(standardised(x, None), y, CONFIG, device=device) for device in ("cpu", "cpu:0")]
     assert type(fits[1]._x).__name__ == "Tensor"
     for fit in fits:

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 import pytest
-
-from ssl_core.evaluation.metrics import (
+from ssl_sweep.ssl_core.evaluation.metrics import (
     hits,
     level_predictions,
     level_scores,

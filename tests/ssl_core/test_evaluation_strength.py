@@ -6,12 +6,11 @@ from probe_case import CLASSES, CONFIG, features
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-
-from ssl_core.config import ProbeConfig
-from ssl_core.evaluation import strength
-from ssl_core.evaluation.folds import folds_of, group_folds
-from ssl_core.evaluation.logistic import LogisticFit, standardised, standardised_in_single
-from ssl_core.evaluation.strength import FIXED_C, best_of, choose_c
+from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.evaluation import strength
+from ssl_sweep.ssl_core.evaluation.folds import folds_of, group_folds
+from ssl_sweep.ssl_core.evaluation.logistic import LogisticFit, standardised, standardised_in_single
+from ssl_sweep.ssl_core.evaluation.strength import FIXED_C, best_of, choose_c
 
 
 def test_c_is_the_one_an_independent_cross_validation_picks():

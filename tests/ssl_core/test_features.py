@@ -3,15 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from ssl_sweep.data_ops.views.torch_views import pixels_to_input
+from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.encoders.random import random_encoder
+from ssl_sweep.ssl_core.evaluation.features import extract_features
+from ssl_sweep.ssl_core.methods import build_method
+from ssl_sweep.ssl_core.training.checkpoint import export_encoder, load_encoder, load_head
 from torch import nn
 from training_case import blobs
-
-from data_ops.torch_views import pixels_to_input
-from ssl_core.checkpoint import export_encoder, load_encoder, load_head
-from ssl_core.config import default_config
-from ssl_core.features import extract_features
-from ssl_core.methods import build_method
-from ssl_core.random_encoder import random_encoder
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +75,7 @@ def test_random_encoder_is_standard_weights_with_the_images_statistics(images):
 def test_random_encoder_averages_over_batches(images, monkeypatch):
     """Near-equal batches with equal weight: the mean is that of all images, whatever the batch."""
     config = default_config("resnet-demo", 32)
-    monkeypatch.setattr("ssl_core.random_encoder._BATCH", 35)
+    monkeypatch.setattr("ssl_sweep.ssl_core.encoders.random._BATCH", 35)
     halves = random_encoder(config, images)
     monkeypatch.undo()
     whole = random_encoder(config, images)

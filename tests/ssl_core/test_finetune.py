@@ -18,15 +18,14 @@ from finetune_case import (
     same,
     top1,
 )
+from ssl_sweep.data_ops.hashing import hash64
+from ssl_sweep.data_ops.views.named_policies import named_policy
+from ssl_sweep.ssl_core.config.finetune import FinetuneConfig, default_finetune, reference_epochs
+from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
+from ssl_sweep.ssl_core.evaluation import finetune as module
+from ssl_sweep.ssl_core.evaluation.finetune import FinetuneFit, Supervision, finetune, split_budget
+from ssl_sweep.ssl_core.training.trainer import DivergedError, Interrupted
 from torch import nn
-
-from data_ops.hashing import hash64
-from data_ops.policies import named_policy
-from ssl_core import finetune as module
-from ssl_core.encoders import build_encoder, torch_seed
-from ssl_core.finetune import FinetuneFit, Supervision, finetune, split_budget
-from ssl_core.finetune_config import FinetuneConfig, default_finetune, reference_epochs
-from ssl_core.trainer import DivergedError, Interrupted
 
 
 @pytest.fixture(scope="module")

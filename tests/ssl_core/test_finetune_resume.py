@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 import torch
 from finetune_case import budget_of, config_of, fit, logits_of, random_start, resumed_logits
-
-from ssl_core import finetune as module
-from ssl_core.finetune import Supervision
-from ssl_core.memory import OutOfMemory
-from ssl_core.reporter import CHECKPOINT_FILE
-from ssl_core.trainer import Interrupted
+from ssl_sweep.ssl_core.evaluation import finetune as module
+from ssl_sweep.ssl_core.evaluation.finetune import Supervision
+from ssl_sweep.ssl_core.training.memory import OutOfMemory
+from ssl_sweep.ssl_core.training.reporter import CHECKPOINT_FILE
+from ssl_sweep.ssl_core.training.trainer import Interrupted
 
 TOTAL = 120  # steps of all ten fits
 

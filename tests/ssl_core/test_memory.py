@@ -4,11 +4,10 @@ import dataclasses
 
 import pytest
 import torch
+from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
+from ssl_sweep.ssl_core.methods.simclr import SimCLR
+from ssl_sweep.ssl_core.training.memory import OutOfMemory, checkpoint_blocks, memory_guard
 from training_case import assert_same_training, small_config, train
-
-from ssl_core.encoders import build_encoder, torch_seed
-from ssl_core.memory import OutOfMemory, checkpoint_blocks, memory_guard
-from ssl_core.methods.simclr import SimCLR
 
 
 @pytest.mark.parametrize("method", ["simclr", "byol"])

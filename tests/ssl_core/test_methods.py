@@ -5,14 +5,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.encoders.registry import torch_seed
+from ssl_sweep.ssl_core.methods import build_method, method_class, trained_methods
+from ssl_sweep.ssl_core.methods.byol import BYOL, target_momentum
+from ssl_sweep.ssl_core.methods.moco import MoCo, queue_length
+from ssl_sweep.ssl_core.methods.simclr import SimCLR
 from torch import nn
-
-from ssl_core.config import default_config
-from ssl_core.encoders import torch_seed
-from ssl_core.methods import build_method, method_class, trained_methods
-from ssl_core.methods.byol import BYOL, target_momentum
-from ssl_core.methods.moco import MoCo, queue_length
-from ssl_core.methods.simclr import SimCLR
 
 
 def views(seed: int, n: int = 4) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,11 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.methods.simclr import SimCLR
+from ssl_sweep.ssl_core.training.optim import LARS, build_optimizer, learning_rate_at
 from torch import nn
-
-from ssl_core.config import default_config
-from ssl_core.methods.simclr import SimCLR
-from ssl_core.optim import LARS, build_optimizer, learning_rate_at
 
 
 class WrittenOutLars:

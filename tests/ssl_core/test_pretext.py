@@ -6,21 +6,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from training_case import blobs, small_config
-
-from data_ops.torch_views import pixels_to_input
-from ssl_core.config import default_config
-from ssl_core.encoders import torch_seed
-from ssl_core.methods import build_method, trained_methods
-from ssl_core.methods.inpainting import Centre, Decoder
-from ssl_core.methods.jigsaw import (
+from ssl_sweep.data_ops.views.torch_views import pixels_to_input
+from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.encoders.registry import torch_seed
+from ssl_sweep.ssl_core.methods import build_method, trained_methods
+from ssl_sweep.ssl_core.methods.inpainting import Centre, Decoder
+from ssl_sweep.ssl_core.methods.jigsaw import (
     PERMUTATIONS,
     cut_tiles,
     distant_permutations,
     normalised,
     tile_side,
 )
-from ssl_core.methods.rotation import all_rotations
+from ssl_sweep.ssl_core.methods.rotation import all_rotations
+from training_case import blobs, small_config
 
 METHODS = ("rotation", "jigsaw", "inpainting", "supervised")
 

@@ -7,13 +7,12 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
+from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.encoders.given import load_weights
+from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
+from ssl_sweep.ssl_core.encoders.weight_names import from_timm, plain_names, to_timm
 from test_checkpoint import Evil
 from torch import nn
-
-from ssl_core.config import default_config
-from ssl_core.encoders import build_encoder, torch_seed
-from ssl_core.pretrained import load_weights
-from ssl_core.weight_names import from_timm, plain_names, to_timm
 
 IMAGES = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
 
@@ -86,7 +85,7 @@ def test_torchvisions_named_weights_from_the_hub_folder(tmp_path, model, monkeyp
     torch.save(model.state_dict(), tmp_path / "checkpoints" / "resnet18-f37072fd.pth")
     with pytest.raises(ValueError, match="is damaged"):
         load_weights(config_of(name))
-    monkeypatch.setattr("ssl_core.pretrained._sha256", lambda path: "f37072fd" + "0" * 56)
+    monkeypatch.setattr("ssl_sweep.ssl_core.encoders.given._sha256", lambda path: "f37072fd" + "0" * 56)
     given = load_weights(config_of(name))
     assert given.trained_on == "(x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]"
 

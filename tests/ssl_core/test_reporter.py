@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from ssl_core.reporter import CHECKPOINT_FILE, EpochRecord, LocalReporter
+from ssl_sweep.ssl_core.training.reporter import CHECKPOINT_FILE, EpochRecord, LocalReporter
 
 
 def record(epoch: int, loss: float) -> EpochRecord:

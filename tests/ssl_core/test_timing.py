@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-
-from ssl_core.config import default_config
-from ssl_core.timing import time_steps
+from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.training.timing import time_steps
 
 
 @pytest.mark.parametrize(("method", "images"), [("simclr", 96), ("supervised", 100_000)])

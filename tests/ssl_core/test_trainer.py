@@ -11,6 +11,16 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.hashing import derive_seed
+from ssl_sweep.data_ops.views.policy import ViewPolicy
+from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.encoders.registry import torch_seed
+from ssl_sweep.ssl_core.methods import build_method, simclr, trained_methods
+from ssl_sweep.ssl_core.training.checkpoint import load_checkpoint, load_encoder, save_checkpoint
+from ssl_sweep.ssl_core.training.data import schedule
+from ssl_sweep.ssl_core.training.reporter import LocalReporter
+from ssl_sweep.ssl_core.training.trainer import DivergedError, Interrupted, TrainingImages, pretrain
 from training_case import (
     CURVES,
     SIZE,
@@ -22,17 +32,6 @@ from training_case import (
     train,
     weights,
 )
-
-from data_ops.errors import DataError
-from data_ops.hashing import derive_seed
-from data_ops.views import ViewPolicy
-from ssl_core.checkpoint import load_checkpoint, load_encoder, save_checkpoint
-from ssl_core.config import default_config
-from ssl_core.encoders import torch_seed
-from ssl_core.methods import build_method, simclr, trained_methods
-from ssl_core.reporter import LocalReporter
-from ssl_core.trainer import DivergedError, Interrupted, TrainingImages, pretrain
-from ssl_core.training_data import schedule
 
 
 class StopsAt(LocalReporter):
@@ -49,7 +48,7 @@ class StopsAt(LocalReporter):
 
 @pytest.fixture
 def look_every_step(monkeypatch):
-    monkeypatch.setattr("ssl_core.clock.LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("ssl_sweep.ssl_core.training.checkpoint_clock.LOOK_EVERY_S", 0.0)
 
 
 @pytest.fixture(scope="module")

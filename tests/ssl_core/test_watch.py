@@ -5,10 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
+from ssl_sweep.ssl_core.training.watch import (
+    ROWS,
+    FeatureWatch,
+    LabelledSlice,
+    alignment,
+    knn_accuracy,
+    rankme,
+    uniformity,
+)
 from training_case import SIZE, assert_same_training, blobs, records, small_config, train, weights
-
-from ssl_core.encoders import build_encoder, torch_seed
-from ssl_core.watch import ROWS, FeatureWatch, LabelledSlice, alignment, knn_accuracy, rankme, uniformity
 
 MEASURED = ("rankme", "alignment", "uniformity", "knn")
 
@@ -95,7 +102,7 @@ def test_watching_does_not_disturb_the_training(tmp_path, monkeypatch, method):
 
 
 def _nothing():
-    from ssl_core.watch import FeatureReport
+    from ssl_sweep.ssl_core.training.watch import FeatureReport
 
     return FeatureReport(rankme=0.0, alignment=None, uniformity=0.0)
 

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
-
-from data_ops.hashing import hash64
-from ssl_core.config import PretrainConfig, default_config
-from ssl_core.reporter import LocalReporter
-from ssl_core.trainer import TrainingImages, TrainSummary, pretrain
+from ssl_sweep.data_ops.hashing import hash64
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, default_config
+from ssl_sweep.ssl_core.training.reporter import LocalReporter
+from ssl_sweep.ssl_core.training.trainer import TrainingImages, TrainSummary, pretrain
 
 SIZE = 16
 CURVES = ("simclr", "moco-v2", "byol", "jigsaw")

@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from data_ops.dataset import DatasetManifest
-from data_ops.hashing import derive_seed, hash64
-from sweep.manifest import RunRecord
-from sweep.nodes import Node
-from sweep.plan import Plan
-from sweep.plan_grid import plan_grid
-from sweep.specs import ANSWERS
-from sweep.stage_files import FILES
-from sweep.store import Store
+from ssl_sweep.data_ops.dataset.prepared import DatasetManifest
+from ssl_sweep.data_ops.hashing import derive_seed, hash64
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.planner import plan_grid
+from ssl_sweep.sweep.spec.files import FILES
+from ssl_sweep.sweep.spec.specs import ANSWERS
+from ssl_sweep.sweep.store.manifest import RunRecord
+from ssl_sweep.sweep.store.store import Store
 
 GRID = """\
 name: demo
@@ -128,7 +127,7 @@ def sweeps(tmp_path: Path) -> Sweeps:
 @pytest.fixture
 def problems(sweeps: Sweeps) -> Callable[..., list[str]]:
     """The problems of a grid text as printed, without the folder of the file."""
-    from sweep.errors import GridError
+    from ssl_sweep.sweep.errors import GridError
 
     def found(text: str | None, *overrides: str) -> list[str]:
         with pytest.raises(GridError) as error:

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from ssl_core.plugins import added
-from ssl_core.reporter import LocalReporter
-from sweep.doctor import diagnose
-from sweep.plan import Plan
-from sweep.run import datasets_of
-from sweep.runtime import Runtime, TrainPlan
-from sweep.stages import perform_light, run_training
+from ssl_sweep.ssl_core.config.plugins import added
+from ssl_sweep.ssl_core.training.reporter import LocalReporter
+from ssl_sweep.sweep.commands.doctor import diagnose
+from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.run.run import datasets_of
+from ssl_sweep.sweep.stages.perform import perform_light, run_training
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "tests" / "helpers" / "plugins"
@@ -69,7 +68,8 @@ def trainings(plan: Plan) -> dict[str, Any]:
 def test_planning_knows_an_added_method_and_imports_neither_it_nor_torch(sweeps: Any) -> None:
     path = sweeps.write(grid("sleep"))
     program = (
-        "import sys; from sweep.plan_grid import validate_grid; print(validate_grid(sys.argv[1]));"
+        "import sys; from ssl_sweep.sweep.planning.planner import validate_grid;"
+        " print(validate_grid(sys.argv[1]));"
         " print(sorted({'torch', 'ray', 'sleep_method'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", program, str(path)]
@@ -107,13 +107,13 @@ def test_the_version_is_part_of_what_it_trains_and_of_nothing_else(sweeps: Any, 
 def test_no_distribution_takes_a_built_in_name_or_anothers(
     sweeps: Any, install: Install, problems: Callable[..., list[str]]
 ) -> None:
-    from ssl_core.methods import method_class
+    from ssl_sweep.ssl_core.methods import method_class
 
     before = trainings(sweeps.plan(grid("simclr")))["simclr"].id
     install("evil", "6.6.6", "simclr = evil:SimCLR\nmine = evil:Mine")
     install("lab", "1.0", "mine = lab:Mine")
     assert trainings(sweeps.plan(grid("simclr")))["simclr"].id == before
-    assert method_class("simclr").__module__ == "ssl_core.methods.simclr"
+    assert method_class("simclr").__module__ == "ssl_sweep.ssl_core.methods.simclr"
     (problem,) = problems(grid("mine"))
     assert "method 'mine' is of evil 6.6.6 and lab 1.0; uninstall all but one" in problem
     said = [check.detail for check in _checks("methods")]
@@ -130,8 +130,8 @@ def _checks(name: str) -> list[Any]:
 
 
 def test_a_node_with_another_version_refuses_to_train(sleep: None) -> None:
-    from ssl_core.config import default_config
-    from ssl_core.methods import build_method
+    from ssl_sweep.ssl_core.config.pretrain import default_config
+    from ssl_sweep.ssl_core.methods import build_method
 
     config = default_config("resnet-demo", 32, method="sleep", method_version="sleep-method 0.9")
     with pytest.raises(ValueError, match=r"planned as sleep-method 0\.9, and here it is sleep-method 1\.0"):
@@ -139,7 +139,7 @@ def test_a_node_with_another_version_refuses_to_train(sleep: None) -> None:
 
 
 def test_a_method_that_cannot_be_loaded_names_its_distribution(install: Install) -> None:
-    from ssl_core.methods import method_class
+    from ssl_sweep.ssl_core.methods import method_class
 
     install("lab", "1.0", "mine = nowhere_to_be_found:Mine\nother = textwrap:dedent")
     with pytest.raises(ValueError, match=r"'mine' of lab 1\.0 cannot be loaded.*nowhere_to_be_found"):
@@ -151,9 +151,9 @@ def test_a_method_that_cannot_be_loaded_names_its_distribution(install: Install)
 
 
 def test_what_is_stored_is_read_where_its_method_is_not_installed_any_more(sleep: None) -> None:
-    from ssl_core.config import default_config
-    from sweep.card import preset_of
-    from sweep.identity import full_form
+    from ssl_sweep.ssl_core.config.pretrain import default_config
+    from ssl_sweep.sweep.spec.identity import full_form
+    from ssl_sweep.sweep.stages.encoder_card import preset_of
 
     stored = full_form(default_config("resnet-demo", 32, method="sleep", temperature=0.3))
     stored |= {"method": "gone", "method_version": "lab 1.0"}

@@ -12,15 +12,14 @@ import pytest
 from fake_stages import FakeWork
 from faulty_stages import FaultyWork
 from process_workplace import ProcessWorkplace
-
-from sweep.execute import Progress, execute
-from sweep.leases import Leases, driving, holders
-from sweep.manifest import Failure
-from sweep.nodes import Node
-from sweep.plan import Plan
-from sweep.run import datasets_of
-from sweep.runtime import Runtime, TrainPlan
-from sweep.stages import perform_light
+from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
+from ssl_sweep.sweep.execution.scheduler import Progress, execute
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.run.run import datasets_of
+from ssl_sweep.sweep.stages.perform import perform_light
+from ssl_sweep.sweep.store.leases import Leases, driving, holders
+from ssl_sweep.sweep.store.manifest import Failure
 
 GRID = """
 name: faulty

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-
-from cli import cli
-from sweep.errors import InfeasibleError, StoreError, UsageError
-from sweep.ray_cluster import require_answer, require_shared_store
-from sweep.store import Store
-from sweep.submission import Submission
-from sweep.tracker_place import tracking_uri
+from ssl_sweep.cli import cli
+from ssl_sweep.sweep.cluster.connect import require_answer, require_shared_store
+from ssl_sweep.sweep.cluster.submission import Submission
+from ssl_sweep.sweep.errors import InfeasibleError, StoreError, UsageError
+from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.tracking.location import tracking_uri
 
 
 @pytest.mark.parametrize("address", ["s3://[x", "s3://[bucket]/x", "az://[x", "file://[x/y"])
@@ -65,8 +64,8 @@ def test_a_connection_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways in which Ray's client says so."""
     import ray
     from ray.exceptions import RaySystemError
-
-    from sweep import ray_cluster, ray_remote
+    from ssl_sweep.sweep.cluster import client as ray_remote
+    from ssl_sweep.sweep.cluster import connect as ray_cluster
 
     monkeypatch.setattr(ray_cluster, "require_answer", lambda address: None)
     monkeypatch.setattr(ray, "init", lambda *_, **__: None)

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from sweep.budget import Budget, Limits
-from sweep.errors import InfeasibleError, UsageError
-from sweep.grid_model import Compute
-from sweep.machine import Machine
-from sweep.predict import Experience, predict
+from ssl_sweep.sweep.cost.limits import Budget, Limits
+from ssl_sweep.sweep.cost.machine import Machine
+from ssl_sweep.sweep.cost.predict import Experience, predict
+from ssl_sweep.sweep.errors import InfeasibleError, UsageError
+from ssl_sweep.sweep.grid.schema import Compute
 
 HERE = Machine(cpus=2, gpus=0, device="cpu", hardware="a processor")
 COMPUTE = Compute()
@@ -95,7 +94,7 @@ def test_what_another_driver_does_is_not_paid_for_here(sweeps: Any) -> None:
 
 def test_the_command_line_refuses_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "grid.yaml").write_text(GRID)
-    command = [sys.executable, str(ROOT / "cli.py"), "run", "grid.yaml", "--store", "store"]
+    command = [sys.executable, "-m", "ssl_sweep.cli", "run", "grid.yaml", "--store", "store"]
     options = ["--max-gpu-hours", "1e-9", "--priority", "images=50"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 3 and "the run would take" in done.stderr and "hint: " in done.stderr

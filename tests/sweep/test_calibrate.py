@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from sweep import calibrate
-from sweep.calibrate import calibrate_grid
-from sweep.calibrate_job import Job, Measured
-from sweep.calibration import calibrations
-from sweep.errors import InfeasibleError
-from sweep.estimate import costed
-from sweep.files import remove_abandoned, temporary
-from sweep.machine import Machine
+from ssl_sweep.sweep.cost import calibrate
+from ssl_sweep.sweep.cost.calibrate import calibrate_grid
+from ssl_sweep.sweep.cost.calibrate_job import Job, Measured
+from ssl_sweep.sweep.cost.calibration import calibrations
+from ssl_sweep.sweep.cost.estimate import costed
+from ssl_sweep.sweep.cost.machine import Machine
+from ssl_sweep.sweep.errors import InfeasibleError
+from ssl_sweep.sweep.util.files import remove_abandoned, temporary
 
 
 def test_what_a_killed_measurement_left_is_removed_and_other_peoples_files_are_not(tmp_path: Path) -> None:
-    source = "import sys; from pathlib import Path; from sweep.files import temporary\n"
+    source = "import sys; from pathlib import Path; from ssl_sweep.sweep.util.files import temporary\n"
     source += "temporary(Path(sys.argv[1]), 'calibrate').mkdir()"
     subprocess.run([sys.executable, "-c", source, str(tmp_path)], check=True)
     mine, others = temporary(tmp_path, "calibrate"), tmp_path / ".somebody-s.tmp"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from sweep.backend import Cluster
-from sweep.capacity import Capacity, NodeType
-from sweep.errors import InfeasibleError
-from sweep.feasible import require_feasible, require_room, require_workers
-from sweep.grid_model import Compute
-from sweep.resources import machine_of
+from ssl_sweep.sweep.cost.feasible import require_feasible, require_room, require_workers
+from ssl_sweep.sweep.cost.resources import machine_of
+from ssl_sweep.sweep.errors import InfeasibleError
+from ssl_sweep.sweep.execution.backend import Cluster
+from ssl_sweep.sweep.execution.capacity import Capacity, NodeType
+from ssl_sweep.sweep.grid.schema import Compute
 
 HEAD = NodeType("head", 16, 0, 1)
 SMALL = NodeType("small", 4, 1, 8, scaled=True)
@@ -63,7 +62,7 @@ def test_a_gpu_for_features_or_probes_is_refused_where_no_training_is_left(
     sweeps: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray would wait for it without an end."""
-    monkeypatch.setattr("sweep.feasible.gpus_here", lambda: 0)
+    monkeypatch.setattr("ssl_sweep.sweep.cost.feasible.gpus_here", lambda: 0)
     alone = cluster(Capacity.of_nodes([(8, 0)]))
     sweeps.finish(node for node in sweeps.prepared().nodes if node.stage == "pretrain")
     plan = sweeps.plan()

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
-
-from sweep.calibration import Calibration, calibrations, keep, shape_of
-from sweep.errors import InfeasibleError, UsageError
-from sweep.estimate import Estimate, costed, estimate
-from sweep.grid_model import Compute
-from sweep.machine import Machine, machine
-from sweep.manifest import RunRecord
-from sweep.nodes import Node
-from sweep.plan import Plan
-from sweep.plan_grid import plan_grid
-from sweep.predict import Experience, Prediction, predict
-from sweep.prices import price_of
-from sweep.rates import Rates, images_seen
-from sweep.schedule import Job, makespan
-from sweep.specs import FeatureSpec, PretrainSpec
+from ssl_sweep.sweep.cost.calibration import Calibration, calibrations, keep, shape_of
+from ssl_sweep.sweep.cost.estimate import Estimate, costed, estimate
+from ssl_sweep.sweep.cost.machine import Machine, machine
+from ssl_sweep.sweep.cost.predict import Experience, Prediction, predict
+from ssl_sweep.sweep.cost.prices import price_of
+from ssl_sweep.sweep.cost.rates import Rates, images_seen
+from ssl_sweep.sweep.cost.simulate import Job, makespan
+from ssl_sweep.sweep.errors import InfeasibleError, UsageError
+from ssl_sweep.sweep.grid.schema import Compute
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.planner import plan_grid
+from ssl_sweep.sweep.spec.specs import FeatureSpec, PretrainSpec
+from ssl_sweep.sweep.store.manifest import RunRecord
 
 HERE = Machine(cpus=2, gpus=0, device="cpu", hardware="a processor")
 OTHER = replace(HERE, hardware="another processor")
@@ -182,14 +181,13 @@ def test_a_plan_is_for_what_was_asked_or_is_refused(sweeps: Any) -> None:
             costed(grid, (), uri, cpus, gpus, "127.0.0.1:9")
 
 
-def test_a_plan_for_a_ray_of_ones_own_starts_none(sweeps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def started(address: str | None) -> None:
+def test_a_plan_for_a_ray_of_ones_own_starts_none(sweeps: Any) -> None:
+    def started(address: str) -> NoReturn:
         raise AssertionError("plan starts nothing")
 
-    monkeypatch.setattr("sweep.ray_cluster.connect", started)
     sweeps.prepared()
     here = costed(sweeps.write(), (), sweeps.store.uri, None, None).estimate.machine
-    assert costed(sweeps.write(), (), sweeps.store.uri, None, None, "local").estimate.machine == here
+    assert costed(sweeps.write(), (), sweeps.store.uri, None, None, "local", started).estimate.machine == here
 
 
 def test_estimating_is_quick_for_many_cells(sweeps: Any) -> None:

@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-
-from cli import cli
-from sweep.errors import DamagedError, StoreError
-from sweep.nodes import Node
-from sweep.plan import Plan
-from sweep.runtime import Runtime
-from sweep.stages import perform_light
-from sweep.store import Store
-from sweep.verify import Damage, verify
+from ssl_sweep.cli import cli
+from ssl_sweep.sweep.errors import DamagedError, StoreError
+from ssl_sweep.sweep.execution.runtime import Runtime
+from ssl_sweep.sweep.inspect.verify import Damage, verify
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.stages.perform import perform_light
+from ssl_sweep.sweep.store.store import Store
 
 GRID = """\
 name: small

@@ -58,7 +58,7 @@ def test_what_ray_needs_to_rent_machines_is_installed_with_the_cluster_extra(nam
 
 @pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml"])
 def test_the_limits_in_the_cluster_file_are_understood(name: str) -> None:
-    from sweep.ray_capacity import from_config
+    from ssl_sweep.sweep.cluster.autoscaler import from_config
 
     capacity = from_config(loaded(name), (4.0, 0.0))
     assert (capacity.gpus, capacity.cpus) == (8.0, 36.0)
@@ -76,8 +76,7 @@ def clusters() -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("kind", ["cluster", "job"])
 def test_kuberay_finds_what_it_needs(kind: str) -> None:
     from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
-
-    from sweep.ray_capacity import from_config
+    from ssl_sweep.sweep.cluster.autoscaler import from_config
 
     spec = clusters()[kind]
     assert spec["rayVersion"] == PINNED["ray"]

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 from answered import COARSE, GRID, GUESS, TRUE, answered
-
-from sweep.evidence import EVIDENCE, FULL_SCHEMA, results_with_evidence
+from ssl_sweep.sweep.results.report_table import EVIDENCE, FULL_SCHEMA, results_with_evidence
 
 
 def test_hits_and_times_come_with_the_rows(sweeps: Any) -> None:

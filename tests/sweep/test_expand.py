@@ -8,9 +8,8 @@ from typing import Any
 from expansion import CATALOG, cells, cells_of, impossible, info
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from sweep.cells import Cell
-from sweep.yaml_source import YamlSource
+from ssl_sweep.sweep.grid.marked_yaml import YamlSource
+from ssl_sweep.sweep.planning.cells import Cell
 
 Problems = Callable[..., list[str]]
 

@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from expansion import CATALOG, DATASETS, cells, impossible
-
-from sweep.expand import expand_all
-from sweep.grid import check_grid
-from sweep.yaml_source import parse_yaml
+from ssl_sweep.sweep.grid.load import check_grid
+from ssl_sweep.sweep.grid.marked_yaml import parse_yaml
+from ssl_sweep.sweep.planning.expand import expand_all
 
 
 def test_pools_of_given_shares_and_sizes():

@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 from expansion import CATALOG, cells, impossible
-
-from ssl_core.config import ENCODERS, LAYERS, KnnConfig, ProbeConfig
-from sweep.cells import EVALUATE_COLUMNS, Cell
-from sweep.specs import FeatureSpec
+from ssl_sweep.ssl_core.config.pretrain import ENCODERS, LAYERS, KnnConfig, ProbeConfig
+from ssl_sweep.sweep.planning.cells import EVALUATE_COLUMNS, Cell
+from ssl_sweep.sweep.spec.specs import FeatureSpec
 
 SIMCLR = "{domain: [a, b], images: 100, batch: 8, seed: [0, 1]}"
 BOTH = f"[{SIMCLR}, {{method: random, seed: 0}}]"
@@ -20,7 +19,7 @@ def column(cell: Cell, name: str) -> object:
 
 
 def test_the_blocks_that_planning_knows_are_those_of_the_encoders():
-    from ssl_core.encoders import build_encoder
+    from ssl_sweep.ssl_core.encoders.registry import build_encoder
 
     assert set(LAYERS) == set(ENCODERS)
     for name in ("resnet-demo", "resnet18", "vit-s"):

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 from expansion import CATALOG, DATASETS, cells, cells_of, impossible
-
-from sweep.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
-from sweep.errors import GridError
-from sweep.expand import expand_all
-from sweep.grid import check_grid
-from sweep.overrides import apply_overrides
-from sweep.specs import UNTRAINED
-from sweep.yaml_source import parse_yaml
+from ssl_sweep.sweep.errors import GridError
+from ssl_sweep.sweep.grid.load import check_grid
+from ssl_sweep.sweep.grid.marked_yaml import parse_yaml
+from ssl_sweep.sweep.grid.overrides import apply_overrides
+from ssl_sweep.sweep.planning.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
+from ssl_sweep.sweep.planning.expand import expand_all
+from ssl_sweep.sweep.spec.specs import UNTRAINED
 
 JUDGED = "{domain: b, labels: 10}"
 
@@ -43,8 +42,8 @@ def test_wrong_view_policies_name_what_there_is():
 
 
 def test_what_planning_knows_of_methods_is_what_they_are():
-    from ssl_core.config import LABELLED_METHODS, METHODS, TWO_VIEWS
-    from ssl_core.methods import method_class, trained_methods
+    from ssl_sweep.ssl_core.config.pretrain import LABELLED_METHODS, METHODS, TWO_VIEWS
+    from ssl_sweep.ssl_core.methods import method_class, trained_methods
 
     assert set(trained_methods()) | UNTRAINED == set(METHODS)
     classes = {name: method_class(name) for name in trained_methods()}

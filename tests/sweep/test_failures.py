@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from data_ops.errors import DataError
-from sweep.errors import StoreError
-from sweep.failures import (
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.sweep.errors import StoreError
+from ssl_sweep.sweep.execution.failures import (
     BUDGETS,
     Attempts,
     StageFailed,
@@ -22,8 +21,8 @@ from sweep.failures import (
     keep,
     kind_of,
 )
-from sweep.manifest import Failure
-from sweep.stage_log import StageLog
+from ssl_sweep.sweep.store.log import StageLog
+from ssl_sweep.sweep.store.manifest import Failure
 
 
 def raised(function) -> BaseException:
@@ -173,7 +172,7 @@ def test_a_record_that_cannot_be_written_is_said_and_not_raised(sweeps):
 WATCHED = """
 import sys, threading, time
 from pathlib import Path
-from sweep.watchdog import Watchdog
+from ssl_sweep.sweep.stages.watchdog import Watchdog
 log, start_s, steps = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
 with Watchdog(log, 1.0, start_s) as watchdog:
     for _ in range(steps):

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from sweep.errors import InfeasibleError, UsageError
-from sweep.garbage import Garbage, collect
-from sweep.leases import Leases
-from sweep.nodes import Node
-from sweep.plan_grid import plan_grid
+from ssl_sweep.sweep.errors import InfeasibleError, UsageError
+from ssl_sweep.sweep.inspect.garbage import Garbage, collect
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.planner import plan_grid
+from ssl_sweep.sweep.store.leases import Leases
 
 
 @pytest.fixture

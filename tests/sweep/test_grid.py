@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from sweep.errors import GridError
-from sweep.grid import load_grid
-from sweep.grid_model import GridModel, grid_schema
-from sweep.sizes import parse_size
+from ssl_sweep.sweep.errors import GridError
+from ssl_sweep.sweep.grid.load import load_grid
+from ssl_sweep.sweep.grid.schema import GridModel, grid_schema
+from ssl_sweep.sweep.grid.sizes import parse_size
 
 Problems = Callable[..., list[str]]
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-
-from data_ops.sources import Source
-from sweep.errors import GridError, StoreError, masked
-from sweep.grid import Grid, load_grid
-from sweep.grid_datasets import DATASETS
-from sweep.store import Store
+from ssl_sweep.data_ops.sources.registry import Source
+from ssl_sweep.sweep.errors import GridError, StoreError, masked
+from ssl_sweep.sweep.grid.datasets import DATASETS
+from ssl_sweep.sweep.grid.load import Grid, load_grid
+from ssl_sweep.sweep.store.store import Store
 
 ENTRIES: dict[str, dict[str, Any]] = {
     "synthetic": {"domain": "objects"},

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from data_ops.sources import DigitsSource, SyntheticSource
-from data_ops.views import simclr_policy
-from ssl_core.config import PretrainConfig, ProbeConfig
-from sweep.identity import canonical_json, full_form, spec_difference, stage_id
-from sweep.specs import FeatureSpec, PoolPart, PrepareSpec, PretrainSpec, ProbeSpec
+from ssl_sweep.data_ops.sources.registry import DigitsSource, SyntheticSource
+from ssl_sweep.data_ops.views.policy import simclr_policy
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, ProbeConfig
+from ssl_sweep.sweep.spec.identity import canonical_json, full_form, spec_difference, stage_id
+from ssl_sweep.sweep.spec.specs import FeatureSpec, PoolPart, PrepareSpec, PretrainSpec, ProbeSpec
 
 CONFIG = PretrainConfig(
     encoder="resnet18",

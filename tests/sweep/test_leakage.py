@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from data_ops.dataset import PreparedDataset
-from data_ops.pool import leaked
-from sweep.answers import budget_rows
-from sweep.errors import GridError
-from sweep.plan import Plan
-from sweep.runtime import Runtime
-from sweep.specs import PretrainSpec
-from sweep.stages import perform_light, training_images
+from ssl_sweep.data_ops.dataset.pool import leaked
+from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
+from ssl_sweep.sweep.errors import GridError
+from ssl_sweep.sweep.execution.runtime import Runtime
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.spec.specs import PretrainSpec
+from ssl_sweep.sweep.stages.evaluate import budget_rows
+from ssl_sweep.sweep.stages.perform import perform_light, training_images
 
 GRID = """\
 name: leak

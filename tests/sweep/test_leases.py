@@ -13,9 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-
-from sweep.leases import PATIENCE_S, Leases, held_by, holders
-from sweep.storage import LocalStorage
+from ssl_sweep.sweep.store.leases import PATIENCE_S, Leases, held_by, holders
+from ssl_sweep.sweep.store.records import LocalStorage
 
 HOLDER = Path(__file__).parents[1] / "helpers" / "lease_holder.py"
 STAGE = ("pretrain", "0123456789")

@@ -28,13 +28,12 @@ import sqlalchemy
 from bench import wait_for
 from mlflow_server import mlflow_server, postgres, postgres_programs
 from s3_server import S3
-
-from sweep.errors import DamagedError
-from sweep.leases import driving
-from sweep.mirror import Mirror, sync_grid
-from sweep.mirror_runs import Mirrored
-from sweep.tracker_place import open_tracker
-from sweep.tracking import Tracker, local_uri
+from ssl_sweep.sweep.errors import DamagedError
+from ssl_sweep.sweep.store.leases import driving
+from ssl_sweep.sweep.tracking.location import open_tracker
+from ssl_sweep.sweep.tracking.mirror import Mirror, sync_grid
+from ssl_sweep.sweep.tracking.mlflow_client import Tracker, local_uri
+from ssl_sweep.sweep.tracking.runs import Mirrored
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of its database's library
 
@@ -134,7 +133,7 @@ def test_what_a_killed_writer_left_half_written_is_there_once(
     code = (
         "import os, sys, itertools\n"
         "from mlflow import MlflowClient\n"
-        "from sweep.mirror import sync_grid\n"
+        "from ssl_sweep.sweep.tracking.mirror import sync_grid\n"
         "from pathlib import Path\n"
         "left = itertools.count(int(sys.argv[3]), -1)\n"
         "def counted(call):\n"
@@ -164,7 +163,7 @@ def test_what_a_killed_writer_left_half_written_is_there_once(
 
 
 def test_two_writers_at_once_write_each_run_once(sweeps: Any, finished: Any) -> None:
-    code = "import sys; from pathlib import Path; from sweep.mirror import sync_grid; "
+    code = "import sys; from pathlib import Path; from ssl_sweep.sweep.tracking.mirror import sync_grid; "
     code += "print(sync_grid(Path(sys.argv[1]), (), sys.argv[2], None))"
     argv = [sys.executable, "-c", code, str(sweeps.folder / "grid.yaml"), str(sweeps.store.root)]
     writers = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -211,7 +210,7 @@ def test_a_locked_database_is_waited_for(sweeps: Any, finished: Any, database: P
 def test_a_database_that_stays_locked_costs_seconds_and_is_named(
     sweeps: Any, finished: Any, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweep.mirror._GIVE_UP_S", 0.5)
+    monkeypatch.setattr("ssl_sweep.sweep.tracking.mirror._GIVE_UP_S", 0.5)
     with closing(sqlite3.connect(database)) as lock:
         lock.execute("begin exclusive")
         with mirror_of(sweeps, finished) as mirror:
@@ -266,7 +265,7 @@ def test_a_server_that_is_gone_in_the_middle_and_comes_back(
     sweeps: Any, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is stopped, so that what was sent meanwhile is done when it goes on, after we asked anew."""
-    monkeypatch.setattr("sweep.mirror._EVERY_S", 0.3)
+    monkeypatch.setattr("ssl_sweep.sweep.tracking.mirror._EVERY_S", 0.3)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
     plan = sweeps.prepared(GRID)
     half = len(plan.to_run) // 2

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from data_ops.dataset import PreparedDataset
+from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 
 ROOT = Path(__file__).parents[2]
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "joblib", "shelve", "marshal"}
-OWN_UNPICKLER = "data_ops/cifar_batches.py"  # published pickles, by an unpickler that makes arrays alone
+OWN_UNPICKLER = "data_ops/sources/cifar.py"  # published pickles, by an unpickler that makes arrays alone
 REQUIRED = {
     "np.load": "allow_pickle=False",
     "np.lib.format.read_array": "allow_pickle=False",

@@ -8,10 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
-
-from sweep.errors import InfeasibleError
-from sweep.notify import notified
-from sweep.run import RunResult
+from ssl_sweep.sweep.errors import InfeasibleError
+from ssl_sweep.sweep.run.notify import notified
+from ssl_sweep.sweep.run.run import RunResult
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-
-from sweep.errors import UsageError
-from sweep.grid_model import Compute
-from sweep.machine import Machine
-from sweep.nodes import Node
-from sweep.order import Priority, order, require_cells
-from sweep.plan import Plan
-from sweep.predict import Experience, predict
+from ssl_sweep.sweep.cost.machine import Machine
+from ssl_sweep.sweep.cost.predict import Experience, predict
+from ssl_sweep.sweep.errors import UsageError
+from ssl_sweep.sweep.grid.schema import Compute
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.run.priority import Priority, order, require_cells
 
 PLACE = Machine(cpus=2, gpus=0, device="cpu", hardware="a processor")
 

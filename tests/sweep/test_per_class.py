@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from answered import COARSE, GRID, GUESS, NAMES, TRUE, answered
 from rich.console import Console
-
-from sweep.per_class import PER_CLASS, results_per_class
-from sweep.render import print_table
-from sweep.results import results
+from ssl_sweep.sweep.commands.render import print_table
+from ssl_sweep.sweep.results.per_class import PER_CLASS, results_per_class
+from ssl_sweep.sweep.results.table import results
 
 
 def test_classes_add_up_to_the_metrics(sweeps: Any) -> None:

@@ -9,12 +9,11 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-
-from sweep.errors import StoreError
-from sweep.manifest import Failure
-from sweep.plan import Plan
-from sweep.plan_grid import validate_grid
-from sweep.specs import VERSIONS, FeatureSpec, ProbeSpec
+from ssl_sweep.sweep.errors import StoreError
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.planner import validate_grid
+from ssl_sweep.sweep.spec.specs import VERSIONS, FeatureSpec, ProbeSpec
+from ssl_sweep.sweep.store.manifest import Failure
 
 # objects and scenes and the pool, at two sizes; two random encoders for each of two domains
 TRAININGS, ENCODERS, CELLS = 6, 6 + 4, (6 + 2) * 2 * 5
@@ -121,8 +120,8 @@ def test_failed_stages_run_again_and_say_so(sweeps: Any) -> None:
 
 def raise_version(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     raised = MappingProxyType({**VERSIONS, stage: 2})
-    for module in ("identity", "reasons", "store"):
-        monkeypatch.setattr(f"sweep.{module}.VERSIONS", raised)
+    for module in ("spec.identity", "planning.reasons", "store.store"):
+        monkeypatch.setattr(f"ssl_sweep.sweep.{module}.VERSIONS", raised)
 
 
 def test_a_raised_version_runs_its_stage_and_all_below(sweeps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,10 +174,10 @@ def test_what_a_large_probe_takes_is_said_beforehand(sweeps: Any, monkeypatch: p
     for node in sweeps.plan().prepares:
         sweeps.commit(node, sweeps.outputs(node, class_counts=[[80] * 10, [400, 400]]))
     assert sweeps.plan().notes == ()
-    monkeypatch.setattr("sweep.plan_grid._LARGE_BYTES", 2.7 * 1000 * 10 * 8 - 1)
+    monkeypatch.setattr("ssl_sweep.sweep.planning.planner._LARGE_BYTES", 2.7 * 1000 * 10 * 8 - 1)
     (note,) = sweeps.plan().notes
     assert note.startswith("memory: a linear probe on 1,000 labels of 10 classes takes about")
-    monkeypatch.setattr("sweep.plan_grid._LARGE_BYTES", 2.7 * 1000 * 10 * 8)
+    monkeypatch.setattr("ssl_sweep.sweep.planning.planner._LARGE_BYTES", 2.7 * 1000 * 10 * 8)
     assert sweeps.plan().notes == ()
 
 
@@ -237,10 +236,12 @@ def test_planning_is_light_and_quick(tmp_path: Path) -> None:
     )
     code = f"""
 import sys, time
-import sweep.plan_grid, sweep.results, sweep.status, sweep.estimate
-from sweep.store import Store
+from ssl_sweep.sweep.cost import estimate
+from ssl_sweep.sweep.planning.planner import plan_grid
+from ssl_sweep.sweep.results import status, table
+from ssl_sweep.sweep.store.store import Store
 started = time.process_time()
-_, plan = sweep.plan_grid.plan_grid({str(grid)!r}, (), Store({str(tmp_path / "store")!r}))
+_, plan = plan_grid({str(grid)!r}, (), Store({str(tmp_path / "store")!r}))
 heavy = {{"torch", "ray", "mlflow", "sklearn", "nvidia", "PIL", "pandas"}} & set(sys.modules)
 print(len(plan.cells), time.process_time() - started, heavy)
 """

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from sweep.cells import Cell
-from sweep.errors import GridError, UsageError
-from sweep.estimate import Estimate, estimate
-from sweep.init import STUDIES, preset, question, write_preset
-from sweep.machine import machine
-from sweep.plan import Plan
-from sweep.plan_grid import plan_grid, plan_in
-from sweep.store import Store
+from ssl_sweep.sweep.cost.estimate import Estimate, estimate
+from ssl_sweep.sweep.cost.machine import machine
+from ssl_sweep.sweep.errors import GridError, UsageError
+from ssl_sweep.sweep.grid.studies import STUDIES, preset, question, write_preset
+from ssl_sweep.sweep.planning.cells import Cell
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.planner import plan_grid, plan_in
+from ssl_sweep.sweep.store.store import Store
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 OWN_DATA = ("paper", "four-domains")
@@ -83,7 +82,7 @@ def _but_for_seed(cell: Cell) -> Any:
 @pytest.mark.parametrize("study", EMBEDDED)
 def test_it_is_possible_once_the_data_is_prepared(study: str, sweeps: Any) -> None:
     """Classes and levels are known then, so that tails and levels can be refused."""
-    from data_ops.synthetic import domain_named
+    from ssl_sweep.data_ops.synthetic.domains import domain_named
 
     grid = write_preset(study, sweeps.folder / "grid.yaml")
     _, before = plan_grid(grid, (), sweeps.store)

@@ -9,13 +9,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
-
-from sweep.manifest import Failure
-from sweep.plan import Plan
-from sweep.render import print_table
-from sweep.results import AXES, SCHEMA, finished_rows, results, write_results
-from sweep.specs import PretrainSpec
-from sweep.summary import summary
+from ssl_sweep.sweep.commands.render import print_table
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.results.summary import summary
+from ssl_sweep.sweep.results.table import AXES, SCHEMA, finished_rows, results, write_results
+from ssl_sweep.sweep.spec.specs import PretrainSpec
+from ssl_sweep.sweep.store.manifest import Failure
 
 REQUIRED = [
     "cell_id",

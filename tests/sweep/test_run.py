@@ -13,13 +13,12 @@ from fake_stages import FakeWork
 from light_run import NoMirror
 from PIL import Image
 from process_workplace import ProcessWorkplace
-
-import sweep.run
-from sweep.execute import Progress
-from sweep.listener import LineListener
-from sweep.nodes import Node
-from sweep.runtime import Runtime
-from sweep.stages import perform_light
+from ssl_sweep.sweep.execution.runtime import Runtime
+from ssl_sweep.sweep.execution.scheduler import Progress
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.run import run as run_module
+from ssl_sweep.sweep.run.progress import LineListener
+from ssl_sweep.sweep.stages.perform import perform_light
 
 GRID = """\
 name: pets
@@ -49,7 +48,7 @@ class Meanwhile(LineListener):
 @pytest.fixture
 def pets(sweeps: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The training images of one class."""
-    monkeypatch.setattr(sweep.run, "Mirror", NoMirror)
+    monkeypatch.setattr(run_module, "Mirror", NoMirror)
     for split in ("train", "test"):
         for name in ("cat", "dog"):
             folder: Path = sweeps.folder / "pets" / split / name
@@ -59,8 +58,8 @@ def pets(sweeps: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path(sweeps.folder / "pets" / "train" / "cat")
 
 
-def ran(sweeps: Any, stage: str, event: Callable[[], object]) -> sweep.run.RunResult:
-    return sweep.run.run(
+def ran(sweeps: Any, stage: str, event: Callable[[], object]) -> run_module.RunResult:
+    return run_module.run(
         sweeps.write(GRID),
         (),
         store_uri=str(sweeps.store.root),
@@ -133,5 +132,5 @@ def test_what_another_driver_has_done_since_is_no_failure(sweeps: Any) -> None:
     for node in probes:
         progress.status[node.id], progress.messages[node.id] = "failed", "it died here"
     sweeps.finish(probes[:1])
-    failed = sweep.run._failures([progress], sweeps.plan(), stopped=True)
+    failed = run_module._failures([progress], sweeps.plan(), stopped=True)
     assert [(node.id, why) for node, why in failed] == [(probes[1].id, "it died here")]

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from sweep.files import temporary
-from sweep.run import _tidy
-from sweep.scratch import new_scratch, remove_scratch, scratch
-from sweep.stopping import StopFlag
-from sweep.store import Store
+from ssl_sweep.sweep.execution.stop import StopFlag
+from ssl_sweep.sweep.run.run import _tidy
+from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.util.files import temporary
+from ssl_sweep.sweep.util.scratch import new_scratch, remove_scratch, scratch
 
 _HOLDS = """
 import sys, time
-from sweep.scratch import new_scratch
+from ssl_sweep.sweep.util.scratch import new_scratch
 folder = new_scratch("tune")
 (folder / "trials").mkdir()
 (folder / "trials" / "file").write_text("x")

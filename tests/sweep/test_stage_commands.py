@@ -13,17 +13,16 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-
-import cli
-from sweep.errors import StoreError, UsageError
-from sweep.leases import driving
-from sweep.manifest import Failure
-from sweep.stage_log import LOG_FILE
+from ssl_sweep import cli
+from ssl_sweep.sweep.errors import StoreError, UsageError
+from ssl_sweep.sweep.store.leases import driving
+from ssl_sweep.sweep.store.log import LOG_FILE
+from ssl_sweep.sweep.store.manifest import Failure
 
 DRIVER = """
 import os, sys
-from sweep.leases import Leases
-from sweep.store import Store
+from ssl_sweep.sweep.store.leases import Leases
+from ssl_sweep.sweep.store.store import Store
 leases = Leases(Store(sys.argv[1]).storage)
 leases.beat()
 assert leases.take("pretrain", sys.argv[2])
@@ -200,7 +199,11 @@ def test_a_store_that_is_not_there_has_no_stages_and_no_failures(sweeps: Any, br
 
 
 def test_the_command_line_says_it_and_exits_with_2(sweeps: Any, broken: Any) -> None:
-    script = [sys.executable, "-c", "import sys; from cli import main; sys.argv[0] = 'ssl-sweep'; main()"]
+    script = [
+        sys.executable,
+        "-c",
+        "import sys; from ssl_sweep.cli import main; sys.argv[0] = 'ssl-sweep'; main()",
+    ]
     said = subprocess.run(
         [*script, "explain", "ffff00", "--store", str(sweeps.store.root)],
         capture_output=True,
@@ -211,8 +214,8 @@ def test_the_command_line_says_it_and_exits_with_2(sweeps: Any, broken: Any) -> 
 
 
 def test_settings_that_equal_a_default_are_left_out(sweeps: Any) -> None:
-    from sweep.explain import differing
-    from sweep.identity import full_form
+    from ssl_sweep.sweep.inspect.explain import differing
+    from ssl_sweep.sweep.spec.identity import full_form
 
     node = sweeps.plan().pretrainings[0]
     found = differing(full_form(node.spec))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sweep.manifest import Failure
-from sweep.status import node_statuses, status
+from ssl_sweep.sweep.results.status import node_statuses, status
+from ssl_sweep.sweep.store.manifest import Failure
 
 
 def test_failures_block_what_needs_them_and_nothing_else(sweeps: Any) -> None:

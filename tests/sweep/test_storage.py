@@ -14,13 +14,12 @@ import pytest
 from bench import wait_for
 from obstore import exceptions
 from s3_server import S3
-
-from sweep.errors import StoreError, UnreachableError
-from sweep.failures import failure_of
-from sweep.object_storage import ObjectStorage
-from sweep.stopping import StopFlag
-from sweep.storage import LocalStorage, Storage
-from sweep.store import Store
+from ssl_sweep.sweep.errors import StoreError, UnreachableError
+from ssl_sweep.sweep.execution.failures import failure_of
+from ssl_sweep.sweep.execution.stop import StopFlag
+from ssl_sweep.sweep.store.object_records import ObjectStorage
+from ssl_sweep.sweep.store.records import LocalStorage, Storage
+from ssl_sweep.sweep.store.store import Store
 
 
 @pytest.fixture(params=["folder", "objects"])
@@ -83,7 +82,7 @@ def test_no_id_leaves_the_store(tmp_path: Path, id: str) -> None:
 
 RACE = """
 import sys
-from sweep.store import Store
+from ssl_sweep.sweep.store.store import Store
 
 storage, number = Store(sys.argv[1]).storage, sys.argv[2]
 print("ready", flush=True)
@@ -137,7 +136,7 @@ def test_a_swap_that_was_killed_keeps_nobody_from_the_next(tmp_path: Path) -> No
     script = f"""
 import os, signal
 from pathlib import Path
-from sweep.storage import LocalStorage
+from ssl_sweep.sweep.store.records import LocalStorage
 LocalStorage.put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 LocalStorage(Path({str(tmp_path)!r})).swap("a", {version!r}, b"two")
 """

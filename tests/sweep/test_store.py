@@ -10,13 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-
-from sweep.errors import StoreError, UnreachableError
-from sweep.files import here
-from sweep.manifest import Failure, RunRecord
-from sweep.presence import MARK
-from sweep.specs import FeatureSpec
-from sweep.store import Store
+from ssl_sweep.sweep.errors import StoreError, UnreachableError
+from ssl_sweep.sweep.spec.specs import FeatureSpec
+from ssl_sweep.sweep.store.manifest import Failure, RunRecord
+from ssl_sweep.sweep.store.mounted import MARK
+from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.util.files import here
 
 SPEC = FeatureSpec("encoder001", "fingerprint", "train")
 ID = "0123456789"
@@ -99,9 +98,9 @@ def test_damage_is_seen_and_the_stage_can_be_done_again(tmp_path: Path, damage: 
 RACE = """
 import sys, time
 from pathlib import Path
-from sweep.manifest import RunRecord
-from sweep.specs import FeatureSpec
-from sweep.store import Store
+from ssl_sweep.sweep.store.manifest import RunRecord
+from ssl_sweep.sweep.spec.specs import FeatureSpec
+from ssl_sweep.sweep.store.store import Store
 
 root, number = Path(sys.argv[1]), sys.argv[2]
 store = Store(root / "store")
@@ -144,10 +143,10 @@ def test_of_many_writers_one_wins(tmp_path: Path) -> None:
 def test_a_line_lost_by_a_kill_is_added_once(tmp_path: Path) -> None:
     script = textwrap.dedent(f"""
         import os, signal, time
-        from sweep.manifest import RunRecord
-        from sweep.journal import FileJournal
-        from sweep.specs import FeatureSpec
-        from sweep.store import Store
+        from ssl_sweep.sweep.store.manifest import RunRecord
+        from ssl_sweep.sweep.store.executions import FileJournal
+        from ssl_sweep.sweep.spec.specs import FeatureSpec
+        from ssl_sweep.sweep.store.store import Store
         FileJournal.append = lambda self, manifest: os.kill(os.getpid(), signal.SIGKILL)
         store = Store({str(tmp_path)!r})
         store.path("features", {ID!r}).mkdir(parents=True)

@@ -14,10 +14,9 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-
-from sweep.errors import GridError, InfeasibleError, StoreError, UsageError
-from sweep.ray_cluster import connect
-from sweep.submission import prepare_submission
+from ssl_sweep.sweep.cluster.connect import connect
+from ssl_sweep.sweep.cluster.submission import prepare_submission
+from ssl_sweep.sweep.errors import GridError, InfeasibleError, StoreError, UsageError
 
 ROOT = Path(__file__).parents[2]
 GRID = """
@@ -70,7 +69,7 @@ def test_what_is_packed_runs_by_itself(grid: Path, tmp_path: Path) -> None:
     folder = tmp_path / "packed"
     folder.mkdir()
     prepare_submission(grid, (), "store", None).pack(folder)
-    command = [sys.executable, "-P", "cli.py", "validate", "grid.yaml"]
+    command = [sys.executable, "-P", "-m", "ssl_sweep.cli", "validate", "grid.yaml"]
     done = subprocess.run(
         command, cwd=folder, env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, timeout=60
     )
@@ -116,7 +115,7 @@ def test_a_store_below_a_file_is_no_store(grid: Path, tmp_path: Path) -> None:
 
 
 def test_a_wrong_priority_is_not_sent(grid: Path) -> None:
-    command = [sys.executable, str(ROOT / "cli.py"), "submit", str(grid), "--store", "s3://bucket/a"]
+    command = [sys.executable, "-m", "ssl_sweep.cli", "submit", str(grid), "--store", "s3://bucket/a"]
     wrong = [*command, "--address", "http://127.0.0.1:9", "--priority", "nonsense"]
     done = subprocess.run(wrong, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "is not of the form axis=value" in done.stderr
@@ -147,7 +146,7 @@ def test_a_ctrl_c_that_the_stream_swallows_is_heeded() -> None:
             yield "a line that came in the same moment"
             await asyncio.sleep(60)
 
-    from sweep.ray_submit import _show
+    from ssl_sweep.sweep.cluster.jobs import _show
 
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):

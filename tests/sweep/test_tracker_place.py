@@ -6,9 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from sweep.store import Store
-from sweep.tracker_place import attach_report, open_tracker
+from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.tracking.location import attach_report, open_tracker
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow's own dependencies
 

@@ -8,9 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from sweep.tracking import local_uri
+from ssl_sweep.sweep.tracking.mlflow_client import local_uri
 
-OPEN = "import sys; from sweep.tracking import Tracker; Tracker(sys.argv[1], 'demo', None)"
+OPEN = "import sys; from ssl_sweep.sweep.tracking.mlflow_client import Tracker;"
+OPEN += " Tracker(sys.argv[1], 'demo', None)"
 
 
 def schema(database: Path) -> list[tuple[str, ...]]:

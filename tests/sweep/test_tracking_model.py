@@ -9,18 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-
-from ssl_core.checkpoint import export_encoder, load_encoder
-from ssl_core.config import default_config
-from ssl_core.encoders import build_encoder, torch_seed
-from sweep.mirror_runs import Mirrored
-from sweep.tracking import MirrorRun, model_of
+from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
+from ssl_sweep.ssl_core.training.checkpoint import export_encoder, load_encoder
+from ssl_sweep.sweep.tracking.mlflow_client import MirrorRun, model_of
+from ssl_sweep.sweep.tracking.runs import Mirrored
 
 SCRIPT = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from sweep.tracking import MirrorRun, Tracker, local_uri
+from ssl_sweep.sweep.tracking.mlflow_client import MirrorRun, Tracker, local_uri
 
 folder = Path(sys.argv[1])
 tracker = Tracker(local_uri(folder / "mlflow"), "models", folder / "artifacts")

@@ -6,14 +6,13 @@ import json
 from typing import Any
 
 import pytest
-
-from ssl_core.reporter import CHECKPOINT_FILE, LocalReporter
-from sweep.export import export_encoder
-from sweep.nodes import Node
-from sweep.plan import Plan
-from sweep.run import datasets_of
-from sweep.runtime import Runtime, TrainPlan
-from sweep.stages import StageInterrupted, perform_light, run_training
+from ssl_sweep.ssl_core.training.reporter import CHECKPOINT_FILE, LocalReporter
+from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.run.run import datasets_of
+from ssl_sweep.sweep.stages.export import export_encoder
+from ssl_sweep.sweep.stages.perform import StageInterrupted, perform_light, run_training
 
 DATA = "name: x\ndatasets: {objects: {source: synthetic, domain: objects, train: 60, test: 30}}\n"
 TUNED = f"""{DATA}
@@ -111,9 +110,9 @@ def test_an_encoder_whose_card_is_from_before_gets_the_whole_one(sweeps):
 
 def test_an_older_training_differs_in_what_was_given_only():
     """Fields that a stored config lacks are as they were then: at their defaults."""
-    from ssl_core.config import default_config
-    from sweep.card import preset_of
-    from sweep.identity import full_form
+    from ssl_sweep.ssl_core.config.pretrain import default_config
+    from ssl_sweep.sweep.spec.identity import full_form
+    from ssl_sweep.sweep.stages.encoder_card import preset_of
 
     config = full_form(default_config("resnet18", 32, epochs=200, batch=256, seed=3))
     for younger in ("lars_form", "grad_clip", "views2", "queue"):

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from sweep.errors import GridError
-from sweep.yaml_source import YamlSource, parse_value, parse_yaml, read_yaml
+from ssl_sweep.sweep.errors import GridError
+from ssl_sweep.sweep.grid.marked_yaml import YamlSource, parse_value, parse_yaml, read_yaml
 
 
 def parse(text: str) -> YamlSource:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from sweep.report.claims import domain, granularity, imbalance, pretext, quality, quantity, simclr, transfer
-from sweep.report.claims.finding import Claim
+from ssl_sweep.sweep.report.claims import (
+    domain,
+    granularity,
+    imbalance,
+    pretext,
+    quality,
+    quantity,
+    simclr,
+    transfer,
+)
+from ssl_sweep.sweep.report.claims.finding import Claim
 
 CLAIMS: tuple[Claim, ...] = (
     *quantity.CLAIMS,

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from sweep.report.claims.finding import Claim, Finding
-from sweep.report.claims.judging import Test, by_budget, subtract
-from sweep.report.claims.wording import count
-from sweep.report.compare import Comparison, against, equal_but_for
-from sweep.report.frame import plain, self_supervised, usual
+from ssl_sweep.sweep.report.claims.finding import Claim, Finding
+from ssl_sweep.sweep.report.claims.judging import Test, by_budget, subtract
+from ssl_sweep.sweep.report.claims.wording import count
+from ssl_sweep.sweep.report.compare import Comparison, against, equal_but_for
+from ssl_sweep.sweep.report.frame import plain, self_supervised, usual
 
 _SOURCE = "Cole et al. 2022, section 4.2"
 _FUSION = ("fused_with", "fused_domain", "fused_method")

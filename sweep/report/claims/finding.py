@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pandas as pd
-
-from sweep.report.statistics import Estimate, Verdict
+from ssl_sweep.sweep.report.statistics import Estimate, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)

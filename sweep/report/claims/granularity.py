@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 
 import pandas as pd
-
-from sweep.report.claims.finding import Claim, Finding
-from sweep.report.claims.judging import Test, by_budget
-from sweep.report.claims.quantity import UNTRAINED_DIFFERS
-from sweep.report.claims.wording import count, signed
-from sweep.report.compare import HOW_CLASSIFIED, Comparison, against, largest
-from sweep.report.frame import in_domain, plain, scratch, self_supervised, usual
-from sweep.report.statistics import contrast
+from ssl_sweep.sweep.report.claims.finding import Claim, Finding
+from ssl_sweep.sweep.report.claims.judging import Test, by_budget
+from ssl_sweep.sweep.report.claims.quantity import UNTRAINED_DIFFERS
+from ssl_sweep.sweep.report.claims.wording import count, signed
+from ssl_sweep.sweep.report.compare import HOW_CLASSIFIED, Comparison, against, largest
+from ssl_sweep.sweep.report.frame import in_domain, plain, scratch, self_supervised, usual
+from ssl_sweep.sweep.report.statistics import contrast
 
 _SSL, _LABELLED = "self-supervised", "supervised"
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pandas as pd
-
-from sweep.report.claims.finding import Claim, Finding
-from sweep.report.claims.judging import Test, by_budget
-from sweep.report.compare import SAME_IMAGES, Comparison, beside, equal_but_for
-from sweep.report.frame import plain, self_supervised, usual
-from sweep.report.style import method_name
+from ssl_sweep.sweep.report.claims.finding import Claim, Finding
+from ssl_sweep.sweep.report.claims.judging import Test, by_budget
+from ssl_sweep.sweep.report.compare import SAME_IMAGES, Comparison, beside, equal_but_for
+from ssl_sweep.sweep.report.frame import plain, self_supervised, usual
+from ssl_sweep.sweep.report.style import method_name
 
 _SSL, _LABELLED = "self-supervised", "supervised"
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-
-from sweep.report.claims.finding import Claim, Finding
-from sweep.report.claims.wording import conclusion, labels, points
-from sweep.report.compare import Comparison, Family, families
-from sweep.report.statistics import (
+from ssl_sweep.sweep.report.claims.finding import Claim, Finding
+from ssl_sweep.sweep.report.claims.wording import conclusion, labels, points
+from ssl_sweep.sweep.report.compare import Comparison, Family, families
+from ssl_sweep.sweep.report.statistics import (
     MARGIN,
     MIN_SEEDS,
     Estimate,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import pandas as pd
-
-from sweep.report.claims.finding import Claim, Finding
-from sweep.report.claims.judging import Test, subtract
-from sweep.report.claims.wording import conclusion, labels, points
-from sweep.report.compare import Comparison, families
-from sweep.report.curves import NotFitted, crossover
-from sweep.report.statistics import Estimate, together
+from ssl_sweep.sweep.report.claims.finding import Claim, Finding
+from ssl_sweep.sweep.report.claims.judging import Test, subtract
+from ssl_sweep.sweep.report.claims.wording import conclusion, labels, points
+from ssl_sweep.sweep.report.compare import Comparison, families
+from ssl_sweep.sweep.report.curves import NotFitted, crossover
+from ssl_sweep.sweep.report.statistics import Estimate, together
 
 PRETRAINED, SCRATCH = "pretrained", "from scratch"
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pandas as pd
-
-from sweep.report.claims.finding import Claim, Finding
-from sweep.report.claims.judging import Test, by_budget, subtract
-from sweep.report.claims.overtaking import PRETRAINED, SCRATCH, overtaking
-from sweep.report.claims.quantity import UNTRAINED_DIFFERS
-from sweep.report.compare import HOW_CLASSIFIED, RECIPE, Comparison, against, equal_but_for, largest
-from sweep.report.frame import in_domain, plain, scratch, self_supervised, usual
+from ssl_sweep.sweep.report.claims.finding import Claim, Finding
+from ssl_sweep.sweep.report.claims.judging import Test, by_budget, subtract
+from ssl_sweep.sweep.report.claims.overtaking import PRETRAINED, SCRATCH, overtaking
+from ssl_sweep.sweep.report.claims.quantity import UNTRAINED_DIFFERS
+from ssl_sweep.sweep.report.compare import HOW_CLASSIFIED, RECIPE, Comparison, against, equal_but_for, largest
+from ssl_sweep.sweep.report.frame import in_domain, plain, scratch, self_supervised, usual
 
 _ROTNET = "Gidaris et al. 2018, low-label CIFAR-10"
 _ROTATION = (

@@ -6,13 +6,12 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 import pandas as pd
-
-from sweep.report.claims.finding import Claim, Finding
-from sweep.report.claims.judging import Test, by_budget, subtract
-from sweep.report.compare import SAME_IMAGES, Comparison, beside, equal_but_for
-from sweep.report.frame import plain, self_supervised, usual
-from sweep.report.statistics import Runs
-from sweep.report.style import method_name
+from ssl_sweep.sweep.report.claims.finding import Claim, Finding
+from ssl_sweep.sweep.report.claims.judging import Test, by_budget, subtract
+from ssl_sweep.sweep.report.compare import SAME_IMAGES, Comparison, beside, equal_but_for
+from ssl_sweep.sweep.report.frame import plain, self_supervised, usual
+from ssl_sweep.sweep.report.statistics import Runs
+from ssl_sweep.sweep.report.style import method_name
 
 _SOURCE = "Cole et al. 2022, section 4.3, Fig. 4"
 _CLEAN = "none"

@@ -6,13 +6,12 @@ import math
 from collections.abc import Hashable, Iterable, Iterator
 
 import pandas as pd
-
-from sweep.report.claims.finding import Claim, Finding
-from sweep.report.claims.judging import Test, by_budget, subtract
-from sweep.report.claims.overtaking import PRETRAINED, SCRATCH, overtaking
-from sweep.report.claims.wording import count
-from sweep.report.compare import HOW_CLASSIFIED, Comparison, against, equal_but_for, largest
-from sweep.report.frame import PRETRAINING, in_domain, plain, scratch, self_supervised, usual
+from ssl_sweep.sweep.report.claims.finding import Claim, Finding
+from ssl_sweep.sweep.report.claims.judging import Test, by_budget, subtract
+from ssl_sweep.sweep.report.claims.overtaking import PRETRAINED, SCRATCH, overtaking
+from ssl_sweep.sweep.report.claims.wording import count
+from ssl_sweep.sweep.report.compare import HOW_CLASSIFIED, Comparison, against, equal_but_for, largest
+from ssl_sweep.sweep.report.frame import PRETRAINING, in_domain, plain, scratch, self_supervised, usual
 
 CONTRASTIVE = ("simclr", "moco-v2", "byol")
 UNTRAINED_DIFFERS = tuple(name for name in PRETRAINING if name not in ("encoder", "image_size"))

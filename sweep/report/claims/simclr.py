@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
-
-from sweep.report.claims.finding import Claim, Finding
-from sweep.report.claims.judging import Test, by_budget, subtract
-from sweep.report.claims.wording import count
-from sweep.report.compare import Comparison, equal_but_for
-from sweep.report.frame import plain, usual
-from sweep.report.statistics import Runs
+from ssl_sweep.sweep.report.claims.finding import Claim, Finding
+from ssl_sweep.sweep.report.claims.judging import Test, by_budget, subtract
+from ssl_sweep.sweep.report.claims.wording import count
+from ssl_sweep.sweep.report.compare import Comparison, equal_but_for
+from ssl_sweep.sweep.report.frame import plain, usual
+from ssl_sweep.sweep.report.statistics import Runs
 
 _SOURCE = "Chen et al. 2020, "
 _COMPOSED = (("crop-colour", "crop", "colour"), ("crop-colour-blur", "crop-blur", "colour-blur"))

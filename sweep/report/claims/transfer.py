@@ -6,13 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-
-from sweep.report.claims.finding import Claim, Finding
-from sweep.report.claims.judging import Test, by_budget, subtract
-from sweep.report.claims.wording import count
-from sweep.report.compare import RECIPE, SAME_IMAGES, Comparison, beside, equal_but_for
-from sweep.report.frame import plain, self_supervised, usual
-from sweep.report.style import method_name
+from ssl_sweep.sweep.report.claims.finding import Claim, Finding
+from ssl_sweep.sweep.report.claims.judging import Test, by_budget, subtract
+from ssl_sweep.sweep.report.claims.wording import count
+from ssl_sweep.sweep.report.compare import RECIPE, SAME_IMAGES, Comparison, beside, equal_but_for
+from ssl_sweep.sweep.report.frame import plain, self_supervised, usual
+from ssl_sweep.sweep.report.style import method_name
 
 _SOURCE = "How to Reduce Training Data with SSL (blog); qualified by Cole et al. 2022, Table 1"
 _SSL, _LABELLED = "self-supervised", "supervised"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from sweep.report.statistics import Estimate, Verdict
+from ssl_sweep.sweep.report.statistics import Estimate, Verdict
 
 
 def signed(share: float) -> str:

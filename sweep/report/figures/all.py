@@ -6,14 +6,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
-
-from sweep.report.figures import cost, domain, granularity, pretext, quality, quantity, scaling, transfer
-from sweep.report.figures import predicted as predictions
-from sweep.report.figures.base import Drawn, Figure
-from sweep.report.figures.published import with_published
+from ssl_sweep.sweep.report.figures import (
+    cost,
+    domain,
+    granularity,
+    pretext,
+    quality,
+    quantity,
+    scaling,
+    transfer,
+)
+from ssl_sweep.sweep.report.figures import predicted as predictions
+from ssl_sweep.sweep.report.figures.base import Drawn, Figure
+from ssl_sweep.sweep.report.figures.published import with_published
 
 if TYPE_CHECKING:
-    from sweep.report.paper import PaperNumbers
+    from ssl_sweep.sweep.report.paper import PaperNumbers
 
 MOST_DOMAINS = 24
 """Evaluation domains in a picture: more panels than that nobody looks at."""

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-
-from sweep.report import style
-from sweep.report.curves import NotFitted
-from sweep.report.frame import complete
-from sweep.report.statistics import Estimate, estimates
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.curves import NotFitted
+from ssl_sweep.sweep.report.frame import complete
+from ssl_sweep.sweep.report.statistics import Estimate, estimates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

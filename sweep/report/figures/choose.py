@@ -6,9 +6,8 @@ from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
-
-from sweep.report import style
-from sweep.report.frame import EVALUATION, PRETRAINING, finest, self_supervised, usual
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.frame import EVALUATION, PRETRAINING, finest, self_supervised, usual
 
 UNTRAINED = "random"
 _USUAL = {

@@ -5,12 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pandas as pd
-
-from sweep.report import style
-from sweep.report.figures.base import Drawn, Figure, Gap, legend, panels, points, same_limits, seeds_text
-from sweep.report.figures.choose import at_most_labels, hold, in_domain, judged, pretrained, undamaged
-from sweep.report.frame import complete
-from sweep.report.statistics import Estimate, rank_correlation
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.figures.base import (
+    Drawn,
+    Figure,
+    Gap,
+    legend,
+    panels,
+    points,
+    same_limits,
+    seeds_text,
+)
+from ssl_sweep.sweep.report.figures.choose import (
+    at_most_labels,
+    hold,
+    in_domain,
+    judged,
+    pretrained,
+    undamaged,
+)
+from ssl_sweep.sweep.report.frame import complete
+from ssl_sweep.sweep.report.statistics import Estimate, rank_correlation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

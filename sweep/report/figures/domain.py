@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-
-from sweep.report import style
-from sweep.report.figures.base import Drawn, Figure, Gap, gaps_text, halves_text, heat, heat_canvas, points
-from sweep.report.figures.choose import (
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.figures.base import (
+    Drawn,
+    Figure,
+    Gap,
+    gaps_text,
+    halves_text,
+    heat,
+    heat_canvas,
+    points,
+)
+from ssl_sweep.sweep.report.figures.choose import (
     at_most_labels,
     floor,
     hold,
@@ -22,7 +30,7 @@ from sweep.report.figures.choose import (
     scratch,
     undamaged,
 )
-from sweep.report.frame import finest, usual
+from ssl_sweep.sweep.report.frame import finest, usual
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-
-from sweep.report import style
-from sweep.report.figures.base import (
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.figures.base import (
     Drawn,
     Figure,
     Gap,
@@ -23,17 +22,10 @@ from sweep.report.figures.base import (
     same_limits,
     seeds_text,
 )
-from sweep.report.figures.choose import (
-    hold,
-    in_domain,
-    main_method,
-    pretrained,
-    scratch,
-    undamaged,
-)
-from sweep.report.figures.overlay import dashed, of_panel
-from sweep.report.frame import complete, usual
-from sweep.report.statistics import paired_difference
+from ssl_sweep.sweep.report.figures.choose import hold, in_domain, main_method, pretrained, scratch, undamaged
+from ssl_sweep.sweep.report.figures.overlay import dashed, of_panel
+from ssl_sweep.sweep.report.frame import complete, usual
+from ssl_sweep.sweep.report.statistics import paired_difference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

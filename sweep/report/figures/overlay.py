@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
-
-from sweep.report import style
-from sweep.report.figures.base import label_ends
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.figures.base import label_ends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pandas as pd
-
-from sweep.report import style
-from sweep.report.figures.base import Drawn, Figure, legend, panels
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.figures.base import Drawn, Figure, legend, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

@@ -6,10 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pandas as pd
-
-from sweep.report import style
-from sweep.report.curves import NotFitted, crossover
-from sweep.report.figures.base import (
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.curves import NotFitted, crossover
+from ssl_sweep.sweep.report.figures.base import (
     Drawn,
     Figure,
     Gap,
@@ -27,7 +26,7 @@ from sweep.report.figures.base import (
     same_limits,
     seeds_text,
 )
-from sweep.report.figures.choose import (
+from ssl_sweep.sweep.report.figures.choose import (
     at_most_labels,
     hold,
     in_domain,
@@ -38,8 +37,8 @@ from sweep.report.figures.choose import (
     scratch,
     undamaged,
 )
-from sweep.report.figures.overlay import dashed, name_dashed, of_panel
-from sweep.report.frame import finest
+from ssl_sweep.sweep.report.figures.overlay import dashed, name_dashed, of_panel
+from ssl_sweep.sweep.report.frame import finest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

@@ -9,13 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
-
-from sweep.report import style
-from sweep.report.figures import domain, granularity, quality, quantity
-from sweep.report.figures.base import Drawn, Figure
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.figures import domain, granularity, quality, quantity
+from ssl_sweep.sweep.report.figures.base import Drawn, Figure
 
 if TYPE_CHECKING:
-    from sweep.report.paper import PaperNumbers
+    from ssl_sweep.sweep.report.paper import PaperNumbers
 
 _WORDS = {
     "EXACT": "printed digits",

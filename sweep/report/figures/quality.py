@@ -7,13 +7,19 @@ import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
-
-from sweep.report import style
-from sweep.report.figures.base import Drawn, Figure, Gap, legend, panels, seeds_text
-from sweep.report.figures.choose import at_most_labels, hold, in_domain, judged, main_method, pretrained
-from sweep.report.figures.overlay import of_panel
-from sweep.report.frame import complete
-from sweep.report.statistics import paired_difference
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.figures.base import Drawn, Figure, Gap, legend, panels, seeds_text
+from ssl_sweep.sweep.report.figures.choose import (
+    at_most_labels,
+    hold,
+    in_domain,
+    judged,
+    main_method,
+    pretrained,
+)
+from ssl_sweep.sweep.report.figures.overlay import of_panel
+from ssl_sweep.sweep.report.frame import complete
+from ssl_sweep.sweep.report.statistics import paired_difference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
-
-from sweep.report import style
-from sweep.report.figures.base import (
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.figures.base import (
     Drawn,
     Figure,
     Gap,
@@ -23,7 +22,7 @@ from sweep.report.figures.base import (
     same_limits,
     seeds_text,
 )
-from sweep.report.figures.choose import (
+from ssl_sweep.sweep.report.figures.choose import (
     floor,
     hold,
     in_domain,
@@ -34,7 +33,7 @@ from sweep.report.figures.choose import (
     scratch,
     undamaged,
 )
-from sweep.report.figures.overlay import dashed, name_dashed, of_panel
+from ssl_sweep.sweep.report.figures.overlay import dashed, name_dashed, of_panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

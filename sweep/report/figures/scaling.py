@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-
-from sweep.report import style
-from sweep.report.curves import NotFitted, PowerLaw, crossover, fit_power_law, labels_saved
-from sweep.report.figures.base import (
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.curves import NotFitted, PowerLaw, crossover, fit_power_law, labels_saved
+from ssl_sweep.sweep.report.figures.base import (
     Drawn,
     Figure,
     Gap,
@@ -25,7 +24,7 @@ from sweep.report.figures.base import (
     same_limits,
     seeds_text,
 )
-from sweep.report.figures.choose import (
+from ssl_sweep.sweep.report.figures.choose import (
     at_most_labels,
     hold,
     in_domain,
@@ -35,7 +34,7 @@ from sweep.report.figures.choose import (
     scratch,
     undamaged,
 )
-from sweep.report.frame import complete
+from ssl_sweep.sweep.report.frame import complete
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
-
-from sweep.report import style
-from sweep.report.figures.base import (
+from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.figures.base import (
     Drawn,
     Figure,
     Gap,
@@ -20,7 +19,7 @@ from sweep.report.figures.base import (
     same_limits,
     seeds_text,
 )
-from sweep.report.figures.choose import (
+from ssl_sweep.sweep.report.figures.choose import (
     at_most_labels,
     hold,
     in_domain,
@@ -30,8 +29,8 @@ from sweep.report.figures.choose import (
     pretrained,
     undamaged,
 )
-from sweep.report.frame import complete
-from sweep.report.statistics import paired_difference
+from ssl_sweep.sweep.report.frame import complete
+from ssl_sweep.sweep.report.statistics import paired_difference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

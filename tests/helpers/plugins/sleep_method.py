@@ -11,11 +11,10 @@ import os
 import time
 from pathlib import Path
 
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.encoders.registry import build_encoder
+from ssl_sweep.ssl_core.methods import Method, StepOutput
 from torch import Tensor
-
-from ssl_core.config import PretrainConfig
-from ssl_core.encoders import build_encoder
-from ssl_core.methods import Method, StepOutput
 
 _HANGS_AT = 2
 

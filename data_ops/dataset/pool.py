@@ -1,0 +1,167 @@
+"""The images of one pretraining: rows of several prepared datasets as one array, corrupted on reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from ssl_sweep.data_ops.dataset.corruptions import Corruption, corrupt
+from ssl_sweep.data_ops.dataset.duplicates import occur_in
+from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
+from ssl_sweep.data_ops.dataset.subsets import Draw, subset
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.hashing import derive_seed, hash64
+
+Images = npt.NDArray[np.uint8]
+Keys = npt.NDArray[np.uint64]
+Positions = npt.NDArray[np.int64]
+
+RESIDENT_SIDE = 64
+"""Images up to this side in pixels live in memory, larger ones are read from the prepared copy by batch."""
+_BLOCK = 256  # images read and corrupted together where all are to live in memory: a pool is there only once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """`images` training images of `data`, drawn as `data_ops.subsets.subset` says, none of which is a test
+    image of one of the datasets in `avoid`. With `labelled` only images that have a label are drawn."""
+
+    data: PreparedDataset
+    images: int
+    seed: int
+    draw: Draw = "uniform"
+    imbalance: float = 1.0
+    avoid: Sequence[PreparedDataset] = ()
+    labelled: bool = False
+
+    def positions(self) -> Positions:
+        """(images,) rows of the training split, ascending."""
+        keys = self.data.keys("train")
+        free = np.flatnonzero(~leaked(self.data, self.avoid)) if self.avoid else np.arange(len(keys))
+        labels = None
+        if self.labelled or self.draw != "uniform" or self.imbalance != 1:
+            labels = self.data.labels("train")[free]
+        if self.labelled and labels is not None:
+            free, labels = free[labels >= 0], labels[labels >= 0]
+        drawn = subset(
+            keys[free], self.images, self.seed, labels=labels, draw=self.draw, imbalance=self.imbalance
+        )
+        return np.sort(free[drawn])
+
+
+def leaked(data: PreparedDataset, tests: Sequence[PreparedDataset]) -> npt.NDArray[np.bool_]:
+    """(n_train,) which training images of `data` are, pixel for pixel, a test image of one of `tests`."""
+    keys = data.keys("train")
+    found = np.zeros(len(keys), dtype=bool)
+    # A key is the beginning of an id: quick to compare, and nearly always the answer is that none is shared.
+    for test in [test for test in tests if np.isin(test.keys("test"), keys).any()]:
+        found |= occur_in(data.id_bytes("train"), test.id_bytes("test"))
+    return found
+
+
+def _distinct(keys: Keys) -> Keys:
+    """(N,) the keys, with new ones for all but the first of equal ones.
+
+    Datasets that share an image name it alike. Under one key its copies would get the same views, so that a
+    contrastive training tells an image from itself. Within a dataset `prepare` has seen to that already.
+    """
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    fresh = np.append(True, ordered[1:] != ordered[:-1])
+    place = np.arange(len(keys))
+    copy = np.empty(len(keys), dtype=np.int64)
+    copy[order] = place - np.maximum.accumulate(np.where(fresh, place, 0))
+    # not the seed by which `prepare` names copies: the second copy in one dataset has that key already
+    return np.where(copy == 0, keys, hash64(derive_seed("copy in a pool"), keys, copy))
+
+
+class CorruptedImages:
+    """The images (N, S, S, 3) of an array, corrupted as they are read: the same however and whenever."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, images: Images, keys: Keys, corruption: Corruption, seed: int) -> None:
+        self.shape, self.keys = images.shape, keys
+        self._images, self._corruption, self._seed = images, corruption, seed
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: slice | Positions) -> Images:
+        if self._corruption.name == "none":
+            return self._images[index]
+        return corrupt(self._images[index], self.keys[index], self._corruption, self._seed)
+
+
+class ImagePool:
+    """(N, S, S, 3) uint8 in the order of the image keys, which makes a training independent of how its pool
+    was written down. Read with a slice or an integer array; small images live in memory. Every image has a
+    key of its own, copies in several datasets too.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, shares: Sequence[Share], corruption: Corruption, seed: int) -> None:
+        """DataError where a share cannot be drawn or the images differ in size."""
+        sizes = {share.data.manifest.size for share in shares}
+        if len(sizes) != 1:
+            raise DataError(f"a pool needs images of one size; these are {sorted(sizes)} pixels")
+        self._data = [share.data for share in shares]
+        self._arrays = [data.images("train") for data in self._data]
+        rows = [share.positions() for share in shares]
+        keys = np.concatenate([s.data.keys("train")[r] for s, r in zip(shares, rows, strict=True)])
+        keys = _distinct(keys)
+        order = np.argsort(keys, kind="stable")
+        self.keys: Keys = keys[order]
+        self._member = np.repeat(np.arange(len(shares)), [len(r) for r in rows])[order]
+        self._row = np.concatenate(rows)[order]
+        self.corruption, self._seed = corruption, seed
+        side = sizes.pop()
+        self.shape: tuple[int, int, int, int] = (len(keys), side, side, 3)
+        self._resident: Images | None = None
+        if side <= RESIDENT_SIDE:
+            self._resident = np.empty(self.shape, dtype=np.uint8)
+            for start in range(0, len(keys), _BLOCK):
+                index = np.arange(start, min(start + _BLOCK, len(keys)))
+                self._resident[index] = self._read(index)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: slice | Positions) -> Images:
+        if self._resident is not None:
+            return self._resident[index]
+        return self._read(np.arange(len(self))[index] if isinstance(index, slice) else index)
+
+    def ids(self) -> npt.NDArray[np.bytes_]:
+        """(N,) ids of the images, in this order: what a training was made of, to be kept with it."""
+        result = np.empty(len(self), dtype="S40")
+        for number, data in enumerate(self._data):
+            mine = self._member == number
+            result[mine] = data.id_bytes("train")[self._row[mine]]
+        return result
+
+    def labels(self) -> tuple[npt.NDArray[np.int64], int]:
+        """(N,) classes at the finest level, and how many there are: those of one dataset after the other."""
+        result, classes = np.empty(len(self), dtype=np.int64), 0
+        for number, data in enumerate(self._data):
+            mine = self._member == number
+            result[mine] = data.labels("train")[self._row[mine]] + classes
+            classes += data.manifest.n_classes()
+        return result, classes
+
+    def clean(self, index: Positions) -> Images:
+        """The images at `index` without their corruption."""
+        result = np.empty((len(index), *self.shape[1:]), dtype=np.uint8)
+        for number, array in enumerate(self._arrays):
+            mine = self._member[index] == number
+            result[mine] = array[self._row[index][mine]]
+        return result
+
+    def _read(self, index: Positions) -> Images:
+        images = self.clean(index)
+        if self.corruption.name == "none":
+            return images
+        return corrupt(images, self.keys[index], self.corruption, self._seed)

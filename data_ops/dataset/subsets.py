@@ -1,0 +1,140 @@
+"""Nested subsets and label budgets: prefixes of a seeded permutation of image keys.
+
+The permutation sorts images by a hash of (seed, image key), so a draw depends neither on row order nor on
+the machine, and every smaller draw lies inside every larger one of the same seed. A subset and a label
+budget of equal seed are unrelated draws: otherwise the labelled images of a small budget would all be
+pretraining images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.hashing import derive_seed, hash64
+
+Positions = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
+Labels = npt.NDArray[np.integer]
+Draw = Literal["uniform", "stratified"]
+
+
+def ranking(keys: Keys, seed: int) -> Positions:
+    """(N,) positions of `keys` in the order of the seeded permutation."""
+    return np.lexsort((keys, hash64(seed, keys))).astype(np.int64)
+
+
+def subset(
+    keys: Keys,
+    n: int,
+    seed: int,
+    *,
+    labels: Labels | None = None,
+    draw: Draw = "uniform",
+    imbalance: float = 1.0,
+) -> Positions:
+    """(n,) positions of n pretraining images. DataError unless 1 <= n <= len(keys).
+
+    `draw` and `imbalance` as in `label_budget`; all but the uniform draw need the `labels` (N,) of all
+    images.
+    """
+    _check_size(n, len(keys), "subset")
+    order = ranking(keys, derive_seed("subset", seed))
+    if draw == "uniform" and imbalance == 1:
+        return order[:n]
+    if labels is None or (labels < 0).any():
+        raise DataError(f"a {draw} subset with imbalance {imbalance:g} needs a label for every image")
+    return _by_class(order, labels, n, seed, draw, imbalance)
+
+
+def label_budget(
+    keys: Keys, labels: Labels, n: int, seed: int, draw: Draw = "uniform", imbalance: float = 1.0
+) -> Positions:
+    """(n,) positions of the n images whose labels may be used, among those that have one (label >= 0).
+
+    uniform: as the study draws, so that rare classes can be missed. stratified: classes in turn, one image
+    each per round; a class that has run out is passed over, so the balance is capped by class size.
+    `imbalance` above 1, with either draw: class sizes fall exponentially from the largest class to one that
+    is `imbalance` times smaller, as in the long-tailed sets of the literature; which class is how rare is
+    drawn by the seed. Every smaller draw lies inside every larger one. DataError unless 1 <= n <= the number
+    of labelled images, or where a class has too few images for the tail.
+    """
+    if len(labels) != len(keys):
+        raise DataError(f"{len(labels)} labels for {len(keys)} images")
+    labelled = np.flatnonzero(labels >= 0)
+    _check_size(n, len(labelled), "label budget")
+    order = labelled[ranking(keys[labelled], derive_seed("label-budget", seed))]
+    if draw == "uniform" and imbalance == 1:
+        return order[:n]
+    return _by_class(order, labels, n, seed, draw, imbalance)
+
+
+def largest_tail(counts: Sequence[int], imbalance: float, seed: int) -> int:
+    """The most images of a draw with this imbalance, from classes of `counts` images; see `label_budget`."""
+    sizes = np.asarray(counts, dtype=np.int64)
+    weights = _tail_weights(np.flatnonzero(sizes), imbalance, seed)
+    sizes = sizes[sizes > 0]
+    last = ((sizes + 0.5) / weights).min()  # when the first class would have run out
+    return int(np.ceil(last * weights - 0.5).sum()) if len(sizes) else 0
+
+
+def _by_class(order: Positions, labels: Labels, n: int, seed: int, draw: Draw, imbalance: float) -> Positions:
+    """The first n of `order` once it is rearranged so that classes come at rates of their weights."""
+    if draw not in ("uniform", "stratified"):
+        raise DataError(f"unknown draw {draw!r}; use uniform or stratified")
+    if not imbalance >= 1:
+        raise DataError(f"imbalance is {imbalance:g}; the largest class is 1 or more times the smallest")
+    classes, index = np.unique(labels[order].astype(np.int64), return_inverse=True)
+    rank = _occurrence(index)
+    if imbalance == 1:
+        return order[np.argsort(rank, kind="stable")][:n]
+    counts = np.bincount(labels[order], minlength=int(classes[-1]) + 1)
+    most = largest_tail([int(count) for count in counts], imbalance, seed)
+    if n > most:
+        raise DataError(
+            f"{n} images of imbalance {imbalance:g} take more of a class than there are; take {most} or less"
+        )
+    weights = _tail_weights(classes, imbalance, seed)
+    return order[np.argsort((rank + 0.5) / weights[index], kind="stable")][:n]
+
+
+def _tail_weights(classes: Positions, imbalance: float, seed: int) -> npt.NDArray[np.float64]:
+    """Relative sizes of the classes, 1 to 1 / imbalance in equal steps of the exponent."""
+    place = np.empty(len(classes))
+    place[np.argsort(hash64(derive_seed("long-tail", seed), classes), kind="stable")] = np.arange(
+        len(classes)
+    )
+    return imbalance ** (-place / max(1, len(classes) - 1))
+
+
+def given_shares(total: int, weights: Sequence[float]) -> tuple[int, ...]:
+    """`total` in shares proportional to `weights`, rounded so that they add up (largest remainder)."""
+    exact = np.asarray(weights, dtype=np.float64) / sum(weights) * total
+    shares = np.floor(exact + 1e-9).astype(np.int64)
+    order = np.argsort(-(exact - shares), kind="stable")
+    shares[order[: total - shares.sum()]] += 1
+    return tuple(int(share) for share in shares)
+
+
+def equal_shares(total: int, parts: int) -> tuple[int, ...]:
+    """`total` in `parts` shares that differ by at most one, the larger ones first."""
+    if parts < 1 or total < parts:
+        raise DataError(f"cannot share {total} images among {parts} domains: each needs at least one")
+    return tuple(total // parts + (part < total % parts) for part in range(parts))
+
+
+def _occurrence(values: Labels) -> Positions:
+    """How many equal values stand before each one: [a, b, a, a] gives [0, 0, 1, 2]."""
+    by_value = np.argsort(values, kind="stable")
+    _, first, inverse = np.unique(values[by_value], return_index=True, return_inverse=True)
+    occurrence = np.empty(len(values), dtype=np.int64)
+    occurrence[by_value] = np.arange(len(values)) - first[inverse]
+    return occurrence
+
+
+def _check_size(n: int, available: int, what: str) -> None:
+    if not 1 <= n <= available:
+        raise DataError(f"a {what} of {n} images cannot be drawn from {available}; choose 1 to {available}")

@@ -1,0 +1,283 @@
+"""What is wrong with the images of datasets: judges what `data_ops.scan` found, all of it at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ssl_sweep.data_ops.dataset.duplicates import Copies, find_copies
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.preparation.classes import check_names, class_names, encode, parents
+from ssl_sweep.data_ops.preparation.scan import SplitScan
+from ssl_sweep.data_ops.sources.decode import DEEP_WHITE
+from ssl_sweep.data_ops.sources.registry import Source, levels_of
+
+FEW = 10
+"""A class with fewer training images than this is reported."""
+DARK = 16
+"""A set of 16-bit images whose brightest value is below this part of the range is reported."""
+DROPPED = "; a sweep leaves them out of pretraining (leakage: drop)"
+_LEFT_OUT = "; a sweep leaves them out of pretraining and label budgets (leakage: drop)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing to know of a dataset or two. `severe`: a problem; otherwise a note.
+
+    `kind` is short and fixed, for programs; `items` names all the images or classes it is about.
+    """
+
+    kind: str
+    dataset: str
+    split: str = ""
+    message: str
+    items: tuple[str, ...] = ()
+    severe: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scanned:
+    """A dataset, everything that was read of it, and what the grid does with it.
+
+    `pretrains`: its training images are pretrained on; `evaluates`: its test images are evaluated on.
+    """
+
+    name: str
+    source: Source
+    splits: tuple[SplitScan, SplitScan]
+    pretrains: bool = False
+    evaluates: bool = False
+
+
+def check_dataset(
+    data: Scanned, *, skips_bad: bool = False, drops_leaks: bool = True, few: int = FEW
+) -> tuple[Finding, ...]:
+    """Everything to know of one dataset by itself: unreadable or black images, labels, classes and copies.
+
+    `skips_bad`: bad images are left out by the dataset's policy, which makes them notes. `drops_leaks`: so
+    are training images that are test images, by the sweep's, where the test images are used.
+    """
+    parts = (
+        _unreadable(data, skips_bad),
+        _dark(data),
+        _labels(data),
+        _classes(data, few),
+        _copies(data, drops_leaks and data.evaluates),
+    )
+    return tuple(finding for found in parts for finding in found)
+
+
+def check_across(datasets: Sequence[Scanned], *, drops_leaks: bool = True) -> tuple[Finding, ...]:
+    """Copies between datasets of different sources. Images that are pretrained on and tested on are a leak: a
+    problem, or a note where the sweep leaves them out of pretraining (`drops_leaks`). The rest are notes."""
+    parts = [(data, split) for data in datasets for split in data.splits]
+    copies = find_copies([split.ids for _, split in parts])
+    found = []
+    for i, (one, here) in enumerate(parts):
+        for j, (other, there) in enumerate(parts):
+            if i > j or one.source == other.source or not copies.across(i, j):
+                continue
+            leaks = _leaks(one, here, other, there) or _leaks(other, there, one, here)
+            why = "pretrained on and tested on" if leaks else "in both"
+            if leaks and drops_leaks:
+                why += DROPPED
+            found.append(
+                Finding(
+                    kind="leak" if leaks else "copies across datasets",
+                    dataset=f"{one.name}, {other.name}",
+                    split=f"{here.split}, {there.split}",
+                    message=f"{_images(copies.across(i, j))} {why}",
+                    items=tuple(_pictures(copies, parts, i, j)),
+                    severe=leaks and not drops_leaks,
+                )
+            )
+    return tuple(found)
+
+
+def _leaks(pretrained: Scanned, pool: SplitScan, tested: Scanned, test: SplitScan) -> bool:
+    """Whether images of `pool` are pretrained on and those of `test` tested on."""
+    trains = pretrained.pretrains and pool.split == "train"
+    return trains and tested.evaluates and test.split == "test"
+
+
+def _unreadable(data: Scanned, skips_bad: bool) -> Iterator[Finding]:
+    for split in data.splits:
+        if split.stopped:
+            yield Finding(
+                kind="unreadable",
+                dataset=data.name,
+                split=split.split,
+                message=f"reading stopped after {_images(len(split) + len(split.bad))}: {split.stopped}",
+            )
+        if split.bad:
+            all_bad = "; no image is left" if not len(split) else ""
+            left_out = "; left out (on_bad_image: skip)" if skips_bad else ""
+            yield Finding(
+                kind="bad images",
+                dataset=data.name,
+                split=split.split,
+                message=f"{_images(len(split.bad))} cannot be decoded{left_out}{all_bad}",
+                items=tuple(f"{bad.name}: {bad.reason}" for bad in split.bad),
+                severe=not skips_bad or bool(all_bad),
+            )
+        if split.left_out:
+            yield Finding(
+                kind="left out",
+                dataset=data.name,
+                split=split.split,
+                message=f"{_images(len(split.left_out))} without a label in a held-out group: in no split",
+                items=split.left_out,
+                severe=False,
+            )
+
+
+def _dark(data: Scanned) -> Iterator[Finding]:
+    """16-bit images of which none uses the range: 8 or 12 bits, written unscaled, come out nearly black."""
+    deep = [
+        (name, value)
+        for split in data.splits
+        for name, value in zip(split.names, split.brightest, strict=False)
+        if value is not None
+    ]
+    most = max((value for _, value in deep), default=DEEP_WHITE)
+    if most < DEEP_WHITE / DARK:
+        yield Finding(
+            kind="dark 16-bit images",
+            dataset=data.name,
+            message=f"{_images(len(deep))} of 16 bits, and none has a value above {most:,} of "
+            f"{DEEP_WHITE:,}: they come out nearly black; rescale them to 8 bits, or to all of 16, before",
+            items=tuple(f"{name}: up to {value:,}" for name, value in deep),
+        )
+
+
+def _labels(data: Scanned) -> Iterator[Finding]:
+    levels = levels_of(data.source)
+    for split in data.splits:
+        missing = [row.count(None) for row in split.labels]
+        none = [name for name, n in zip(split.names, missing, strict=True) if n == len(levels)]
+        some = [name for name, n in zip(split.names, missing, strict=True) if 0 < n < len(levels)]
+        if some:
+            yield Finding(
+                kind="labels missing",
+                dataset=data.name,
+                split=split.split,
+                items=tuple(some),
+                message=f"{_images(len(some))} with labels at some of the levels {', '.join(levels)} only",
+            )
+        if none and split.split == "test":
+            yield Finding(
+                kind="labels missing",
+                dataset=data.name,
+                split=split.split,
+                items=tuple(none),
+                message=f"{_images(len(none))} without a label; a test image needs one",
+            )
+        elif none:
+            yield Finding(
+                kind="unlabelled",
+                dataset=data.name,
+                split=split.split,
+                severe=False,
+                message=f"{_images(len(none))} without a label: used for pretraining only",
+            )
+    rows = [row for split in data.splits for row in split.labelled()]
+    if not rows:
+        message = "no image has a label; it can only be pretrained on"
+        yield Finding(kind="unlabelled", dataset=data.name, message=message, severe=data.evaluates)
+        return
+    try:
+        names = class_names(rows, len(levels))
+        check_names(levels, names)
+        parents(encode(rows, names), levels, names)
+    except DataError as error:
+        yield Finding(kind="classes", dataset=data.name, message=str(error))
+
+
+def _classes(data: Scanned, few: int) -> Iterator[Finding]:
+    """Classes that one of the splits lacks, and those with few training images, at every level."""
+    counts = [split.class_counts() for split in data.splits]
+    for level, name in enumerate(levels_of(data.source)):
+        by_split = [count[level] if count else Counter() for count in counts]
+        train, known = by_split[0], sorted(set().union(*by_split))
+        for split, count in zip(data.splits, by_split, strict=True):
+            lacking = [label for label in known if not count[label]]
+            if lacking and count:
+                yield Finding(
+                    kind="classes missing",
+                    dataset=data.name,
+                    split=split.split,
+                    items=tuple(lacking),
+                    message=f"{len(lacking):,} of {len(known):,} classes of {name!r} have no image here",
+                    severe=split.split == "train",
+                )
+        rare = sorted((n, label) for label, n in train.items() if n < few)
+        if rare:
+            yield Finding(
+                kind="few images",
+                dataset=data.name,
+                split=data.splits[0].split,
+                severe=False,
+                message=f"{len(rare):,} of {len(known):,} classes of {name!r} have fewer than {few} images",
+                items=tuple(f"{label}: {n}" for n, label in rare),
+            )
+
+
+def _copies(data: Scanned, dropped: bool) -> Iterator[Finding]:
+    parts = [(data, split) for split in data.splits]
+    copies = find_copies([split.ids for split in data.splits])
+    for i, split in enumerate(data.splits):
+        if n := copies.within(i):
+            torn = _torn(copies, parts, i)
+            also = f"; labels differ for {torn:,} of them" if torn else ""
+            yield Finding(
+                kind="copies within a split",
+                dataset=data.name,
+                split=split.split,
+                message=f"{_images(n)} too many{also}",
+                items=tuple(_pictures(copies, parts, i)),
+                severe=bool(torn),
+            )
+    train, test = data.splits
+    if n := copies.across(0, 1):
+        yield Finding(
+            kind="copies across splits",
+            dataset=data.name,
+            split="train, test",
+            message=f"{_images(n)} of the test split also in train{_LEFT_OUT if dropped else ''}",
+            items=tuple(_pictures(copies, parts, 0, 1)),
+            severe=not dropped,
+        )
+    if shared := {*train.groups} & {*test.groups} - {None}:
+        yield Finding(
+            kind="groups across splits",
+            dataset=data.name,
+            split="train, test",
+            message=f"{len(shared):,} groups have images on both sides of a split that was given",
+            items=tuple(sorted(map(str, shared))),
+        )
+
+
+Parts = Sequence[tuple[Scanned, SplitScan]]
+
+
+def _pictures(copies: Copies, parts: Parts, *sets: int) -> Iterator[str]:
+    """The files of each picture that is in all of `sets`."""
+    for picture in copies.pictures(*sets):
+        if {one for one, _ in picture} == set(sets):
+            yield " = ".join(parts[one][1].names[position] for one, position in picture)
+
+
+def _torn(copies: Copies, parts: Parts, one: int) -> int:
+    """Pictures whose copies have different labels."""
+    labels = parts[one][1].labels
+    return sum(len({labels[position] for _, position in picture}) > 1 for picture in copies.pictures(one))
+
+
+def severe(findings: Iterable[Finding]) -> bool:
+    """Whether one of them is a problem."""
+    return any(finding.severe for finding in findings)
+
+
+def _images(n: int) -> str:
+    return f"{n:,} image" + ("" if n == 1 else "s")

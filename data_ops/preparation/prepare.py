@@ -1,0 +1,232 @@
+"""From a source to a prepared folder: decode, resize, name every image by its pixels, sort, write.
+
+The result depends on the images and labels alone: not on file names, order or format, nor on who prepares how
+often or is killed at what moment. Everything is built in a hidden folder inside the target and moved in place
+file by file, `dataset.json` last. What a killed preparation had decoded is found there by the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from ssl_sweep.data_ops.dataset.holdout import LEFT_OUT, hold_out, key_of
+from ssl_sweep.data_ops.dataset.prepared import MANIFEST, SPLITS, DatasetManifest, PreparedDataset, Split
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.hashing import derive_seed, hash64
+from ssl_sweep.data_ops.preparation.classes import (
+    UNLABELED,
+    check_names,
+    class_counts,
+    class_names,
+    encode,
+    parents,
+)
+from ssl_sweep.data_ops.preparation.decode_split import JOURNALS, DecodedImages, decode_split
+from ssl_sweep.data_ops.preparation.room import new_array
+from ssl_sweep.data_ops.preparation.workspace import publish, workspace
+from ssl_sweep.data_ops.sources.decode import RESIZE_RULE
+from ssl_sweep.data_ops.sources.registry import (
+    Source,
+    SourceInfo,
+    held_out_fraction,
+    inspect,
+    iterate,
+    levels_of,
+    name_of,
+)
+
+Progress = Callable[[int, int], None]
+Codes = npt.NDArray[np.int64]
+
+
+def prepare(
+    source: Source, size: int, out_dir: Path, on_progress: Progress | None = None, threads: int = 1
+) -> DatasetManifest:
+    """Write `source` at size x size pixels into `out_dir`; byte-identical however often it is done.
+
+    `on_progress(done, total)` is called about every 512 images; `threads` decode. Any number of processes
+    may prepare one folder at once; a killed one leaves a hidden folder from which the next goes on. DataError
+    names a bad image or label.
+    """
+    info = inspect(source)
+    if size < 1:
+        raise DataError(f"size is {size}; images need at least one pixel")
+    out_dir.mkdir(parents=True, exist_ok=True)
+    key = hashlib.sha256(json.dumps([1, info.signature, size, RESIZE_RULE]).encode()).hexdigest()[:16]
+    with workspace(out_dir, key, JOURNALS) as work:
+        pools = _decode_all(source, size, work, info, on_progress, threads)
+        levels = levels_of(source)
+        names = class_names([row for pool in pools for row in pool.labels], len(levels))
+        check_names(levels, names)
+        tables = [encode(pool.labels, names) for pool in pools]
+        groups = _group_codes(pools)
+        parts = [(i, np.arange(len(table))) for i, table in enumerate(tables)]
+        skipped = [reason for pool in pools for reason in pool.skipped]
+        fraction = held_out_fraction(source)
+        if fraction is not None:
+            labeled = tables[0][:, 0] != UNLABELED
+            seed = derive_seed("test split", source.seed)
+            parts = [(0, rows) for rows in hold_out(pools[0].digests, groups[0], labeled, fraction, seed)]
+            skipped += _left_out(pools[0].unlabelled, labeled, np.concatenate([rows for _, rows in parts]))
+        _check_test_classes(source, levels[0], names[0], *(tables[i][rows][:, 0] for i, rows in parts))
+        written = [
+            _write_split(work, split, pools[i], tables[i][rows], groups[i][rows], rows)
+            for split, (i, rows) in zip(SPLITS, parts, strict=True)
+        ]
+        train = tables[parts[0][0]][parts[0][1]]
+        manifest = DatasetManifest(
+            fingerprint=_fingerprint(
+                size, levels, names, written, sorted(id for pool in pools for id in pool.skipped_ids)
+            ),
+            size=size,
+            n_train=len(parts[0][1]),
+            n_test=len(parts[1][1]),
+            levels=levels,
+            class_names=names,
+            parents=parents(np.concatenate(tables), levels, names),
+            n_labeled=int((train[:, 0] != UNLABELED).sum()),
+            skipped=tuple(sorted(skipped)),
+            class_counts=class_counts(train, names),
+        )
+        (work / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        _verify(work)
+        publish(work, out_dir, MANIFEST)
+    _verify(out_dir)
+    return manifest
+
+
+def _decode_all(
+    source: Source, size: int, work: Path, info: SourceInfo, on_progress: Progress | None, threads: int
+) -> list[DecodedImages]:
+    splits: tuple[Split, ...] = SPLITS if held_out_fraction(source) is None else ("train",)
+    pools: list[DecodedImages] = []
+    before, total = 0, info.n_train + info.n_test
+    for split in splits:
+
+        def report(done: int, before: int = before) -> None:
+            if on_progress is not None:
+                on_progress(before + done, total)
+
+        pool = decode_split(
+            iterate(source, split),
+            split,
+            size,
+            work,
+            on_bad_image=source.on_bad_image,
+            threads=threads,
+            on_chunk=report,
+        )
+        before += len(pool.digests) + len(pool.skipped)
+        pools.append(pool)
+    if before != total:
+        raise DataError(
+            f"{name_of(source)}: {before} images read, {total} announced: it changed meanwhile, try again"
+        )
+    for what, pool in zip(("training", "test"), pools, strict=False):
+        if pool.skipped and not len(pool.digests):
+            raise DataError(f"{name_of(source)}: no {what} image can be read; the first: {pool.skipped[0]}")
+    return pools
+
+
+def _check_test_classes(
+    source: Source, level: str, names: tuple[str, ...], train: Codes, test: Codes
+) -> None:
+    """DataError where both splits have labels and not one class in common: every answer would be wrong."""
+    taught, tested = (np.unique(codes[codes != UNLABELED]) for codes in (train, test))
+    if not len(taught) or not len(tested) or np.isin(tested, taught).any():
+        return
+    here, there = (
+        ", ".join(repr(names[code]) for code in codes[:5]) + (", …" if len(codes) > 5 else "")
+        for codes in (taught, tested)
+    )
+    raise DataError(
+        f"{name_of(source)}: no class of the test images has a training image: {level!r} is {there} in test "
+        f"and {here} in train; write both alike, or, where new classes are meant, name only levels both share"
+    )
+
+
+def _left_out(unlabelled: list[str], labeled: npt.NDArray[np.bool_], kept: Codes) -> list[str]:
+    """What to say of images in neither split: they cannot be tested, nor trained on beside their group."""
+    missing = np.ones(len(labeled), dtype=bool)
+    missing[kept] = False
+    names = itertools.compress(unlabelled, missing[~labeled].tolist())
+    return [f"{name}: {LEFT_OUT}" for name in names]
+
+
+def _group_codes(pools: list[DecodedImages]) -> list[Codes]:
+    """Per split the (N,) place of each image's group among all names in order; -1 for none."""
+    names = sorted({group for pool in pools for group in pool.groups if group is not None})
+    code: dict[str | None, int] = {None: -1, **{name: i for i, name in enumerate(names)}}
+    return [np.array([code[group] for group in pool.groups], dtype=np.int64) for pool in pools]
+
+
+def _write_split(
+    work: Path, split: Split, pool: DecodedImages, labels: Codes, groups: Codes, rows: Codes
+) -> tuple[list[tuple[str, list[int]]], list[int]]:
+    """Write the given rows of a pool as one split, sorted by id; `labels` and `groups` are those of the rows.
+
+    Returns the (id, labels) rows and the groups, empty where there are none: what the fingerprint covers.
+    """
+    digests = pool.digests[rows]
+    # copies of one image in the order of their labels and groups
+    order = np.lexsort((groups, *labels.T[::-1], digests))
+    rows, labels, groups, digests = rows[order], labels[order], groups[order], digests[order]
+    fresh = np.append(True, digests[1:] != digests[:-1])[: len(digests)]
+    copy = np.arange(len(digests)) - np.maximum.accumulate(np.where(fresh, np.arange(len(digests)), 0))
+    ids = [d.decode() + (f"-{c}" if c else "") for d, c in zip(digests.tolist(), copy.tolist(), strict=True)]
+    keys = key_of(digests)
+    keys = np.where(copy == 0, keys, hash64(0, keys, copy))
+    images = new_array(work / f"{split}.npy", np.uint8, (len(rows), *pool.images.shape[1:]))
+    for start in range(0, len(rows), 4096):
+        images[start : start + 4096] = pool.images[rows[start : start + 4096]]
+    images.flush()
+    width = max((len(name) for name in ids), default=32)
+    np.save(work / f"{split}_ids.npy", np.array(ids, dtype=f"S{width}"))
+    np.save(work / f"{split}_keys.npy", keys)
+    np.save(work / f"{split}_labels.npy", labels)
+    grouped = any(group is not None for group in pool.groups)
+    if grouped:
+        np.save(work / f"{split}_groups.npy", groups)
+    return list(zip(ids, labels.tolist(), strict=True)), groups.tolist() if grouped else []
+
+
+def _fingerprint(
+    size: int,
+    levels: tuple[str, ...],
+    names: tuple[tuple[str, ...], ...],
+    written: list[tuple[list[tuple[str, list[int]]], list[int]]],
+    skipped: list[str],
+) -> str:
+    content: list[object] = [size, RESIZE_RULE, levels, names, [rows for rows, _ in written]]
+    # What came later is described only where it is there, so that older fingerprints stay.
+    if any(groups for _, groups in written):
+        content.append({"groups": [groups for _, groups in written]})
+    if skipped:
+        content.append({"skipped": skipped})
+    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
+
+
+def _verify(work: Path) -> None:
+    """DataError unless what was written reads back with the sizes that the manifest says."""
+    data = PreparedDataset(work)
+    size = data.manifest.size
+    for split, n in zip(SPLITS, (data.manifest.n_train, data.manifest.n_test), strict=True):
+        try:
+            images, groups = data.images(split), data.groups(split)
+            found = [len(data.id_bytes(split)), len(data.keys(split)), len(data.labels(split)), len(images)]
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(
+                f"{work}: {split} cannot be read back ({error}); is the disk full or broken?"
+            ) from error
+        if groups is not None:
+            found.append(len(groups))
+        if set(found) != {n} or images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
+            raise DataError(
+                f"{work}: {split} reads back wrong ({found} rows of {n}); is the disk full or broken?"
+            )

@@ -1,0 +1,173 @@
+"""Reads and decodes every image of a source and keeps what is found, good and bad. Writes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+from ssl_sweep.data_ops.dataset.duplicates import pixel_hash
+from ssl_sweep.data_ops.dataset.holdout import hold_out
+from ssl_sweep.data_ops.dataset.prepared import Split
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.hashing import derive_seed
+from ssl_sweep.data_ops.sources.decode import deep_values
+from ssl_sweep.data_ops.sources.listing import printable
+from ssl_sweep.data_ops.sources.registry import RawImage, Source, held_out_fraction, iterate
+
+_BATCH = 512  # images decoded between two progress reports
+
+Progress = Callable[[int], None]  # images done
+
+
+@dataclasses.dataclass(frozen=True)
+class BadImage:
+    """An image that cannot be used, by its file or place, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SplitScan:
+    """What a split holds. Row r of names, ids, labels, groups and sizes is one image that could be decoded.
+
+    `stopped` is why the source could not be read to its end or divided, or "". Where the test split is held
+    out of one set of images, the bad ones are all in "train", and so is `left_out`: the names of unlabelled
+    images of held-out groups, which are in neither split.
+    """
+
+    split: Split
+    names: tuple[str, ...]
+    ids: npt.NDArray[np.bytes_]  # (N,) hashes of the decoded pixels, copies alike
+    labels: tuple[tuple[str | None, ...], ...]
+    groups: tuple[str | None, ...]
+    sizes: npt.NDArray[np.int64]  # (N, 2) height and width in pixels
+    brightest: tuple[int | None, ...] = ()  # the highest value of each image that has 16 bits, None of others
+    bad: tuple[BadImage, ...] = ()
+    left_out: tuple[str, ...] = ()
+    stopped: str = ""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def n_unlabeled(self) -> int:
+        """Images without a label at any level."""
+        return sum(all(label is None for label in row) for row in self.labels)
+
+    def labelled(self) -> list[tuple[str, ...]]:
+        """The label rows of the images that have a label at every level."""
+        return [tuple(label for label in row if label is not None) for row in self.labels if None not in row]
+
+    def class_counts(self) -> tuple[Counter[str], ...]:
+        """Labelled images per class, by level; nothing where no image is labelled."""
+        return tuple(Counter(column) for column in zip(*self.labelled(), strict=True))
+
+
+def scan(
+    source: Source, on_progress: Progress | None = None, threads: int = 1
+) -> tuple[SplitScan, SplitScan]:
+    """The training and the test split of `source`, held out as `prepare` does it. No image and no label stops
+    it; `threads` decode."""
+    train = _scan_split(source, "train", 0, on_progress, threads)
+    if held_out_fraction(source) is not None:
+        return _divided(train, source)
+    return train, _scan_split(source, "test", len(train) + len(train.bad), on_progress, threads)
+
+
+def _scan_split(
+    source: Source, split: Split, before: int, on_progress: Progress | None, threads: int
+) -> SplitScan:
+    names: list[str] = []
+    ids: list[str] = []
+    labels: list[tuple[str | None, ...]] = []
+    groups: list[str | None] = []
+    sizes: list[tuple[int, int]] = []
+    brightest: list[int | None] = []
+    bad: list[BadImage] = []
+    stopped = ""
+    try:
+        images = iter(iterate(source, split))
+        with ThreadPoolExecutor(threads) as pool:
+            while batch := list(itertools.islice(images, _BATCH)):
+                for raw, outcome in zip(batch, pool.map(_decode, batch), strict=True):
+                    if isinstance(outcome, BadImage):
+                        bad.append(outcome)
+                        continue
+                    id, size, value = outcome
+                    names.append(printable(raw.name))
+                    ids.append(id)
+                    labels.append(raw.labels)
+                    groups.append(raw.group)
+                    sizes.append(size)
+                    brightest.append(value)
+                if on_progress is not None:
+                    on_progress(before + len(names) + len(bad))
+    except (DataError, OSError) as error:
+        stopped = printable(str(error))
+    return SplitScan(
+        split=split,
+        names=tuple(names),
+        ids=np.array(ids, dtype="S32"),
+        labels=tuple(labels),
+        groups=tuple(groups),
+        sizes=np.array(sizes, dtype=np.int64).reshape(-1, 2),
+        brightest=tuple(brightest),
+        bad=tuple(bad),
+        stopped=stopped,
+    )
+
+
+def _divided(scanned: SplitScan, source: Source) -> tuple[SplitScan, SplitScan]:
+    fraction = held_out_fraction(source)
+    assert fraction is not None
+    code: dict[str | None, int] = {group: i for i, group in enumerate(dict.fromkeys(scanned.groups))}
+    code[None] = -1
+    groups = np.array([code[group] for group in scanned.groups], dtype=np.int64)
+    labelled = np.array([None not in row for row in scanned.labels], dtype=bool)
+    stopped = scanned.stopped
+    try:
+        train, test = hold_out(
+            scanned.ids, groups, labelled, fraction, derive_seed("test split", source.seed)
+        )
+    except DataError as error:
+        train, test = np.arange(len(scanned)), np.arange(0)
+        stopped = stopped or str(error)
+    left_out = np.setdiff1d(np.arange(len(scanned)), np.concatenate([train, test]))
+    return (
+        dataclasses.replace(
+            _rows(scanned, "train", train),
+            bad=scanned.bad,
+            left_out=tuple(scanned.names[row] for row in left_out.tolist()),
+            stopped=stopped,
+        ),
+        _rows(scanned, "test", test),
+    )
+
+
+def _rows(scanned: SplitScan, split: Split, rows: npt.NDArray[np.int64]) -> SplitScan:
+    chosen = rows.tolist()
+    return SplitScan(
+        split=split,
+        names=tuple(scanned.names[row] for row in chosen),
+        ids=scanned.ids[rows],
+        labels=tuple(scanned.labels[row] for row in chosen),
+        groups=tuple(scanned.groups[row] for row in chosen),
+        sizes=scanned.sizes[rows],
+        brightest=tuple(scanned.brightest[row] for row in chosen),
+    )
+
+
+def _decode(raw: RawImage) -> BadImage | tuple[str, tuple[int, int], int | None]:
+    try:
+        with deep_values() as brightest:
+            pixels = raw.decode()
+    except (DataError, OSError) as error:
+        name = printable(raw.name)
+        return BadImage(name, printable(str(error)).removeprefix(f"{name}: "))
+    return pixel_hash(pixels), (pixels.shape[0], pixels.shape[1]), max(brightest, default=None)

@@ -1,0 +1,124 @@
+"""Image files in class sub-folders, and beside them a folder of images without labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from ssl_sweep.data_ops.dataset.prepared import Split
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.sources.listing import FileImage, Listing, list_files, printable
+from ssl_sweep.data_ops.sources.options import LATER, SplitHere
+
+SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderSource(SplitHere):
+    """Image files in one sub-folder per class; sub-folders below a class belong to it.
+
+    `unlabelled` is a folder whose images, at any depth, join the training split without a label. `group` is
+    a regular expression with one capture group over an image's path below its folder, with `/` between
+    parts: what it captures is the image's group; where it finds nothing, the image has none.
+    """
+
+    train: str
+    test: str | None = None
+    unlabelled: str | None = dataclasses.field(default=None, metadata=LATER)
+    group: str | None = dataclasses.field(default=None, metadata=LATER)
+    version: ClassVar[str] = ""
+    label_levels: ClassVar[tuple[str, ...]] = ("label",)
+
+    def listing(self, split: Split) -> Listing | None:
+        """DataError for a missing or empty folder, or an expression without its capture group."""
+        root = self.train if split == "train" else self.test
+        if root is None:
+            return None
+        group = _compile_group(self.group)
+        images = [FileImage(path, (name,), _group_of(group, path, root)) for path, name in files(root)]
+        if split == "train" and self.unlabelled is not None:
+            top = self.unlabelled
+            if not Path(top).is_dir():
+                raise DataError(f"{top}: no such folder; it should hold the unlabelled images")
+            more = [FileImage(path, (None,), _group_of(group, path, top)) for path in images_below(Path(top))]
+            if not more:
+                raise DataError(f"{top}: no images; leave unlabelled out")
+            images += more
+        return list_files(images)
+
+
+def files(root: str) -> list[tuple[str, str]]:
+    """(file, class name) of every image file, in name order; hidden entries and other files are left out.
+
+    DataError for a missing folder, one without class sub-folders, or a class without images.
+    """
+    top = Path(root)
+    if not top.is_dir():
+        raise DataError(f"{root}: no such folder; give one that holds a sub-folder of images per class")
+    classes = sorted(entry for entry in top.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not classes:
+        raise DataError(
+            f"{root}: no class sub-folders; put the images of each class into a folder of its name"
+        )
+    found: list[tuple[str, str]] = []
+    for folder in classes:
+        images = images_below(folder)
+        if not images:
+            kinds = " ".join(sorted(SUFFIXES))
+            where = printable(str(folder))
+            raise DataError(f"{where}: class folder without images ({kinds}); fill or remove it")
+        found += [(path, printable(folder.name)) for path in images]
+    return found
+
+
+def images_below(folder: Path) -> list[str]:
+    """The image files at any depth, in name order. Links to folders are not followed.
+
+    DataError for a folder that cannot be listed.
+    """
+    return list(_walk(str(folder)))
+
+
+def _walk(folder: str) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(
+            f"{printable(folder)}: cannot be listed ({error.strerror}); see its permissions"
+        ) from error
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path)
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and _is_image_file(entry):
+            yield entry.path
+
+
+def _is_image_file(entry: os.DirEntry[str]) -> bool:
+    """A broken link counts as one, so that reading it names it."""
+    return entry.is_file() or not os.path.exists(entry.path)
+
+
+def _compile_group(pattern: str | None) -> re.Pattern[str] | None:
+    """DataError unless it is a regular expression with exactly one capture group."""
+    if pattern is None:
+        return None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"group {pattern!r} is no regular expression ({error})") from error
+    if compiled.groups != 1:
+        raise DataError(f"group {pattern!r} has {compiled.groups} capture groups; put one in parentheses")
+    return compiled
+
+
+def _group_of(pattern: re.Pattern[str] | None, path: str, root: str) -> str | None:
+    """What the expression captures of a path below its root."""
+    found = pattern and pattern.search(printable(os.path.relpath(path, root)))
+    return found[1] if found else None

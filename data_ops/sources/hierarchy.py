@@ -1,0 +1,166 @@
+"""The parents of a source's classes, from a table in a file of its own.
+
+JSON: an object of class → parent, or a list of them, each from the level before to the next. Where a parent
+is itself a class of the object it is a tree, followed up to its roots. CSV: a header with the names of the
+levels, fine to coarse, and a row per class, parted by commas, semicolons or tabs.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.sources.listing import RawImage
+from ssl_sweep.data_ops.sources.remote import local
+from ssl_sweep.data_ops.sources.table import delimiter_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Hierarchy:
+    """`parents[class]` are its parents at `levels`, from fine to coarse; `where` is the table's file."""
+
+    where: str
+    levels: tuple[str, ...]
+    parents: Mapping[str, tuple[str, ...]]
+
+    def check(self, classes: Iterable[str]) -> None:
+        """DataError naming the classes that the table lacks."""
+        missing = sorted(set(classes) - set(self.parents))
+        if missing:
+            named = ", ".join(map(repr, missing[:10])) + (" and more" if len(missing) > 10 else "")
+            raise DataError(
+                f"{self.where}: no parent for {len(missing)} classes of the images: {named}; add them"
+            )
+
+    def extend(self, images: Iterable[RawImage]) -> Iterator[RawImage]:
+        """The images with the parents' levels added; an unlabelled one stays so."""
+        unknown = (None,) * len(self.levels)
+        for image in images:
+            fine = image.labels[0]
+            if fine is not None and fine not in self.parents:
+                raise DataError(f"{image.name}: {self.where} has no parent for its class {fine!r}; add it")
+            above = unknown if fine is None else self.parents[fine]
+            yield dataclasses.replace(image, labels=image.labels + above)
+
+
+def read_hierarchy(where: str, own: tuple[str, ...]) -> Hierarchy:
+    """The table of a JSON or CSV file for a source with the label levels `own`, which must be one.
+
+    DataError for a class with two parents at a level or none, a cycle, or a file that is no such table.
+    """
+    if len(own) != 1:
+        raise DataError(
+            f"{where}: a hierarchy is for a source with one label level; this has {', '.join(own)}"
+        )
+    try:
+        text = local(where).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read ({error.strerror}); give a JSON or CSV file") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: not UTF-8 text; save it as UTF-8") from error
+    table = _from_csv(where, text) if where.lower().endswith(".csv") else _from_json(where, text)
+    clash = set(table.levels) & set(own)
+    if clash or len(set(table.levels)) < len(table.levels):
+        raise DataError(f"{where}: two levels of one name ({', '.join((*own, *table.levels))}); rename one")
+    return table
+
+
+def _from_csv(where: str, text: str) -> Hierarchy:
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter_of(text.partition("\n")[0]), strict=True
+    )
+    try:
+        rows = [[cell.strip() for cell in row] for row in reader if any(row)]
+    except csv.Error as error:
+        raise DataError(f"{where}, line {reader.line_num}: not a readable CSV file ({error})") from error
+    if not rows or len(rows[0]) < 2:
+        raise DataError(f"{where}: needs a header of at least two level names, fine to coarse")
+    parents: dict[str, tuple[str, ...]] = {}
+    for row in rows[1:]:
+        if len(row) != len(rows[0]) or not all(row):
+            raise DataError(f"{where}: {row[0]!r} needs a name in each of {', '.join(rows[0])}")
+        above = tuple(row[1:])
+        if parents.setdefault(row[0], above) != above:
+            level = next(i for i in range(len(above)) if parents[row[0]][i] != above[i])
+            raise _two_parents(where, row[0], parents[row[0]][level], above[level])
+    for level in range(1, len(rows[0]) - 1):
+        parent_of: dict[str, str] = {}
+        for row in rows[1:]:
+            other = parent_of.setdefault(row[level], row[level + 1])
+            if other != row[level + 1]:
+                raise _two_parents(where, row[level], other, row[level + 1])
+    return Hierarchy(where, tuple(rows[0][1:]), parents)
+
+
+def _from_json(where: str, text: str) -> Hierarchy:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if found.setdefault(key, value) != value:
+                raise _two_parents(where, key, found[key], value)
+        return found
+
+    try:
+        content = json.loads(text, object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not JSON ({error}); see the line it names") from error
+    tables = content if isinstance(content, list) else [content]
+    for table in tables or [None]:
+        if not isinstance(table, dict) or not table:
+            raise DataError(f"{where}: should be an object of class to parent, or a list of such objects")
+        for key, value in table.items():
+            if not isinstance(value, str):
+                raise DataError(
+                    f"{where}: the parent of {key!r} is {value!r}; each class has one parent, a name"
+                )
+    lineages = _tree(where, tables[0]) if len(tables) == 1 else _stages(where, tables)
+    depth = len(next(iter(lineages.values())))
+    return Hierarchy(where, ("parent", *(f"parent{i}" for i in range(2, depth + 1))), lineages)
+
+
+def _stages(where: str, tables: list[dict[str, str]]) -> dict[str, tuple[str, ...]]:
+    lineages: dict[str, tuple[str, ...]] = {name: (parent,) for name, parent in tables[0].items()}
+    for level, table in enumerate(tables[1:], start=2):
+        for name, above in lineages.items():
+            if above[-1] not in table:
+                raise DataError(f"{where}: table {level} has no parent for {above[-1]!r}; add it")
+            lineages[name] = (*above, table[above[-1]])
+    return lineages
+
+
+def _tree(where: str, parent_of: dict[str, str]) -> dict[str, tuple[str, ...]]:
+    """The lineage of every leaf. DataError for a cycle anywhere, or leaves of different depth."""
+    lineages = {name: _above(where, name, parent_of) for name in parent_of}
+    inner = set(parent_of.values())
+    leaves = [name for name in parent_of if name not in inner]
+    one = leaves[0]  # without a cycle there are leaves
+    for leaf in leaves:
+        if len(lineages[leaf]) != len(lineages[one]):
+            raise DataError(
+                f"{where}: {one!r} has {len(lineages[one])} levels above it and {leaf!r} has "
+                f"{len(lineages[leaf])}; every class needs as many"
+            )
+    return {leaf: lineages[leaf] for leaf in leaves}
+
+
+def _above(where: str, name: str, parent_of: dict[str, str]) -> tuple[str, ...]:
+    above = [name]
+    while above[-1] in parent_of:
+        above.append(parent_of[above[-1]])
+        if above[-1] in above[:-1]:
+            raise DataError(
+                f"{where}: {above[-1]!r} is among its own parents: {' > '.join(above)}; "
+                "give the parent another name"
+            )
+    return tuple(above[1:])
+
+
+def _two_parents(where: str, name: str, one: object, two: object) -> DataError:
+    return DataError(
+        f"{where}: {name!r} has two parents, {one!r} and {two!r}; keep one, or make two names of it"
+    )

@@ -1,0 +1,82 @@
+"""ImageNet-1k as it is published (ILSVRC 2012): WordNet folders, and a devkit that labels a flat val."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+from typing import ClassVar
+
+from ssl_sweep.data_ops.dataset.prepared import Split
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.sources.folder import files, images_below
+from ssl_sweep.data_ops.sources.listing import FileImage, Listing, list_files
+from ssl_sweep.data_ops.sources.options import PublishedSplits
+
+DEVKIT = "ILSVRC2012_devkit_t12/data"
+KAGGLE = "LOC_val_solution.csv"
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageNetSource(PublishedSplits):
+    """`root` holds train/WNID and val, or both below Data/CLS-LOC as Kaggle packs them. Classes: WordNet ids.
+
+    val is sorted into class folders, or flat with ILSVRC2012_devkit_t12 (unpacked) or LOC_val_solution.csv in
+    `root`. It is the test split: the published test images have no labels.
+    """
+
+    root: str
+    version: ClassVar[str] = ""
+    label_levels: ClassVar[tuple[str, ...]] = ("label",)
+
+    def listing(self, split: Split) -> Listing:
+        """DataError for a missing folder, or a flat val without its labels."""
+        root = Path(self.root)
+        data = root / "Data" / "CLS-LOC" if (root / "Data" / "CLS-LOC").is_dir() else root
+        folder = data / ("train" if split == "train" else "val")
+        flat = folder.is_dir() and not any(entry.is_dir() for entry in folder.iterdir())
+        if split == "train" or not flat:
+            return list_files([FileImage(path, (name,)) for path, name in files(str(folder))])
+        images = images_below(folder)
+        if not images:
+            raise DataError(f"{folder}: no images; put the validation images there")
+        label_of, table = _val_labels(root)
+        missing = [path for path in images if Path(path).stem not in label_of]
+        if missing:
+            raise DataError(
+                f"{table}: no label for {len(missing)} images of {folder}, the first {missing[0]}"
+            )
+        return list_files([FileImage(path, (label_of[Path(path).stem],)) for path in images], table)
+
+
+def _val_labels(root: Path) -> tuple[dict[str, str], Path]:
+    """(WordNet id of each validation image by its file's stem, the table it is from)."""
+    truth = root / DEVKIT / "ILSVRC2012_validation_ground_truth.txt"
+    kaggle = root / KAGGLE
+    if truth.is_file():
+        wnids = _synsets(root / DEVKIT / "meta.mat")
+        labels = {}
+        for i, line in enumerate(truth.read_text(encoding="utf-8").split(), start=1):
+            if line not in wnids:
+                raise DataError(f"{truth}:{i}: no class {line!r} in meta.mat; unpack the devkit again")
+            labels[f"ILSVRC2012_val_{i:08}"] = wnids[line]
+        return labels, truth
+    if kaggle.is_file():
+        with kaggle.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.reader(file) if len(row) > 1 and row[1].strip()]
+        return {row[0]: row[1].split()[0] for row in rows[1:]}, kaggle
+    raise DataError(
+        f"{root}: val is flat and neither {DEVKIT} nor {KAGGLE} is here to label it; unpack the devkit, or "
+        "sort val into class folders"
+    )
+
+
+def _synsets(path: Path) -> dict[str, str]:
+    """ILSVRC2012_ID to WordNet id, from the devkit's table; scipy reads MATLAB's format and runs nothing."""
+    from scipy.io import loadmat
+
+    try:
+        synsets = loadmat(str(path), squeeze_me=True)["synsets"]
+        return {str(int(entry["ILSVRC2012_ID"])): str(entry["WNID"]) for entry in synsets}
+    except Exception as error:  # a damaged file makes scipy raise nearly anything
+        raise DataError(f"{path}: cannot be read ({error}); unpack the devkit again") from error

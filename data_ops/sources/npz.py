@@ -1,0 +1,165 @@
+"""Arrays of images and labels in an .npz file, read image by image and never unpickled."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from ssl_sweep.data_ops.dataset.prepared import Split
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.names import nearest
+from ssl_sweep.data_ops.sources.listing import Labels, Listing, Pixels, RawImage, label_text, listed, stamp
+from ssl_sweep.data_ops.sources.options import SplitHere
+from ssl_sweep.data_ops.sources.remote import local
+
+_DAMAGED = (OSError, EOFError, MemoryError, ValueError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclasses.dataclass(frozen=True)
+class NpzSource(SplitHere):
+    """Files of `np.savez`. `image`: uint8 (N, H, W) gray, or (N, H, W, C) with 1, 3 or 4 channels.
+
+    `label`: integers or text, (N,) or (N, levels) from fine to coarse; -1, NaN or "" where an image has none.
+    A file without `labels` has none at all; an array of another name must be there. `levels` names the
+    columns. `group`: an array (N,) of scenes, patients, …; "" and NaN are none.
+    """
+
+    train: str
+    test: str | None = None
+    image: str = "images"
+    label: str = "labels"
+    levels: tuple[str, ...] = ("label",)
+    group: str | None = None
+    version: ClassVar[str] = ""
+
+    @property
+    def label_levels(self) -> tuple[str, ...]:
+        return self.levels
+
+    def listing(self, split: Split) -> Listing | None:
+        """DataError for a file that is no .npz, a missing array, or one of another type or shape."""
+        where = self.train if split == "train" else self.test
+        if where is None:
+            return None
+        path = local(where)
+        with _open(path) as file:
+            with _member(path, file, self.image) as stream:
+                shape = _image_shape(path, self.image, stream)
+            if file.getinfo(f"{self.image}.npy").file_size < math.prod(shape):
+                raise DataError(f"{path}: array {self.image!r} is cut short; write the file again")
+            labels = _labels(path, file, self, shape[0])
+            groups = _groups(path, file, self.group, shape[0]) if self.group is not None else None
+        return listed(labels, [stamp(path)], functools.partial(_read, path, self, shape, labels, groups))
+
+
+def _read(
+    path: Path,
+    source: NpzSource,
+    shape: tuple[int, ...],
+    labels: list[Labels],
+    groups: list[str | None] | None,
+) -> Iterator[RawImage]:
+    size = math.prod(shape[1:])
+    with _open(path) as file, _member(path, file, source.image) as stream:
+        _image_shape(path, source.image, stream)  # leaves the stream at the first image
+        for i in range(shape[0]):
+            try:
+                data = stream.read(size)
+            except _DAMAGED as error:
+                raise DataError(
+                    f"{path}: damaged from image {i} on ({error}); write the file again"
+                ) from error
+            name = f"{path}[{i}]"
+            decode = functools.partial(_to_rgb, name, data, shape[1:])
+            yield RawImage(name, decode, labels[i], None if groups is None else groups[i])
+
+
+def _to_rgb(name: str, data: bytes, shape: tuple[int, ...]) -> Pixels:
+    if len(data) < math.prod(shape):
+        raise DataError(f"{name}: cut short; write the file again")
+    image = np.frombuffer(data, np.uint8).reshape(*shape[:2], -1)
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[:, :, :3]
+
+
+def _open(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a readable .npz file ({error}); write it with numpy.savez") from error
+
+
+def _member(path: Path, file: zipfile.ZipFile, name: str) -> IO[bytes]:
+    names = [member.removesuffix(".npy") for member in file.namelist() if member.endswith(".npy")]
+    if name not in names:
+        raise DataError(f"{path}: no array {name!r}{nearest(name, names)} It has {', '.join(names)}")
+    try:
+        return file.open(f"{name}.npy")
+    except (*_DAMAGED, RuntimeError) as error:  # a runtime error where it is encrypted
+        raise DataError(f"{path}: array {name!r} is damaged ({error}); write the file again") from error
+
+
+def _image_shape(path: Path, name: str, stream: IO[bytes]) -> tuple[int, ...]:
+    """The shape in an array's header, which is read from the stream."""
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, fortran_order, dtype = read(stream)
+    except _DAMAGED as error:
+        raise DataError(f"{path}: array {name!r} is damaged ({error}); write the file again") from error
+    said = f"{path}: array {name!r} is {dtype} of shape {shape}"
+    if dtype != np.uint8 or len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3, 4)):
+        raise DataError(f"{said}; images are uint8 (N, H, W) or (N, H, W, 1, 3 or 4)")
+    if fortran_order:
+        raise DataError(f"{said} in Fortran order; write np.ascontiguousarray of it")
+    if min(shape) < 1:
+        raise DataError(f"{said}; there are no images")
+    return tuple(shape)
+
+
+def _labels(path: Path, file: zipfile.ZipFile, source: NpzSource, n: int) -> list[Labels]:
+    if source.label == NpzSource.label and f"{source.label}.npy" not in file.namelist():
+        return [(None,) * len(source.levels)] * n
+    table = _small(path, file, source.label, n)
+    table = table.reshape(n, -1)
+    if table.shape[1] != len(source.levels):
+        raise DataError(
+            f"{path}: array {source.label!r} has {table.shape[1]} label levels and levels names "
+            f"{len(source.levels)}; name each, fine to coarse"
+        )
+    where = f"{path}: array {source.label!r}"
+    if table.dtype.kind in "iuf" and (table < -1).any():
+        raise DataError(f"{where} holds {np.nanmin(table)}; labels are 0 or more, -1 for none")
+    return [tuple(None if cell == -1 else label_text(where, cell) for cell in row) for row in table.tolist()]
+
+
+def _groups(path: Path, file: zipfile.ZipFile, name: str, n: int) -> list[str | None]:
+    array = _small(path, file, name, n)
+    if array.ndim != 1:
+        raise DataError(f"{path}: array {name!r} is of shape {array.shape}; groups are one per image")
+    return [label_text(f"{path}: array {name!r}", cell) for cell in array.tolist()]
+
+
+def _small(path: Path, file: zipfile.ZipFile, name: str, n: int) -> npt.NDArray[Any]:
+    """An array of labels or groups, read whole."""
+    with _member(path, file, name) as stream:
+        try:
+            array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+        except _DAMAGED as error:
+            raise DataError(f"{path}: array {name!r} cannot be read ({error})") from error
+    if array.dtype.kind not in "iufU" or array.ndim not in (1, 2) or len(array) != n:
+        raise DataError(
+            f"{path}: array {name!r} is {array.dtype} of shape {array.shape}; expected {n} integers or texts"
+        )
+    return array

@@ -1,0 +1,152 @@
+"""Columns of a CSV file by name, and tables of images and their labels."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ssl_sweep.data_ops.dataset.prepared import SPLITS, Split
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.names import nearest
+from ssl_sweep.data_ops.sources.listing import (
+    FileImage,
+    Labels,
+    Listing,
+    list_files,
+    printable,
+    read_otherwise,
+)
+from ssl_sweep.data_ops.sources.remote import local
+from ssl_sweep.data_ops.sources.whole_labels import READ, without_point
+
+_DELIMITERS = ",;\t"
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """The named columns of every row, stripped of blanks. The header tells commas, semicolons and tabs apart.
+
+    Bytes that are no UTF-8 are kept (as surrogates), since file names may hold them. DataError for a missing
+    file or column, a row of another length, or no rows.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            header = file.readline()
+            file.seek(0)
+            table = list(csv.reader(file, delimiter=delimiter_of(header), strict=True))
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); give a CSV file with a header"
+        ) from error
+    except csv.Error as error:
+        raise DataError(f"{path}: not a readable CSV file ({error})") from error
+    names = [name.strip() for name in table[0]] if table else []
+    for column in columns:
+        if column not in names:
+            raise DataError(f"{path}: no column {column!r}{nearest(column, names)} It has {', '.join(names)}")
+    places = [names.index(column) for column in columns]
+    rows = []
+    for line, row in enumerate(table[1:], start=2):
+        if not any(row):
+            continue
+        if len(row) != len(names):
+            raise DataError(
+                f"{path}, row {line}: {len(row)} cells under {len(names)} column names; mend the row"
+            )
+        rows.append(tuple(row[place].strip() for place in places))
+    if not rows:
+        raise DataError(f"{path}: no rows")
+    return rows
+
+
+def delimiter_of(header: str) -> str:
+    """Whether commas, semicolons or tabs part the names of a header."""
+    return max(_DELIMITERS, key=header.count)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LabelRow:
+    """A row of a table of images: what names the image, its labels (None: empty cells) and its group."""
+
+    name: str
+    labels: Labels
+    group: str | None
+
+
+def _cells(row: LabelRow) -> Labels:
+    return *row.labels, row.group
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelTable:
+    """Tables of images: one per split, or `train` alone with a column `split` that says train or test.
+
+    `name` is the column that names an image, `levels` are label columns from fine to coarse. Where a column
+    holds whole numbers alone, over both splits, "1.0" is "1".
+    """
+
+    train: str
+    test: str | None
+    name: str
+    levels: tuple[str, ...]
+    group: str | None
+    split: str | None
+
+    def where(self, split: Split) -> str | None:
+        """The table that has a split. DataError for settings that contradict each other."""
+        if not self.levels:
+            raise DataError("levels is empty; name at least one label column")
+        if self.split is not None and self.test is not None:
+            raise DataError("split and test are both given; keep one of them")
+        return self.train if split == "train" or self.split is not None else self.test
+
+    def listing(self, split: Split, file_of: Callable[[str], str]) -> Listing | None:
+        """The images of a split; `file_of` says which file a name of the table means.
+
+        DataError for a missing column, or a split that is neither train nor test.
+        """
+        where = self.where(split)
+        if where is None:
+            return None
+        rows = self.rows(split)
+        whole = self._without_points(split, rows)
+        images = [FileImage(file_of(row.name), row.labels, row.group) for row in whole or rows]
+        listing = list_files(images, local(where))
+        return read_otherwise(listing, READ) if whole else listing
+
+    def _without_points(self, split: Split, rows: list[LabelRow]) -> list[LabelRow] | None:
+        """The rows with "1" for "1.0", by column; None where they stay as they are."""
+        others = functools.cache(lambda: self.rows("test" if split == "train" else "train"))
+        changed = False
+        columns = [list(column) for column in zip(*map(_cells, rows), strict=True)]
+        for i, column in enumerate(columns):
+            whole = without_point(column, lambda i=i: (_cells(row)[i] for row in others()))  # type: ignore[misc]
+            if whole is not None:
+                columns[i], changed = whole, True
+        if not changed:
+            return None
+        return [
+            LabelRow(row.name, tuple(labels), group)
+            for row, (*labels, group) in zip(rows, zip(*columns, strict=True), strict=True)
+        ]
+
+    def rows(self, split: Split) -> list[LabelRow]:
+        """The rows of a split as they are written. DataError as `listing`."""
+        where = self.where(split)
+        if where is None:
+            return []
+        optional = [column for column in (self.group, self.split) if column is not None]
+        found = []
+        for name, *cells in read_columns(local(where), [self.name, *self.levels, *optional]):
+            side = cells[-1] if self.split is not None else split
+            if side not in SPLITS:
+                raise DataError(f"{where}: {printable(name)} is in the split {side!r}; write train or test")
+            if side == split:
+                n = len(self.levels)
+                labels = tuple(printable(cell) or None for cell in cells[:n])
+                found.append(LabelRow(name, labels, printable(cells[n]) or None if self.group else None))
+        if not found and split == "train":
+            raise DataError(f"{where}: no training images")
+        return found

@@ -1,0 +1,40 @@
+"""Tiny-ImageNet-200 as it is published."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import ClassVar
+
+from ssl_sweep.data_ops.dataset.prepared import Split
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.sources.folder import files
+from ssl_sweep.data_ops.sources.listing import FileImage, Listing, list_files
+from ssl_sweep.data_ops.sources.options import PublishedSplits
+
+
+@dataclasses.dataclass(frozen=True)
+class TinyImageNetSource(PublishedSplits):
+    """`root` holds train/WNID/images and val/images with val/val_annotations.txt, or val in class folders.
+
+    The test split is val: the published test images have no labels.
+    """
+
+    root: str
+    version: ClassVar[str] = ""
+    label_levels: ClassVar[tuple[str, ...]] = ("label",)
+
+    def listing(self, split: Split) -> Listing:
+        """DataError for a missing folder or annotation."""
+        folder = Path(self.root) / ("train" if split == "train" else "val")
+        table = folder / "val_annotations.txt"
+        if not (folder / "images").is_dir():
+            return list_files([FileImage(path, (name,)) for path, name in files(str(folder))])
+        try:
+            lines = table.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise DataError(f"{table}: cannot be read ({error.strerror}); it gives val its labels") from error
+        rows = [line.split("\t") for line in lines if line]
+        if not rows or any(len(row) < 2 for row in rows):
+            raise DataError(f"{table}: each line is a file name, a tab, a class and more; download it again")
+        return list_files([FileImage(str(folder / "images" / row[0]), (row[1],)) for row in rows], table)

@@ -1,0 +1,85 @@
+"""Colour operations of torchvision on batches in which every image has parameters of its own.
+
+Images are float32 (n, 3, H, W) in grey levels, 0 to 255. Sums are taken in an order that does not depend on
+n, and nothing here fuses a multiplication with an addition (`alpha=`, `addcmul`): vector and remainder loops
+could then round differently, and an image must come out the same, bit for bit, in any batch. Functions avoid
+branches per pixel: on CPU a `torch.where` costs some 60 additions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from ssl_sweep.data_ops.views.jitter import LUMA, color_affine
+from ssl_sweep.data_ops.views.policy import ViewParams
+
+
+def jitter_exact_(x: torch.Tensor, steps: npt.NDArray[np.float32], hue_at: int) -> None:
+    """ColorJitter in place, of images whose hue shifts at one step; `steps` as from `jitter_steps`."""
+    weights = torch.from_numpy(np.ascontiguousarray(np.moveaxis(steps, 0, 2)))[..., None, None]
+    for step, (factor, to_luma, to_mean) in enumerate(weights):
+        if step == hue_at:
+            shift_hue_(x, factor)
+            continue
+        if to_luma.any() or to_mean.any():
+            gray = luma(x)
+            x.mul_(factor[:, None])
+            mean = plane_mean(gray).mul_(to_mean)
+            x.add_(gray.mul_(to_luma).add_(mean)[:, None])
+        else:
+            x.mul_(factor[:, None])
+        x.clamp_(0.0, 255.0)
+
+
+def shift_hue_(x: torch.Tensor, turns: torch.Tensor) -> None:
+    """Shift the hue of each image by `turns` (n, 1, 1), at most half a turn, in HSV space and in place.
+
+    With V and m the largest and smallest channel and C = V - m, the hue of the hexagon in sextants has the
+    closed form copysign(C - m + g + b - r, g - b) / C, and after wrapping the shifted hue h to half a turn
+    either way each channel is V - 2C + 6C clip(d, 1/6, 1/3) with d = 1/2 - |h|, |h + 1/6|, |h - 1/6| for red,
+    green, blue: no case distinction in either direction.
+    """
+    red, green, blue = x.unbind(1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    least = torch.minimum(torch.minimum(red, green), blue)
+    chroma = value - least
+    hue = (green + blue).sub_(red).add_(chroma).sub_(least)
+    torch.copysign(hue, green - blue, out=hue)
+    base = value.sub_(chroma).sub_(chroma)
+    chroma.mul_(6.0)
+    hue.div_(chroma.clamp_min(1e-20)).add_(turns)  # without colour the numerator is 0 as well
+    hue.sub_(torch.round(hue))
+    torch.abs(hue, out=red).neg_().add_(0.5)
+    torch.add(hue, 1 / 6, out=green).abs_()
+    torch.sub(hue, 1 / 6, out=blue).abs_()
+    x.clamp_(1 / 6, 1 / 3).mul_(chroma[:, None]).add_(base[:, None])
+
+
+def grayscale_(x: torch.Tensor, chosen: npt.NDArray[np.bool_]) -> None:
+    """Replace the chosen images by their luma, in place."""
+    pixels = x.numpy()  # whose indexed copies are several times faster than torch's
+    pixels[chosen] = luma(torch.from_numpy(pixels[chosen])).numpy()[:, None]
+
+
+def jitter_affine(x: torch.Tensor, params: ViewParams) -> torch.Tensor:
+    """Colour jitter and grayscale as one map per image (see `jitter.color_affine`), clipped to 0..255."""
+    on_pixel, on_mean = (torch.from_numpy(matrices) for matrices in color_affine(params))
+    offset = torch.bmm(on_mean, plane_mean(x).view(-1, 3, 1))
+    out = torch.bmm(on_pixel, x.flatten(2)).add_(offset)
+    return out.clamp_(0.0, 255.0).view_as(x)
+
+
+def luma(x: torch.Tensor) -> torch.Tensor:
+    """ITU-R 601-2 luma of (n, 3, H, W) as (n, H, W), with torchvision's coefficients."""
+    red, green, blue = x.unbind(1)
+    out = red * float(LUMA[0])
+    out.add_(green * float(LUMA[1]))
+    return out.add_(blue * float(LUMA[2]))
+
+
+def plane_mean(x: torch.Tensor) -> torch.Tensor:
+    """Mean over the last two axes, kept."""
+    rows, columns = x.shape[-2:]
+    # row by row first: torch may divide a sum among its threads, but only by its rows
+    return x.sum(-1, keepdim=True).sum(-2, keepdim=True).div_(rows * columns)

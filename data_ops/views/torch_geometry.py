@@ -1,0 +1,83 @@
+"""Crop, resize, flip and blur of batches in which every image has parameters of its own.
+
+Numerically torchvision's `resized_crop(antialias=True)`, `hflip` and `gaussian_blur` on float images, and the
+same bit for bit in any batch (tested: batched products of such small matrices do not depend on how many).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from ssl_sweep.data_ops.views.policy import ViewParams
+
+DENSE_UP_TO = 64  # pixels; below, two batched matrix products beat one call per image
+
+
+def crop_resize(images: npt.NDArray[np.uint8], params: ViewParams, size: int) -> torch.Tensor:
+    """Crops of images (n, H, W, 3), resized and flipped: float32 (n, 3, size, size) in grey levels."""
+    if max(*images.shape[1:3], size) <= DENSE_UP_TO:
+        return _by_products(images, params, size)
+    return _one_by_one(images, params, size)
+
+
+def _by_products(images: npt.NDArray[np.uint8], params: ViewParams, size: int) -> torch.Tensor:
+    n, rows, columns, _ = images.shape
+    down = _weights(params.top, params.height, np.zeros(n, dtype=bool), rows, size)
+    across = _weights(params.left, params.width, params.flip, columns, size)
+    x = torch.from_numpy(images.reshape(n, rows, columns * 3)).float()
+    # both products transpose their operand in passing: (n, W·3, H)(n, H, S), then (n, 3·S, W)(n, W, S)
+    x = torch.bmm(x.transpose(1, 2), down.transpose(1, 2))
+    x = torch.bmm(x.view(n, columns, 3 * size).transpose(1, 2), across.transpose(1, 2))
+    return x.view(n, 3, size, size)
+
+
+def _weights(
+    start: npt.NDArray[np.int64],
+    length: npt.NDArray[np.int64],
+    reverse: npt.NDArray[np.bool_],
+    pixels: int,
+    size: int,
+) -> torch.Tensor:
+    """Antialiased linear interpolation along one axis: float32 (n, size, pixels), rounded as torch does."""
+    scale = (length.astype(np.float32) / np.float32(size))[:, None]
+    target = np.arange(size, dtype=np.float32)
+    target = np.where(reverse[:, None], target[::-1], target)
+    centre = torch.from_numpy(scale * (target + np.float32(0.5)))[:, :, None]
+    position = np.arange(pixels) - start[:, None]  # of each stored pixel, in the crop
+    inside = (position >= 0) & (position < length[:, None])
+    distance = (torch.from_numpy(position.astype(np.float32))[:, None] - centre).add_(0.5).abs_()
+    if (scale > 1).any():
+        distance.mul_(torch.from_numpy(1 / np.maximum(scale, np.float32(1)))[:, :, None])
+    weights = distance.neg_().add_(1.0).clamp_min_(0.0)
+    weights.mul_(torch.from_numpy(inside.astype(np.float32))[:, None])
+    return weights.div_(weights.sum(-1, keepdim=True))
+
+
+def _one_by_one(images: npt.NDArray[np.uint8], params: ViewParams, size: int) -> torch.Tensor:
+    # without antialias F.interpolate is faster, the same where nothing shrinks, but depends on torch's
+    # threads
+    out = torch.empty((len(images), 3, size, size))
+    source = torch.from_numpy(images).permute(0, 3, 1, 2)
+    boxes = np.stack([params.top, params.left, params.height, params.width, params.flip], axis=1).tolist()
+    for i, (top, left, height, width, flip) in enumerate(boxes):
+        crop = source[i : i + 1, :, top : top + height, left : left + width].contiguous().float()
+        view = F.interpolate(crop, (size, size), mode="bilinear", antialias=True)
+        out[i] = (view.flip(-1) if flip else view)[0]
+    return out
+
+
+def gaussian_blur(x: torch.Tensor, sigma: npt.NDArray[np.float32], kernel: int) -> torch.Tensor:
+    """Blur (n, 3, H, W) by sigma (n,) pixels, `kernel` taps per axis, mirrored about the edge pixels."""
+    n, _, rows, columns = x.shape
+    radius = kernel // 2
+    taps = np.arange(-radius, radius + 1) / sigma[:, None].astype(np.float64)
+    taps = np.exp(-0.5 * taps**2)
+    taps = (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
+    weight = torch.from_numpy(np.repeat(taps, 3, axis=0))
+    x = F.pad(x, (radius,) * 4, mode="reflect")
+    x = x.view(1, 3 * n, rows + 2 * radius, columns + 2 * radius)
+    x = F.conv2d(x, weight.view(3 * n, 1, kernel, 1), groups=3 * n)
+    x = F.conv2d(x, weight.view(3 * n, 1, 1, kernel), groups=3 * n)
+    return x.view(n, 3, rows, columns)

@@ -1,0 +1,81 @@
+"""Where a fine-tuning that was interrupted goes on: the fits that are over, and the one under way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
+from ssl_sweep.ssl_core.training.checkpoint import write_atomic
+from ssl_sweep.ssl_core.training.reporter import CHECKPOINT_FILE
+from torch import nn
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneState:
+    """`hits` are the held-out images that each fit that is over got right (NaN: it diverged), by the fit's
+    name. Of the fit under way, `fit`: `step` is the next one to do, `loss_sum` decides whether it diverged,
+    `model` and `optimizer` are state dicts. With the seed the step gives data and views. `seconds` spent."""
+
+    identity: Mapping[str, Any]
+    hits: Mapping[str, float] = field(default_factory=dict)
+    fit: str = ""
+    step: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    model: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write `folder`/CHECKPOINT_FILE, whole or not at all."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("model", "optimizer")}
+        content = {"format": _FORMAT, "plain": json.dumps(plain), "model": self.model}
+        content["optimizer"] = self.optimizer
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / CHECKPOINT_FILE, lambda path: torch.save(content, path))
+
+    def resumed(self, folder: Path) -> FinetuneState:
+        """What `folder` holds of this fine-tuning, this state where it holds nothing. Nothing in the file is
+        executed. ValueError where it cannot be read or belongs to another fine-tuning."""
+        path = folder / CHECKPOINT_FILE
+        if not path.exists():
+            return self
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            plain, known = json.loads(content["plain"]), content["format"] == _FORMAT
+        except Exception as error:
+            said = f"no readable checkpoint ({type(error).__name__})"
+            raise ValueError(f"{path} is {said}; delete it to start again") from error
+        changed = [key for key, value in self.identity.items() if plain["identity"].get(key) != value]
+        if changed or not known:
+            what = f"another fine-tuning (other {', '.join(changed)})" if changed else "another version"
+            raise ValueError(f"{path} is the checkpoint of {what}; delete it to start again")
+        return replace(self, **plain, model=content["model"], optimizer=content["optimizer"])
+
+
+def identity_of(encoder: nn.Module, config: FinetuneConfig, seed: int, *arrays: Any) -> dict[str, Any]:
+    """What a checkpoint belongs to, as JSON values: the encoder's weights, the seed, the arrays of the
+    budget, and the fields of the config that are not at their defaults, so that a younger field makes no
+    difference."""
+    hashed = hashlib.sha256()
+    for tensor in encoder.state_dict().values():
+        hashed.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    given = [f.name for f in fields(config) if f.default is MISSING or getattr(config, f.name) != f.default]
+    whole = json.loads(json.dumps(asdict(config)))
+    images = hashlib.sha256()
+    for array in arrays:
+        images.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+    return {
+        "seed": seed,
+        "config": {name: whole[name] for name in given},
+        "encoder": hashed.hexdigest()[:16],
+        "budget": images.hexdigest()[:16],
+    }

@@ -1,0 +1,413 @@
+"""The training loop: one code path for one worker or many, fresh or resumed, CPU or GPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from inspect import signature
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from ssl_sweep.data_ops.hashing import derive_seed
+from ssl_sweep.data_ops.views.backend import ViewBackend, choose_views
+from ssl_sweep.data_ops.views.loader import ViewBatch, ViewLoader
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.distributed import convert_batchnorm, rank, world_size
+from ssl_sweep.ssl_core.encoders.registry import torch_seed
+from ssl_sweep.ssl_core.methods import build_method, method_class
+from ssl_sweep.ssl_core.training.checkpoint import (
+    Checkpoint,
+    Progress,
+    export_encoder,
+    load_checkpoint,
+    save_checkpoint,
+)
+from ssl_sweep.ssl_core.training.checkpoint_clock import CheckpointClock
+from ssl_sweep.ssl_core.training.data import (
+    TrainingImages,
+    check_inputs,
+    schedule,
+    training_identity,
+    with_neutral_fields,
+)
+from ssl_sweep.ssl_core.training.memory import OutOfMemory, checkpoint_blocks, memory_guard
+from ssl_sweep.ssl_core.training.optim import build_optimizer, learning_rate_at
+from ssl_sweep.ssl_core.training.precision import fast_bfloat16
+from ssl_sweep.ssl_core.training.reporter import EpochRecord, Reporter
+from ssl_sweep.ssl_core.training.watch import FeatureWatch, LabelledSlice, knn_accuracy
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+__all__ = [
+    "DivergedError",
+    "Interrupted",
+    "OutOfMemory",
+    "RuntimeOptions",
+    "TrainSummary",
+    "Training",
+    "TrainingImages",
+    "pretrain",
+]
+
+_CHECKPOINT_NEXT = "checkpoint-next"  # where rank 0 writes before the reporter takes over
+
+
+# Every worker computes the same buffers, and a queue is large. torch renamed the argument.
+_SYNC_ARGUMENTS = {"broadcast_buffers", "forward_sync_buffers"}
+_UNSYNCED: dict[str, Any] = {max(_SYNC_ARGUMENTS & set(signature(DistributedDataParallel).parameters)): False}
+
+
+class Interrupted(Exception):
+    """The training stopped because its reporter asked for it; a checkpoint was kept."""
+
+
+class DivergedError(Exception):
+    """The loss is not a finite number any more; nothing of this training is of use."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RuntimeOptions:
+    """How a training runs, without changing what it learns: no part of any identity.
+
+    `checkpoint_every_s` in seconds, `checkpoint_every_steps` besides (0: by time alone).
+    `activation_checkpointing` computes the encoder's activations twice to keep fewer. `compile` runs the
+    encoder through torch.compile, whose warm-up counts into the first epoch's time; rounding differs.
+    `watched` is a labelled slice for a nearest-neighbour accuracy after every epoch.
+    """
+
+    checkpoint_every_s: float = 30.0
+    checkpoint_every_steps: int = 0
+    activation_checkpointing: bool = False
+    compile: bool = False
+    watched: LabelledSlice | None = None
+
+
+DEFAULT_OPTIONS = RuntimeOptions()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainSummary:
+    """A finished training. `loss` is the last epoch's; times and rates are those of its epochs, resumed
+    ones included, without start-up; `backend` names what rendered the views, `precision` what the network
+    computed in."""
+
+    loss: float
+    steps: int
+    images_per_s: float
+    seconds: float
+    backend: str
+    precision: str
+    epochs: tuple[EpochRecord, ...]
+
+
+def pretrain(
+    config: PretrainConfig,
+    data: TrainingImages,
+    out_dir: Path,
+    reporter: Reporter,
+    *,
+    backend: Literal["auto", "torch", "dali"] = "auto",
+    device: str = "cpu",
+    checkpoint_every_s: float = 30.0,
+    checkpoint_every_steps: int = 0,
+    threads: int | None = None,
+    activation_checkpointing: bool = False,
+    compile: bool = False,
+    watched: LabelledSlice | None = None,
+    training: Callable[..., Training] | None = None,
+) -> TrainSummary:
+    """Train an encoder and export it to `out_dir` (rank 0), resuming where `reporter.latest()` left off.
+
+    Where torch.distributed is initialised every worker calls this with the same arguments and takes its
+    equal part of each global batch; the result is that of one worker up to rounding. On one CPU worker the
+    same seed gives the same weights bit for bit, however often the training was interrupted. `device`
+    "cuda" is the current CUDA device. `threads` are CPU threads of this worker; None leaves torch's
+    setting. For the other options see `RuntimeOptions`. `training` makes the loop, `Training` itself unless
+    somebody wants to watch it (`ssl_core.timing`).
+
+    The global batch is never changed and never split in time: there is no gradient accumulation, because
+    NT-Xent and batch norm over parts of a batch are another loss.
+
+    Raises:
+        Interrupted: the reporter asked to stop; a checkpoint was kept.
+        DivergedError: the loss is not finite.
+        OutOfMemory: a step does not fit; the message names three ways out.
+        ValueError: method, batch, images, labels or checkpoint do not fit together.
+        DataError: fewer images than the batch.
+    """
+    check_inputs(config, data)
+    options = RuntimeOptions(
+        checkpoint_every_s=checkpoint_every_s,
+        checkpoint_every_steps=checkpoint_every_steps,
+        activation_checkpointing=activation_checkpointing,
+        compile=compile,
+        watched=watched,
+    )
+    cuda = torch.device(device).type == "cuda"
+    with ExitStack() as stack:
+        threads = stack.enter_context(_torch_threads(threads))
+        stack.enter_context(torch_seed(derive_seed("initial-weights", config.seed)))
+        views: list[ViewBackend] = []
+        for policy in (config.views, config.views2):
+            if policy is not None:
+                chosen = choose_views(
+                    policy,
+                    backend,
+                    config.batch // world_size(),
+                    cuda=cuda,
+                    threads=threads if cuda else max(1, threads // 4),
+                )
+                views.append(stack.enter_context(closing(chosen)))
+        loader = ViewLoader(
+            data.images,
+            data.keys,
+            batch=config.batch,
+            seed=config.seed,
+            views=views,
+            rank=rank(),
+            world=world_size(),
+            n_views=method_class(config.method).n_views,
+        )
+        loop = (training or Training)(config, loader, torch.device(device), data, options)
+        loop.resume(reporter)
+        loop.run(reporter, out_dir)
+        return loop.finish(out_dir, views[0].name)
+
+
+class Training:
+    """Model, optimiser and progress of one worker."""
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        loader: ViewLoader,
+        device: torch.device,
+        data: TrainingImages,
+        options: RuntimeOptions = DEFAULT_OPTIONS,
+    ) -> None:
+        self.config, self.loader, self.device, self.options = config, loader, device, options
+        self.identity = training_identity(config, data)
+        self.steps_per_epoch = loader.steps_per_epoch
+        self.total_steps, self.warmup_steps = schedule(config, loader.steps_per_epoch)
+        method = build_method(config, data.n_classes, len(data.keys))
+        self.model = method.to(device).to(memory_format=torch.channels_last)
+        convert_batchnorm(self.model, world_size(), device)
+        if options.activation_checkpointing and not checkpoint_blocks(self.model.encoder):
+            raise ValueError(f"activation_checkpointing finds no blocks in {config.encoder}; leave it out")
+        if options.compile:
+            self.model.encoder.compile()
+        self.labels = (
+            torch.from_numpy(data.labels) if self.model.labelled and data.labels is not None else None
+        )
+        self.bfloat16 = config.precision == "bfloat16" and fast_bfloat16(device)
+        self.optimizer = build_optimizer(self.model, config)
+        self.progress = Progress()
+        self.features = FeatureWatch(self.model.n_views == 2)
+        self.grad_norm = torch.tensor(math.nan)  # of the last step, where it was clipped
+
+    def resume(self, reporter: Reporter) -> None:
+        """From the reporter's checkpoint, where there is one; all workers or none."""
+        latest = reporter.latest()
+        checkpoint = load_checkpoint(latest) if latest is not None else None
+        step = checkpoint.progress.step if checkpoint is not None else 0
+        if step != self._mean_over_workers(step):
+            raise RuntimeError(
+                f"worker {rank()} found a checkpoint of step {step} and others one of another step; "
+                "give all workers a reporter on storage that they share"
+            )
+        if checkpoint is None:
+            return
+        known = with_neutral_fields(checkpoint.identity)
+        if known != self.identity:
+            changed = [k for k, v in self.identity.items() if known.get(k) != v]
+            raise ValueError(
+                f"{latest} is the checkpoint of another training (other {', '.join(changed)}); "
+                "use a new directory, or delete it to start again"
+            )
+        self.model.load_state_dict(checkpoint.model)
+        self.optimizer.load_state_dict(checkpoint.optimizer)
+        self.progress = checkpoint.progress
+        self.features.restore(checkpoint.features, self.device)
+
+    def run(self, reporter: Reporter, out_dir: Path) -> None:
+        """All steps that are left."""
+        replica: nn.Module = self.model
+        if world_size() > 1:
+            replica = DistributedDataParallel(
+                self.model,
+                device_ids=[torch.cuda.current_device()] if self.device.type == "cuda" else None,
+                gradient_as_bucket_view=True,
+                **_UNSYNCED,
+            )
+        replica.train()
+        clock = CheckpointClock(
+            reporter,
+            self.options.checkpoint_every_s,
+            self.options.checkpoint_every_steps,
+            self.progress.step,
+            self.device,
+        )
+        started = time.perf_counter() - self.progress.seconds
+        batches = self.loader.batches(self.progress.step, self.total_steps)
+        with closing(cast(Generator[ViewBatch], batches)):
+            for batch in batches:
+                loss, features, rate = self.step(replica, batch)
+                now = time.perf_counter()
+                self.progress = dataclasses.replace(
+                    self.progress,
+                    step=batch.step + 1,
+                    loss_sum=self.progress.loss_sum + loss,
+                    seconds=now - started,
+                )
+                if (batch.step + 1) % self.steps_per_epoch == 0 or batch.step + 1 == self.total_steps:
+                    self._end_epoch(reporter, batch.epoch, features, rate)
+                    started = now
+                if clock.due(self.progress.step):
+                    self._keep(reporter, out_dir)
+                    if clock.stop:
+                        raise Interrupted(f"stopped after step {self.progress.step} of {self.total_steps}")
+
+    def step(self, replica: nn.Module, batch: ViewBatch) -> tuple[float, Tensor, float]:
+        """One update; gives this worker's loss, its features and the learning rate. DivergedError."""
+        rate = learning_rate_at(
+            batch.step,
+            total_steps=self.total_steps,
+            warmup_steps=self.warmup_steps,
+            peak=self.config.peak_learning_rate,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self._seed_step(batch.step)
+        with memory_guard(self.config, world_size(), self.options.activation_checkpointing):
+            return self._update(replica, batch, rate)
+
+    def _update(self, replica: nn.Module, batch: ViewBatch, rate: float) -> tuple[float, Tensor, float]:
+        views = tuple(
+            view.to(self.device, non_blocking=True, memory_format=torch.channels_last) for view in batch.views
+        )
+        labels = None
+        if self.labels is not None:
+            labels = self.labels[torch.from_numpy(batch.index)].to(self.device, non_blocking=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            output = replica(views, labels)
+        loss = output.loss
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.config.grad_clip:
+            self.grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        self.optimizer.step()
+        self.model.after_step(batch.step, self.total_steps)
+        features = output.features.detach()
+        self.features.add(features, len(batch.index), world_size())
+        value = float(loss.detach())  # last: on a GPU this waits for the whole step, and not half-way
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"the loss is {value} at step {batch.step} (epoch {batch.epoch}, learning rate {rate:.3g}); "
+                "lower learning_rate, lengthen warmup_epochs, or raise temperature"
+            )
+        return value, features, rate
+
+    def _seed_step(self, step: int) -> None:
+        """What a method draws comes from (seed, step), so a resume needs no generator's state; all workers
+        stand alike, see `own_share`."""
+        seed = derive_seed("step", self.config.seed, step, 0)  # once the worker's number
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def _end_epoch(self, reporter: Reporter, epoch: int, features: Tensor, rate: float) -> None:
+        grad_norm = float(self.grad_norm)
+        if not self.config.grad_clip:
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            grad_norm = float(nn.utils.get_total_norm(gradients))
+        if not math.isfinite(grad_norm):
+            raise DivergedError(
+                f"the gradient is {grad_norm} at the end of epoch {epoch}; lower learning_rate"
+            )
+        spread = F.normalize(features.float(), dim=1).std(dim=0).mean() * math.sqrt(features.shape[1])
+        steps = self.progress.step - epoch * self.steps_per_epoch  # the last epoch may be cut short
+        report = self.features.report()
+        record = EpochRecord(
+            epoch=epoch,
+            loss=self._mean_over_workers(self.progress.loss_sum) / steps,
+            learning_rate=rate,
+            grad_norm=grad_norm,
+            feature_std=self._mean_over_workers(float(spread)),
+            images_per_s=steps * self.config.batch / self.progress.seconds,
+            seconds=self.progress.seconds,
+            rankme=report.rankme,
+            alignment=report.alignment,
+            uniformity=report.uniformity,
+            knn=self._knn(),
+        )
+        epochs = (*self.progress.epochs, record)
+        self.progress = dataclasses.replace(self.progress, loss_sum=0.0, seconds=0.0, epochs=epochs)
+        if rank() == 0:
+            reporter.log(record)
+
+    def _knn(self) -> float | None:
+        if self.options.watched is None or rank() != 0:
+            return None
+        return knn_accuracy(self.model.encoder, self.options.watched, self.device)
+
+    def _keep(self, reporter: Reporter, out_dir: Path) -> None:
+        loss_sum = self._mean_over_workers(self.progress.loss_sum)
+        features = self.features.state()
+        directory = out_dir / _CHECKPOINT_NEXT
+        if rank() == 0:
+            checkpoint = Checkpoint(
+                identity=self.identity,
+                progress=dataclasses.replace(self.progress, loss_sum=loss_sum),
+                model=self.model.state_dict(),
+                optimizer=self.optimizer.state_dict(),
+                features=features,
+            )
+            save_checkpoint(checkpoint, directory)
+        reporter.save(directory, self.progress.step)
+        if world_size() > 1:
+            dist.barrier()  # nobody goes on, or starts again, before the checkpoint is there
+
+    def _mean_over_workers(self, value: float) -> float:
+        if world_size() == 1:
+            return value
+        total = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return float(total) / world_size()
+
+    def finish(self, out_dir: Path, backend: str) -> TrainSummary:
+        """Export on rank 0."""
+        epochs = self.progress.epochs
+        seconds = sum(record.seconds for record in epochs)
+        summary = TrainSummary(
+            loss=epochs[-1].loss,
+            steps=self.total_steps,
+            images_per_s=self.total_steps * self.config.batch / seconds,
+            seconds=seconds,
+            backend=backend,
+            precision="bfloat16" if self.bfloat16 else "float32",
+            epochs=epochs,
+        )
+        if rank() == 0:
+            facts = {"loss": summary.loss, "steps": summary.steps, **self.identity["data"]}
+            export_encoder(self.model.encoder, self.config, out_dir, facts, self.model.projection())
+            shutil.rmtree(out_dir / _CHECKPOINT_NEXT, ignore_errors=True)
+        return summary
+
+
+@contextmanager
+def _torch_threads(threads: int | None) -> Iterator[int]:
+    """torch's threads inside an operation, put back afterwards. Gives the number in use."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)

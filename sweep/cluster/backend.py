@@ -1,0 +1,224 @@
+"""The Ray back end: trainings as Tune trials, light stages as Ray tasks; how they ended comes as messages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from ssl_sweep.sweep.cluster.connect import (
+    connect,
+    draining_nodes,
+    gone_nodes,
+    nodes_now,
+    require_shared_store,
+    resources,
+    with_loss,
+)
+from ssl_sweep.sweep.cluster.train import CPU_SHARE
+from ssl_sweep.sweep.execution.backend import Backend, Cluster, Outcome
+from ssl_sweep.sweep.execution.capacity import Capacity
+from ssl_sweep.sweep.execution.failures import failure_from_afar, failure_of
+from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.stages.perform import perform_light
+
+if TYPE_CHECKING:
+    from ssl_sweep.sweep.cluster.trials import TuneThread
+
+# Light stages hold less than the trainings leave of a CPU: a trial's driver needs a little too, and without
+# it the next training would wait for a probe to end. How many are in flight is bounded by light_slots.
+_LIGHT_CPUS = (1.0 - CPU_SHARE) / 2
+# Features and probes on a GPU take a part of one, so that not all of them land on the first.
+_LIGHT_GPUS = 0.25
+_ROUNDING = 1e-6
+_COUNT_EVERY_S = 5.0
+_TUNE_ENDS_S = 30.0
+_TUNE_RESTS_S = 10.0
+
+
+class RayWorkplace:
+    """A private Ray on this machine, or a cluster by its address."""
+
+    def join(self, address: str | None) -> AbstractContextManager[Cluster]:
+        return connect(address)
+
+    def require_shared(self, root: Path) -> None:
+        require_shared_store(root)
+
+    def backend(self, runtime: Runtime, cluster: Cluster, plans: Mapping[str, TrainPlan]) -> Backend:
+        return RayBackend(runtime, cluster, plans)
+
+
+class RayBackend:
+    """Runs stages on the connected cluster. One instance per run."""
+
+    def __init__(self, runtime: Runtime, cluster: Cluster, plans: Mapping[str, TrainPlan]) -> None:
+        import ray
+
+        self._runtime, self._cluster, self._plans = runtime, cluster, plans
+        self._store = runtime.open_store()
+        self._light = ray.remote(num_cpus=_LIGHT_CPUS, max_retries=0)(perform_light)
+        # On one machine without GPUs light stages and trainings take turns: beside each other they would
+        # share the cores, and a training would take longer than was predicted.
+        self._turns = cluster.private and not runtime.gpu
+        self._pieces: list[Future[list[Outcome]]] = []  # light work, some of it done
+        self._on_gpu = self._light.options(num_gpus=_LIGHT_GPUS)
+        # scikit-learn computes on torch tensors where this is set before anything imports SciPy
+        self._on_tensors = self._light.options(
+            num_gpus=_LIGHT_GPUS if runtime.probe_device == "cuda" else 0,
+            runtime_env={"env_vars": {"SCIPY_ARRAY_API": "1"}},
+        )
+        self._ended: SimpleQueue[list[Outcome]] = SimpleQueue()  # filled by Tune's thread and by Ray's
+        self._trainings: dict[str, Node] = {}
+        self._gone: dict[str, frozenset[str] | None] = {}  # by stage, the nodes that were when it began
+        self._tune: TuneThread | None = None
+        self._trained = self._watched = 0.0
+        self._drained: frozenset[str] = frozenset()  # nodes that were seen to be taken back
+        self._capacity, self._have, self._counted = cluster.capacity, resources(), time.monotonic()
+
+    def room_for(self, node: Node) -> bool:
+        """As many trainings as the cluster can ever hold: an autoscaler acts on what waits, and what waits
+        is never more than it could serve. Where nobody knows what it can become, one waits."""
+        running = self._running()
+        light = sum(not piece.done() for piece in self._pieces) if self._turns else 0
+        if not running and not light:
+            return True
+        plans = [*running, self._plans[node.id]]
+        capacity, have = self._now()
+        if capacity is not None:
+            taken = sum(_part(plan, capacity) for plan in plans) + light / capacity.cpus
+            return taken <= 1.0 + _ROUNDING
+        need = (sum(p.cpus * p.fewest for p in running), sum(p.gpus * p.fewest for p in running))
+        return all(n <= h + _ROUNDING for n, h in zip(need, have, strict=True))
+
+    def _running(self) -> list[TrainPlan]:
+        return [self._plans[id] for id in self._trainings]
+
+    def _now(self) -> tuple[Capacity | None, tuple[float, float]]:
+        """What the cluster can be and what it has: on a joined one nodes come and go."""
+        if not self._cluster.private and time.monotonic() - self._counted > _COUNT_EVERY_S:
+            self._counted, self._have = time.monotonic(), resources()
+            if self._capacity is not None and not self._capacity.most_scaled:
+                self._capacity = nodes_now()
+        return self._capacity, self._have
+
+    def train(self, node: Node) -> None:
+        from ssl_sweep.sweep.cluster.trials import TuneThread, Work
+
+        self._trainings[node.id] = node
+        self._gone[node.id] = self._gone_by_now()
+        work = Work(node, self._plans[node.id])
+        if self._tune is None or not self._tune.give(work):
+            if self._tune is not None:
+                self._tune.close(_TUNE_ENDS_S)
+            self._tune = TuneThread(self._runtime, self._trial_ended)
+            self._tune.give(work)
+
+    def _trial_ended(self, node: Node, result: Any) -> None:
+        """In Tune's thread: the outcome, or why the trial's process is gone."""
+        from ssl_sweep.sweep.cluster.groups import remove_group
+
+        if not self._plans[node.id].in_process:
+            with suppress(Exception):  # Ray's own; the outcome must be told all the same
+                remove_group(node)
+        outcome = result if isinstance(result, Outcome) else self._lost(node, result)
+        self._ended.put([self._with_loss(outcome)])
+
+    def _with_loss(self, outcome: Outcome) -> Outcome:
+        """A worker that noticed first that its peer's node is gone cannot tell what became of that."""
+        if outcome.failure is None:
+            return outcome
+        with suppress(Exception):  # Ray's own, where its head is gone; in a thread that would tell nobody
+            gone = self._gone[outcome.node_id]
+            return replace(outcome, failure=with_loss(outcome.failure, gone, self._drained))
+        return outcome
+
+    def submit(self, nodes: Sequence[Node]) -> None:
+        future = self._task(nodes).remote(tuple(nodes), self._runtime).future()
+        self._gone |= dict.fromkeys((node.id for node in nodes), self._gone_by_now())
+        self._pieces = [piece for piece in self._pieces if not piece.done()] + [future]
+        future.add_done_callback(lambda done: self._ended.put(self._outcomes(nodes, done)))
+
+    def _task(self, nodes: Sequence[Node]) -> Any:
+        if self._runtime.gpu and nodes[0].stage == "features":
+            return self._on_gpu
+        if self._runtime.probe_device != "cpu" and any(node.linear for node in nodes):
+            return self._on_tensors
+        return self._light
+
+    def _gone_by_now(self) -> frozenset[str] | None:
+        """A private Ray has one node, and does not outlive it."""
+        return None if self._cluster.private else gone_nodes()
+
+    def _outcomes(self, nodes: Sequence[Node], done: Future[list[Outcome]]) -> list[Outcome]:
+        """Where the process died under the task, what it committed counts."""
+        error = done.exception()
+        if error is None:
+            return done.result()
+        lost = [self._with_loss(self._lost(node, error)) for node in nodes]
+        return [replace(outcome, together=len(lost) > 1) for outcome in lost]
+
+    def _lost(self, node: Node, error: Any) -> Outcome:
+        if not isinstance(error, BaseException):
+            error = RuntimeError(f"a trial returned {error!r}")
+        try:
+            if self._store.complete(node.stage, node.id):
+                return Outcome(node.id, "complete")
+            failure = failure_from_afar(error, node, self._store)
+        except Exception as unreachable:  # the store, or Ray; in a thread that would tell nobody
+            failure = failure_of(unreachable)
+        return Outcome(node.id, "failed", failure)
+
+    def poll(self, timeout: float) -> list[Outcome]:
+        self._rest()
+        self._watch_drains()
+        try:
+            outcomes = self._ended.get(timeout=timeout)
+            while not self._ended.empty():
+                outcomes = outcomes + self._ended.get()
+        except Empty:
+            return []
+        for outcome in outcomes:
+            if self._trainings.pop(outcome.node_id, None) is not None:
+                self._trained = time.monotonic()
+        return outcomes
+
+    def _watch_drains(self) -> None:
+        """Ray forgets that a node was to be emptied as soon as that is gone."""
+        now = time.monotonic()
+        if self._cluster.private or now - self._watched < _COUNT_EVERY_S:
+            return
+        self._watched = now
+        with suppress(Exception):  # the head does not answer; asked again
+            self._drained |= draining_nodes()
+
+    def _rest(self) -> None:
+        """Tune keeps its processes for the next training, and on a cluster they keep their nodes."""
+        idle = time.monotonic() - self._trained > _TUNE_RESTS_S
+        if self._tune is not None and not self._trainings and idle and not self._cluster.private:
+            self._tune.close(timeout=0.0)
+
+    @property
+    def light_slots(self) -> int:
+        cpus = self._now()[1][0]
+        if not self._turns:
+            return max(2, int(cpus))
+        running = self._running()
+        free = cpus - sum(plan.cpus * plan.fewest for plan in running)
+        return max(0 if running else 1, int(free + _ROUNDING))
+
+    def close(self) -> None:
+        """Tune ends by itself once nothing runs; what still does is dropped with the connection to Ray."""
+        if self._tune is not None:
+            self._tune.close(_TUNE_ENDS_S, leave=bool(self._trainings))
+
+
+def _part(plan: TrainPlan, capacity: Capacity) -> float:
+    """How much of the cluster one training takes."""
+    return plan.fewest / max(1, capacity.workers(plan.cpus, plan.gpus))

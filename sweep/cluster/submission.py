@@ -1,0 +1,129 @@
+"""A sweep as a job of a cluster: its id, what is shipped, what is run there, and how it ended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ssl_sweep
+from ssl_sweep.sweep.errors import GridError, SweepError, UsageError, first_line
+from ssl_sweep.sweep.grid.load import Grid, read_grid
+from ssl_sweep.sweep.planning.planner import plan_read
+from ssl_sweep.sweep.results.status import status
+from ssl_sweep.sweep.store.open import open_place
+from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.util.addresses import secret_in
+
+_PACKAGE = "ssl_sweep"
+_PARTS = ("sweep", "ssl_core", "data_ops")  # of the package's folder, which may be a whole clone
+_STOP_MARGIN_S = 20  # to write down what stopped, after the grace
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is asked: `overrides` and addresses as the cluster gets them, `read` the grid as it was."""
+
+    id: str
+    grid: Path
+    read: Grid
+    overrides: tuple[str, ...]
+    store: str
+    tracking: str | None
+    stop_wait_s: int
+    options: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> list[str]:
+        """What the head runs, in the folder that was shipped."""
+        tracking = ["--tracking-uri", self.tracking] if self.tracking else []
+        words = ["run", "grid.yaml", *self.overrides, "--store", self.store, *tracking, *self.options]
+        return ["python", "-m", "ssl_sweep.cli", *words, "--address", "auto"]
+
+    @property
+    def line(self) -> str:
+        return shlex.join(self.command)
+
+    def number(self, id: str) -> int:
+        """Which submission of this sweep a job is, from 1; 0 where it is of another sweep."""
+        name, _, number = id.rpartition("-")
+        if id == self.id:
+            return 1
+        return int(number) if name == self.id and number.isdigit() else 0
+
+    def next_id(self, known: Iterable[str]) -> str:
+        """A job that ended stays listed, or not: the next number is above all."""
+        last = max(map(self.number, known), default=0)
+        return f"{self.id}-{last + 1}" if last else self.id
+
+    def pack(self, folder: Path) -> None:
+        """Copy what the command needs: this very version of the program, and the grid."""
+        source = Path(ssl_sweep.__file__).parent
+        (folder / _PACKAGE).mkdir()
+        for file in source.glob("*.py"):
+            shutil.copy(file, folder / _PACKAGE)
+        for part in _PARTS:
+            unwanted = shutil.ignore_patterns("__pycache__", "*.pyc")
+            shutil.copytree(source / part, folder / _PACKAGE / part, ignore=unwanted)
+        shutil.copy(self.grid, folder / "grid.yaml")
+
+    def verdict(self) -> tuple[int | None, str]:
+        """How the sweep stands by the store: 0 all cells complete, 1 failures, None cells are missing or the
+        store cannot be read here; and a line on it."""
+        try:
+            store = Store(self.store)
+            plan = plan_read(self.read, store, expect=True)  # what was shipped, however the file is now
+            store.require_existing()
+            found = status(plan, store)
+        except (SweepError, OSError) as error:
+            return None, f"the sweep cannot be looked up from this machine: {first_line(error)}"
+        cells = found.cells
+        told = ", ".join(f"{count:,} {state}" for state, count in cells.items() if count)
+        if sum(cells.values()) == cells["complete"]:
+            return 0, f"cells by the store: {told}"
+        failed = cells["failed"] + cells["blocked"]
+        return (1 if failed else None), f"cells by the store: {told}"
+
+
+def prepare_submission(
+    grid: Path,
+    overrides: Sequence[str],
+    store_uri: str,
+    tracking_uri: str | None,
+    options: Sequence[str] = (),
+) -> Submission:
+    """Check what can be checked without a cluster; `options` are more of `ssl-sweep run`.
+
+    Raises:
+        GridError: the grid is wrong.
+        UsageError: a credential would travel in the job's arguments.
+        StoreError: the store's address is none.
+    """
+    read, problems = read_grid(grid, overrides)
+    if problems:
+        raise GridError(problems)
+    if tracking_uri and (secret := secret_in(tracking_uri)):
+        raise UsageError(
+            f"the tracking address holds {secret}, and everybody on the cluster can read a job's arguments",
+            hint="give the address without it, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            " in the environment of the cluster's head",
+        )
+    store = open_place(store_uri, None).uri
+    asked = json.dumps([read.name, read.source.data, store], sort_keys=True, default=str)
+    digest = hashlib.sha256(asked.encode()).hexdigest()[:12]
+    name = re.sub(r"[^a-zA-Z0-9]+", "-", read.name).strip("-").lower()
+    return Submission(
+        id="-".join(filter(None, ["ssl-sweep", name, digest])),
+        grid=grid,
+        read=read,
+        overrides=tuple(overrides),
+        store=store,
+        tracking=tracking_uri,
+        options=tuple(options),
+        stop_wait_s=round(read.compute.grace_s) + _STOP_MARGIN_S,
+    )

@@ -1,0 +1,197 @@
+"""Ray Tune as an executor that is fed one training at a time, in a thread of its own.
+
+Tune never restores and never tries again: what is done is read from the store, and `execute` decides what
+comes next. A search algorithm that hands out what it was given keeps the trial processes warm in between.
+Imported late: planning must not wait for Ray.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import cloudpickle, tune
+from ray.tune.execution import class_cache
+from ray.tune.search import Searcher
+from ssl_sweep.sweep.cluster.connect import A_BIT, HEAD
+from ssl_sweep.sweep.cluster.train import CPU_SHARE, perform
+from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.util.scratch import new_scratch
+
+# Tune would put these into every trial's runtime environment, and Ray writes that into its logs. Workers have
+# the environment of their node.
+class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
+    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+)
+
+Ended = Callable[[Node, Any], None]
+"""Told what a trial returned, or the error of one whose process died."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one trial does. Tune writes it out as the id."""
+
+    node: Node
+    plan: TrainPlan
+
+    def __str__(self) -> str:
+        return self.node.id
+
+    __repr__ = __str__
+
+
+class TuneThread:
+    """Tune's endless search. However it ends, `ended` is told of everything that it took."""
+
+    def __init__(self, runtime: Runtime, ended: Ended) -> None:
+        self._runtime, self._ended = runtime, ended
+        self._feed, self._left = _Feed(), threading.Event()
+        self._taken: dict[str, Node] = {}  # and not told of yet
+        self._thread = threading.Thread(target=self._run, name="tune", daemon=True)
+        self._thread.start()
+
+    def give(self, work: Work) -> bool:
+        """False where Tune takes no more."""
+        self._taken[work.node.id] = work.node
+        if not self._feed.give(work):
+            self._taken.pop(work.node.id, None)
+            return False
+        return True
+
+    def close(self, timeout: float, *, leave: bool = False) -> None:
+        """No more; wait that many seconds at most for Tune to end. `leave` what does not stop: Tune must be
+        over before the connection is, or Ray ends this process in the middle of a call."""
+        if leave:
+            self._left.set()
+        self._feed.close()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        scratch, error = "", BaseException("Tune ended before this training did")
+        try:
+            scratch = str(new_scratch("tune"))
+            tune.Tuner(
+                tune.with_resources(tune.with_parameters(_trial, runtime=self._runtime), _resources),
+                tune_config=tune.TuneConfig(search_alg=self._feed, num_samples=-1, reuse_actors=True),
+                run_config=tune.RunConfig(
+                    storage_path=scratch,
+                    name="trials",
+                    verbose=0,
+                    callbacks=[_Watch(self._tell, self._left)],
+                    failure_config=tune.FailureConfig(max_failures=0),
+                ),
+            ).fit()
+        except _LeftError:
+            self._taken.clear()
+        except BaseException as died:
+            error = died
+        self._feed.close()  # before anything is told: what comes next is another Tune's
+        for node in list(self._taken.values()):
+            self._tell(node, error)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    def _tell(self, node: Node, result: Any) -> None:
+        if self._taken.pop(node.id, None) is not None:
+            self._ended(node, result)
+
+
+def _trial(config: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
+    work = config["training"]
+    return {"outcome": perform(work.node, runtime, work.plan)}
+
+
+def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    plan = config["training"].plan
+    if not plan.in_process:  # its workers hold their own; it stays on the head, which nobody takes back
+        return tune.PlacementGroupFactory([{HEAD: A_BIT}])
+    gpus = {"GPU": plan.gpus} if plan.gpus else {}
+    return tune.PlacementGroupFactory([{"CPU": plan.cpus * CPU_SHARE} | gpus])
+
+
+class _Unsaved:
+    """Tune writes what it consists of to disk at its start; nothing reads that here."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Feed(_Unsaved, Searcher):
+    """Suggests what it was given, in that order."""
+
+    def __init__(self) -> None:
+        Searcher.__init__(self)
+        self._queue: deque[Work] = deque()
+        self._live, self._closed = 0, False
+        self._news = threading.Condition()
+
+    def give(self, work: Work) -> bool:
+        with self._news:
+            if not self._closed:
+                self._queue.append(work)
+                self._news.notify()
+            return not self._closed
+
+    def close(self) -> None:
+        with self._news:
+            self._closed = True
+            self._news.notify()
+
+    def suggest(self, trial_id: str) -> Any:
+        """Waits while no trial lives: Tune would sleep for a second before it asks again."""
+        with self._news:
+            while not (self._queue or self._live or self._closed):
+                self._news.wait()
+            if self._queue:
+                self._live += 1
+                return {"training": self._queue.popleft()}
+            return Searcher.FINISHED if self._closed else None
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        with self._news:
+            self._live -= 1
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune wants a file; nothing reads it."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Never asked for."""
+
+
+class _LeftError(BaseException):
+    """Tune ends without waiting for its trials; an `Exception` would make it wait."""
+
+
+class _Watch(_Unsaved, tune.Callback):
+    """Passes on how trials end, until they are left."""
+
+    def __init__(self, ended: Ended, left: threading.Event) -> None:
+        self._ended, self._left = ended, left
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self._left.is_set():
+            raise _LeftError
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._ended(trial.config["training"].node, trial.last_result.get("outcome"))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._ended(trial.config["training"].node, _error_of(trial))
+
+
+def _error_of(trial: Any) -> BaseException:
+    """What Ray said of a trial's process. Tune has written it down on this machine; its own accessor looks at
+    the place to which that is copied later."""
+    written = trial.pickled_error_file
+    if not written or not Path(written).exists():
+        return RuntimeError("the trial's process died")
+    with open(written, "rb") as file:
+        error: BaseException = cloudpickle.load(file)
+    return error

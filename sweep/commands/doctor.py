@@ -1,0 +1,127 @@
+"""`ssl-sweep doctor`: is everything here that a sweep needs? Each check says what to do when it is not."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from ssl_sweep.ssl_core.config.plugins import added
+from ssl_sweep.sweep.cost.machine import gpus_here
+from ssl_sweep.sweep.errors import SweepError, first_line, masked
+from ssl_sweep.sweep.store.provenance import processor
+from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.tracking.location import tracking_uri, where_tracked
+from ssl_sweep.sweep.tracking.mlflow_client import require_answer
+
+# The first release whose placement-group cleaner also survives a stopped trial.
+_RAY_AT_LEAST = (2, 60)
+
+
+@dataclass(frozen=True)
+class Check:
+    """``state``: ``ok``, ``note`` (works without) or ``problem`` (a sweep would fail)."""
+
+    name: str
+    state: str
+    detail: str
+    hint: str = ""
+
+
+def diagnose(store_uri: str, tracker: str | None, address: str | None) -> Iterator[Check]:
+    """Every check in turn; slow ones (Ray, tracker) last."""
+    cores = os.cpu_count() or 1
+    yield Check("machine", "ok", f"{cores} cores, {processor()}")
+    yield _packages()
+    yield from _methods()
+    yield _gpu()
+    yield _dali()
+    yield _store(store_uri)
+    yield _guarded("tracker", lambda: _tracker(store_uri, tracker))
+    yield _guarded("ray", lambda: _ray(address))
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except SweepError as error:
+        return Check(name, "problem", str(error), error.hint or "")
+    except Exception as error:  # whatever a server or driver throws is a finding here, not a crash
+        return Check(name, "problem", masked(f"{type(error).__name__}: {first_line(error)}"))
+
+
+def _packages() -> Check:
+    found, missing = [], []
+    for name in ("ray", "torch", "torchvision", "mlflow", "scikit-learn"):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Check("packages", "problem", f"missing: {', '.join(missing)}", "install ssl-sweep again")
+    ray = tuple(int(part) for part in version("ray").split(".")[:2])
+    if ray < _RAY_AT_LEAST:
+        return Check("packages", "problem", f"ray {version('ray')} is too old", "pip install 'ray>=2.60'")
+    return Check("packages", "ok", ", ".join(found))
+
+
+def _methods() -> Iterator[Check]:
+    """Methods of other distributions, where there are any."""
+    found = added()
+    if found.methods:
+        named = (f"{method.name} ({method.version})" for method in found.methods.values())
+        yield Check("methods", "ok", f"added: {', '.join(named)}")
+    for why in found.refused.values():
+        yield Check("methods", "note", why)
+
+
+def _gpu() -> Check:
+    if not gpus_here():
+        return Check("gpu", "note", "none visible: trainings run on the CPU")
+    import torch
+
+    if not torch.cuda.is_available():
+        return Check(
+            "gpu", "problem", "a GPU is there, torch cannot use it", "check the driver's CUDA version"
+        )
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return Check("gpu", "ok", ", ".join(names))
+
+
+def _dali() -> Check:
+    if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
+        hint = "pip install nvidia-dali-cuda130 (Linux only)"
+        return Check("dali", "note", "no wheel here: views come from the torch back end", hint)
+    use = "used on GPUs" if gpus_here() else "installed; without a GPU the torch back end is faster"
+    return Check("dali", "ok", use)
+
+
+def _store(uri: str) -> Check:
+    try:
+        store = Store(uri)
+        store.check_writable()
+    except SweepError as error:
+        return Check("store", "problem", str(error), error.hint or "")
+    free = os.statvfs(store.root)
+    where = f" in its cache {store.root}" if store.remote else ""
+    room = f"{free.f_bavail * free.f_frsize / 2**30:.0f} GiB free{where}"
+    return Check("store", "ok", f"{uri} is writable, {room}")
+
+
+def _tracker(store_uri: str, uri: str | None) -> Check:
+    store = Store(store_uri)
+    address = tracking_uri(store, uri)
+    if address.startswith("sqlite:"):
+        return Check("tracker", "ok", where_tracked(store, uri) or "SQLite in the store")
+    require_answer(address)
+    return Check("tracker", "ok", masked(address))
+
+
+def _ray(address: str | None) -> Check:
+    from ssl_sweep.sweep.cluster.connect import connect
+
+    with connect(address) as cluster:
+        where = "starts on this machine" if cluster.private else f"cluster of {cluster.nodes} nodes"
+        return Check("ray", "ok", f"{where}: {cluster.cpus:.0f} CPUs, {cluster.gpus:.0f} GPUs")

@@ -1,0 +1,226 @@
+"""Tables and sentences for people; machines get --json, csv or parquet."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from ssl_sweep.sweep.errors import masked
+from ssl_sweep.sweep.results.status import STATES, Status
+from ssl_sweep.sweep.results.summary import summary
+from ssl_sweep.sweep.run.progress import duration
+from ssl_sweep.sweep.spec.specs import STAGES
+from ssl_sweep.sweep.store.store import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from ssl_sweep.sweep.commands.doctor import Check
+    from ssl_sweep.sweep.cost.estimate import Costed
+    from ssl_sweep.sweep.run.run import RunResult
+
+_STAGE_ROWS_SHOWN = 40
+_RUNNING_SHOWN = 20
+
+
+class _Console(Console):
+    """A console that leaves a closed pipe to the command line, which exits as other programs do."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def console_on(stream: IO[str]) -> Console:
+    """Plain and wide where the output is no terminal."""
+    return _Console(file=stream, width=None if stream.isatty() else 240, highlight=False)
+
+
+def print_plan(costed: Costed, out: Console) -> None:
+    """Cells against unique stages, why each runs, and what it takes."""
+    plan, estimate = costed.plan, costed.estimate
+    unique = ", ".join(f"{sum(n.stage == stage for n in plan.nodes)} {stage}" for stage in STAGES)
+    out.print(f"[bold]{plan.sweep}[/bold]: {len(plan.cells):,} cells → {len(plan.nodes):,} stages ({unique})")
+    table = Table("stage", "complete", "to run", "why", box=None, pad_edge=False)
+    for stage in STAGES:
+        count = plan.counts[stage]
+        why = Counter(node.reason for node in plan.to_run if node.stage == stage)
+        table.add_row(
+            stage,
+            f"{count['complete']:,}",
+            f"{count['to_run']:,}",
+            ", ".join(f"{reason} ({n:,})" if len(why) > 1 else reason for reason, n in why.most_common()),
+        )
+    out.print(table)
+    waiting = [node for node in plan.to_run if node.stage in ("prepare", "pretrain")]
+    for node in waiting[:_STAGE_ROWS_SHOWN]:
+        out.print(f"  {node.id}  {node.stage:<8}  {node.reason:<14}  {escape(node.label)}")
+    if len(waiting) > _STAGE_ROWS_SHOWN:
+        out.print(f"  … and {len(waiting) - _STAGE_ROWS_SHOWN} more (--json lists all)")
+    for line in (*estimate.lines(), *plan.notes):
+        out.print(escape(line))
+    if plan.prepares:
+        unread = "Datasets are not prepared yet: ids below them are provisional until they are."
+        out.print(escape(plan.moved or unread))
+
+
+def print_run(
+    result: RunResult, out: Console, err: Console, again: Sequence[str], tracking_uri: str | None = None
+) -> None:
+    """The summary table on stdout; what happened and what to do next on stderr."""
+    tracked = [*again, "--tracking-uri", masked(tracking_uri)] if tracking_uri else again
+    print_summary(result.table, out)
+    done = Counter(node.stage for node in result.executed)
+    counts = ", ".join(f"{done[stage]} {stage}" for stage in STAGES if done[stage]) or "0 stages"
+    err.print(f"executed {counts} in {duration(result.seconds)}")
+    for node, why in result.failed[:20]:
+        err.print(f"[red]{node.stage} {node.id}[/red] {escape(node.label)}: {escape(why)}", soft_wrap=True)
+    if len(result.failed) > 20:
+        err.print(f"… and {len(result.failed) - 20} more failed or blocked stages")
+    if result.mirror_error:
+        err.print(f"[yellow]MLflow is behind[/yellow]: {escape(result.mirror_error)}", soft_wrap=True)
+        err.print(f"  next: {_shell(tracked, 'sync')}", soft_wrap=True)
+    if result.budget:
+        err.print(
+            f"{result.budget}; go on, with a higher limit, with: {_shell(tracked, 'run')}", soft_wrap=True
+        )
+        return
+    if result.interrupted is not None:
+        err.print(f"interrupted; go on with: {_shell(tracked, 'run')}", soft_wrap=True)
+        return
+    if result.failed:
+        err.print(f"mend what failed, then: {_shell(tracked, 'run')}", soft_wrap=True)
+    store = [*again[again.index("--store") :]] if "--store" in again else []
+    err.print(f"next: {_shell(again, 'results')} --format csv", soft_wrap=True)
+    err.print(f"      {shlex.join(['ssl-sweep', 'ui', *store])}", soft_wrap=True)
+
+
+def again(command: str, grid: Path, overrides: Sequence[str], store_uri: str) -> list[str]:
+    """The arguments that name a sweep again, for hints."""
+    store = [] if store_uri == DEFAULT_STORE else ["--store", store_uri]
+    return ["ssl-sweep", command, str(grid), *overrides, *store]
+
+
+def _shell(again: Sequence[str], command: str) -> str:
+    return shlex.join([again[0], command, *again[2:]])
+
+
+def print_summary(table: pa.Table, out: Console) -> None:
+    """Mean top-1 at each domain's largest finished budget, a row per pretraining, a column per domain."""
+    rows = summary(table)
+    if not rows:
+        out.print("no finished cell yet")
+        return
+    domains = sorted({(row.eval_domain, row.n_labels) for row in rows})
+    shown = Table(title="top-1 % at the largest label budget, mean over seeds", title_justify="left")
+    for name in ("method", "pretrained on", "images", "corruption", "encoder"):
+        shown.add_column(name)
+    for name, n_labels in domains:
+        shown.add_column(f"{name}\n{n_labels:,} labels", justify="right")
+    best = {d: max(row.mean for row in rows if (row.eval_domain, row.n_labels) == d) for d in domains}
+    for key in dict.fromkeys(row.pretraining for row in rows):
+        cells = []
+        for domain in domains:
+            found = [r for r in rows if r.pretraining == key and (r.eval_domain, r.n_labels) == domain]
+            cells.append(
+                _percent(found[0].mean, found[0].std, found[0].mean == best[domain]) if found else "·"
+            )
+        shown.add_row(*(str(part) for part in key), *cells)
+    out.print(shown)
+
+
+def _percent(mean: float, std: float | None, best: bool) -> str:
+    text = f"{100 * mean:.1f}" + (f" ± {100 * std:.1f}" if std is not None else "")
+    return f"[bold]{text}[/bold]" if best else text
+
+
+_PRETRAINED = ("method", "pretrain_domain", "images", "corruption")
+_JUDGED = ("eval_domain", "labels")
+_MORE_IF_VARIED = (
+    "subset_seed",
+    "pretrain_seed",
+    "draw",
+    "eval_corruption",
+    "label_imbalance",
+    "probe_seed",
+    "status",
+)
+
+
+def print_table(table: pa.Table, out: Console) -> None:
+    """Every row in reading order, with the columns a reader needs and those in which rows differ; --format
+    csv has all columns. The table of classes is shown whole."""
+    from ssl_sweep.sweep.results.summary import reading_order, varied_protocols, varied_settings
+
+    rows, names = table.to_pylist(), table.column_names
+    if "class" not in names:
+        rows.sort(key=reading_order)
+        more = [n for n in _MORE_IF_VARIED if len({row[n] for row in rows if row[n] is not None}) > 1]
+        asked = [*_JUDGED, *varied_protocols(rows), "level", "top1"]
+        names = [*_PRETRAINED, *varied_settings(rows), *asked, *more]
+    shown = Table(box=None, pad_edge=False)
+    for name in names:
+        shown.add_column(name, no_wrap=True)
+    for row in rows:
+        shown.add_row(*("" if row[n] is None else escape(_cell(row[n])) for n in names))
+    out.print(shown)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def print_status(status: Status, out: Console, where: str = "") -> None:
+    """Stages by state, who works on what, what failed and why; `where` is what hints add to a command."""
+    table = Table("stage", *STATES)
+    for stage in STAGES:
+        count = status.counts[stage]
+        if sum(count.values()):
+            table.add_row(stage, *(str(count[state]) if count[state] else "·" for state in STATES))
+    out.print(table)
+    for held in status.running[:_RUNNING_SHOWN]:
+        who = f"driver {held.driver} on {held.host} since {held.since}"
+        out.print(f"[cyan]{held.stage} {held.id}[/cyan] {escape(held.label)}: {escape(who)}", soft_wrap=True)
+    if len(status.running) > _RUNNING_SHOWN:
+        out.print(f"… and {len(status.running) - _RUNNING_SHOWN} more are held (--json lists all)")
+    for failure in status.failures:
+        how = f"{failure.kind}, attempt {failure.attempt}: {failure.message}"
+        out.print(
+            f"[red]{failure.stage} {failure.id}[/red] {escape(failure.label)}: {escape(how)}", soft_wrap=True
+        )
+    if status.failures:
+        first = status.failures[0].id
+        out.print(f"next: ssl-sweep logs {first}{where}; mend it, then run again", soft_wrap=True)
+
+
+def print_checks(checks: Iterable[Check], out: Console) -> int:
+    """A line of the doctor for each check, and its hint; the exit code."""
+    problems = False
+    for check in checks:
+        colour = {"ok": "green", "note": "yellow", "problem": "red"}[check.state]
+        line = f"[{colour}]{check.state:<8}[/{colour}] {check.name:<9} {escape(check.detail)}"
+        out.print(line, soft_wrap=True)
+        if check.hint:
+            out.print(f"{'':18}hint: {escape(check.hint)}", soft_wrap=True)
+        problems = problems or check.state == "problem"
+    return 1 if problems else 0
+
+
+def show_results(table: pa.Table, form: str, output: Path | None, out: Console) -> None:
+    """The table in one of the forms of `ssl-sweep results`, on stdout or in a file."""
+    from ssl_sweep.sweep.results.table import (  # with pyarrow, which planning does without
+        save_results,
+        write_results,
+    )
+
+    if form == "table" and output is None:
+        print_table(table, out)
+    elif output is None:
+        write_results(table, form, sys.stdout.buffer)
+    else:
+        save_results(table, form, output)

@@ -1,0 +1,164 @@
+"""What the data commands print for people, and their progress on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from ssl_sweep.data_ops.preparation.check import Finding
+from ssl_sweep.sweep.datasets.check import Checked
+from ssl_sweep.sweep.datasets.commands import DatasetList, Document, PreparedList, SourceList, Told
+from ssl_sweep.sweep.datasets.inspect import Inspection, LevelFacts
+from ssl_sweep.sweep.run.progress import duration
+
+_COPIES_SHOWN = 20  # lines of copies; all are in --json
+_COPIES = ("copies within a split", "copies across splits", "copies across datasets", "leak")
+
+
+@contextmanager
+def progress_on(console: Console) -> Iterator[Told]:
+    """A bar for each dataset while it is read; nothing where the output is no terminal."""
+    bars: dict[str, TaskID] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+
+        def told(name: str, done: int, total: int) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(escape(name), total=total)
+            progress.update(bars[name], completed=done)
+
+        yield told
+
+
+def print_found(found: Document, out: Console) -> None:
+    """Whatever a data command found."""
+    match found:
+        case SourceList():
+            _print_sources(found, out)
+        case DatasetList():
+            _print_datasets(found, out)
+        case Inspection():
+            _print_inspection(found, out)
+        case PreparedList():
+            _print_prepared(found, out)
+        case Checked():
+            _print_checked(found, out)
+
+
+def _print_sources(found: SourceList, out: Console) -> None:
+    """One line each."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for row in found.sources:
+        table.add_row(row.name, row.kind, escape(row.about))
+    out.print(table)
+
+
+def _print_datasets(found: DatasetList, out: Console) -> None:
+    """A row each; why one cannot be read stands below."""
+    table = Table("dataset", "source", box=None, pad_edge=False)
+    for name in ("px", "train", "labelled", "test"):
+        table.add_column(name, justify="right")
+    table.add_column("prepared")
+    for row in found.datasets:
+        counts = (row.n_train, row.n_labeled, row.n_test)
+        state = "[red]unreadable[/red]" if row.problem else "yes" if row.prepared else "no"
+        shown = ["·" if n is None else f"{n:,}" for n in counts]
+        table.add_row(escape(row.name), row.source, str(row.size), *shown, state)
+    out.print(table)
+    for row in found.datasets:
+        if row.problem:
+            out.print(f"[red]{escape(row.name)}[/red]: {escape(row.problem)}", soft_wrap=True)
+
+
+def _print_inspection(found: Inspection, out: Console) -> None:
+    """Counts, sizes, classes, copies and skipped images of one dataset."""
+    state = f"prepared, fingerprint {found.fingerprint[:16]}" if found.prepared else "not prepared"
+    out.print(f"[bold]{escape(found.name)}[/bold]: {found.source}, {found.size} px, {state}", soft_wrap=True)
+    for split in found.splits:
+        parts = [f"{split.images:,} images"]
+        if split.unlabelled:
+            parts.append(f"{split.unlabelled:,} without a label")
+        if split.groups:
+            parts.append(f"{split.groups:,} groups")
+        parts.append(f"{split.copies:,} exact copies")
+        out.print(f"  {split.name}: {', '.join(parts)}")
+    if found.shared:
+        out.print(f"  [red]test images that are training images too: {found.shared:,}[/red]")
+    if found.sizes is not None:
+        smallest, median, largest = (
+            f"{width} × {height}"
+            for width, height in (found.sizes.smallest, found.sizes.median, found.sizes.largest)
+        )
+        of = f"of {found.sizes.images:,} images looked at"
+        out.print(f"  before resizing: {smallest} to {largest} px, median {median} ({of})")
+    if found.levels:
+        table = Table("level", box=None, pad_edge=False)
+        for name in ("classes", "imbalance", "without training images"):
+            table.add_column(name, justify="right")
+        for name in ("largest", "smallest"):
+            table.add_column(name)
+        for level in found.levels:
+            table.add_row(*_level_row(level))
+        out.print(table)
+    if found.skipped:
+        out.print(f"{len(found.skipped):,} images left out:")
+        for name in found.skipped:
+            out.print(f"  {escape(name)}", soft_wrap=True)
+
+
+def _level_row(level: LevelFacts) -> tuple[str, ...]:
+    ends = [
+        escape(", ".join(f"{name} {n:,}" for name, n in classes))
+        for classes in (level.largest, level.smallest)
+    ]
+    return escape(level.level), f"{level.classes:,}", f"{level.imbalance:,.1f}", f"{level.empty:,}", *ends
+
+
+def _print_prepared(found: PreparedList, out: Console) -> None:
+    """One line each."""
+    for row in found.datasets:
+        if row.state == "failed":
+            out.print(f"[red]failed[/red]    {escape(row.name)}: {escape(row.problem)}", soft_wrap=True)
+            continue
+        images = f"{row.n_train:,} training and {row.n_test:,} test images"
+        left_out = f", {len(row.skipped):,} left out" if row.skipped else ""
+        took = f" in {duration(row.seconds)}" if row.state == "prepared" else ""
+        out.print(f"{row.state:<8}  {escape(row.name)} ({row.id}): {images}{left_out}{took}", soft_wrap=True)
+
+
+def _print_checked(found: Checked, out: Console) -> None:
+    """What was read, then every finding with all that it is about."""
+    for row in found.datasets:
+        parts = [f"{row.images:,} images", f"{row.bad:,} bad"]
+        if row.unlabelled:
+            parts.append(f"{row.unlabelled:,} without a label")
+        parts.append(" / ".join(f"{n:,}" for n in row.classes) + " classes" if row.classes else "no classes")
+        out.print(f"{escape(row.name)}: {', '.join(parts)}", soft_wrap=True)
+    for finding in found.findings:
+        colour, word = ("red", "problem") if finding.severe else ("yellow", "note")
+        where = " ".join(
+            part for part in (finding.dataset, f"({finding.split})" if finding.split else "") if part
+        )
+        out.print(
+            f"[{colour}]{word}[/{colour}] {escape(where)}: {finding.kind}: {escape(finding.message)}",
+            soft_wrap=True,
+        )
+        for line in _items(finding):
+            out.print(f"  {escape(line)}", soft_wrap=True)
+    problems = sum(finding.severe for finding in found.findings)
+    out.print(f"{_count(problems, 'problem')}, {_count(len(found.findings) - problems, 'note')}")
+
+
+def _items(finding: Finding) -> Sequence[str]:
+    if finding.kind not in _COPIES or len(finding.items) <= _COPIES_SHOWN:
+        return finding.items
+    rest = len(finding.items) - _COPIES_SHOWN
+    return [*finding.items[:_COPIES_SHOWN], f"… and {rest:,} more pictures (--json lists all)"]
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}" + ("" if n == 1 else "s")

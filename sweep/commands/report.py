@@ -1,0 +1,60 @@
+"""`ssl-sweep report`: from a grid and its store, or from a Parquet file alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ssl_sweep.sweep.errors import SweepError
+from ssl_sweep.sweep.report.report import ReportFiles, title_of, write_report
+
+SUFFIX = ".parquet"
+
+
+def report_of(
+    source: Path,
+    overrides: Sequence[str],
+    store_uri: str,
+    tracking_uri: str | None,
+    out: Path,
+    *,
+    compare_paper: bool = False,
+) -> str:
+    """Write the report; what to tell the user. That of a grid also goes to the sweep's MLflow run.
+
+    Raises:
+        SweepError: the grid or the table cannot be read, or the folder cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise SweepError(f"{out} is a file", hint="name a folder with -o")
+    if source.suffix == SUFFIX:
+        return _told(_from_table(source, overrides, out, compare_paper))
+    from ssl_sweep.sweep.planning.planner import plan_in
+    from ssl_sweep.sweep.results.report_table import results_with_evidence
+    from ssl_sweep.sweep.tracking.location import attach_report
+
+    plan, store = plan_in(source, overrides, store_uri)
+    table = results_with_evidence(plan, store)
+    written = write_report(table, out, title=plan.sweep, compare_paper=compare_paper)
+    failed = attach_report(store, tracking_uri, plan.sweep, written.findings, written.page, written.figures)
+    notes = [f"not put on the sweep's MLflow run: {failed}"] if failed else []
+    return "\n".join([_told(written), *notes, *filter(None, [plan.unread])])
+
+
+def _from_table(source: Path, overrides: Sequence[str], out: Path, compare_paper: bool) -> ReportFiles:
+    from ssl_sweep.sweep.report.frame import read_table
+
+    if overrides:
+        raise SweepError(
+            f"{overrides[0]}: a results table has no keys to change", hint="give the grid instead"
+        )
+    table = read_table(source)
+    return write_report(table, out, title=title_of(source, table), compare_paper=compare_paper)
+
+
+def _told(written: ReportFiles) -> str:
+    counts = {verdict: written.verdicts.count(verdict) for verdict in dict.fromkeys(written.verdicts)}
+    said = ", ".join(f"{number} {verdict}" for verdict, number in counts.items()) or "none can be judged yet"
+    shown = len(written.figures) // 3
+    missing = f"; {len(written.missing)} have no cells in this sweep" if written.missing else ""
+    return f"{written.page}: findings: {said}; {shown} figures{missing}"

@@ -1,0 +1,54 @@
+"""What the stages of a plan will take on disk, in bytes, the tracker inside the store among it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ssl_sweep.sweep.cost.arithmetic import arithmetic
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.spec.specs import UNTRAINED, FeatureSpec, FinetuneSpec, PretrainSpec, ProbeSpec
+
+# Besides pixels, weights and features, measured in small sweeps: an image's id, key and labels; the contact
+# sheet of a training per pixel of an image's area; manifests, cards and logs; the tracker's database.
+_IMAGE, _FEATURE_ID = 80, 128
+_SHEET, _RECORDS = 75, 9_000
+_PREDICTION, _PREDICTIONS = 24, 5_000
+_TRACKER, _TRACKED = 750_000, 26_000
+
+
+def disk_bytes(plan: Plan) -> int:
+    """Of everything that is to run, once it has run: a finished training keeps its encoder alone."""
+    return sum(_bytes(plan))
+
+
+def _bytes(plan: Plan) -> Iterator[int]:
+    """Images as uint8, weights and features as float32. The tracker has a copy of every trained encoder."""
+    infos = {i.prepare_id: i for c in plan.cells for i in c.datasets}
+    sizes = {i.fingerprint: (i.n_train, i.n_test) for i in infos.values()}
+    tested = {cell.probe_id: cell.evaluation.n_test for cell in plan.cells}
+    configs = {n.id: n.spec.config for n in plan.nodes if isinstance(n.spec, PretrainSpec)}
+    waiting = {node.id for node in plan.to_run}
+    tracked = sum(cell.probe_id in waiting for cell in plan.cells)
+    for node in plan.to_run:
+        match node.spec:
+            case PretrainSpec(config=config):
+                shape = arithmetic(config.encoder)
+                encoder = int(4e6 * shape.parameters)
+                sheet = _SHEET * config.image_size**2
+                head = 4 * shape.width * (shape.width + config.head_dim) if config.head_layers else 0
+                images = sum(part.images for part in node.spec.parts)
+                if config.method in UNTRAINED:
+                    yield encoder + _RECORDS
+                else:
+                    tracked += 1
+                    yield 2 * (encoder + sheet) + head + 40 * images + _RECORDS
+            case FeatureSpec(encoder=encoder_id, fingerprint=fingerprint, split=split):
+                count = sizes[fingerprint][0 if split == "train" else 1]
+                yield count * (4 * arithmetic(configs[encoder_id].encoder).width + _FEATURE_ID)
+            case ProbeSpec() | FinetuneSpec():
+                yield tested[node.id] * _PREDICTION + _PREDICTIONS
+            case _:
+                info = infos[node.id]
+                yield (info.n_train + info.n_test) * (3 * info.size**2 + _IMAGE)
+    if tracked:
+        yield _TRACKER + _TRACKED * tracked

@@ -1,0 +1,234 @@
+"""What each stage of a plan will take on a machine: seconds and devices, with the source of the figure."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from statistics import median
+from typing import Any
+
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, ProbeConfig
+from ssl_sweep.sweep.cost.arithmetic import arithmetic, speed
+from ssl_sweep.sweep.cost.calibration import calibrations
+from ssl_sweep.sweep.cost.machine import Machine
+from ssl_sweep.sweep.cost.rates import Rates, RateSource, images_seen
+from ssl_sweep.sweep.grid.schema import Compute
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.spec.specs import UNTRAINED, FeatureSpec, FinetuneSpec, PretrainSpec, ProbeSpec
+from ssl_sweep.sweep.store.manifest import Manifest
+from ssl_sweep.sweep.store.store import Store
+
+# Seconds before the first step, by mode: starting a group of worker processes took 21 s on 2 cores.
+_START_S = {"workers": 20.0, "in-process": 1.0}
+_PREPARE_IMAGES_PER_S = 2_000.0
+_INITIALISE_S = 2.0
+_VIEWS = 2
+_PASSES = 3  # forward once, backward twice
+# Multiply-adds of a linear probe: labels x width x classes x this, over all strengths, folds and iterations;
+# 640 to 1,500 in docs/measurements.md.
+_PROBE_WORK, _PROBE_S, _CLASSES = 1_000, 0.2, 100
+_STRENGTHS = len(ProbeConfig().cs)
+_LIGHT_GPUS = 0.25  # a piece of light work's part of a GPU
+_LOOKED_AT = 300  # finished stages of a kind that are read to learn from; there may be many thousands
+IN_PROCESS_BELOW_S = 60.0
+"""A training planned under this many seconds runs in Train's in-process mode: starting a worker group costs
+about 15 s on two cores, more than such a training gains from Train's own fault tolerance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """`seconds` of the work itself on `devices` at once (GPUs where `gpu`, else CPU cores), and `start_s`
+    before and after it."""
+
+    seconds: float
+    devices: float
+    gpu: bool
+    source: RateSource
+    note: str = ""
+    start_s: float = 0.0
+
+    @property
+    def device_s(self) -> float:
+        """Seconds of one device."""
+        return (self.seconds + self.start_s) * self.devices
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What a store knows of time: `rates` of trainings; of the other stages the median seconds an image
+    (features and fine-tunings by encoder, image size, device and hardware; preparing by size) or of a probe
+    by its strengths (0 of nearest neighbours) and its labels."""
+
+    rates: Rates
+    images: Mapping[tuple[str, str, int, str, str], float]
+    probes: Mapping[tuple[int, int], float]
+
+    @classmethod
+    def of(cls, store: Store) -> Experience:
+        with store.survey():
+            return cls._of(store)
+
+    @classmethod
+    def _of(cls, store: Store) -> Experience:
+        trainings = {manifest.id: manifest for manifest in store.manifests("pretrain")}
+        rates = Rates.read(trainings.values(), calibrations(store.storage))
+        images: dict[tuple[str, str, int, str, str], list[float]] = defaultdict(list)
+        for stage in ("prepare", "features", "finetune"):
+            for manifest in islice(store.manifests(stage), _LOOKED_AT):
+                if (found := _per_image(manifest, trainings)) is not None:
+                    images[found[0]].append(found[1])
+        probes: dict[tuple[int, int], list[float]] = defaultdict(list)
+        for manifest in islice(store.manifests("probe"), _LOOKED_AT):
+            spec = manifest.spec
+            probes[len(spec["config"].get("cs", ())), int(spec["n_labels"])].append(manifest.run.seconds)
+        return cls(
+            rates,
+            {key: median(values) for key, values in images.items()},
+            {shape: median(values) for shape, values in probes.items()},
+        )
+
+
+def in_process(compute: Compute, seconds: float) -> bool:
+    """Whether a training of so many seconds runs inside its trial, without workers of its own."""
+    if compute.mode == "auto":
+        return compute.workers == 1 and seconds < IN_PROCESS_BELOW_S
+    return compute.mode == "in-process"
+
+
+def predict(plan: Plan, known: Experience, machine: Machine, compute: Compute) -> dict[str, Prediction]:
+    """Every stage of the plan, finished or not, by id."""
+    return _Predictor(plan, known, machine, compute).all()
+
+
+class _Predictor:
+    def __init__(self, plan: Plan, known: Experience, machine: Machine, compute: Compute) -> None:
+        self._plan, self._known, self._machine, self._compute = plan, known, machine, compute
+        self._configs = {n.id: n.spec.config for n in plan.nodes if isinstance(n.spec, PretrainSpec)}
+        infos = [info for cell in plan.cells for info in cell.datasets]
+        self._by_print = {info.fingerprint: info for info in infos}
+        self._by_prepare = {info.prepare_id: info for info in infos}
+        self._evaluated = {cell.probe_id: cell.evaluation for cell in plan.cells}
+        self._gpus = (compute.gpus_per_worker or 1.0) if machine.device == "gpu" else 0.0
+
+    def all(self) -> dict[str, Prediction]:
+        return {node.id: self._of(node) for node in self._plan.nodes}
+
+    def _of(self, node: Node) -> Prediction:
+        match node.spec:
+            case PretrainSpec() if node.trains:
+                return self._training(node.spec)
+            case PretrainSpec():
+                return self._light(_INITIALISE_S, "default guess")
+            case FeatureSpec(encoder=encoder, fingerprint=fingerprint, split=split):
+                info = self._by_print[fingerprint]
+                images = info.n_train if split == "train" else info.n_test
+                each, source = self._image("features", self._configs[encoder])
+                part = _LIGHT_GPUS if self._gpus else 1.0
+                whole = 1.0 if source == "measured" else part  # what was measured had no more of a GPU
+                return self._light(images * each / whole, source, part, gpu=self._gpus > 0)
+            case FinetuneSpec(encoder=encoder, n_labels=labels, config=tuning):
+                folds = tuning.folds if labels < tuning.holdout_from else 1  # three rates on each, a fit
+                images = tuning.total_steps(labels) * tuning.batches(labels)[0] * (1 + 3 * folds)
+                each, source = self._image("finetune", self._configs[encoder])
+                return self._light(images * each, source, self._gpus or self._cpus(), gpu=self._gpus > 0)
+            case ProbeSpec():
+                return self._probe(node.id, node.spec)
+            case _:
+                info = self._by_prepare[node.id]
+                known = self._known.images.get(("prepare", "", info.size, "cpu", ""))
+                images = info.n_train + info.n_test
+                each = known or 1 / _PREPARE_IMAGES_PER_S
+                return self._light(images * each, "measured" if known else "default guess")
+
+    def _cpus(self) -> float:
+        return float(self._compute.cpus_per_worker or 1)
+
+    @staticmethod
+    def _light(seconds: float, source: RateSource, devices: float = 1.0, gpu: bool = False) -> Prediction:
+        return Prediction(seconds=seconds, devices=devices, gpu=gpu, source=source)
+
+    def _training(self, spec: PretrainSpec) -> Prediction:
+        workers = self._compute.workers
+        rate = self._known.rates.rate(spec.config, self._machine, workers)
+        seconds = rate.per_image_s * images_seen(spec) / workers
+        images = sum(part.images for part in spec.parts)
+        epochs = spec.config.total_steps(images) / max(1, images // spec.config.batch)
+        seconds += epochs * rate.epoch_s
+        seconds += seconds / self._compute.checkpoint_every_s * rate.checkpoint_s
+        mode = "in-process" if in_process(self._compute, seconds) else "workers"
+        place = (self._machine.device, self._machine.hardware)
+        return Prediction(
+            seconds=seconds,
+            devices=workers * (self._gpus or self._cpus()),
+            gpu=self._gpus > 0,
+            source=rate.source,
+            note=rate.note,
+            start_s=_START_S[mode] + self._known.rates.overheads.get(place, 0.0),
+        )
+
+    def _image(self, stage: str, config: PretrainConfig) -> tuple[float, RateSource]:
+        """Seconds an image: features take one view forward, fine-tunings one forward and back."""
+        machine = self._machine
+        key = (stage, config.encoder, config.image_size, machine.device, machine.hardware)
+        if (measured := self._known.images.get(key)) is not None:
+            return measured, "measured"
+        if config.method in UNTRAINED:  # its network costs what SimCLR's does
+            config = replace(config, method="simclr", weights="")
+        rate = self._known.rates.rate(config, machine)
+        part = 1 / (_VIEWS * _PASSES) if stage == "features" else 1 / _VIEWS
+        if rate.source == "default guess":
+            work = arithmetic(config.encoder).forward(config.image_size) * _VIEWS * _PASSES
+            return part * work / speed(machine.device, machine.hardware), "default guess"
+        return rate.per_image_s * part, "scaled"
+
+    def _probe(self, id: str, spec: ProbeSpec) -> Prediction:
+        strengths = len(spec.config.cs) if isinstance(spec.config, ProbeConfig) else 0
+        known = {labels: s for (of, labels), s in self._known.probes.items() if of == strengths}
+        if spec.n_labels in known:
+            return self._light(known[spec.n_labels], "measured")
+        if known:
+            near = min(known, key=lambda labels: abs(labels - spec.n_labels))
+            return self._light(known[near] * max(0.2, spec.n_labels / max(1, near)), "scaled")
+        info = self._evaluated[id]
+        classes = len(info.class_counts) or _CLASSES
+        width = arithmetic(self._encoder_of(spec)).width * len(spec.train_features)
+        work = spec.n_labels * width * classes * max(1.0, _PROBE_WORK * strengths / _STRENGTHS)
+        return self._light(_PROBE_S + work / (speed("cpu", "") * 1e9), "default guess")
+
+    def _encoder_of(self, spec: ProbeSpec) -> str:
+        features = self._plan.by_id[spec.train_features[0]].spec
+        assert isinstance(features, FeatureSpec)
+        return self._configs[features.encoder].encoder
+
+
+def _per_image(
+    manifest: Manifest, trainings: Mapping[str, Manifest]
+) -> tuple[tuple[str, str, int, str, str], float] | None:
+    """(stage, encoder, image size, device, hardware) and its seconds an image; None where it does not say."""
+    run, spec = manifest.run, manifest.spec
+    if manifest.stage == "prepare":
+        images = int(manifest.outputs.get("n_train") or 0) + int(manifest.outputs.get("n_test") or 0)
+        return (("prepare", "", int(spec["size"]), "cpu", ""), run.seconds / images) if images else None
+    encoder = trainings.get(str(spec["encoder"]))
+    if encoder is None:
+        return None
+    config = encoder.spec["config"]
+    key = (manifest.stage, str(config["encoder"]), int(config["image_size"]), run.device, run.hardware)
+    if manifest.stage == "features":
+        images = int((manifest.outputs.get("shape") or (0,))[0])
+    else:
+        images = _finetune_images(spec)
+    return (key, run.seconds / images) if images else None
+
+
+def _finetune_images(spec: Mapping[str, Any]) -> int:
+    """Views that a finished fine-tuning went through, its choice of a rate among them."""
+    config, labels = spec["config"], int(spec["n_labels"])
+    per_epoch = max(1, min(math.ceil(labels / config["batch"]), labels // 2))
+    folds = config["folds"] if labels < config["holdout_from"] else 1
+    steps = config["steps"] or config["epochs"] * per_epoch
+    return int(steps * (labels // per_epoch) * (1 + 3 * folds))

@@ -1,0 +1,91 @@
+"""`ssl-sweep data check`: decode everything and report all that is wrong. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssl_sweep.data_ops.preparation.check import FEW, Finding, Scanned, check_across, check_dataset, severe
+from ssl_sweep.data_ops.preparation.scan import SplitScan, scan
+from ssl_sweep.data_ops.sources.registry import Source
+from ssl_sweep.sweep.cost.machine import cores
+from ssl_sweep.sweep.datasets.commands import Document, Told, read_datasets, roles
+from ssl_sweep.sweep.planning.datasets import DatasetInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedRow:
+    """What was read of a dataset."""
+
+    name: str
+    images: int
+    bad: int
+    unlabelled: int
+    classes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Checked(Document):
+    """Everything that was found, dataset by dataset, then across datasets."""
+
+    datasets: tuple[CheckedRow, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if severe(self.findings) else 0
+
+
+def check_datasets(
+    path: Path, overrides: Iterable[str] = (), told: Told | None = None, few: int = FEW
+) -> Checked:
+    """Decode every image of every dataset of a grid and report all that is wrong with them.
+
+    Nothing is written, and nothing has to be prepared. GridError where the file itself is wrong.
+    """
+    grid, catalog, unreadable = read_datasets(path, overrides, None)
+    pretrained, evaluated = roles(grid)
+    drops = grid.leakage == "drop"
+    rows, findings, scanned = [], [], []
+    done: dict[Source, tuple[SplitScan, SplitScan]] = {}  # two datasets may be one source at two sizes
+    for name, entry in grid.datasets.items():
+        source = entry.value.to_source()
+        if name in unreadable:
+            findings.append(Finding(kind="unreadable", dataset=name, message=unreadable[name]))
+            continue
+        if source not in done:
+            done[source] = scan(source, _progress_of(catalog[name], told), cores())
+        data = Scanned(
+            name=name,
+            source=source,
+            splits=done[source],
+            pretrains=name in pretrained,
+            evaluates=name in evaluated,
+        )
+        skips = source.on_bad_image == "skip"
+        findings += check_dataset(data, skips_bad=skips, drops_leaks=drops, few=few)
+        scanned.append(data)
+        rows.append(_checked_row(data))
+    findings += check_across(scanned, drops_leaks=drops)
+    return Checked(tuple(rows), tuple(findings))
+
+
+def _progress_of(info: DatasetInfo, told: Told | None) -> Callable[[int], None]:
+    def on_progress(done: int) -> None:
+        if told is not None:
+            told(info.name, done, info.n_train + info.n_test)
+
+    return on_progress
+
+
+def _checked_row(data: Scanned) -> CheckedRow:
+    by_split = [split.class_counts() for split in data.splits]
+    levels = zip(*(counts for counts in by_split if counts), strict=True)
+    return CheckedRow(
+        name=data.name,
+        images=sum(len(split) + len(split.bad) + len(split.left_out) for split in data.splits),
+        bad=sum(len(split.bad) for split in data.splits),
+        unlabelled=sum(split.n_unlabeled for split in data.splits),
+        classes=tuple(len(set().union(*counts)) for counts in levels),
+    )

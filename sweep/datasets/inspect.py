@@ -1,0 +1,252 @@
+"""`ssl-sweep data inspect`: what one dataset holds, from its prepared copy or else from its source."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from ssl_sweep.data_ops.dataset.duplicates import find_copies
+from ssl_sweep.data_ops.dataset.holdout import LEFT_OUT
+from ssl_sweep.data_ops.dataset.prepared import SPLITS, PreparedDataset, Split
+from ssl_sweep.data_ops.dataset.subsets import ranking
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.preparation.scan import scan
+from ssl_sweep.data_ops.sources.registry import Source, iterate, levels_of
+from ssl_sweep.sweep.cost.machine import cores
+from ssl_sweep.sweep.datasets.commands import Document, Told, open_prepared, read_datasets, require_known
+from ssl_sweep.sweep.errors import SweepError
+from ssl_sweep.sweep.planning.datasets import DatasetInfo
+from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.util.files import whole
+
+_ENDS = 5  # largest and smallest classes shown
+_LOOKED_AT = 64  # images of a prepared dataset's source whose sizes are looked at
+_SHEET_ROWS, _SHEET_COLUMNS = 12, 10
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """`copies`: images whose pixels are in the split already. `groups`: scenes, patients or the like."""
+
+    name: str
+    images: int
+    unlabelled: int
+    copies: int
+    groups: int
+
+
+@dataclass(frozen=True)
+class LevelFacts:
+    """Classes of a level with their training images, the largest and the smallest first.
+
+    `imbalance` is the largest class over the smallest that has an image; `empty` have none in training.
+    """
+
+    level: str
+    classes: int
+    empty: int
+    largest: tuple[tuple[str, int], ...]
+    smallest: tuple[tuple[str, int], ...]
+    imbalance: float
+
+
+@dataclass(frozen=True)
+class SizeFacts:
+    """Widths and heights in pixels before resizing, of the `images` that were looked at."""
+
+    images: int
+    smallest: tuple[int, int]
+    median: tuple[int, int]
+    largest: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection(Document):
+    """What a dataset holds. `shared`: test images whose pixels are training images too."""
+
+    name: str
+    source: str
+    size: int
+    prepared: bool
+    fingerprint: str
+    splits: tuple[SplitFacts, ...]
+    levels: tuple[LevelFacts, ...]
+    sizes: SizeFacts | None
+    shared: int
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What both ways of reading give: ids by split, training images per class and level."""
+
+    ids: list[npt.NDArray[np.bytes_] | npt.NDArray[np.str_]]
+    unlabelled: list[int]
+    groups: list[int]
+    counts: tuple[dict[str, int], ...]
+    sizes: npt.NDArray[np.int64]
+    skipped: tuple[str, ...]
+    fingerprint: str = ""
+
+
+def inspect_dataset(
+    path: Path,
+    overrides: Iterable[str],
+    store_uri: str,
+    name: str,
+    samples: Path | None = None,
+    told: Told | None = None,
+) -> Inspection:
+    """The facts of one dataset; one that is not prepared is read from its source, which takes longer.
+
+    `samples` is a PNG to write some of its prepared images to. SweepError where the grid has no such dataset,
+    it cannot be read, or samples are wanted and it is not prepared.
+    """
+    store = Store(store_uri)
+    source, kind, info = _find(path, overrides, store, name)
+    if samples is not None:
+        _save_samples(name, open_prepared(info, store, path), samples)
+    prepared = store.complete("prepare", info.prepare_id) is not None
+    if prepared:
+        content = _of_prepared(open_prepared(info, store, path), source)
+    else:
+        content = _of_source(
+            source, lambda done: told(name, done, info.n_train + info.n_test) if told else None
+        )
+    copies = find_copies(content.ids)
+    facts = zip(SPLITS, content.ids, content.unlabelled, content.groups, strict=True)
+    return Inspection(
+        name=name,
+        source=kind,
+        size=info.size,
+        prepared=prepared,
+        fingerprint=content.fingerprint,
+        splits=tuple(
+            SplitFacts(split, len(ids), unlabelled, copies.within(i), groups)
+            for i, (split, ids, unlabelled, groups) in enumerate(facts)
+        ),
+        levels=tuple(
+            _level_facts(level, counts)
+            for level, counts in zip(levels_of(source), content.counts, strict=False)
+        ),
+        sizes=_size_facts(content.sizes),
+        shared=copies.across(0, 1),
+        skipped=content.skipped,
+    )
+
+
+def _save_samples(name: str, data: PreparedDataset, output: Path) -> None:
+    """Some training images of the largest classes, a row each, as they are prepared."""
+    from ssl_sweep.data_ops.contact_sheet import contact_sheet, png_bytes
+
+    images, labels, order = data.images("train"), data.labels("train"), ranking(data.keys("train"), 0)
+    counts = Counter(labels.tolist())
+    rows = [order[labels[order] == label][:_SHEET_COLUMNS] for label, _ in counts.most_common(_SHEET_ROWS)]
+    names = data.manifest.class_names[0]
+    sheet = contact_sheet(
+        [[images[row] for row in chosen] for chosen in rows],
+        [
+            f"{names[label] if label >= 0 else 'no label'}\n{n:,}"
+            for label, n in counts.most_common(_SHEET_ROWS)
+        ],
+        title=f"{name}: training images by {data.manifest.levels[0]}, {data.manifest.size} px",
+    )
+    try:
+        with whole(output) as partial:
+            partial.write_bytes(png_bytes(sheet))
+    except OSError as error:
+        raise SweepError(f"{output} cannot be written: {error.strerror or error}") from error
+
+
+def _find(path: Path, overrides: Iterable[str], store: Store, name: str) -> tuple[Source, str, DatasetInfo]:
+    grid, catalog, unreadable = read_datasets(path, overrides, store)
+    require_known(grid, name)
+    if name in unreadable:
+        raise SweepError(f"{name}: {unreadable[name]}")
+    entry = grid.datasets[name].value
+    return entry.to_source(), entry.source, catalog[name]
+
+
+def _of_prepared(data: PreparedDataset, source: Source) -> _Content:
+    manifest = data.manifest
+    counts = []
+    for level, names in zip(manifest.levels, manifest.class_names, strict=True):
+        labels = data.labels("train", level)
+        counts.append(
+            dict(zip(names, np.bincount(labels[labels >= 0], minlength=len(names)).tolist(), strict=True))
+        )
+    return _Content(
+        ids=[data.ids(split) for split in SPLITS],
+        unlabelled=[int((data.labels(split) < 0).sum()) for split in SPLITS],
+        groups=[_n_groups(data, split) for split in SPLITS],
+        counts=tuple(counts),
+        sizes=_first_sizes(source),
+        skipped=tuple(manifest.skipped),
+        fingerprint=manifest.fingerprint,
+    )
+
+
+def _n_groups(data: PreparedDataset, split: Split) -> int:
+    groups = data.groups(split)
+    return 0 if groups is None else len(np.unique(groups[groups >= 0]))
+
+
+def _first_sizes(source: Source) -> npt.NDArray[np.int64]:
+    """(n, 2) heights and widths of the source's first images; none where it is gone meanwhile."""
+    sizes = []
+    try:
+        for raw in itertools.islice(iterate(source, "train"), _LOOKED_AT):
+            sizes.append(raw.decode().shape[:2])
+    except (DataError, OSError):
+        pass
+    return np.array(sizes, dtype=np.int64).reshape(-1, 2)
+
+
+def _of_source(source: Source, on_progress: Callable[[int], None]) -> _Content:
+    splits = scan(source, on_progress, cores())
+    for split in splits:
+        if split.stopped:
+            raise SweepError(split.stopped)
+    by_split = [split.class_counts() for split in splits]
+    counts = [
+        {label: level_counts[0][label] for label in sorted(set().union(*level_counts))}
+        for level_counts in zip(
+            *(count or [Counter()] * len(levels_of(source)) for count in by_split), strict=True
+        )
+    ]
+    return _Content(
+        ids=[split.ids for split in splits],
+        unlabelled=[split.n_unlabeled for split in splits],
+        groups=[len({*split.groups} - {None}) for split in splits],
+        counts=tuple(counts),
+        sizes=np.concatenate([split.sizes for split in splits]),
+        skipped=tuple(f"{bad.name}: {bad.reason}" for split in splits for bad in split.bad)
+        + tuple(f"{name}: {LEFT_OUT}" for split in splits for name in split.left_out),
+    )
+
+
+def _level_facts(level: str, counts: dict[str, int]) -> LevelFacts:
+    ordered: Sequence[tuple[str, int]] = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    there = [n for _, n in ordered if n]
+    return LevelFacts(
+        level=level,
+        classes=len(ordered),
+        empty=len(ordered) - len(there),
+        largest=tuple(ordered[:_ENDS]),
+        smallest=tuple(reversed(ordered[-_ENDS:])),
+        imbalance=there[0] / there[-1] if there else 1.0,
+    )
+
+
+def _size_facts(sizes: npt.NDArray[np.int64]) -> SizeFacts | None:
+    """By area: the median is that of a real image."""
+    if not len(sizes):
+        return None
+    by_area = sizes[np.argsort(sizes.prod(axis=1), kind="stable"), ::-1].tolist()
+    smallest, median, largest = (tuple(by_area[i]) for i in (0, len(by_area) // 2, -1))
+    return SizeFacts(len(by_area), smallest, median, largest)

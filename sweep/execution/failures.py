@@ -1,0 +1,189 @@
+"""How stages fail: the kinds, how often each is worth another attempt, and which kind an error is.
+
+Only `execute` decides on another attempt, by these budgets; whoever performs a stage just says what happened.
+Errors of Ray and torch are known by the names of their classes, so that nothing here imports them.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from ssl_sweep.sweep.errors import StoreError, first_line
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.store.log import StageLog
+from ssl_sweep.sweep.store.manifest import Failure
+from ssl_sweep.sweep.store.provenance import hardware
+from ssl_sweep.sweep.store.store import Store
+
+BUDGETS: Mapping[str, float] = {
+    "preempted": math.inf,  # the cloud took the node back
+    "node_lost": 5,
+    "store": 5,  # it did not answer; tried again once it does
+    "worker_error": 2,  # the process died, or an error of no kind below
+    "hang": 1,  # no progress for compute.hang_after_s
+    "oom": 0,
+    "disk_full": 0,
+    "data": 0,
+    "grid": 0,  # what was asked cannot be done, or diverged
+    "damaged": 0,
+}
+"""Further attempts after a first failure of each kind."""
+
+_TAIL = 4000
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_AWAY = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EROFS, errno.ETIMEDOUT, errno.EHOSTDOWN}
+_BY_CLASS = {
+    "PreemptionError": "preempted",
+    "NodeDiedError": "node_lost",
+    "OutOfMemory": "oom",
+    "OutOfMemoryError": "oom",
+    "MemoryError": "oom",
+    "OutOfDiskError": "disk_full",
+    "DamagedError": "damaged",
+    "StoreError": "store",
+    "DataError": "data",
+    "GridError": "grid",
+    "InfeasibleError": "grid",
+    "DivergedError": "grid",
+}
+_BY_TEXT = {
+    "No space left on device": "disk_full",
+    "Disk quota exceeded": "disk_full",
+    "PytorchStreamWriter failed writing": "disk_full",
+    "unexpected pos": "disk_full",  # what torch.save says of a full disk
+    "can't allocate memory": "oom",
+    "running low on memory": "oom",
+    "its node has died": "node_lost",
+    "node was terminated": "node_lost",
+    "The node died": "node_lost",
+}
+_DEATHS = {"ActorDiedError", "RayActorError", "ActorUnavailableError", "WorkerCrashedError"}
+_DEATHS |= {"NodeDiedError", "LocalRayletDiedError", "PreemptionError", "OutOfMemoryError", "OwnerDiedError"}
+# Of several errors that came together, the first of these says why; a node that is taken back makes the
+# workers on the others fail as well.
+_TELLING = ("preempted", "node_lost", "oom", "disk_full", "damaged", "data", "grid", "store")
+
+
+class StageFailed(Exception):
+    """Carries a failure from the process that saw it to the one that decides."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+    def __str__(self) -> str:
+        return self.failure.message
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What is kept of an error, seen in the process where it happened or carried from there."""
+    kind, telling = _telling(error)
+    if isinstance(telling, StageFailed):
+        return telling.failure
+    return Failure(
+        kind=kind,
+        message=first_line(telling),
+        log_tail="".join(traceback.format_exception(error))[-_TAIL:],
+        hardware=hardware(),
+    )
+
+
+def kind_of(error: BaseException) -> str:
+    """One of BUDGETS."""
+    return _telling(error)[0]
+
+
+def failure_from_afar(error: BaseException, node: Node, store: Store) -> Failure:
+    """What is kept of an error that Ray reports: the stage's own, or the death of a process of it."""
+    gone = next((link for link in _links(error) if type(link).__name__ in _DEATHS), None)
+    return failure_of(error) if gone is None else death(node, store, first_line(gone), kind_of(error))
+
+
+def death(node: Node, store: Store, said: str, kind: str = "worker_error") -> Failure:
+    """Why a process that performed a stage is gone: its watchdog ended it, or something else did."""
+    log = StageLog(store.path(node.stage, node.id))
+    if stacks := log.hang():
+        return Failure(kind="hang", message="no progress for compute.hang_after_s", log_tail=stacks[:_TAIL])
+    words = {"preempted": "its node was taken back", "node_lost": "its node died", "oom": "out of memory"}
+    message = f"{words.get(kind, 'the worker process died')}: {said}"
+    log.line(message)
+    return Failure(kind=kind, message=message, log_tail=log.tail(_TAIL))
+
+
+class Attempts:
+    """The failures of one stage so far; those of a run that was killed while it tried again count."""
+
+    def __init__(self, before: Failure | None) -> None:
+        self._number = before.attempt if before is not None else 0
+        self._kinds = Counter(before.attempts if before is not None and not before.final else {})
+
+    def after(self, failure: Failure) -> Failure:
+        """The record of one more failure; `final` where its kind's budget is spent."""
+        self._number += 1
+        self._kinds[failure.kind] += 1
+        final = self._kinds[failure.kind] > BUDGETS.get(failure.kind, 0)
+        return replace(failure, attempt=self._number, attempts=dict(self._kinds), final=final)
+
+
+def backoff_s(failure: Failure) -> float:
+    """Seconds to wait before another attempt: a second, then twice as long each time, at most a minute."""
+    return float(min(60, 2 ** (sum(failure.attempts.values()) - 1)))
+
+
+def keep(store: Store, node: Node, failure: Failure) -> str:
+    """Leave `error.json` beside the stage; why not, where the store does not take it."""
+    try:
+        store.fail(node.stage, node.id, failure)
+    except (StoreError, OSError) as error:
+        return f"error.json of {node.stage} {node.id} cannot be written: {first_line(error)}"
+    return ""
+
+
+def _telling(error: BaseException) -> tuple[str, BaseException]:
+    """Of an error and those it came from the one that says why, and its kind."""
+    links = [(_kind_of_one(link), link) for link in _links(error)]
+    for kind in _TELLING:
+        if found := next((link for of, link in links if of == kind), None):
+            return kind, found
+    carried = next((link for _, link in links if isinstance(link, StageFailed)), None)
+    return "worker_error", carried or error
+
+
+def _kind_of_one(error: BaseException) -> str:
+    if getattr(error, "preempted", False) is True:
+        return "preempted"
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return "disk_full"
+    text = str(error)
+    for words, kind in _BY_TEXT.items():
+        if words in text:
+            return kind
+    for base in type(error).__mro__:
+        if base.__name__ in _BY_CLASS:
+            return _BY_CLASS[base.__name__]
+    if isinstance(error, OSError) and error.errno in _AWAY:
+        return "store"
+    return error.failure.kind if isinstance(error, StageFailed) else ""
+
+
+def _links(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from, through the wrappings of Ray's tasks, controllers and worker groups."""
+    seen: set[int] = set()
+    queue = [error]
+    while queue:
+        link = queue.pop(0)
+        if id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        inner = [getattr(link, name, None) for name in ("cause", "controller_failure", "_base_exc")]
+        inner += [getattr(link, "health_check_failure", None), link.__cause__]
+        inner += [] if link.__suppress_context__ else [link.__context__]
+        failures = getattr(link, "worker_failures", None)
+        inner += list(failures.values()) if isinstance(failures, dict) else []
+        queue += [each for each in inner if isinstance(each, BaseException)]

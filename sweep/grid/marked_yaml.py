@@ -1,0 +1,223 @@
+"""YAML with marks: plain Python data plus, for every key and value, the line and column it came from.
+
+Scalars follow YAML 1.2's core rules instead of YAML 1.1's, which PyYAML has by default and which surprise:
+here `no`, `yes` and `on` are text, `1e-4` is a number, `010` is ten and `1:30` is text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ssl_sweep.sweep.errors import GridError, Located
+
+Path_ = tuple[str | int, ...]
+"""Where a value stands in the data: keys and list positions from the top."""
+
+MAX_VALUES = 200_000
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
+_NAMES = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+_TAGS = {
+    f"tag:yaml.org,2002:{name}" for name in _NAMES
+}  # the last three: what YAML 1.1 takes a plain word for
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where a key and its value stand. `file` is a file's name or an override; line 0 means no line."""
+
+    file: str
+    line: int
+    col: int
+    key_line: int
+    key_col: int
+
+
+@dataclass(frozen=True)
+class YamlSource:
+    """`data` as read; `marks` by path. `folder` is what relative paths in the file start from."""
+
+    file: str
+    folder: Path
+    data: Any
+    marks: Mapping[Path_, Mark] = field(repr=False)
+
+    def mark(self, path: Path_) -> Mark:
+        """The mark of `path`, or of the nearest value around it that has one."""
+        while path not in self.marks and path:
+            path = path[:-1]
+        return self.marks.get(path, Mark(self.file, 1, 1, 1, 1))
+
+    def problem(self, path: Path_, message: str, *, key: bool = False) -> Located:
+        """A located message about the value at `path`, or about its key."""
+        mark = self.mark(path)
+        line, col = (mark.key_line, mark.key_col) if key else (mark.line, mark.col)
+        return Located(mark.file, line, col, message)
+
+    def overridden(self, path: Path_) -> bool:
+        """Whether the value came from the command line."""
+        return self.mark(path).line == 0
+
+    def with_value(self, path: Path_, value: Any, name: str) -> YamlSource:
+        """A copy with `value` at `path`, whose parents exist; `name` stands in for the file in messages."""
+        marks = {key: mark for key, mark in self.marks.items() if key[: len(path)] != path}
+        for depth in range(len(path), 0, -1):
+            marks.setdefault(path[:depth], Mark(name, 0, 0, 0, 0))
+        return replace(self, data=_replaced(self.data, path, value), marks=marks)
+
+
+def _replaced(data: Any, path: Path_, value: Any) -> Any:
+    if not path:
+        return value
+    head, rest = path[0], path[1:]
+    if isinstance(data, list) and isinstance(head, int):
+        return [_replaced(item, rest, value) if i == head else item for i, item in enumerate(data)]
+    return {**data, head: _replaced(data.get(head, {}), rest, value)}
+
+
+def read_yaml(path: Path) -> YamlSource:
+    """Reads a file; GridError for one that is missing, not UTF-8 or not YAML."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise GridError([Located(str(path), 0, 0, f"cannot be read: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        raise GridError([Located(str(path), 0, 0, f"is not UTF-8 text (byte {error.start})")]) from error
+    return parse_yaml(text, file=str(path), folder=path.absolute().parent)
+
+
+def parse_yaml(text: str, *, file: str, folder: Path) -> YamlSource:
+    """Parses one YAML document; GridError with all duplicate keys and odd tags, or the first syntax error."""
+    builder = _Builder(file)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = builder.value(node, (), (1, 1), ()) if node is not None else None
+    except RecursionError:
+        raise GridError([Located(file, 0, 0, "its values are nested too deeply to be read")]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise GridError([Located(file, line, col, _syntax_message(text, error, line))]) from error
+    except yaml.YAMLError as error:  # a character that YAML does not allow
+        raise GridError([_character_problem(text, file, error)]) from error
+    if builder.problems:
+        raise GridError(builder.problems)
+    return YamlSource(file, folder, data, builder.marks)
+
+
+def parse_value(text: str) -> Any:
+    """One YAML value, as given to an override. ValueError where it is not YAML."""
+    try:
+        return parse_yaml(text, file="value", folder=Path()).data
+    except GridError as error:
+        raise ValueError(error.problems[0].message) from error
+
+
+def _syntax_message(text: str, error: yaml.MarkedYAMLError, line: int) -> str:
+    lines = text.splitlines()
+    if (
+        0 < line <= len(lines)
+        and "\t" in lines[line - 1][: len(lines[line - 1]) - len(lines[line - 1].lstrip())]
+    ):
+        return "a tab in the indentation; YAML indents with spaces"
+    return f"not YAML: {error.problem or error.context or error}"
+
+
+def _character_problem(text: str, file: str, error: yaml.YAMLError) -> Located:
+    position = getattr(error, "position", 0)
+    before = text[:position]
+    message = f"a character that YAML does not allow: {text[position : position + 1]!r}"
+    return Located(file, before.count("\n") + 1, position - before.rfind("\n"), message)
+
+
+class _Builder:
+    """Turns composed nodes into data, noting marks and problems."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.marks: dict[Path_, Mark] = {}
+        self.problems: list[Located] = []
+        self._values = 0
+
+    def _problem(self, node: yaml.Node, message: str) -> None:
+        self.problems.append(
+            Located(self.file, node.start_mark.line + 1, node.start_mark.column + 1, message)
+        )
+
+    def value(self, node: yaml.Node, path: Path_, key: tuple[int, int], parents: tuple[int, ...]) -> Any:
+        """Data of `node`; `key` is the line and column of its key, `parents` the ids of the nodes around."""
+        line, col = node.start_mark.line + 1, node.start_mark.column + 1
+        self.marks[path] = Mark(self.file, line, col, *key)
+        if id(node) in parents:
+            self._problem(node, "an alias that contains itself")
+            return None
+        if not self._room_for(node):
+            return None
+        if node.tag not in _TAGS:
+            self._problem(node, f"the tag {node.tag} is not allowed; plain YAML values only")
+            return None
+        parents = (*parents, id(node))
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, parents)
+        if isinstance(node, yaml.SequenceNode):
+            return [
+                self.value(item, (*path, i), (item.start_mark.line + 1, item.start_mark.column + 1), parents)
+                for i, item in enumerate(node.value)
+            ]
+        assert isinstance(node, yaml.ScalarNode)
+        return scalar(node.value, quoted=node.style is not None)
+
+    def _room_for(self, node: yaml.Node) -> bool:
+        """Counts: aliases of aliases, in lists or merged into mappings, can stand for billions of values."""
+        self._values += 1
+        if self._values == MAX_VALUES + 1:
+            self._problem(node, f"more than {MAX_VALUES:,} values")
+        return self._values <= MAX_VALUES
+
+    def _mapping(self, node: yaml.MappingNode, path: Path_, parents: tuple[int, ...]) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        first: dict[str, int] = {}
+        for key, item in node.value:  # merged keys first, so that the mapping's own replace them
+            if isinstance(key, yaml.ScalarNode) and key.value == "<<" and key.style is None:
+                for base in item.value if isinstance(item, yaml.SequenceNode) else [item]:
+                    if not isinstance(base, yaml.MappingNode) or id(base) in parents:
+                        self._problem(base, "<< takes another mapping")
+                    elif self._room_for(base):
+                        data |= self._mapping(base, path, (*parents, id(base)))
+        for key, item in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._problem(key, "a key must be one word")
+                continue
+            name, line = key.value, key.start_mark.line + 1
+            if name == "<<" and key.style is None:
+                continue
+            if name in first:
+                self._problem(key, f"the key {name!r} is given twice (first in line {first[name]})")
+                continue
+            first[name] = line
+            data[name] = self.value(item, (*path, name), (line, key.start_mark.column + 1), parents)
+        return data
+
+
+def scalar(text: str, *, quoted: bool = False) -> Any:
+    """A scalar by YAML 1.2's core rules."""
+    if quoted:
+        return text
+    if _NULL.fullmatch(text):
+        return None
+    if _BOOL.fullmatch(text):
+        return text.lower() == "true"
+    if _INT.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+    return text

@@ -1,0 +1,345 @@
+"""The grid file as pydantic models. Every axis takes one value or a list; a key left out takes its default.
+
+Models check the shape of single values; what needs names, datasets or other values is checked in `grid.py`
+and `expand.py`, so that every problem of a file is found in one pass.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.json_schema import WithJsonSchema
+from ssl_sweep.data_ops.views.named_policies import POLICIES
+from ssl_sweep.ssl_core.config.pretrain import ENCODERS, FEATURES, METHODS, MIN_TEMPERATURE
+from ssl_sweep.sweep.errors import did_you_mean
+from ssl_sweep.sweep.grid.axes import MOST, Axis, Model, Scalar, Seed
+from ssl_sweep.sweep.grid.datasets import AnyDataset
+from ssl_sweep.sweep.grid.pools import Pool, parse_pool
+from ssl_sweep.sweep.grid.sizes import Size, parse_size
+from ssl_sweep.sweep.grid.views import ViewChoice, parse_views
+
+
+def _method(value: str) -> str:
+    if value not in METHODS:
+        from ssl_sweep.ssl_core.config.plugins import (  # asked only where a name is not built in
+            added,
+            method_names,
+        )
+
+        names, refused = method_names(), added().refused
+        if value not in names:
+            raise ValueError(refused.get(value) or f"no method {value!r}{did_you_mean(value, names)}")
+    return value
+
+
+def _encoder(value: str) -> str:
+    if value not in ENCODERS:
+        raise ValueError(f"no encoder {value!r}{did_you_mean(value, ENCODERS)}")
+    return value
+
+
+def _corruption(value: str) -> str:
+    from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
+    from ssl_sweep.data_ops.errors import DataError
+
+    try:
+        return parse_corruption(value).canonical
+    except DataError as error:
+        raise ValueError(str(error)) from None
+
+
+_SIZE_SCHEMA = {
+    "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^(all|[0-9._]+ ?[kKmM%]?)$"}]
+}
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+VoteTemperature = Annotated[float, Field(ge=MIN_TEMPERATURE, allow_inf_nan=False)]
+Method = Annotated[str, AfterValidator(_method)]
+Encoder = Annotated[str, AfterValidator(_encoder)]
+Corruption = Annotated[str, AfterValidator(_corruption)]
+Sized = Annotated[Size, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
+_POOL_SCHEMA = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string"}},
+        {"type": "object", "additionalProperties": _SIZE_SCHEMA},
+    ]
+}
+Pooled = Annotated[Pool, BeforeValidator(parse_pool), WithJsonSchema(_POOL_SCHEMA)]
+_VIEWS_SCHEMA = {"anyOf": [{"enum": list(POLICIES)}, {"type": "object"}, {"type": "array"}]}
+Viewed = Annotated[ViewChoice, BeforeValidator(parse_views), WithJsonSchema(_VIEWS_SCHEMA)]
+HEADS = ("none", "linear", "mlp2", "mlp3")
+_HEAD_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 3}, {"enum": list(HEADS)}]}
+HeadLayers = Annotated[
+    int,
+    Field(ge=0, le=3),
+    BeforeValidator(lambda value: HEADS.index(value) if value in HEADS else value),
+    WithJsonSchema(_HEAD_SCHEMA),
+]
+Draw = Literal["uniform", "stratified"]
+Imbalance = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+Rule = dict[str, Axis[Scalar]]
+
+
+def _one_set(value: Any) -> Any:
+    """A single set of rules, not in a list of sets."""
+    single = isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
+    return [value] if single else value
+
+
+def _two_or_more(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    if len(rules) < 2:
+        raise ValueError("joins two encoders or more: give one rule for each")
+    return rules
+
+
+FusedRules = Annotated[tuple[Rule, ...], AfterValidator(_two_or_more)]
+
+
+class PretrainBlock(Model):
+    """A product of axes; blocks are united and duplicates fall together."""
+
+    method: Axis[Method] = Field(
+        default=("simclr",), description="How the encoder learns; random is the floor."
+    )
+    domain: Axis[Pooled] = Field(
+        default=(),
+        description="Datasets to pretrain on; an inner list is a pool of equal shares, an inner mapping"
+        " one of given shares (75%) or sizes (250k).",
+    )
+    images: Axis[Sized] = Field(default=(), description="Total images: 500, 50k, 1M, 10%, all.")
+    corruption: Axis[Corruption] = Field(
+        default=("none",), description="Damage done to the pretraining images."
+    )
+    subset_seed: Axis[Seed] = Field(default=(0,), description="Draw of the images.")
+    draw: Axis[Draw] = Field(default=("uniform",), description="Draw of the images: uniform or by class.")
+    imbalance: Axis[Imbalance] = Field(
+        default=(1.0,),
+        description="Long tail: the largest class of the subset is this many times the smallest.",
+    )
+    seed: Axis[Seed] = Field(
+        default=(), description="Initialisation, order and views. Default 0; random: 0, 1, 2."
+    )
+    encoder: Axis[Encoder] = Field(default=("resnet-demo",), description="Architecture.")
+    epochs: Axis[Count] = Field(default=(), description="Passes over the images.")
+    batch: Axis[Count] = Field(
+        default=(), description="Global batch: images whose views are contrasted together."
+    )
+    optimizer: Axis[Literal["lars", "sgd", "adamw"]] = Field(default=(), description="Optimiser.")
+    learning_rate: Axis[Positive] = Field(default=(), description="Base rate, before scaling with the batch.")
+    lr_scaling: Axis[Literal["linear", "sqrt"]] = Field(
+        default=(), description="How the rate grows with the batch."
+    )
+    warmup_epochs: Axis[NotNegative] = Field(default=(), description="Epochs of linear warm-up.")
+    weight_decay: Axis[NotNegative] = Field(default=(), description="Weight decay.")
+    temperature: Axis[Positive] = Field(default=(), description="Temperature of the loss.")
+    head_layers: Axis[HeadLayers] = Field(
+        default=(), description="Layers of the projection head: 0 to 3, or none, linear, mlp2, mlp3."
+    )
+    head_dim: Axis[Count] = Field(default=(), description="Width of the projection.")
+    strength: Axis[NotNegative] = Field(
+        default=(), description="Strength of the colour jitter; 1 as on ImageNet."
+    )
+    blur: Axis[bool] = Field(default=(), description="Gaussian blur of the views.")
+    views: Axis[Viewed] = Field(
+        default=(),
+        description="View policy: a name (simclr, moco-v2, byol, crop, colour, …), a mapping of fields, or"
+        " a list with one of these for each view. Default: simclr's for the image size.",
+    )
+    view_mode: Axis[Literal["exact", "affine"]] = Field(
+        default=(), description="Exact or affine colour operations."
+    )
+    steps: Axis[Annotated[int, Field(ge=0, le=MOST)]] = Field(
+        default=(), description="Optimisation steps, held constant instead of epochs; 0 counts in epochs."
+    )
+    momentum: Axis[NotNegative] = Field(default=(), description="Momentum of the optimiser.")
+    momentum_encoder: Axis[NotNegative] = Field(
+        default=(), description="Share of MoCo's and BYOL's slow encoder that a step keeps."
+    )
+    queue: Axis[Annotated[int, Field(ge=0, le=MOST)]] = Field(
+        default=(), description="Images in MoCo's queue; a multiple of the batch, 0 for the default."
+    )
+    predictor_dim: Axis[Annotated[int, Field(ge=0, le=MOST)]] = Field(
+        default=(), description="Width of BYOL's hidden layers; 0 for the default."
+    )
+    grad_clip: Axis[NotNegative] = Field(default=(), description="Bound of the gradient's norm; 0 for none.")
+    lars_form: Axis[Literal["official", "you2017"]] = Field(
+        default=(), description="Trust ratio of LARS: as in SimCLR's code, or as published."
+    )
+    weights: Axis[str] = Field(
+        default=(), description="For method weights: a file (.pt, .safetensors), or a name of torchvision's."
+    )
+    precision: Axis[Literal["float32", "bfloat16"]] = Field(
+        default=(), description="Number format of the training."
+    )
+
+
+class EvaluateBlock(Model):
+    """A product of axes, crossed with every pretraining that `match` lets through."""
+
+    domain: Axis[str] = Field(description="Datasets to evaluate on.")
+    labels: Axis[Sized] = Field(description="Label budgets: 50, 1k, 10%, all.")
+    draw: Axis[Draw] = Field(default=("uniform",), description="Draw of the budget.")
+    imbalance: Axis[Imbalance] = Field(
+        default=(1.0,), description="Long tail of the budget: its largest class over its smallest."
+    )
+    corruption: Axis[Corruption] = Field(
+        default=("none",), description="Damage done to the test images; the labelled ones stay clean."
+    )
+    protocol: Axis[Literal["linear", "knn", "fine-tune"]] = Field(
+        default=("linear",),
+        description="linear: logistic regression on frozen features. knn: votes of the nearest labelled"
+        " images. fine-tune: the encoder trained on, end to end; with method random this is training from"
+        " scratch.",
+    )
+    representation: Axis[str] = Field(
+        default=(FEATURES,),
+        description="What a linear probe or knn reads: h (before the projection head), g(h) (after it), or"
+        " the output of a block (layer3).",
+    )
+    train_level: Axis[str] = Field(
+        default=("finest",),
+        description="Label level that is learnt; coarser ones are judged by mapping predictions up. each: one"
+        " classifier for every level.",
+    )
+    fuse: Annotated[Axis[FusedRules], BeforeValidator(_one_set)] = Field(
+        default=(),
+        description="Join features: each entry is a list of rules over results columns, one an encoder.",
+    )
+    c_path: Axis[Literal["default", "simclr"]] = Field(
+        default=("default",),
+        description="Strengths that a linear probe chooses from: 7, or the 45 of SimCLR's transfer protocol.",
+    )
+    knn_k: Axis[Count] = Field(default=(), description="Neighbours that vote; default 200.")
+    knn_temperature: Axis[VoteTemperature] = Field(
+        default=(), description="Temperature of their votes, 0.005 or more; default 0.1."
+    )
+    finetune_schedule: Axis[Literal["constant-steps", "reference"]] = Field(
+        default=(),
+        description="constant-steps: the preset's, the same for every budget. reference: SimCLR's epochs, 60"
+        " up to 1 % of the labels, else 30, from scratch 90. Default: constant-steps, unless steps or epochs"
+        " are given.",
+    )
+    finetune_steps: Axis[Count] = Field(
+        default=(), description="Steps of a fine-tuning, the same for every budget; default: the preset's."
+    )
+    finetune_epochs: Axis[Count] = Field(
+        default=(), description="Epochs of a fine-tuning instead: fewer labels, fewer steps."
+    )
+    seed: Axis[Seed] = Field(default=(0,), description="Draw of the budget and of the folds.")
+    match: Rule = Field(default={}, description="Only pretrainings whose results columns have these values.")
+
+
+class Compute(Model):
+    """Where and how fast; never part of an identity."""
+
+    workers: Count = Field(default=1, description="Workers of each training.")
+    min_workers: Count | None = Field(
+        default=None,
+        description="Workers that are enough to begin or go on with where there is no room for all. They"
+        " share the same batch, so the result is the same. Default: all.",
+    )
+    placement: Literal["pack", "spread"] = Field(
+        default="pack", description="Workers of one training on few nodes, or each on its own where possible."
+    )
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        default="auto", description="auto takes GPUs where there are any."
+    )
+    probe_device: Literal["cpu", "gpu"] = Field(
+        default="cpu",
+        description="Where linear probes are fitted; gpu pays from about a hundred thousand labels on.",
+    )
+    cpus_per_worker: Count | None = Field(
+        default=None,
+        description="CPU cores a worker; default 1, on GPUs an even part of the cores, at most 8.",
+    )
+    gpus_per_worker: Positive | None = Field(
+        default=None, description="GPUs a worker; default 1 on device gpu."
+    )
+    backend: Literal["auto", "torch", "dali"] = Field(default="auto", description="What renders the views.")
+    mode: Literal["auto", "workers", "in-process"] = Field(
+        default="auto",
+        description="Ray Train's worker processes, or the training inside its task for short ones.",
+    )
+    checkpoint_every_s: Positive = Field(default=30.0, description="Seconds between checkpoints.")
+    checkpoint_every_steps: Annotated[int, Field(ge=0, le=MOST)] = Field(
+        default=0, description="Steps between checkpoints as well; 0 looks at the clock alone."
+    )
+    activation_checkpointing: bool = Field(
+        default=False, description="Less memory, more time, the same result: activations are computed twice."
+    )
+    compile: bool = Field(default=False, description="torch.compile; its warm-up counts as training time.")
+    hardware: str = Field(
+        default="",
+        description="Name of the GPU, as NVIDIA H200, or processor to estimate for; default: this machine's.",
+    )
+    price_per_hour: NotNegative | None = Field(
+        default=None, description="What one GPU, or one CPU core without any, costs for an hour."
+    )
+    hang_after_s: Positive = Field(
+        default=900.0,
+        description="Seconds without a step after which a training counts as hung; it is ended and goes on"
+        " from its checkpoint, once. Ten minutes at least before the first step.",
+    )
+    grace_s: Positive = Field(
+        default=25.0,
+        description="Seconds that running work has to stop after Ctrl-C or SIGTERM; what has not is dropped.",
+    )
+    log_models: bool = Field(
+        default=False, description="Log every encoder as an MLflow model too; some seconds each."
+    )
+    watch_knn: bool = Field(
+        default=False,
+        description="After each epoch, the accuracy of nearest neighbours on 384 labelled images that are not"
+        " trained on; nothing where there are none.",
+    )
+
+
+class Outline(Model):
+    """The sections of a grid file, before their entries are checked one by one."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Name of the sweep.")
+    datasets: dict[str, Any] = Field(min_length=1, description="Name → where images come from.")
+    pretrain: Axis[Any] = Field(description="Blocks of encoders to make; they are united.")
+    evaluate: Axis[Any] = Field(description="Blocks of evaluations.")
+    exclude: tuple[Any, ...] = Field(
+        default=(),
+        description="Rules over results columns; a cell that fits all of a rule's values is left out.",
+    )
+    leakage: Literal["drop", "report"] = Field(
+        default="drop",
+        description="Training images that are also test images of an evaluation: left out of pretraining,"
+        " and of label budgets where they are test images of the same dataset (drop), or only reported.",
+    )
+    compute: Any = Field(default=Compute(), description="Resources; they change no result's identity.")
+
+
+def _field(name: str) -> Any:
+    """The default and the description of a section."""
+    section = Outline.model_fields[name]
+    return Field(default=section.default, description=section.description)
+
+
+class GridModel(Outline):
+    """A sweep: datasets, pretrainings and evaluations."""
+
+    datasets: dict[str, AnyDataset] = _field("datasets")
+    pretrain: Axis[PretrainBlock] = _field("pretrain")
+    evaluate: Axis[EvaluateBlock] = _field("evaluate")
+    exclude: tuple[Rule, ...] = _field("exclude")
+    compute: Compute = _field("compute")
+
+
+def grid_schema() -> dict[str, Any]:
+    """The JSON Schema of a grid file."""
+    schema: dict[str, Any] = _tidy(GridModel.model_json_schema())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "ssl-sweep grid"}
+
+
+def _tidy(value: Any) -> Any:
+    """Without `"default": []`: that is how the models write "not given", and no valid value."""
+    if isinstance(value, dict):
+        return {key: _tidy(item) for key, item in value.items() if not (key == "default" and item == [])}
+    return [_tidy(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,222 @@
+"""`ssl-sweep explain`: what a stage or cell is, why it ran or waits, and what it came from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, get_args, get_type_hints
+
+from ssl_sweep.sweep.inspect.lineage import Known, Lineage
+from ssl_sweep.sweep.inspect.logs import attempts_of
+from ssl_sweep.sweep.inspect.lookup import Scope, Target
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.results.status import StageStatus
+from ssl_sweep.sweep.spec.identity import KIND, full_form
+from ssl_sweep.sweep.spec.specs import Spec, Stage
+from ssl_sweep.sweep.store.leases import Holder, holders
+from ssl_sweep.sweep.store.manifest import Failure, RunRecord
+
+EXPLAIN_SCHEMA_VERSION = 1
+_REASONS: Mapping[str, str] = {
+    "new": "the store never held it",
+    "missing": "it was carried out once, and its manifest or some of its files are gone",
+    "damaged": "it was carried out once, and its manifest or a file is damaged",
+    "failed before": "it failed, and runs again",
+    "version raised": "the store has it by an earlier version of this kind of stage",
+    "upstream changed": "the store has it with an earlier version of a stage above, or earlier images",
+    "complete": "it is finished",
+    "not needed again": "all that reads it is finished",
+}
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A stage above, with those above it, or a stage below."""
+
+    stage: Stage
+    id: str
+    state: StageStatus
+    label: str
+    upstream: tuple[Relative, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """All that is known of a stage. `cell`: the cell that was asked for. `files`: name and bytes."""
+
+    stage: Stage
+    id: str
+    cell: str
+    what: str
+    label: str
+    state: StageStatus
+    why: str
+    settings: Mapping[str, Any]
+    upstream: tuple[Relative, ...]
+    dependants: tuple[Relative, ...]
+    downstream: Mapping[Stage, int]
+    cells: tuple[str, ...]
+    files: Mapping[str, int]
+    run: RunRecord | None
+    outputs: Mapping[str, Any]
+    failure: Failure | None
+    holder: Holder | None
+    provisional: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """What `ssl-sweep explain --json` prints."""
+        return {"schema_version": EXPLAIN_SCHEMA_VERSION, **asdict(self)}
+
+
+def explain(scope: Scope, target: Target) -> Explanation:
+    """Reads the store, and the plan where there is one; changes nothing."""
+    store, plan = scope.store, scope.plan
+    lineage = Lineage(store, plan)
+    known = lineage.stages.get(target.id) or Known(target.stage, target.id, ())
+    manifest = store.manifest(target.stage, target.id)
+    form = known.form or (manifest.spec if manifest else {})
+    holder = holders(store.storage).get(f"{target.stage}-{target.id}")
+    failure = store.failure(target.stage, target.id)
+    state = lineage.state(target.id)
+    below = lineage.dependants(target.id)
+    node = plan.by_id.get(target.id) if plan else None
+    rest_on_it = {target.id, *(k.id for k in below)}
+    return Explanation(
+        stage=target.stage,
+        id=target.id,
+        cell=target.cell,
+        what=in_words(target.stage, form),
+        label=known.label,
+        state=state,
+        why=_why(known, lineage, node, state, failure, holder),
+        settings=differing(form),
+        upstream=tuple(_above(id, lineage, frozenset()) for id in known.upstream),
+        dependants=tuple(
+            Relative(k.stage, k.id, lineage.state(k.id), k.label) for k in below if target.id in k.upstream
+        ),
+        downstream=dict(Counter(k.stage for k in below)),
+        cells=tuple(c for c, id in plan.cell_nodes.items() if id in rest_on_it) if plan else (),
+        files=manifest.files if manifest else {},
+        run=manifest.run if manifest else None,
+        outputs=manifest.outputs if manifest else {},
+        failure=failure,
+        holder=holder,
+        provisional=node is not None and node.provisional,
+    )
+
+
+def _above(id: str, lineage: Lineage, seen: frozenset[str]) -> Relative:
+    known = lineage.stages.get(id)
+    if known is None:
+        return Relative("prepare", id, "to_run", "not in this store")
+    upstream = () if id in seen else known.upstream
+    return Relative(
+        known.stage,
+        id,
+        lineage.state(id),
+        known.label or in_words(known.stage, known.form),
+        tuple(_above(up, lineage, seen | {id}) for up in upstream),
+    )
+
+
+def _why(
+    known: Known,
+    lineage: Lineage,
+    node: Node | None,
+    state: StageStatus,
+    failure: Failure | None,
+    holder: Holder | None,
+) -> str:
+    """One sentence or two: why it ran, runs or waits."""
+    if state == "complete":
+        return _REASONS.get(known.reason, _REASONS["complete"])
+    if state == "running" and holder is not None:
+        return f"it runs now: held by driver {holder.driver} on {holder.host} since {holder.since}"
+    if state == "failed" and failure is not None:
+        return f"it failed ({attempts_of(failure)}): {failure.message}"
+    if state == "blocked":
+        lost = [up for up in known.upstream if lineage.state(up) in ("failed", "blocked")]
+        return f"it waits for {_listed(lost, lineage)}; mend that, then retry it"
+    why = _REASONS.get(known.reason) or "it is not finished in this store"
+    waits = [up for up in known.upstream if lineage.state(up) != "complete"]
+    provisional = "; its id is provisional until its images are prepared" if node and node.provisional else ""
+    return f"{why}{provisional}" + (f"; it waits for {_listed(waits, lineage)}" if waits else "")
+
+
+def _listed(ids: Sequence[str], lineage: Lineage) -> str:
+    def named(id: str) -> str:
+        return f"{lineage.stages[id].stage if id in lineage.stages else 'stage'} {id} ({lineage.state(id)})"
+
+    return ", ".join(map(named, ids[:4])) + (f" and {len(ids) - 4} more" if len(ids) > 4 else "")
+
+
+def in_words(stage: Stage, form: Mapping[str, Any]) -> str:
+    """What a stage does, from its spec as JSON."""
+    if not form:
+        return f"a {stage} stage that never finished in this store; name its grid to see what it is"
+    config: Mapping[str, Any] = form.get("config") or {}
+    damage = "" if form.get("corruption", "none") == "none" else f", corrupted by {form['corruption']}"
+    labels = f"{form.get('n_labels', 0):,} labels ({form.get('draw')}, seed {form.get('seed')})"
+    match stage:
+        case "prepare":
+            kind = str(form["source"][KIND]).removesuffix("Source")
+            return f"the images of a {kind} source, decoded, at {form['size']} pixels, and indexed"
+        case "pretrain":
+            images = f"{sum(part['images'] for part in form['parts']):,} images"
+            if config["method"] == "random":
+                return f"an untrained {config['encoder']}, its batch statistics from {images}"
+            if config["method"] == "weights":
+                return f"a {config['encoder']} with the given weights {config['weights']}"
+            length = f"steps: {config['steps']:,}" if config["steps"] else f"epochs: {config['epochs']:,}"
+            recipe = f"{length}, batches of {config['batch']:,}, seed {config['seed']}"
+            return f"a {config['encoder']} trained by {config['method']} on {images}{damage} ({recipe})"
+        case "features":
+            split = f"{form['split']} images{damage}"
+            return f"features {form['representation']} of the {split}, under encoder {form['encoder']}"
+        case "probe":
+            linear = config[KIND] == "ProbeConfig"
+            judge = "a linear classifier" if linear else f"the {config['k']} nearest neighbours"
+            return f"{judge} on {labels} over features, judged on all test images"
+        case "finetune":
+            return f"encoder {form['encoder']} trained on with {labels}, judged on all test images{damage}"
+
+
+def differing(form: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Path → value of every setting of a spec that is not its default; ids above are among them."""
+    kind = _kinds().get(str(form.get(KIND)))
+    defaults = dict(_defaults(kind)) if kind else {}
+    found: dict[str, Any] = {}
+    for name, value in form.items():
+        if name == KIND or (name in defaults and defaults[name] == value):
+            continue
+        path = f"{where}.{name}" if where else name
+        parts = value if isinstance(value, list) else [value]
+        if parts and all(isinstance(part, Mapping) and KIND in part for part in parts):
+            for i, part in enumerate(parts):
+                found |= differing(part, f"{path}[{i}]" if part is not value else path)
+        else:
+            found[path] = value
+    return found
+
+
+def _defaults(kind: type) -> Iterator[tuple[str, Any]]:
+    for field in fields(kind):
+        made = field.default_factory() if field.default_factory is not MISSING else field.default
+        if made is not MISSING:
+            yield field.name, full_form(made)
+
+
+@cache
+def _kinds() -> Mapping[str, type]:
+    """Every dataclass that a spec is made of, by name."""
+    found: dict[str, type] = {}
+    waiting = list(get_args(Spec))
+    while waiting:
+        kind = waiting.pop()
+        waiting += get_args(kind)
+        if isinstance(kind, type) and is_dataclass(kind) and kind.__name__ not in found:
+            found[kind.__name__] = kind
+            waiting += get_type_hints(kind).values()
+    return found

@@ -1,0 +1,66 @@
+"""Stages as `explain` sees them, from a grid's plan or from the store's manifests alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.results.status import StageStatus, node_statuses, stored_status
+from ssl_sweep.sweep.spec.identity import full_form
+from ssl_sweep.sweep.spec.specs import STAGES, Stage
+from ssl_sweep.sweep.store.store import Store
+
+
+@dataclass(frozen=True)
+class Known:
+    """One stage: `form` is its spec as JSON; empty, with no upstream, where the store holds no manifest."""
+
+    stage: Stage
+    id: str
+    upstream: tuple[str, ...]
+    form: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+    reason: str = ""
+
+
+class Lineage:
+    """What comes from what. Without a plan the states are the store's own: complete, failed or not there."""
+
+    def __init__(self, store: Store, plan: Plan | None) -> None:
+        self._store = store
+        self.stages = {known.id: known for known in (_planned(plan) if plan else _stored(store))}
+        self._states = node_statuses(plan, store) if plan else None
+
+    def state(self, id: str) -> StageStatus:
+        """Of a stage, known or not."""
+        if self._states is not None and id in self._states:
+            return self._states[id]
+        if id not in self.stages:
+            return "to_run"
+        return stored_status(self._store, self.stages[id].stage, id)
+
+    def dependants(self, id: str) -> list[Known]:
+        """Every stage that rests on this one, nearest first."""
+        below = {id}
+        found: list[Known] = []
+        while True:
+            more = [k for k in self.stages.values() if k.id not in below and below.intersection(k.upstream)]
+            if not more:
+                return found
+            below.update(k.id for k in more)
+            found += more
+
+
+def _planned(plan: Plan) -> Iterator[Known]:
+    for node in plan.nodes:
+        form = full_form(node.spec)
+        yield Known(node.stage, node.id, node.upstream, form, node.label, node.reason)
+
+
+def _stored(store: Store) -> Iterator[Known]:
+    for stage in STAGES:
+        for id in store.ids(stage):
+            manifest = store.manifest(stage, id)
+            yield Known(stage, id, manifest.upstream, manifest.spec) if manifest else Known(stage, id, ())

@@ -1,0 +1,99 @@
+"""Which stage or cell a person means: an id, or enough of its beginning, with a grid or without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssl_sweep.sweep.errors import UsageError
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.planner import plan_in
+from ssl_sweep.sweep.spec.specs import STAGES, Stage
+from ssl_sweep.sweep.store.store import Store
+
+AT_LEAST = 4
+"""Letters of an id that are worth looking for."""
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Target:
+    """A stage; `cell` is the id of the cell that was named instead, whose answer the stage is."""
+
+    stage: Stage
+    id: str
+    cell: str = ""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where ids are looked for: a store, and a grid's plan where one was given."""
+
+    store: Store
+    plan: Plan | None
+
+    def find(self, text: str) -> Target:
+        """The one stage or cell whose id begins with `text`.
+
+        Raises:
+            UsageError: too short, unknown or ambiguous; says which there are.
+        """
+        if len(text) < AT_LEAST:
+            raise UsageError(
+                f"{text!r} is too short for an id", hint=f"give {AT_LEAST} letters of it or more"
+            )
+        found = {target.cell or target.id: target for target in self._targets() if _named(target, text)}
+        if text in found:
+            return found[text]
+        if not found:
+            looked = f"the store {self.store.uri}" + (f" and in {self.plan.sweep}" if self.plan else "")
+            raise UsageError(
+                f"no stage or cell {text!r} in {looked}",
+                hint="ssl-sweep plan GRID --json lists the stages, results the cells; a cell, and a stage"
+                " that never ran, are found with their grid only: ssl-sweep explain GRID ID",
+            )
+        if len(found) > 1:
+            some = [f"{'cell' if found[id].cell else found[id].stage} {id}" for id in sorted(found)]
+            more = f" and {len(some) - _SHOWN} more" if len(some) > _SHOWN else ""
+            raise UsageError(
+                f"{text!r} could be {', '.join(some[:_SHOWN])}{more}", hint="give more letters of the id"
+            )
+        return next(iter(found.values()))
+
+    def _targets(self) -> Iterable[Target]:
+        for stage in STAGES:
+            yield from (Target(stage, id) for id in self.store.ids(stage))
+        if self.plan is not None:
+            yield from (Target(node.stage, node.id) for node in self.plan.nodes)
+            for cell, id in self.plan.cell_nodes.items():
+                yield Target(self.plan.by_id[id].stage, id, cell)
+
+
+def read_words(words: Sequence[str], store_uri: str) -> tuple[Scope, list[str]]:
+    """What `[GRID] [KEY=VALUE]... ID...` names: where to look, and the ids.
+
+    Raises:
+        UsageError: two grids, or a setting without a grid.
+        GridError: the grid is wrong.
+        StoreError: there is no store, and no grid to say more.
+    """
+    grids = [word for word in words if _is_grid(word)]
+    overrides = [word for word in words if "=" in word and not _is_grid(word)]
+    ids = [word for word in words if word not in grids and word not in overrides]
+    if len(grids) > 1:
+        raise UsageError(f"two grids: {grids[0]} and {grids[1]}", hint="name one grid")
+    if overrides and not grids:
+        raise UsageError(f"{overrides[0]} changes a grid, and none is named", hint="put the grid before it")
+    plan, store = plan_in(grids[0], overrides, store_uri) if grids else (None, Store(store_uri))
+    if not grids:
+        store.require_existing()
+    return Scope(store, plan), ids
+
+
+def _is_grid(word: str) -> bool:
+    return word.endswith((".yaml", ".yml")) or (Path(word).is_file() and "=" not in word)
+
+
+def _named(target: Target, text: str) -> bool:
+    return (target.cell or target.id).startswith(text)

@@ -1,0 +1,186 @@
+"""The evaluations of a grid: what each block asks of an encoder, or of several whose features are joined.
+
+A budget of everything has draw uniform and probe seed 0. Settings of one protocol make no copies of another's
+cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+
+from ssl_sweep.data_ops.dataset.subsets import largest_tail
+from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
+from ssl_sweep.ssl_core.config.pretrain import FEATURES, HEAD_OUTPUT, LAYERS, TWO_VIEWS
+from ssl_sweep.sweep.errors import did_you_mean
+from ssl_sweep.sweep.grid.load import Entry
+from ssl_sweep.sweep.grid.schema import EvaluateBlock
+from ssl_sweep.sweep.grid.sizes import Size
+from ssl_sweep.sweep.planning.cells import Cell, Pretraining
+from ssl_sweep.sweep.planning.datasets import DatasetInfo
+from ssl_sweep.sweep.planning.expand_context import Expansion, one_draw
+from ssl_sweep.sweep.planning.match import matcher
+from ssl_sweep.sweep.planning.recipes import recipes_of
+from ssl_sweep.sweep.spec.identity import short_hash, stage_id
+from ssl_sweep.sweep.spec.specs import Answer, FeatureSpec, FinetuneSpec, ProbeSpec, feature_specs
+
+Encoders = tuple[Pretraining, ...]
+
+
+class Evaluations:
+    """The cells of one expansion; problems are noted in its context."""
+
+    def __init__(self, context: Expansion) -> None:
+        self._context = context
+        self._features: dict[FeatureSpec, str] = {}
+
+    def testable(self, evaluation: DatasetInfo, entry: Entry[EvaluateBlock], i: int) -> bool:
+        if evaluation.n_test == 0:
+            message = f"{evaluation.name!r} has no test images; give its dataset a test or test_fraction"
+            self._context.problem(self._context.path(entry, "domain", i), message)
+        return evaluation.n_test > 0
+
+    def fused(self, entry: Entry[EvaluateBlock], met: Iterable[Pretraining]) -> Iterator[Encoders]:
+        """The sets of encoders whose features the block joins: one encoder for each rule of a set, of equal
+        pretraining seed unless a rule names seeds."""
+        context, known = self._context, {p.id: p for p in met}
+        if "fine-tune" in entry.value.protocol:
+            message = "fuse joins features, and fine-tune trains one encoder; give it in a block of its own"
+            context.problem((*entry.path, "fuse"), message)
+            return
+        for i, rules in enumerate(entry.value.fuse):
+            path = context.path(entry, "fuse", i)
+            chosen: list[list[Pretraining]] = []
+            for j, rule in enumerate(rules):
+                made, problems = matcher(rule, (*path, j), context.grid.source, pretraining_only=True)
+                context.problems += problems
+                chosen.append([p for p in known.values() if made.fits(p)])
+            seeded = any("pretrain_seed" in rule for rule in rules)
+            sets = [
+                encoders
+                for encoders in product(*chosen)
+                if len({p.id for p in encoders}) == len(encoders)
+                and (seeded or len({p.seeds[1] for p in encoders}) == 1)
+            ]
+            if known and not sets:
+                message = "no encoders fit these rules together"
+                if not seeded:
+                    message += "; those of one pretrain_seed are joined, unless a rule names pretrain_seed"
+                context.problem(path, message)
+            yield from sets
+
+    def cells(
+        self, entry: Entry[EvaluateBlock], encoders: Encoders, evaluation: DatasetInfo
+    ) -> Iterator[Cell]:
+        """Every cell of the block for these encoders' joined features, usually one encoder's."""
+        block, levels = entry.value, self._levels(entry, evaluation)
+        copies = any(evaluation.copied_classes)
+        for j, labels in enumerate(block.labels):
+            n = labels.resolve(evaluation.n_labeled)
+            if not 1 <= n <= evaluation.n_labeled:
+                path = self._context.path(entry, "labels", j)
+                kind = "labelled training" if evaluation.n_unlabeled else "training"
+                has = f"{evaluation.name!r} has {evaluation.n_labeled} {kind} images"
+                if copies:
+                    gone = sum(evaluation.copied_classes)
+                    has += f", and {gone} that are its test images too (leakage: drop)"
+                self._context.problem(path, f"labels: {labels.text} is {n} images; {has}")
+                continue
+            recipes = recipes_of(block, encoders[0].spec.config, n, evaluation.n_labeled)
+            for corruption, draw, imbalance, seed, recipe, level in product(
+                block.corruption, block.draw, block.imbalance, block.seed, recipes, levels
+            ):
+                draw, seed = one_draw(n, evaluation.n_labeled, draw, imbalance, seed)
+                if not self._tail_fits(evaluation, n, imbalance, seed, entry):
+                    continue
+                if not self._context.survives(corruption, evaluation.size, entry):
+                    continue
+                if isinstance(recipe, FinetuneConfig):
+                    data = evaluation.fingerprint
+                    tuned = FinetuneSpec(
+                        encoders[0].id,
+                        data,
+                        n,
+                        draw,
+                        seed,
+                        recipe,
+                        imbalance,
+                        corruption,
+                        level=level,
+                        without_copies=copies,
+                    )
+                    yield _cell(encoders, evaluation, labels, corruption, tuned)
+                    continue
+                for representation in block.representation:
+                    if all(representation in outputs_of(p) for p in encoders):
+                        train, test = self._feature_ids(encoders, evaluation, corruption, representation)
+                        probe = ProbeSpec(train, test, n, draw, seed, recipe, imbalance, level, copies)
+                        yield _cell(encoders, evaluation, labels, corruption, probe, representation)
+
+    def _levels(self, entry: Entry[EvaluateBlock], evaluation: DatasetInfo) -> tuple[str, ...]:
+        """Levels whose labels are trained on, the finest as "". Before the dataset is prepared they are taken
+        on trust."""
+        known, found = evaluation.levels, list[str]()
+        for i, name in enumerate(entry.value.train_level):
+            if name == "each":
+                found += known or ("",)
+            elif name == "finest" or not known or name in known:
+                found.append("" if name == "finest" else name)
+            else:
+                message = f"{evaluation.name!r} has no level {name!r}{did_you_mean(name, known)}"
+                self._context.problem(self._context.path(entry, "train_level", i), message)
+        return tuple(dict.fromkeys("" if name in known[:1] else name for name in found))
+
+    def _tail_fits(
+        self, evaluation: DatasetInfo, n: int, imbalance: float, seed: int, entry: Entry[EvaluateBlock]
+    ) -> bool:
+        if imbalance == 1 or not evaluation.class_counts:
+            return True
+        most = largest_tail(evaluation.label_counts, imbalance, seed)
+        if n > most:
+            has = f"{evaluation.name!r} has room for {most} labels, not {n}"
+            self._context.problem((*entry.path, "imbalance"), f"imbalance {imbalance:g} of {has}")
+        return n <= most
+
+    def _feature_ids(
+        self, encoders: Encoders, evaluation: DatasetInfo, corruption: str, representation: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Those of the training and of the test images, one for each encoder."""
+        ids = tuple(p.id for p in encoders)
+        train, test = feature_specs(ids, evaluation.fingerprint, corruption, representation)
+        return tuple(map(self._feature_id, train)), tuple(map(self._feature_id, test))
+
+    def _feature_id(self, spec: FeatureSpec) -> str:
+        if spec not in self._features:
+            self._features[spec] = stage_id("features", spec)
+        return self._features[spec]
+
+
+def outputs_of(pretraining: Pretraining) -> tuple[str, ...]:
+    """The representations that an encoder has."""
+    config = pretraining.spec.config
+    head = (HEAD_OUTPUT,) if config.method in TWO_VIEWS and config.head_layers > 0 else ()
+    return (FEATURES, *head, *LAYERS[config.encoder])
+
+
+def _cell(
+    encoders: Encoders,
+    evaluation: DatasetInfo,
+    labels: Size,
+    corruption: str,
+    answer: Answer,
+    representation: str = FEATURES,
+) -> Cell:
+    id = stage_id("probe" if isinstance(answer, ProbeSpec) else "finetune", answer)
+    row = f"{id}/{'/'.join(p.domain for p in encoders)}/{evaluation.name}/{labels.canonical}"
+    return Cell(
+        id=short_hash(f"cell/{row}"),
+        pretraining=encoders[0],
+        fused=encoders[1:],
+        evaluation=evaluation,
+        labels=labels,
+        corruption=corruption,
+        representation=representation,
+        probe=answer,
+        probe_id=id,
+    )

@@ -1,0 +1,105 @@
+"""Rules over results columns: `exclude` leaves cells out, `match` ties an evaluation to pretrainings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.sweep.errors import Located, did_you_mean
+from ssl_sweep.sweep.grid.axes import Scalar
+from ssl_sweep.sweep.grid.marked_yaml import Path_, YamlSource
+from ssl_sweep.sweep.grid.schema import Rule
+from ssl_sweep.sweep.grid.sizes import parse_size
+from ssl_sweep.sweep.planning.cells import (
+    EVALUATE_COLUMNS,
+    PRETRAIN_COLUMNS,
+    SETTING_COLUMNS,
+    Cell,
+    Pretraining,
+    Value,
+)
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """A rule made ready: per column, the wanted values in one spelling."""
+
+    path: Path_
+    wanted: Mapping[str, frozenset[str]]
+
+    def fits(self, pretraining: Pretraining, cell: Cell | None = None) -> bool:
+        """Whether every column has one of its wanted values."""
+        return all(_has(column, values, pretraining, cell) for column, values in self.wanted.items())
+
+
+def matcher(
+    rule: Rule, path: Path_, source: YamlSource, *, pretraining_only: bool
+) -> tuple[Matcher, list[Located]]:
+    """The rule and the problems with its columns and values; columns with a problem are left out of it."""
+    known = [*PRETRAIN_COLUMNS, *SETTING_COLUMNS, *(() if pretraining_only else EVALUATE_COLUMNS)]
+    wanted: dict[str, frozenset[str]] = {}
+    problems = []
+    for column, values in rule.items():
+        if column not in known:
+            message = f"no results column {column!r} to choose by{did_you_mean(column, known)}"
+            problems.append(source.problem((*path, column), message, key=True))
+            continue
+        try:
+            wanted[column] = frozenset(spelled(column, value) for value in values)
+        except (ValueError, DataError) as error:
+            problems.append(source.problem((*path, column), f"{column}: {error}"))
+    if not rule:
+        problems.append(source.problem(path, "an empty rule; name at least one results column"))
+    return Matcher(path, wanted), problems
+
+
+def no_match(matcher: Matcher, cells: Iterable[tuple[Pretraining, Cell | None]], what: str) -> str:
+    """Why a rule matches none of `cells`: the first value that none has, with the nearest one."""
+    everything = list(cells)
+    for column, values in matcher.wanted.items():
+        if not any(_has(column, values, pretraining, cell) for pretraining, cell in everything):
+            present = {_text(column, pretraining, cell) for pretraining, cell in everything} - {""}
+            value = sorted(values)[0]
+            return f"no {what} has {column} {value!r}{did_you_mean(value, present)}"
+    return f"no {what} fits all of this rule's values at once"
+
+
+def spelled(column: str, value: Scalar) -> str:
+    """A wanted value as `Matcher` compares it; ValueError or DataError where the column cannot have it."""
+    match column:
+        case "images" | "labels":
+            return parse_size(value).canonical
+        case "pretrain_domain":
+            return "+".join(sorted(str(value).split("+")))
+        case "corruption" | "eval_corruption":
+            return parse_corruption(str(value)).canonical
+        case _:
+            return _spelling(value)
+
+
+def _has(column: str, values: frozenset[str], pretraining: Pretraining, cell: Cell | None) -> bool:
+    if column == "images" and pretraining.images is not None:
+        return pretraining.images in {_size(value).resolve(pretraining.available) for value in values}
+    return _text(column, pretraining, cell) in values
+
+
+_size = lru_cache(maxsize=1024)(parse_size)
+
+
+def _text(column: str, pretraining: Pretraining, cell: Cell | None) -> str:
+    if column in EVALUATE_COLUMNS:
+        assert cell is not None
+        return cell.labels.canonical if column == "labels" else _spelling(EVALUATE_COLUMNS[column](cell))
+    columns: Mapping[str, Callable[[Pretraining], Value]] = PRETRAIN_COLUMNS
+    return _spelling((columns.get(column) or SETTING_COLUMNS[column])(pretraining))
+
+
+def _spelling(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

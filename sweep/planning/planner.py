@@ -1,0 +1,107 @@
+"""One call from a grid file to its plan, with every problem of the file reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
+from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.sweep.errors import GridError, Located
+from ssl_sweep.sweep.grid.load import Grid, read_grid
+from ssl_sweep.sweep.planning.cells import Cell
+from ssl_sweep.sweep.planning.datasets import read_catalog
+from ssl_sweep.sweep.planning.expand import expand_all
+from ssl_sweep.sweep.planning.graph import Plan, plan
+from ssl_sweep.sweep.planning.leakage import guard, only_sound
+from ssl_sweep.sweep.spec.specs import ProbeSpec
+from ssl_sweep.sweep.store.store import Store
+
+_SOFTMAX = 2.7  # float64 matrices of labels x classes at its peak, see docs/evaluation.md
+_LARGE_BYTES = 16e9
+
+
+def plan_grid(
+    path: str | Path, overrides: Iterable[str], store: Store, *, expect: bool = False
+) -> tuple[Grid, Plan]:
+    """The grid and its plan; GridError with all that is wrong with the file, its names and its sizes. With
+    `expect` datasets that are not here have their expected sizes: such a plan cannot run."""
+    grid, problems = read_grid(path, overrides)
+    return grid, plan_read(grid, store, problems, expect=expect)
+
+
+def plan_read(grid: Grid, store: Store, problems: Iterable[Located] = (), *, expect: bool = False) -> Plan:
+    """The plan of a grid that was read before, as its datasets are now; `problems` were found in reading."""
+    with store.survey():
+        cells, notes = _expand(grid, problems, store, expect)
+        return plan(cells, store, grid.name, notes)
+
+
+def plan_in(path: str | Path, overrides: Iterable[str], store_uri: str) -> tuple[Plan, Store]:
+    """The plan of a grid, to look at, and the store that it was read from."""
+    store = Store(store_uri)
+    return plan_grid(path, overrides, store, expect=True)[1], store
+
+
+def expand_grid(
+    path: str | Path, overrides: Iterable[str] = (), store: Store | None = None
+) -> tuple[Grid, tuple[Cell, ...]]:
+    """The grid and its cells. Without a store every dataset counts as unprepared."""
+    grid, problems = read_grid(path, overrides)
+    return grid, _expand(grid, problems, store, True)[0]
+
+
+def _expand(
+    grid: Grid, problems: Iterable[Located], store: Store | None, expect: bool
+) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
+    catalog, unreadable = read_catalog(grid, store, expect=expect)
+    assumed = [info for info in catalog.values() if info.assumed]
+    pretrained = {name for e in grid.pretrain for pool in e.value.domain for name in pool.names}
+    evaluated = {name for e in grid.evaluate for name in e.value.domain}
+    catalog, harmed = only_sound(catalog, pretrained | evaluated, store)
+    catalog, notes = guard(catalog, pretrained, evaluated, grid.leakage, store)
+    cells, impossible = expand_all(grid, catalog)
+    found = [*problems, *unreadable, *impossible]
+    if not cells and not found:
+        found.append(grid.source.problem((), "the grid has no cell"))
+    if found:
+        raise GridError(found)
+    notes += [
+        f"assumed: {info.n_train:,} training and {info.n_test:,} test images of {info.name}, as its expect"
+        " says; they are not here, and run needs them"
+        for info in assumed
+    ]
+    return cells, (*harmed, *notes, *_without_effect(cells), *_large(cells))
+
+
+def _without_effect(cells: Iterable[Cell]) -> list[str]:
+    """Corruptions that leave images of the given size as they are."""
+    found: dict[str, None] = {}
+    for cell in cells:
+        size = cell.evaluation.size
+        for text in (*(p.spec.corruption for p in cell.encoders), cell.corruption):
+            if text != "none" and parse_corruption(text).changes_nothing(size):
+                found[f"corruption {text} changes nothing in images of {size} pixels"] = None
+    return list(found)
+
+
+def _large(cells: Iterable[Cell]) -> list[str]:
+    """What the largest linear probe holds beside its features: scikit-learn's softmax, as measured."""
+    most, what = float(_LARGE_BYTES), ""
+    for cell in cells:
+        classes = len(cell.evaluation.class_counts)
+        if isinstance(cell.probe, ProbeSpec) and isinstance(cell.probe.config, ProbeConfig):
+            size = _SOFTMAX * cell.probe.n_labels * classes * 8
+            if size > most:
+                most, what = size, f"{cell.probe.n_labels:,} labels of {classes:,} classes"
+    return [f"memory: a linear probe on {what} takes about {most / 1e9:,.0f} GB"] if what else []
+
+
+def validate_grid(path: str | Path, overrides: Iterable[str] = ()) -> str:
+    """One line on a valid grid; GridError otherwise."""
+    grid, cells = expand_grid(path, overrides)
+    encoders = {p.id: p.trained for cell in cells for p in cell.encoders}
+    return (
+        f"{path} is valid: {len(cells):,} cells, {sum(encoders.values()):,} pretrainings,"
+        f" {len(grid.datasets):,} datasets"
+    )

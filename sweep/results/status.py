@@ -1,0 +1,130 @@
+"""How far a sweep is, read off the store: a killed driver and a live one give the same answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.spec.specs import STAGES, Stage
+from ssl_sweep.sweep.store.leases import Holder, holders
+from ssl_sweep.sweep.store.store import Store
+
+StageStatus = Literal["complete", "running", "to_run", "failed", "blocked"]
+CellStatus = Literal["complete", "failed", "blocked", "missing"]
+STATES: tuple[StageStatus, ...] = ("complete", "running", "to_run", "failed", "blocked")
+STATUS_SCHEMA_VERSION = 2
+
+
+@dataclass(frozen=True)
+class FailedStage:
+    """A stage that failed last time it ran."""
+
+    stage: Stage
+    id: str
+    label: str
+    kind: str
+    message: str
+    attempt: int
+    attempts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class RunningStage:
+    """A stage that a driver holds: one that lives, or one of another host, which only time tells."""
+
+    stage: Stage
+    id: str
+    label: str
+    driver: str
+    host: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """`counts` by stage and state; running means held by a driver, blocked that a stage above failed."""
+
+    sweep: str
+    counts: Mapping[Stage, Mapping[StageStatus, int]]
+    cells: Mapping[CellStatus, int]
+    failures: tuple[FailedStage, ...]
+    running: tuple[RunningStage, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `ssl-sweep status --json` prints."""
+        return {"schema_version": STATUS_SCHEMA_VERSION, **asdict(self)}
+
+
+def held(store: Store) -> dict[tuple[str, str], Holder]:
+    """(stage, id) → who has it, without those whose driver is surely dead."""
+    found = holders(store.storage)
+    split = {tuple(key.split("-", 1)): holder for key, holder in found.items() if holder.alive is not False}
+    return {(key[0], key[-1]): holder for key, holder in split.items()}
+
+
+def stored_status(store: Store, stage: Stage, id: str) -> StageStatus:
+    """The state of one stage by the store alone, which knows nothing of what waits for it."""
+    if store.complete(stage, id):
+        return "complete"
+    if (stage, id) in held(store):
+        return "running"
+    return "failed" if store.failure(stage, id) is not None else "to_run"
+
+
+def node_statuses(plan: Plan, store: Store) -> dict[str, StageStatus]:
+    """The state of every node, by id; nodes come in topological order."""
+    running = held(store)
+    found: dict[str, StageStatus] = {}
+    for node in plan.nodes:
+        if node.state == "complete":
+            found[node.id] = "complete"
+        elif (node.stage, node.id) in running:
+            found[node.id] = "running"
+        elif node.reason == "failed before" and store.failure(node.stage, node.id) is not None:
+            found[node.id] = "failed"
+        elif any(found[id] in ("failed", "blocked") for id in node.upstream):
+            found[node.id] = "blocked"
+        else:
+            found[node.id] = "to_run"
+    return found
+
+
+def cell_statuses(plan: Plan, store: Store) -> dict[str, CellStatus]:
+    """The state of every cell's answer, by the cell's id."""
+    return _of_cells(plan, node_statuses(plan, store))
+
+
+def _of_cells(plan: Plan, nodes: Mapping[str, StageStatus]) -> dict[str, CellStatus]:
+    words: Mapping[StageStatus, CellStatus] = {
+        "complete": "complete",
+        "running": "missing",
+        "to_run": "missing",
+        "failed": "failed",
+        "blocked": "blocked",
+    }
+    return {cell: words[nodes[node]] for cell, node in plan.cell_nodes.items()}
+
+
+def status(plan: Plan, store: Store) -> Status:
+    """Counts, failures and what runs, of a plan."""
+    nodes = node_statuses(plan, store)
+    holders_of = held(store)
+    counts: dict[Stage, dict[StageStatus, int]] = {stage: dict.fromkeys(STATES, 0) for stage in STAGES}
+    failures, running = [], []
+    for node in plan.nodes:
+        state = nodes[node.id]
+        counts[node.stage][state] += 1
+        failure = store.failure(node.stage, node.id) if state == "failed" else None
+        if failure is not None:
+            facts = (failure.kind, failure.message, failure.attempt, failure.attempts)
+            failures.append(FailedStage(node.stage, node.id, node.label, *facts))
+        holder = holders_of.get((node.stage, node.id)) if state == "running" else None
+        if holder is not None:
+            who = (holder.driver, holder.host, holder.since)
+            running.append(RunningStage(node.stage, node.id, node.label, *who))
+    cells: dict[CellStatus, int] = {"complete": 0, "failed": 0, "blocked": 0, "missing": 0}
+    for cell in _of_cells(plan, nodes).values():
+        cells[cell] += 1
+    return Status(plan.sweep, counts, cells, tuple(failures), tuple(running))

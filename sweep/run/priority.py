@@ -1,0 +1,102 @@
+"""Which trainings go first: those that unlock the most cells per hour, unless somebody says otherwise."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.sweep.cost.predict import Prediction
+from ssl_sweep.sweep.errors import UsageError, did_you_mean
+from ssl_sweep.sweep.planning.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS, Cell
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.match import Matcher, no_match, spelled
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.spec.specs import STAGES
+
+_COLUMNS = (*PRETRAIN_COLUMNS, *SETTING_COLUMNS, *EVALUATE_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Priority:
+    """Cells that fit all of a rule's values go before the others; `text` as it was given."""
+
+    text: str
+    matcher: Matcher
+
+    @classmethod
+    def parse(cls, text: str) -> Priority:
+        """`axis=value[,axis=value]`, axes being results columns. UsageError where it is not of that form."""
+        wanted: dict[str, frozenset[str]] = {}
+        for part in text.split(","):
+            column, is_one, value = (word.strip() for word in part.partition("="))
+            if not is_one or not column or not value:
+                raise UsageError(f"--priority {text}: {part!r} is not of the form axis=value")
+            if column not in _COLUMNS:
+                raise UsageError(
+                    f"--priority {text}: no results column {column!r}{did_you_mean(column, _COLUMNS)}"
+                )
+            if column in wanted:
+                raise UsageError(
+                    f"--priority {text}: {column} is there twice", hint="give --priority once for each value"
+                )
+            try:
+                wanted[column] = frozenset({spelled(column, value)})
+            except (ValueError, DataError) as error:
+                raise UsageError(f"--priority {text}: {column}: {error}") from error
+        return cls(text, Matcher((), wanted))
+
+    def fits(self, cell: Cell) -> bool:
+        """As the cell's row in the results says: of joined encoders the first counts."""
+        return self.matcher.fits(cell.pretraining, cell)
+
+
+def require_cells(priorities: Sequence[Priority], plan: Plan) -> None:
+    """UsageError where a priority is of no cell."""
+    for priority in priorities:
+        if not any(priority.fits(cell) for cell in plan.cells):
+            pairs = [(cell.pretraining, cell) for cell in plan.cells]
+            raise UsageError(f"--priority {priority.text}: {no_match(priority.matcher, pairs, 'cell')}")
+
+
+def order(
+    nodes: Sequence[Node],
+    plan: Plan,
+    predictions: Mapping[str, Prediction],
+    priorities: Sequence[Priority] = (),
+) -> list[Node]:
+    """`nodes` of `plan` in the order to start them, topological as before.
+
+    Within a stage what the first priority asks for comes first, then the second's, then the rest; among
+    equals a training comes earlier the more cells it unlocks for the time of a device that it takes. A cell
+    counts in parts where it needs several trainings. Equal ones keep their order.
+    """
+    ranks = _ranks(plan, priorities)
+    worth: dict[str, float] = defaultdict(float)
+    training = {node.id for node in plan.to_run if node.heavy}
+    for cell in plan.cells:
+        needed = {p.id for p in cell.encoders} & training
+        if cell.probe_id in training:
+            worth[cell.probe_id] += 1
+        for id in needed:
+            worth[id] += 1 / len(needed)
+
+    def key(node: Node) -> tuple[int, int, float]:
+        per_hour = worth[node.id] / max(predictions[node.id].device_s, 1e-6) if node.id in training else 0.0
+        return STAGES.index(node.stage), ranks.get(node.id, len(priorities)), -per_hour
+
+    return sorted(nodes, key=key)
+
+
+def _ranks(plan: Plan, priorities: Sequence[Priority]) -> dict[str, int]:
+    """The first priority that needs a node, by the node's id."""
+    ranks: dict[str, int] = {}
+    for rank, priority in enumerate(priorities):
+        queue = [cell.probe_id for cell in plan.cells if priority.fits(cell)]
+        while queue:
+            id = queue.pop()
+            if id not in ranks and id in plan.by_id:
+                ranks[id] = rank
+                queue.extend(plan.by_id[id].upstream)
+    return ranks

@@ -1,0 +1,177 @@
+"""What a person sees while a sweep runs: a live table on a terminal, one line per change elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from ssl_sweep.sweep.cost.rates import images_seen
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.spec.specs import STAGES, PretrainSpec
+
+if TYPE_CHECKING:
+    from ssl_sweep.sweep.execution.scheduler import Progress
+
+_REFRESH_S = 0.5
+
+
+class Listener(Protocol):
+    """Told about every change of a run."""
+
+    def planned(self, nodes: Iterable[Node], root: Path) -> None: ...
+
+    def changed(self, node: Node, status: str, message: str) -> None: ...
+
+    def tick(self, progress: Progress) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far the trainings are: images done and in all, and images a second since the start."""
+
+    done: float
+    total: float
+    rate: float
+
+    @property
+    def eta_s(self) -> float | None:
+        return (self.total - self.done) / self.rate if self.rate > 0 else None
+
+
+class PaceMeter:
+    """Reads the epochs that running trainings have logged in their folders."""
+
+    def __init__(self, folder_of: dict[str, Path]) -> None:
+        self._folders = folder_of
+        self._start: tuple[float, float] | None = None
+
+    def read(self, progress: Progress) -> Pace:
+        """Images a second count from the first reading, so a resumed training does not flatter the rate."""
+        done = total = 0.0
+        for node in progress.nodes.values():
+            if not node.trains or progress.status[node.id] not in ("running", "complete", "waiting"):
+                continue
+            assert isinstance(node.spec, PretrainSpec)
+            images = images_seen(node.spec)
+            total += images
+            if progress.status[node.id] == "complete":
+                done += images
+            elif progress.status[node.id] == "running":
+                config = node.spec.config
+                per_epoch = sum(part.images for part in node.spec.parts) // config.batch
+                logged = _epochs_logged(self._folders[node.id]) * per_epoch
+                done += min(images, logged * config.batch)
+        now = time.monotonic()
+        if self._start is None:
+            self._start = (now, done)
+        since, at_start = self._start
+        rate = (done - at_start) / (now - since) if now > since + 1 else 0.0
+        return Pace(done, total, rate)
+
+
+def _epochs_logged(folder: Path) -> int:
+    try:
+        lines = (folder / "epochs.jsonl").read_text().splitlines()
+        return int(json.loads(lines[-1])["epoch"]) + 1 if lines else 0
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def duration(seconds: float) -> str:
+    """``75`` → ``1 min 15 s``; hours without seconds."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+class LineListener:
+    """One line per change of a stage; for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def planned(self, nodes: Iterable[Node], root: Path) -> None:
+        """Nothing before the first change."""
+
+    def changed(self, node: Node, status: str, message: str) -> None:
+        if status != "elsewhere" or node.heavy:  # another driver's probes come by the thousand
+            self.say(f"{node.stage} {node.id} {status}: {node.label}" + (f": {message}" if message else ""))
+
+    def tick(self, progress: Progress) -> None:
+        """Nothing between changes."""
+
+    def say(self, text: str) -> None:
+        print(f"[{time.monotonic() - self._started:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+class LiveListener:
+    """A table by stage, redrawn in place; failures stay above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._meter = console, PaceMeter({})
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._drawn = 0.0
+
+    def planned(self, nodes: Iterable[Node], root: Path) -> None:
+        """The trainings whose logged epochs give the speed."""
+        self._meter = PaceMeter({node.id: root / node.stage / node.id for node in nodes if node.trains})
+
+    def changed(self, node: Node, status: str, message: str) -> None:
+        if status == "failed":
+            self._console.print(
+                f"[red]failed[/red] {node.stage} {node.id} {escape(f'{node.label}: {message}')}"
+            )
+
+    def tick(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._drawn >= _REFRESH_S:
+            self._drawn = now
+            self._live.start()  # not before there is something to show: an error would leave it open
+            self._live.update(progress_table(progress, self._meter.read(progress)), refresh=True)
+
+    def say(self, text: str) -> None:
+        self._console.print(escape(text))
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+def progress_table(progress: Progress, pace: Pace) -> Table:
+    """Stages by state, with the trainings' speed and the time that is left."""
+    left = pace.eta_s
+    caption = f"{pace.rate:,.0f} images/s" + (f" · trainings end in {duration(left)}" if left else "")
+    table = Table(caption=caption if pace.rate else None, caption_justify="left")
+    table.add_column("stage")
+    states = ["complete", "running", "waiting", "failed", "blocked"]
+    states[2:2] = ["elsewhere"] if progress.having("elsewhere") else []
+    for state in states:
+        table.add_column(state, justify="right")
+    for stage in STAGES:
+        count = progress.count(stage)
+        if count:
+            table.add_row(stage, *(str(count[state]) if count[state] else "·" for state in states))
+    return table
+
+
+def listener_for(console: Console) -> Listener:
+    """The live table on a terminal, lines elsewhere."""
+    return LiveListener(console) if console.is_terminal else LineListener()

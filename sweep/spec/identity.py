@@ -1,0 +1,146 @@
+"""Identity of a stage: the same question has the same id on every machine.
+
+id = first 10 hex of sha256 over the canonical JSON of {stage, version, spec}, where a spec's fields that
+hold their default are left out. So a field added later with a neutral default changes no id, and neither
+does the order of keys. The ids of upstream stages and the fingerprints of data are fields of the specs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import lru_cache
+from typing import Any
+
+from ssl_sweep.sweep.spec.specs import VERSIONS, Spec, Stage
+
+ID_LENGTH = 10
+KIND = "kind"
+"""Key of a dataclass's name in the canonical form: tells two kinds with equal fields apart."""
+
+
+@lru_cache(maxsize=256)
+def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
+    """(name, default or MISSING) of each field of a dataclass."""
+
+    def default(field: Field[Any]) -> Any:
+        return field.default_factory() if field.default_factory is not MISSING else field.default
+
+    return tuple((field.name, default(field)) for field in fields(kind))
+
+
+class _NoText(Exception):
+    """A value has no stable text; `path` grows on the way out, so that nothing is spent on it before."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.said, self.path = said, ""
+
+
+_AS_THEY_ARE = frozenset({str, int, bool, type(None)})
+
+
+def _plain(value: Any, drop_defaults: bool) -> Any:
+    """JSON values of dataclasses, tuples, mappings; _NoText for anything else."""
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    if kind is float:
+        if not math.isfinite(value):
+            raise _NoText(f"is {value}: only finite numbers have an identity")
+        return value
+    if kind in (tuple, list):
+        return [
+            item if type(item) in _AS_THEY_ARE else _inside(item, drop_defaults, f"[{i}]")
+            for i, item in enumerate(value)
+        ]
+    if is_dataclass(kind):
+        plain: dict[str, Any] = {KIND: kind.__name__}
+        for name, default in _fields(kind):
+            item = getattr(value, name)
+            # 1 == True and 1 == 1.0 in Python, but not as a canonical text
+            if drop_defaults and type(item) is type(default) and item == default:
+                continue
+            plain[name] = item if type(item) in _AS_THEY_ARE else _inside(item, drop_defaults, f".{name}")
+        return plain
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise _NoText("has a key that is not text")
+        return {key: _inside(item, drop_defaults, f".{key}") for key, item in value.items()}
+    raise _NoText(f"is a {kind.__name__}: it has no stable text, so it cannot be part of an identity")
+
+
+def _inside(value: Any, drop_defaults: bool, step: str) -> Any:
+    try:
+        return _plain(value, drop_defaults)
+    except _NoText as error:
+        error.path = step + error.path
+        raise
+
+
+def _form(value: object, *, drop_defaults: bool) -> Any:
+    """`_plain`, or a ValueError that says where in `value` there is something without a stable text."""
+    try:
+        return _plain(value, drop_defaults)
+    except _NoText as error:
+        raise ValueError(f"{type(value).__name__}{error.path} {error.said}") from None
+
+
+def full_form(spec: object) -> dict[str, Any]:
+    """Every field of `spec` as JSON values: what the store keeps."""
+    form: dict[str, Any] = _form(spec, drop_defaults=False)
+    return form
+
+
+def canonical_json(value: object) -> str:
+    """Sorted keys, no spaces, default fields left out; ASCII. Raises for NaN, callables and the like."""
+    plain = _form(value, drop_defaults=True)
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def short_hash(text: str) -> str:
+    """The first 10 hex of the sha256 of `text`."""
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+
+def stage_id(stage: Stage, spec: Spec, version: int | None = None) -> str:
+    """Id of a stage, 10 hex. `version` stands in for the present one, to ask what an older id was."""
+    version = VERSIONS[stage] if version is None else version
+    return short_hash(f"{stage}/{version}/{canonical_json(spec)}")
+
+
+def spec_difference(stored: Mapping[str, Any], spec: object) -> list[str]:
+    """Field by field, what a stored full spec and the asked one disagree on. A field that the stored spec
+    lacks counts as equal while the asked one holds its default: it did not exist when it was stored."""
+    asked = full_form(spec)
+    if stored == asked:
+        return []
+    lean = _form(spec, drop_defaults=True)
+    return _difference(stored, asked, lean, "")
+
+
+def _difference(stored: Any, asked: Any, lean: Any, where: str) -> list[str]:
+    if isinstance(stored, Mapping) and isinstance(asked, Mapping):
+        lines: list[str] = []
+        for key in sorted({*stored, *asked}):
+            path = f"{where}.{key}" if where else key
+            in_lean = isinstance(lean, Mapping) and key in lean
+            if key not in asked:
+                lines.append(f"{path}: stored {stored[key]!r}, not a field any more")
+            elif key not in stored:
+                if in_lean:
+                    lines.append(f"{path}: not stored, asked {asked[key]!r}")
+            else:
+                lines += _difference(stored[key], asked[key], lean[key] if in_lean else None, path)
+        return lines
+    if isinstance(stored, list) and isinstance(asked, list) and len(stored) == len(asked):
+        items = lean if isinstance(lean, list) else [None] * len(asked)
+        return [
+            line
+            for i, (old, new, part) in enumerate(zip(stored, asked, items, strict=True))
+            for line in _difference(old, new, part, f"{where}[{i}]")
+        ]
+    return [] if stored == asked else [f"{where}: stored {stored!r}, asked {asked!r}"]

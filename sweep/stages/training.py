@@ -1,0 +1,117 @@
+"""One training from its beginning or its checkpoint to its commit, in whatever process: watched, logged, and
+stopped where the run is asked to or has lost the stage to another driver. No Ray here."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ssl_sweep.ssl_core.training.reporter import EpochRecord, Reporter
+from ssl_sweep.sweep.errors import StoreError
+from ssl_sweep.sweep.execution.backend import Outcome
+from ssl_sweep.sweep.execution.failures import failure_of
+from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.stages.perform import StageInterrupted, run_training
+from ssl_sweep.sweep.stages.reporter import StageReporter
+from ssl_sweep.sweep.stages.watchdog import Watchdog
+from ssl_sweep.sweep.store.leases import held_by
+from ssl_sweep.sweep.store.log import StageLog
+from ssl_sweep.sweep.store.store import Store
+
+_FENCE_S = 10.0  # between two looks at the lease
+
+
+def train(node: Node, runtime: Runtime, plan: TrainPlan, rank: int = 0) -> Outcome:
+    """Train and commit. A failure of the stage is an outcome, not an exception."""
+    store = runtime.open_store()
+    log = StageLog(store.path(node.stage, node.id))
+    if store.complete(node.stage, node.id):
+        return Outcome(node.id, "complete", executed=False)
+    if runtime.stop_requested():
+        return Outcome(node.id, "interrupted")
+    store.extra(node.stage, node.id, log.path.name)  # of an attempt on another node: this one adds to it
+    log.started(f"{node.stage} {node.id}" + (f" worker {rank}" if plan.workers > 1 else ""))
+    try:
+        with Watchdog(log.path, runtime.hang_after_s) as watchdog, _warnings_in(log):
+            inner = StageReporter(store, node.stage, node.id, runtime.stop_requested, rank)
+            reporter = _Watched(inner, node, runtime, store, log, watchdog)
+            executed = run_training(runtime, node, plan, reporter)
+    except StageInterrupted as stop:
+        log.line(f"stopped: {stop.__cause__ or stop}")
+        outcome = Outcome(node.id, "interrupted")
+    except Exception as error:
+        log.error(error)
+        outcome = Outcome(node.id, "failed", failure_of(error))
+    else:
+        log.line("complete")
+        outcome = Outcome(node.id, "complete", executed=executed)
+    if rank == 0:
+        with suppress(StoreError, OSError):  # other nodes will not see the last lines
+            store.share(node.stage, node.id)
+    return outcome
+
+
+class _Watched:
+    """A reporter around another: what passes through it is progress, and goes into the log."""
+
+    def __init__(
+        self, inner: Reporter, node: Node, runtime: Runtime, store: Store, log: StageLog, watchdog: Watchdog
+    ) -> None:
+        self._inner, self._log, self._watchdog = inner, log, watchdog
+        self._storage, self._stage, self._driver = store.storage, (node.stage, node.id), runtime.driver
+        self._looked, self._lost = time.monotonic(), False
+
+    def log(self, record: EpochRecord) -> None:
+        self._watchdog.progress()
+        self._inner.log(record)
+        told = {key: value for key, value in dataclasses.asdict(record).items() if value is not None}
+        self._log.line(" ".join(f"{key} {_short(value)}" for key, value in told.items()))
+
+    def save(self, directory: Path, step: int) -> None:
+        """Not over the checkpoint of a driver that has taken this stage over."""
+        self._watchdog.progress()
+        if not self._lost:
+            self._inner.save(directory, step)
+
+    def latest(self) -> Path | None:
+        return self._inner.latest()
+
+    def stop_requested(self) -> bool:
+        """Asked about twice a second between steps."""
+        self._watchdog.progress()
+        self._look_at_lease()
+        return self._lost or self._inner.stop_requested()
+
+    def _look_at_lease(self) -> None:
+        now = time.monotonic()
+        if self._lost or not self._driver or now - self._looked < _FENCE_S:
+            return
+        self._looked = now
+        with suppress(StoreError, OSError):  # nobody has taken over what nobody can reach
+            self._lost = held_by(self._storage, *self._stage) != self._driver
+            if self._lost:
+                self._log.line("another driver has taken this stage over")
+
+
+def _short(value: float) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def _warnings_in(log: StageLog) -> Iterator[None]:
+    """Python's warnings go to the log as well."""
+    shown = warnings.showwarning
+
+    def show(message, category, filename, lineno, file=None, line=None) -> None:  # type: ignore[no-untyped-def]
+        log.line(f"{category.__name__}: {message} ({Path(filename).name}:{lineno})")
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown

@@ -1,0 +1,256 @@
+"""The MLflow side of the mirror: one experiment per sweep, one flat run per training and per cell.
+
+The only module that imports MLflow. Runs are found again by the tag ``ssl_sweep.id``, so logging twice
+gives one run; MLflow is never asked what is done.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ssl_sweep.sweep.util.files import temporary
+from ssl_sweep.sweep.util.scratch import scratch
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+ID_TAG = "ssl_sweep.id"
+MODEL_TAG = "ssl_sweep.model"
+"""On runs that have their encoder as a model: where it is among their artifacts."""
+_PAGE = 1000
+# A server that is down or silent must cost seconds: what is not mirrored now is mirrored later. Nothing is
+# sent twice behind our back: a run whose creation timed out may be there, so the server is asked first.
+# The address of every run, which may hold a password, is not printed. PG…: PostgreSQL's own client.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "PGCONNECT_TIMEOUT": "10",
+}
+# MLflow's limits for one log_batch request.
+_PARAMS_AT_ONCE, _METRICS_AT_ONCE = 100, 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class MirrorRun:
+    """One MLflow run to be.
+
+    Attributes:
+        id: the id of the stage or cell; unique within an experiment.
+        metrics: (name, value, step) triples.
+        ended_ms: Unix milliseconds; also the metrics' time, so that logging again changes nothing.
+        artifacts: files to attach.
+        encoder: folder of an exported encoder to log as an MLflow model, None for no model.
+    """
+
+    id: str
+    name: str
+    started_ms: int
+    ended_ms: int
+    params: Mapping[str, str]
+    metrics: tuple[tuple[str, float, int], ...]
+    tags: Mapping[str, str]
+    artifacts: tuple[Path, ...] = field(default=())
+    encoder: Path | None = None
+
+
+def _log_model(client: MlflowClient, run_id: str, folder: Path) -> None:
+    """The encoder under `model/`, by torch.export and so without a pickle; `mlflow.pytorch.load_model` gives
+    it back. Images in are float32 (n, 3, S, S) as its card says, features out (n, feature_dim)."""
+    import torch
+    from mlflow import pytorch
+    from ssl_sweep.ssl_core.training.checkpoint import CARD_FILE, load_encoder
+
+    encoder, size = load_encoder(folder), json.loads((folder / CARD_FILE).read_text())["image_size"]
+    example = torch.zeros(2, 3, size, size).numpy()
+    with scratch("model") as parent, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = parent / "model"
+        versions = [f"torch=={torch.__version__.split('+')[0]}"]
+        pytorch.save_model(
+            encoder, path, serialization_format="pt2", input_example=example, pip_requirements=versions
+        )
+        client.log_artifacts(run_id, str(path), "model")
+
+
+def local_uri(folder: Path) -> str:
+    """The default tracking address: SQLite in the store."""
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+def model_of(id: str) -> str:
+    """What stands for the model of the run `id` where ids of runs are listed."""
+    return f"{id}/model"
+
+
+class Tracker:
+    """An experiment on a tracking server (or in SQLite), opened for idempotent logging."""
+
+    def __init__(self, uri: str, experiment: str, artifacts: Path | None) -> None:
+        """``artifacts``: where a new experiment keeps its files; None leaves that to the server."""
+        self._client = _client(uri)
+        self._experiment = _experiment(self._client, experiment, artifacts)
+        self._finished, self._half_written, self._models = self._look()
+
+    def existing(self) -> frozenset[str]:
+        """Ids of every finished run of this experiment, and `model_of` those with a model."""
+        return frozenset(self._finished) | {model_of(id) for id in self._models}
+
+    def _look(self) -> tuple[dict[str, str], dict[str, str], set[str]]:
+        """id → run id of finished runs and of those that a kill left half written; ids with a model. Of two
+        runs with one id, as writers of two stores may leave, the finished one stays, or the first."""
+        finished: dict[str, str] = {}
+        half_written: dict[str, str] = {}
+        models: set[str] = set()
+        for run in sorted(self._runs(), key=lambda run: (run.info.status != "FINISHED", run.info.run_id)):
+            if (id := run.data.tags.get(ID_TAG)) is None:
+                continue
+            if id in finished or id in half_written:
+                self._client.delete_run(run.info.run_id)
+                continue
+            (finished if run.info.status == "FINISHED" else half_written)[id] = run.info.run_id
+            if MODEL_TAG in run.data.tags:
+                models.add(id)
+        return finished, half_written, models
+
+    def _runs(self) -> Iterator[Run]:
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment], max_results=_PAGE, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def log(self, runs: Iterable[MirrorRun]) -> int:
+        """Write the runs that are not there yet, and the models of those that lack theirs; the number
+        written."""
+        written = 0
+        for run in runs:
+            new = run.id not in self._finished
+            if new:
+                self._finished[run.id] = self._write(run)
+            elif run.encoder is not None and run.id not in self._models:
+                self._add_model(run, self._finished[run.id])
+                new = True
+            written += new
+        return written
+
+    def _add_model(self, run: MirrorRun, run_id: str) -> None:
+        """The tag comes last: a model that a kill left half written is written again."""
+        assert run.encoder is not None
+        _log_model(self._client, run_id, run.encoder)
+        self._client.set_tag(run_id, MODEL_TAG, "model")
+        self._models.add(run.id)
+
+    def files_at(self) -> str:
+        """The address of the folder that this experiment's runs keep their files in."""
+        return str(self._client.get_experiment(self._experiment).artifact_location)
+
+    def attach(self, id: str, name: str, tags: Mapping[str, str], files: Iterable[tuple[Path, str]]) -> None:
+        """Put files, each with the folder to show it in, on the run of this id, new or there already; those
+        of an earlier time are replaced. The run has no metrics."""
+        found = self._client.search_runs([self._experiment], f"tags.`{ID_TAG}` = '{id}'", max_results=1)
+        if found:
+            run_id = found[0].info.run_id
+        else:
+            run_id = self._client.create_run(self._experiment, tags={ID_TAG: id}, run_name=name).info.run_id
+        for key, value in tags.items():
+            self._client.set_tag(run_id, key, value)
+        for path, folder in files:
+            self._client.log_artifact(run_id, str(path), folder or None)
+        self._client.set_terminated(run_id, "FINISHED")
+
+    def _write(self, run: MirrorRun) -> str:
+        """Gives the run's id in MLflow. The status comes last: until then the run counts as half written,
+        and is completed by whoever comes next, or replaced where it says something else."""
+        from mlflow.entities import Metric, Param
+        from mlflow.exceptions import MlflowException
+
+        metrics = [Metric(name, value, run.ended_ms, step) for name, value, step in run.metrics]
+        params = [Param(key, value) for key, value in run.params.items()]
+        run_id = self._half_written.get(run.id) or self._new(run)
+        try:
+            self._client.log_batch(run_id, metrics[:_METRICS_AT_ONCE], params[:_PARAMS_AT_ONCE])
+        except MlflowException as error:
+            if run.id not in self._half_written or error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            self._client.delete_run(self._half_written.pop(run.id))
+            return self._write(run)
+        for start in range(_METRICS_AT_ONCE, len(metrics), _METRICS_AT_ONCE):
+            self._client.log_batch(run_id, metrics[start : start + _METRICS_AT_ONCE])
+        for path in run.artifacts:
+            self._client.log_artifact(run_id, str(path))
+        if run.encoder is not None:
+            self._add_model(run, run_id)
+        self._client.set_terminated(run_id, "FINISHED", run.ended_ms)
+        return run_id
+
+    def _new(self, run: MirrorRun) -> str:
+        tags = {ID_TAG: run.id, **run.tags}
+        created = self._client.create_run(self._experiment, run.started_ms, tags, run.name)
+        return str(created.info.run_id)
+
+
+def require_answer(uri: str) -> None:
+    """Ask the server for one experiment; MLflow's own exception when it does not answer."""
+    _client(uri).search_experiments(max_results=1)
+
+
+def _client(uri: str) -> MlflowClient:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a locked database would print its traceback
+    if uri.startswith("sqlite:///"):
+        _make_database(MlflowClient, Path(uri.removeprefix("sqlite:///")))
+    return MlflowClient(tracking_uri=uri)
+
+
+def _make_database(client: type[MlflowClient], final: Path) -> None:
+    """Where there is none. MLflow makes its own in some forty steps, and refuses for ever one whose maker
+    was killed between two of them; so it is made elsewhere and appears whole, or not at all."""
+    if final.exists():
+        return
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = temporary(final.parent, final.name)
+    with scratch("mlflow") as folder:
+        made = folder / "mlflow.db"
+        client(tracking_uri=f"sqlite:///{made}").search_experiments(max_results=1)
+        try:
+            shutil.copyfile(made, partial)
+            with suppress(FileExistsError):  # another writer was quicker
+                os.link(partial, final)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifacts.as_uri() if artifacts else None))
+        except MlflowException:  # another writer made it in the meantime
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)

@@ -1,0 +1,124 @@
+"""What the tracker should hold of a sweep: one run per training and per cell, made from plan and store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from ssl_sweep.sweep.planning.cells import Cell
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.results.table import AXES, METRICS, finished_rows
+from ssl_sweep.sweep.spec.specs import PretrainSpec
+from ssl_sweep.sweep.store.manifest import Manifest
+from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.tracking.mlflow_client import MirrorRun, model_of
+
+_RESULT = ("encoder.safetensors", "encoder.json")
+
+
+class Mirrored:
+    """The runs of each stage: a training has one, an answer as many as cells ask for it."""
+
+    def __init__(self, plan: Plan, store: Store, models: bool) -> None:
+        """``models``: encoders are logged as MLflow models, those of trainings logged before too."""
+        self._store, self._models = store, models
+        self._cells: dict[str, list[Cell]] = {}
+        for cell in plan.cells:
+            self._cells.setdefault(plan.cell_nodes[cell.id], []).append(cell)
+        self.nodes = tuple(
+            sorted((n for n in plan.nodes if n.trains or n.id in self._cells), key=lambda n: not n.trains)
+        )
+        """The stages that have runs, trainings first."""
+
+    def ids(self, node: Node) -> list[str]:
+        """Of the runs of a stage, and of its model."""
+        if node.trains:
+            return [node.id, model_of(node.id)] if self._models else [node.id]
+        return [cell.id for cell in self._cells.get(node.id, ())]
+
+    def runs(self, node: Node, done: frozenset[str] = frozenset()) -> Iterator[MirrorRun]:
+        """Those not in ``done``, if the stage is finished in the store."""
+        wanted = [id for id in self.ids(node) if id not in done]
+        manifest = self._store.complete(node.stage, node.id) if wanted else None
+        if manifest is None:
+            return
+        if node.trains:
+            run = training_run(node, manifest, self._store)
+            yield replace(run, encoder=self._store.fetch("pretrain", node.id)) if self._models else run
+        for cell in self._cells.get(node.id, ()):
+            if cell.id in wanted:
+                yield cell_run(cell, manifest)
+
+
+def training_run(node: Node, manifest: Manifest, store: Store) -> MirrorRun:
+    """Parameters, the loss of every epoch, speed and the encoder of a finished training."""
+    assert isinstance(node.spec, PretrainSpec)
+    folder = store.fetch("pretrain", node.id, _RESULT)
+    metrics = []
+    logged = store.extra("pretrain", node.id, "epochs.jsonl")
+    for line in logged.read_text().splitlines() if logged is not None else ():
+        record = json.loads(line)
+        epoch = int(record.pop("epoch"))
+        metrics += [(name, float(value), epoch) for name, value in record.items() if value is not None]
+    sheet = store.extra("pretrain", node.id, "images.png")
+    config = node.spec.config
+    params = {name: _text(getattr(config, name)) for name in type(config).__dataclass_fields__}
+    params |= {
+        "domain": "+".join(node.datasets),
+        "images": str(sum(part.images for part in node.spec.parts)),
+        "subset_seed": str(node.spec.parts[0].subset_seed),
+        "subset_draw": node.spec.parts[0].draw,
+        "imbalance": _text(node.spec.parts[0].imbalance),
+        "corruption": node.spec.corruption,
+        "mode": manifest.run.mode,
+        "workers": str(manifest.run.workers),
+        "view_backend": manifest.run.backend,
+    }
+    return MirrorRun(
+        id=node.id,
+        name=node.label,
+        started_ms=_ms(manifest.run.started),
+        ended_ms=_ms(manifest.run.ended),
+        params=params,
+        metrics=tuple(metrics),
+        tags={"ssl_sweep.kind": "training", "ssl_sweep.pretrain_id": node.id},
+        artifacts=(*(folder / name for name in _RESULT), *([sheet] if sheet is not None else [])),
+    )
+
+
+def cell_run(cell: Cell, manifest: Manifest) -> MirrorRun:
+    """One cell: every axis as a parameter; the finest level's metrics by their plain names, all by level."""
+    rows = finished_rows(cell, manifest)
+    first = rows[0]
+    metrics = []
+    for position, row in enumerate(rows):
+        for name in METRICS:
+            value = row[name]
+            if isinstance(value, float):
+                metrics.append((f"{name}_{row['level']}", value, 0))
+                if position == 0:
+                    metrics.append((name, value, 0))
+    return MirrorRun(
+        id=str(first["cell_id"]),
+        name=f"{first['method']} {first['pretrain_domain']} → {first['eval_domain']} {first['labels']}",
+        started_ms=_ms(manifest.run.started),
+        ended_ms=_ms(manifest.run.ended),
+        params={name: _text(first[name]) for name in AXES},
+        metrics=tuple(metrics),
+        tags={
+            "ssl_sweep.kind": "cell",
+            "ssl_sweep.pretrain_id": str(first["pretrain_id"]),
+            "ssl_sweep.probe_id": manifest.id,
+        },
+    )
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _ms(time: str) -> int:
+    return round(datetime.fromisoformat(time).timestamp() * 1000)
