@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+
 from ssl_sweep.sweep.commands.cluster import run_on_head, submit, words
 from ssl_sweep.sweep.commands.cost import calibrate, cluster_options, gc, limit_options
 from ssl_sweep.sweep.commands.data import data

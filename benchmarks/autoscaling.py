@@ -24,6 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/helpers"))
 
 from ray_head import Head
+
 from ssl_sweep.sweep.store.leases import holders
 from ssl_sweep.sweep.store.store import Store
 

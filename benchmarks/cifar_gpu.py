@@ -24,6 +24,8 @@ import torch
 import torch.nn.functional as F
 from machine import header
 from PIL import Image
+from torch import Tensor
+
 from ssl_sweep.data_ops.hashing import hash64
 from ssl_sweep.data_ops.views.torch_views import pixels_to_input
 from ssl_sweep.ssl_core.config.pretrain import ENCODERS, default_config
@@ -31,7 +33,6 @@ from ssl_sweep.ssl_core.encoders.registry import Encoder
 from ssl_sweep.ssl_core.training.checkpoint import load_encoder
 from ssl_sweep.ssl_core.training.reporter import EpochRecord, LocalReporter
 from ssl_sweep.ssl_core.training.trainer import Interrupted, TrainingImages, pretrain
-from torch import Tensor
 
 NEIGHBOURS, TEMPERATURE = 200, 0.1
 SIZE = 32

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+
 from ssl_sweep.data_ops.synthetic.domains import DOMAINS, MAX_IMAGES, labels, render
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1.0)  # C, the inverse of the strength

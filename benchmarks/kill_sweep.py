@@ -26,6 +26,7 @@ HELPERS = Path(__file__).parents[1] / "tests" / "helpers"
 sys.path.insert(0, str(HELPERS))
 
 from soundness import faults, table  # noqa: E402
+
 from ssl_sweep.sweep.planning.planner import plan_grid  # noqa: E402
 from ssl_sweep.sweep.store.store import Store  # noqa: E402
 

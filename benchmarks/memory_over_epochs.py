@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from machine import header
+
 from ssl_sweep.ssl_core.config.pretrain import METHODS, default_config
 from ssl_sweep.ssl_core.training.reporter import EpochRecord, LocalReporter
 from ssl_sweep.ssl_core.training.trainer import TrainingImages, pretrain

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torchvision.transforms.v2.functional as F
+
 from ssl_sweep.data_ops.views.backend import ViewBackend, choose_views
 from ssl_sweep.data_ops.views.named_policies import named_policy
 from ssl_sweep.data_ops.views.policy import ORDERS, ViewParams, ViewPolicy, sample_params

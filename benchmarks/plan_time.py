@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from ssl_sweep.data_ops.dataset.prepared import DatasetManifest
 from ssl_sweep.data_ops.hashing import derive_seed, hash64
 from ssl_sweep.sweep.planning.graph import Plan

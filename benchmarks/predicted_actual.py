@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import header
+
 from ssl_sweep.sweep.store.store import Store
 
 WITHIN = 0.15

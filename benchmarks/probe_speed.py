@@ -25,6 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
 from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
 from ssl_sweep.ssl_core.evaluation.folds import stratified_folds
 from ssl_sweep.ssl_core.evaluation.linear import LinearProbes

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from machine import header
+
 from ssl_sweep.data_ops.dataset.prepared import MANIFEST, DatasetManifest, PreparedDataset
 from ssl_sweep.data_ops.views.loader import epoch_permutation
 

@@ -19,8 +19,9 @@ import pyarrow as pa
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests" / "helpers"))
 
-from ssl_sweep.sweep.report.report import write_report  # noqa: E402
 from study_table import study  # noqa: E402
+
+from ssl_sweep.sweep.report.report import write_report  # noqa: E402
 
 
 def repeated(table: pa.Table, rows: int) -> pa.Table:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from cifar_gpu import SIZE, read
 from machine import header
+
 from ssl_sweep.data_ops.hashing import hash64
 from ssl_sweep.ssl_core.config.finetune import default_finetune
 from ssl_sweep.ssl_core.config.pretrain import ENCODERS, default_config

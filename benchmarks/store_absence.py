@@ -26,6 +26,7 @@ sys.path.insert(0, str(HERE / "tests" / "helpers"))
 
 from machine import header  # noqa: E402
 from s3_server import S3  # noqa: E402
+
 from ssl_sweep.sweep.planning.planner import plan_in  # noqa: E402
 from ssl_sweep.sweep.results.table import results  # noqa: E402
 from ssl_sweep.sweep.store.store import Store  # noqa: E402

@@ -23,6 +23,7 @@ ROOT = HELPERS.parents[1]
 sys.path.insert(0, str(HELPERS))
 
 from soundness import mirrored  # noqa: E402
+
 from ssl_sweep.sweep.store.store import Store  # noqa: E402
 
 GRID = """

@@ -19,6 +19,7 @@ from contextlib import closing
 
 import numpy as np
 import torch
+
 from ssl_sweep.data_ops.views.backend import ViewBackend, choose_views
 from ssl_sweep.data_ops.views.loader import ViewBatch, ViewLoader
 from ssl_sweep.data_ops.views.policy import sample_params

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from ssl_sweep.data_ops.views.policy import ViewPolicy
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
+
+from ssl_sweep.data_ops.views.policy import ViewPolicy
 
 Views = tuple[torch.Tensor, torch.Tensor]
 

@@ -21,11 +21,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from machine import cpu_seconds, header
+from view_contenders import Pictures, TorchvisionViews, epoch_of_workers, lightly_views, write_jpegs
+
 from ssl_sweep.data_ops.sources.decode import decode_rgb, resize
 from ssl_sweep.data_ops.views.backend import ViewBackend, choose_views
 from ssl_sweep.data_ops.views.loader import ViewLoader
 from ssl_sweep.data_ops.views.policy import simclr_policy
-from view_contenders import Pictures, TorchvisionViews, epoch_of_workers, lightly_views, write_jpegs
 
 
 def epoch_of_ours(views: ViewBackend, images: npt.NDArray[np.uint8], batch: int) -> Callable[[], None]:

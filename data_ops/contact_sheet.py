@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.errors import DataError
 
 if TYPE_CHECKING:

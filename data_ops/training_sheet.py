@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.contact_sheet import contact_sheet, png_bytes
 from ssl_sweep.data_ops.dataset.pool import ImagePool
 from ssl_sweep.data_ops.views.policy import ViewPolicy, sample_params

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.contact_sheet import contact_sheet, png_bytes
 from ssl_sweep.data_ops.dataset.corruptions import NAMES, corrupt, parse_corruption
 from ssl_sweep.data_ops.synthetic.domains import DOMAINS, render

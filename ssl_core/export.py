@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
+from torch import nn
+
 from ssl_sweep.ssl_core.encoders.registry import Encoder
 from ssl_sweep.ssl_core.encoders.resnets import StandardResNet
 from ssl_sweep.ssl_core.encoders.vits import StandardViT
 from ssl_sweep.ssl_core.encoders.weight_names import to_timm
 from ssl_sweep.ssl_core.training.checkpoint import CARD_FILE, load_encoder, write_atomic
-from torch import nn
 
 _RESNETS = ("resnet18", "resnet34", "resnet50")
 _SMALL_STEM = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from ssl_sweep.ssl_core.distributed import gather_with_gradient, rank, world_size
 from torch import Tensor
+
+from ssl_sweep.ssl_core.distributed import gather_with_gradient, rank, world_size
 
 
 def nt_xent(z1: Tensor, z2: Tensor, temperature: float, group: dist.ProcessGroup | None = None) -> Tensor:

@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.hashing import derive_seed, uniform
 from ssl_sweep.data_ops.names import nearest

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.dataset.corruptions import Corruption, corrupt
 from ssl_sweep.data_ops.dataset.duplicates import occur_in
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset

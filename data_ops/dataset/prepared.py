@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.errors import DataError
 
 Split = Literal["train", "test"]

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.hashing import derive_seed, hash64
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.errors import DataError
 
 Names = tuple[tuple[str, ...], ...]  # the classes of each level, fine to coarse

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.dataset.holdout import LEFT_OUT, hold_out, key_of
 from ssl_sweep.data_ops.dataset.prepared import MANIFEST, SPLITS, DatasetManifest, PreparedDataset, Split
 from ssl_sweep.data_ops.errors import DataError

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.dataset.duplicates import pixel_hash
 from ssl_sweep.data_ops.dataset.holdout import hold_out
 from ssl_sweep.data_ops.dataset.prepared import Split

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.decode import decode_rgb
 from ssl_sweep.data_ops.sources.remote import cached_stamp, is_remote, read_remote

@@ -13,6 +13,7 @@ from typing import IO, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.names import nearest

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.hashing import uniform
 
 # float32 (n, S, S), or broadcastable to it: (n, 1, 1) for one number per image. Python numbers keep float32.

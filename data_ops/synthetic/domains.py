@@ -11,6 +11,7 @@ import functools
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.hashing import derive_seed, hash64
 from ssl_sweep.data_ops.names import nearest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from ssl_sweep.data_ops.synthetic.canvas import Canvas, Domain, Field, box, cell, inside, wave
 
 _KINDS = {

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.views.policy import ViewParams, ViewPolicy
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.views.dali_views import Device, view_graph, view_inputs
 from ssl_sweep.data_ops.views.policy import ViewParams, ViewPolicy

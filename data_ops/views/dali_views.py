@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.views.jitter import LUMA, color_affine, hue_step, jitter_steps
 from ssl_sweep.data_ops.views.policy import HUE, ViewParams, ViewPolicy

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.views.policy import BRIGHTNESS, CONTRAST, HUE, ORDERS, SATURATION, ViewParams
 
 Float32 = npt.NDArray[np.float32]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.hashing import derive_seed, hash64
 from ssl_sweep.data_ops.images import ImageArray

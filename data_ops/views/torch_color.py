@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
+
 from ssl_sweep.data_ops.views.jitter import LUMA, color_affine
 from ssl_sweep.data_ops.views.policy import ViewParams
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+
 from ssl_sweep.data_ops.views.policy import ViewParams
 
 DENSE_UP_TO = 64  # pixels; below, two batched matrix products beat one call per image

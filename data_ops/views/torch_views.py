@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 import torch
+
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.views.jitter import hue_step, jitter_steps
 from ssl_sweep.data_ops.views.policy import ViewParams, ViewPolicy

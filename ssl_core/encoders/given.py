@@ -11,11 +11,12 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
+from torchvision.models import get_weight
+
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.encoders.registry import Encoder, build_encoder
 from ssl_sweep.ssl_core.encoders.weight_names import plain_names
-from torch import Tensor
-from torchvision.models import get_weight
 
 _IGNORED = re.compile(r"num_batches_tracked$")  # old files lack it, and eval mode never reads it
 _SHOWN = 4  # names in a message

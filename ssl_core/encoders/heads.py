@@ -3,8 +3,9 @@ whose features do not need them. With 0 layers there is no head and the features
 
 from __future__ import annotations
 
-from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from torch import nn
+
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 
 HIDDEN = 4096
 

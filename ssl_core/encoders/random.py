@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
 from ssl_sweep.data_ops.hashing import derive_seed
 from ssl_sweep.data_ops.images import ImageArray
 from ssl_sweep.data_ops.views.torch_views import pixels_to_input
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.encoders.registry import Encoder, build_encoder, torch_seed
-from torch.nn.modules.batchnorm import _BatchNorm
 
 _BATCH = 512
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
 from ssl_sweep.ssl_core.config.pretrain import ENCODERS, SMALL_IMAGE
 from ssl_sweep.ssl_core.encoders.base import Encoder
 from ssl_sweep.ssl_core.encoders.resnets import DemoResNet, StandardResNet
 from ssl_sweep.ssl_core.encoders.vits import StandardViT
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 __all__ = ["Encoder", "build_encoder", "torch_seed"]
 

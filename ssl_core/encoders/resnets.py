@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ssl_sweep.ssl_core.encoders.base import Encoder
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
+
+from ssl_sweep.ssl_core.encoders.base import Encoder
 
 
 class StandardResNet(ResNet, Encoder):

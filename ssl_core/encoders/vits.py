@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ssl_sweep.ssl_core.encoders.base import Encoder
 from torch import nn
 from torchvision.models.vision_transformer import VisionTransformer
+
+from ssl_sweep.ssl_core.encoders.base import Encoder
 
 _DEPTH = 12
 _LARGE_PATCH, _SMALL_PATCH = 16, 4

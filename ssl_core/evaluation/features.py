@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from ssl_sweep.data_ops.images import ImageArray
 from ssl_sweep.data_ops.preparation.room import new_array
 from ssl_sweep.data_ops.views.torch_views import pixels_to_input
 from ssl_sweep.ssl_core.encoders.registry import Encoder
-from torch import Tensor, nn
 
 
 def extract_features(

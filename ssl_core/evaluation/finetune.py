@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from ssl_sweep.data_ops.hashing import derive_seed
 from ssl_sweep.data_ops.images import ImageArray
 from ssl_sweep.data_ops.views.backend import ViewBackend, choose_views
@@ -33,7 +35,6 @@ from ssl_sweep.ssl_core.training.memory import checkpoint_blocks, finetune_memor
 from ssl_sweep.ssl_core.training.optim import LARS, learning_rate_at
 from ssl_sweep.ssl_core.training.precision import fast_bfloat16
 from ssl_sweep.ssl_core.training.trainer import DivergedError, Interrupted
-from torch import Tensor, nn
 
 Ints = npt.NDArray[np.int64]
 Split = tuple[Ints, Ints]  # positions in the budget to train on and to judge by

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
 from ssl_sweep.ssl_core.training.checkpoint import write_atomic
 from ssl_sweep.ssl_core.training.reporter import CHECKPOINT_FILE
-from torch import nn
 
 _FORMAT = 1
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ssl_sweep.ssl_core.encoders.registry import Encoder
 from torch import Tensor, nn
+
+from ssl_sweep.ssl_core.encoders.registry import Encoder
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor, nn
+
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.encoders.heads import build_head, predictor_width, wide_head
 from ssl_sweep.ssl_core.encoders.registry import build_encoder
 from ssl_sweep.ssl_core.losses import byol_loss
 from ssl_sweep.ssl_core.methods.base import Method, StepOutput
 from ssl_sweep.ssl_core.methods.moving_average import follow, slow_copy
-from torch import Tensor, nn
 
 MOMENTUM = 0.996
 

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.distributed import own_share
 from ssl_sweep.ssl_core.encoders.registry import build_encoder
 from ssl_sweep.ssl_core.methods.base import Method, StepOutput
-from torch import Tensor, nn
 
 PERMUTATIONS = 100
 GRID = 3

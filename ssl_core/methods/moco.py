@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.distributed import gather
 from ssl_sweep.ssl_core.encoders.heads import build_head
@@ -12,7 +14,6 @@ from ssl_sweep.ssl_core.encoders.registry import build_encoder
 from ssl_sweep.ssl_core.losses import moco_loss
 from ssl_sweep.ssl_core.methods.base import Method, StepOutput
 from ssl_sweep.ssl_core.methods.moving_average import follow, slow_copy
-from torch import Tensor, nn
 
 QUEUE = 65_536
 MOMENTUM = 0.999

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.encoders.heads import build_head
 from ssl_sweep.ssl_core.encoders.registry import build_encoder
 from ssl_sweep.ssl_core.losses import nt_xent
 from ssl_sweep.ssl_core.methods.base import Method, StepOutput
-from torch import Tensor, nn
 
 
 class SimCLR(Method):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.encoders.registry import build_encoder
 from ssl_sweep.ssl_core.methods.base import Method, StepOutput
-from torch import Tensor, nn
 
 
 class Supervised(Method):

@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, default_config
 from ssl_sweep.ssl_core.encoders.heads import build_head
 from ssl_sweep.ssl_core.encoders.registry import Encoder, build_encoder
 from ssl_sweep.ssl_core.training.reporter import CHECKPOINT_FILE, EpochRecord
-from torch import Tensor, nn
 
 ENCODER_FILE = "encoder.safetensors"
 HEAD_FILE = "head.safetensors"

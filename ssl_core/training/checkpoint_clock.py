@@ -6,6 +6,7 @@ import time
 
 import torch
 import torch.distributed as dist
+
 from ssl_sweep.ssl_core.distributed import rank, world_size
 from ssl_sweep.ssl_core.training.reporter import Reporter
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.images import ImageArray
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.distributed import world_size

@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 
 _BLOCKS = ("BasicBlock", "Bottleneck", "EncoderBlock", "Block")
 """Class names of the repeated blocks of torchvision's and timm's networks."""

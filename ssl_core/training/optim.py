@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import torch
-from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from torch import Tensor, nn
+
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 
 MOMENTUM = 0.9
 TRUST_COEFFICIENT = 0.001

@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor, nn
+
 from ssl_sweep.data_ops.hashing import hash64
 from ssl_sweep.data_ops.views.loader import ViewBatch
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.training.reporter import LocalReporter, Reporter
 from ssl_sweep.ssl_core.training.trainer import Interrupted, Training, TrainingImages, pretrain
 from ssl_sweep.ssl_core.training.watch import LabelledSlice
-from torch import Tensor, nn
 
 _RESIDENT_BYTES = 256 * 1024**2  # of noise; more images than that repeat
 _CLASSES = 100

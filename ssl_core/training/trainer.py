@@ -15,6 +15,9 @@ from typing import Any, Literal, cast
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
 from ssl_sweep.data_ops.hashing import derive_seed
 from ssl_sweep.data_ops.views.backend import ViewBackend, choose_views
 from ssl_sweep.data_ops.views.loader import ViewBatch, ViewLoader
@@ -42,8 +45,6 @@ from ssl_sweep.ssl_core.training.optim import build_optimizer, learning_rate_at
 from ssl_sweep.ssl_core.training.precision import fast_bfloat16
 from ssl_sweep.ssl_core.training.reporter import EpochRecord, Reporter
 from ssl_sweep.ssl_core.training.watch import FeatureWatch, LabelledSlice, knn_accuracy
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 __all__ = [
     "DivergedError",

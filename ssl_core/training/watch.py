@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from ssl_sweep.data_ops.images import ImageArray
 from ssl_sweep.data_ops.views.torch_views import pixels_to_input
 from ssl_sweep.ssl_core.distributed import gather, rank, world_size
 from ssl_sweep.ssl_core.encoders.registry import Encoder
-from torch import Tensor, nn
 
 ROWS = 2048
 _PAIRWISE_ROWS = 1024  # uniformity is quadratic in them

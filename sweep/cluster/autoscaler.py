@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 import yaml
+
 from ssl_sweep.sweep.cluster.connect import A_BIT, HEAD, nodes_now
 from ssl_sweep.sweep.errors import first_line
 from ssl_sweep.sweep.execution.capacity import Capacity, NodeType

@@ -120,6 +120,7 @@ def run_on_head(
 
 def _watch(asked: Submission, show: Callable[[str], None], notify: str | None) -> int:
     import ray
+
     from ssl_sweep.sweep.cluster.connect import A_BIT, HEAD
 
     actor: Any = ray.remote(num_cpus=0, resources={HEAD: A_BIT}, max_concurrency=2)(Driver)

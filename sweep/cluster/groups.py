@@ -12,6 +12,7 @@ from typing import Any
 
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.util import get_placement_group, placement_group, remove_placement_group
+
 from ssl_sweep.sweep.planning.nodes import Node
 
 

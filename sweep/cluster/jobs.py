@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+
 from ssl_sweep.sweep.cluster.connect import no_answer
 from ssl_sweep.sweep.cluster.submission import Submission
 from ssl_sweep.sweep.errors import InfeasibleError, UsageError, first_line

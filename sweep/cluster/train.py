@@ -28,6 +28,7 @@ def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
     """Train and commit, in whichever of Train's two modes was planned."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
+
     from ssl_sweep.sweep.cluster.groups import NamedGroups
     from ssl_sweep.sweep.cluster.meeting import MeetByFile
 

@@ -18,6 +18,7 @@ from typing import Any
 from ray import cloudpickle, tune
 from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
+
 from ssl_sweep.sweep.cluster.connect import A_BIT, HEAD
 from ssl_sweep.sweep.cluster.train import CPU_SHARE, perform
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
 from ssl_sweep.sweep.commands.cost import limit_options
 from ssl_sweep.sweep.commands.options import grid_argument, overrides_argument, readable
 

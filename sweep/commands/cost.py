@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+
 from ssl_sweep.sweep.commands.options import (
     address_option,
     console,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO
 
 import click
+
 from ssl_sweep.sweep.commands.options import (
     console,
     grid_argument,

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
 from ssl_sweep.sweep.errors import masked
 from ssl_sweep.sweep.results.status import STATES, Status
 from ssl_sweep.sweep.results.summary import summary
@@ -21,6 +22,7 @@ from ssl_sweep.sweep.store.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
     from ssl_sweep.sweep.commands.doctor import Check
     from ssl_sweep.sweep.cost.estimate import Costed
     from ssl_sweep.sweep.run.run import RunResult

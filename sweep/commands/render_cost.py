@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
 from ssl_sweep.sweep.cost.estimate import size_text
 
 if TYPE_CHECKING:

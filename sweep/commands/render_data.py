@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
 from ssl_sweep.data_ops.preparation.check import Finding
 from ssl_sweep.sweep.datasets.check import Checked
 from ssl_sweep.sweep.datasets.commands import DatasetList, Document, PreparedList, SourceList, Told

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
+
 from ssl_sweep.sweep.cost.estimate import size_text
 from ssl_sweep.sweep.inspect.explain import Explanation, Relative
 from ssl_sweep.sweep.run.progress import duration

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+
 from ssl_sweep.sweep.commands.options import in_store, json_option, show, store_option
 
 if TYPE_CHECKING:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
 from ssl_sweep.sweep.commands.options import console, json_option, overrides_argument, show, store_option
 
 if TYPE_CHECKING:
     from rich.console import Console
+
     from ssl_sweep.sweep.inspect.verify import Verified
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.dataset.duplicates import find_copies
 from ssl_sweep.data_ops.dataset.holdout import LEFT_OUT
 from ssl_sweep.data_ops.dataset.prepared import SPLITS, PreparedDataset, Split

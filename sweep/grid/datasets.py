@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
+
 from ssl_sweep.data_ops.sources.registry import (
     CsvSource,
     DigitsSource,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+
 from ssl_sweep.data_ops.sources.remote import is_remote
 from ssl_sweep.ssl_core.config.pretrain import USED_BY, looks_at
 from ssl_sweep.sweep.errors import GridError, Located, did_you_mean

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from ssl_sweep.sweep.errors import GridError, Located
 
 Path_ = tuple[str | int, ...]

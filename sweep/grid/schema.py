@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import WithJsonSchema
+
 from ssl_sweep.data_ops.views.named_policies import POLICIES
 from ssl_sweep.ssl_core.config.pretrain import ENCODERS, FEATURES, METHODS, MIN_TEMPERATURE
 from ssl_sweep.sweep.errors import did_you_mean

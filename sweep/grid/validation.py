@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+
 from ssl_sweep.sweep.errors import Located, did_you_mean
 from ssl_sweep.sweep.grid.axes import Model
 from ssl_sweep.sweep.grid.marked_yaml import Path_, YamlSource

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
 from ssl_sweep.data_ops.dataset.pool import leaked
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.sweep.errors import DamagedError

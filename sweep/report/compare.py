@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
 from ssl_sweep.sweep.report.frame import EVALUATION, PRETRAINING
 from ssl_sweep.sweep.report.statistics import Runs, positions
 from ssl_sweep.sweep.report.style import method_name

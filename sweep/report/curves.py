@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
 from ssl_sweep.sweep.report.statistics import Estimate, interval
 
 Floats = npt.NDArray[np.float64]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
+
 from ssl_sweep.sweep.report.claims import CLAIMS
 from ssl_sweep.sweep.report.claims.finding import Claim, Finding
 from ssl_sweep.sweep.report.compare import compact

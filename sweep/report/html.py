@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
+
 from ssl_sweep.sweep.report import style
 from ssl_sweep.sweep.report.figures.base import Figure, Gap
 from ssl_sweep.sweep.report.findings import QUESTIONS, Finding, telling

@@ -15,6 +15,7 @@ import matplotlib
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.report import style
 from ssl_sweep.sweep.report.figures.all import figures

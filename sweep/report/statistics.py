@@ -24,6 +24,7 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
 from ssl_sweep.sweep.report.frame import SEEDS
 
 Verdict = Literal["holds", "does not hold", "not enough evidence"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+
 from ssl_sweep.ssl_core.evaluation.metrics import per_class
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.results.predictions import Predictions

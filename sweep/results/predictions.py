@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+
 from ssl_sweep.data_ops.dataset.prepared import DatasetManifest
 from ssl_sweep.sweep.planning.cells import Cell
 from ssl_sweep.sweep.store.store import Store

@@ -7,6 +7,7 @@ is compared byte by byte: only in Parquet files and reports.
 from __future__ import annotations
 
 import pyarrow as pa
+
 from ssl_sweep.ssl_core.evaluation.metrics import hits
 from ssl_sweep.sweep.planning.cells import Cell
 from ssl_sweep.sweep.planning.graph import Plan

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import pyarrow as pa
+
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.planning.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS, Cell, Value
 from ssl_sweep.sweep.planning.graph import Plan

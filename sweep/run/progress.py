@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+
 from ssl_sweep.sweep.cost.rates import images_seen
 from ssl_sweep.sweep.planning.nodes import Node
 from ssl_sweep.sweep.spec.specs import STAGES, PretrainSpec

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
+
 from ssl_sweep.sweep.cluster.backend import RayWorkplace
 from ssl_sweep.sweep.cost.feasible import require_feasible, require_room
 from ssl_sweep.sweep.cost.limits import NO_LIMITS, Budget, Limits

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
 from ssl_sweep.data_ops.dataset.pool import ImagePool, Share, leaked
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset

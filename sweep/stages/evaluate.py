@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
 from ssl_sweep.data_ops.dataset.pool import CorruptedImages, leaked
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
@@ -90,6 +91,7 @@ def finetune(
     """The encoder trained on, end to end; on a random encoder, training from scratch. Goes on from the
     checkpoint in the stage's folder, which is there until the commit."""
     import torch
+
     from ssl_sweep.ssl_core.evaluation.finetune import LabelBudget, Supervision
     from ssl_sweep.ssl_core.evaluation.finetune import finetune as train_on
     from ssl_sweep.ssl_core.training.checkpoint import load_encoder

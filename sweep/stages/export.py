@@ -24,6 +24,7 @@ def export_encoder(encoder_id: str, store_uri: str, output: Path) -> str:
             hint="the column pretrain_id of `ssl-sweep results` names them",
         )
     from safetensors import SafetensorError
+
     from ssl_sweep.ssl_core.export import export
 
     made = store.complete("pretrain", encoder_id)

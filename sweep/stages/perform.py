@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
 from ssl_sweep.data_ops.dataset.pool import CorruptedImages, ImagePool
 from ssl_sweep.data_ops.dataset.prepared import DatasetManifest

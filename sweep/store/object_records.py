@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import obstore
 from obstore import exceptions
 from obstore.store import from_url
+
 from ssl_sweep.sweep.errors import StoreError, UnreachableError, first_line
 from ssl_sweep.sweep.store.records import Record, checked
 from ssl_sweep.sweep.util.files import whole

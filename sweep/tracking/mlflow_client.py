@@ -70,6 +70,7 @@ def _log_model(client: MlflowClient, run_id: str, folder: Path) -> None:
     it back. Images in are float32 (n, 3, S, S) as its card says, features out (n, feature_dim)."""
     import torch
     from mlflow import pytorch
+
     from ssl_sweep.ssl_core.training.checkpoint import CARD_FILE, load_encoder
 
     encoder, size = load_encoder(folder), json.loads((folder / CARD_FILE).read_text())["image_size"]

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+
 from ssl_sweep.data_ops.synthetic import domains as synthetic
 
 CLASSES = {"ant": "insect", "bee": "insect", "cat": "mammal", "dog": "mammal"}

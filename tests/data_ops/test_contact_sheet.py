@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+
 from ssl_sweep.data_ops.contact_sheet import contact_sheet, png_bytes
 from ssl_sweep.data_ops.errors import DataError
 

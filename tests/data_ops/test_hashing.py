@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from ssl_sweep.data_ops.hashing import derive_seed, hash64, uniform
 
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from bench import Bench
+
 from ssl_sweep.sweep.store.store import Store
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from bench import Bench, wait_for
 from PIL import Image
+
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.data_ops.dataset.subsets import subset
 from ssl_sweep.data_ops.synthetic import domains as synthetic

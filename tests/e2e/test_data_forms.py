@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from bench import Bench
 from PIL import Image
+
 from ssl_sweep.data_ops.synthetic import domains as synthetic
 
 pytestmark = pytest.mark.exhaustive

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from bench import Bench
 from soundness import faults, table
+
 from ssl_sweep.sweep.planning.planner import plan_grid
 from ssl_sweep.sweep.store.store import Store
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from bench import Bench, wait_for
 from s3_server import S3
+
 from ssl_sweep.sweep.datasets.commands import export_subset
 from ssl_sweep.sweep.inspect.verify import verify
 from ssl_sweep.sweep.planning.planner import plan_in

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from bench import Bench
+
 from ssl_sweep.sweep.store.store import Store
 
 AGAIN = """

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from bench import Bench, wait_for
 from soundness import leftovers
+
 from ssl_sweep.sweep.store.leases import PATIENCE_S, Leases
 from ssl_sweep.sweep.store.store import Store
 

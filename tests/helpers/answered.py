@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from ssl_sweep.ssl_core.evaluation.metrics import score
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.store.manifest import RunRecord

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from ssl_sweep.sweep.execution.backend import Outcome
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
 from ssl_sweep.sweep.planning.nodes import Node

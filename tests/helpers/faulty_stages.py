@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fake_stages import FakeWork
+
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.execution.backend import Outcome

@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+
 from ssl_sweep.data_ops.sources.decode import decode_rgb
 
 Row = tuple[bytes, str, str]

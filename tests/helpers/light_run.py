@@ -19,6 +19,7 @@ from pathlib import Path
 
 from fake_stages import FakeWork
 from process_workplace import ProcessWorkplace, RealWork
+
 from ssl_sweep.sweep.cost.limits import Limits
 from ssl_sweep.sweep.errors import SweepError
 from ssl_sweep.sweep.run import run as run_module

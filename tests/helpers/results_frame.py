@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from scipy.stats import norm
+
 from ssl_sweep.sweep.report.frame import read_results
 from ssl_sweep.sweep.results.table import SCHEMA
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from ssl_sweep.data_ops.hashing import hash64
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig, default_finetune
 from ssl_sweep.ssl_core.encoders.registry import Encoder, build_encoder, torch_seed

@@ -13,8 +13,9 @@ import tempfile
 from pathlib import Path
 
 import torch
-from ssl_sweep.ssl_core.methods import trained_methods
 from training_case import calm_config, train
+
+from ssl_sweep.ssl_core.methods import trained_methods
 
 FOLDER = Path(__file__).parent / "golden"
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
+from torch import nn
+from training_case import CURVES
+
 from ssl_sweep.ssl_core.config.pretrain import default_config
 from ssl_sweep.ssl_core.distributed import convert_batchnorm
 from ssl_sweep.ssl_core.encoders.registry import torch_seed
 from ssl_sweep.ssl_core.methods import build_method
-from torch import nn
-from training_case import CURVES
 
 
 def method_step(method: str, views: tuple[torch.Tensor, ...], world: int) -> dict[str, object]:

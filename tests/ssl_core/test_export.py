@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from ssl_sweep.ssl_core.config.pretrain import default_config
 from ssl_sweep.ssl_core.encoders.given import load_weights
 from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed

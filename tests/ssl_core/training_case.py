@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
+
 from ssl_sweep.data_ops.hashing import hash64
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, default_config
 from ssl_sweep.ssl_core.training.reporter import LocalReporter

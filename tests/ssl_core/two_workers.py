@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from joined_batch import all_cases, joined_batches
+from training_case import CURVES, calm_config, small_config, train
+
 from ssl_sweep.ssl_core.training.reporter import LocalReporter
 from ssl_sweep.ssl_core.training.trainer import Interrupted
-from training_case import CURVES, calm_config, small_config, train
 
 
 class StopsAfter(LocalReporter):

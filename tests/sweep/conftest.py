@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from ssl_sweep.data_ops.dataset.prepared import DatasetManifest
 from ssl_sweep.data_ops.hashing import derive_seed, hash64
 from ssl_sweep.sweep.planning.graph import Plan

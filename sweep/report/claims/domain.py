@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from ssl_sweep.sweep.report.claims.finding import Claim, Finding
 from ssl_sweep.sweep.report.claims.judging import Test, by_budget, subtract
 from ssl_sweep.sweep.report.claims.wording import count

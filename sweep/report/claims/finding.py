@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pandas as pd
+
 from ssl_sweep.sweep.report.statistics import Estimate, Verdict
 
 

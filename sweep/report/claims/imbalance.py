@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pandas as pd
+
 from ssl_sweep.sweep.report.claims.finding import Claim, Finding
 from ssl_sweep.sweep.report.claims.judging import Test, by_budget
 from ssl_sweep.sweep.report.compare import SAME_IMAGES, Comparison, beside, equal_but_for

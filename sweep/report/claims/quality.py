@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 import pandas as pd
+
 from ssl_sweep.sweep.report.claims.finding import Claim, Finding
 from ssl_sweep.sweep.report.claims.judging import Test, by_budget, subtract
 from ssl_sweep.sweep.report.compare import SAME_IMAGES, Comparison, beside, equal_but_for

@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable, Iterable, Iterator
 
 import pandas as pd
+
 from ssl_sweep.sweep.report.claims.finding import Claim, Finding
 from ssl_sweep.sweep.report.claims.judging import Test, by_budget, subtract
 from ssl_sweep.sweep.report.claims.overtaking import PRETRAINED, SCRATCH, overtaking

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+
 from ssl_sweep.sweep.report.claims.finding import Claim, Finding
 from ssl_sweep.sweep.report.claims.judging import Test, by_budget, subtract
 from ssl_sweep.sweep.report.claims.wording import count

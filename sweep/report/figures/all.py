@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
 from ssl_sweep.sweep.report.figures import (
     cost,
     domain,

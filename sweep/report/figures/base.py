@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+
 from ssl_sweep.sweep.report import style
 from ssl_sweep.sweep.report.curves import NotFitted
 from ssl_sweep.sweep.report.frame import complete

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
+
 from ssl_sweep.sweep.report import style
 from ssl_sweep.sweep.report.frame import EVALUATION, PRETRAINING, finest, self_supervised, usual
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
 from ssl_sweep.sweep.report import style
 from ssl_sweep.sweep.report.figures.base import label_ends
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
 from ssl_sweep.sweep.report import style
 from ssl_sweep.sweep.report.figures import domain, granularity, quality, quantity
 from ssl_sweep.sweep.report.figures.base import Drawn, Figure

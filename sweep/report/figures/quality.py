@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
 from ssl_sweep.sweep.report import style
 from ssl_sweep.sweep.report.figures.base import Drawn, Figure, Gap, legend, panels, seeds_text
 from ssl_sweep.sweep.report.figures.choose import (

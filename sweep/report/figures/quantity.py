@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
 from ssl_sweep.sweep.report import style
 from ssl_sweep.sweep.report.figures.base import (
     Drawn,

@@ -11,10 +11,11 @@ import os
 import time
 from pathlib import Path
 
+from torch import Tensor
+
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.encoders.registry import build_encoder
 from ssl_sweep.ssl_core.methods import Method, StepOutput
-from torch import Tensor
 
 _HANGS_AT = 2
 

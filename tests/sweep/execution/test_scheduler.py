@@ -1,0 +1,221 @@
+"""What is tried again, how often, and what a failure stops, with processes that really die."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fake_stages import FakeWork
+from faulty_stages import FaultyWork
+from process_workplace import ProcessWorkplace
+
+from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
+from ssl_sweep.sweep.execution.scheduler import Progress, execute
+from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.run.run import datasets_of
+from ssl_sweep.sweep.stages.perform import perform_light
+from ssl_sweep.sweep.store.leases import Leases, driving, holders
+from ssl_sweep.sweep.store.manifest import Failure
+
+GRID = """
+name: faulty
+datasets: {objects: {source: synthetic, domain: objects, train: 60, test: 30}}
+pretrain: {domain: objects, images: 40, batch: 8, epochs: 1, seed: [0, 1, 2, 3, 4, 5, 6, 7]}
+evaluate: {domain: objects, labels: 30, seed: [0, 1]}
+"""
+RANDOM = """
+name: faulty
+datasets: {objects: {source: synthetic, domain: objects, train: 60, test: 30}}
+pretrain: {method: random, seed: [0, 1, 2]}
+evaluate: {domain: objects, labels: 30}
+"""
+
+
+class Case:
+    """A prepared plan and one execution of it after the other."""
+
+    def __init__(self, sweeps: Any, text: str = GRID) -> None:
+        self.sweeps, self.text, self.store = sweeps, text, sweeps.store
+        self.store.check_writable()
+        bare = Runtime(store=str(self.store.root), stop_file=sweeps.folder / "stop")
+        perform_light(sweeps.plan(text).prepares, bare)
+        plan = self.plan()
+        self.runtime = Runtime(
+            store=bare.store, stop_file=bare.stop_file, datasets=datasets_of(plan, self.store)
+        )
+        self.faults = sweeps.folder / "faults.json"
+        self.faults.write_text("{}")
+        self.stop_after = float("inf")
+        self.grace_s = 60.0
+        self.tick: Callable[[Progress], None] = lambda progress: None
+        self.said: list[tuple[str, str, str]] = []
+
+    def plan(self) -> Plan:
+        return self.sweeps.plan(self.text)
+
+    @property
+    def trainings(self) -> list[Node]:
+        return [node for node in self.plan().nodes if node.stage == "pretrain"]
+
+    def prescribe(self, *faults: list[str]) -> list[Node]:
+        """What goes wrong in the first trainings."""
+        nodes = self.trainings[: len(faults)]
+        self.faults.write_text(json.dumps({n.id: f for n, f in zip(nodes, faults, strict=True)}))
+        self.faults.with_suffix(".attempts").unlink(missing_ok=True)
+        return nodes
+
+    def attempts(self) -> Counter[str]:
+        path = self.faults.with_suffix(".attempts")
+        return Counter(path.read_text().split() if path.exists() else [])
+
+    def execute(self) -> Progress:
+        plan = self.plan()
+        workplace = ProcessWorkplace(FaultyWork(self.faults))
+        started = time.monotonic()
+        with driving(self.store.storage) as own, workplace.join(None) as cluster:
+            runtime = Runtime(**{**vars(self.runtime), "driver": own.driver})
+            plans = {node.id: TrainPlan() for node in plan.nodes if node.heavy}
+            return execute(
+                plan.nodes,
+                workplace.backend(runtime, cluster, plans),
+                self.store,
+                own,
+                stop=lambda: time.monotonic() - started > self.stop_after,
+                grace_s=self.grace_s,
+                changed=lambda node, status, message: self.said.append((node.id, status, message)),
+                tick=self.tick,
+            )
+
+
+@pytest.fixture
+def case(sweeps: Any) -> Case:
+    return Case(sweeps)
+
+
+def test_every_kind_has_its_budget_and_a_failure_stops_only_what_needs_it(case):
+    nodes = case.prescribe(
+        ["kill", "kill"],
+        ["kill", "kill", "kill"],
+        ["hang"],
+        ["hang", "hang"],
+        ["data"],
+        ["full"],
+        ["memory"],
+        ["store", "store"],
+    )
+    twice_killed, killed, hung, hanging, data, full, memory, store = nodes
+    progress = case.execute()
+    assert case.attempts() == {
+        twice_killed.id: 3,
+        killed.id: 3,
+        hung.id: 2,
+        hanging.id: 2,
+        data.id: 1,
+        full.id: 1,
+        memory.id: 1,
+        store.id: 3,
+    }
+    failed = {killed: "worker_error", hanging: "hang", data: "data", full: "disk_full", memory: "oom"}
+    assert progress.having("failed") == sorted(failed, key=nodes.index)
+    records = {node: case.store.failure(node.stage, node.id) for node in nodes}
+    assert {node: record.kind for node, record in records.items() if record} == failed
+    assert all(record.final for record in records.values() if record)
+    assert records[killed].attempts == {"worker_error": 3} and records[killed].attempt == 3
+    assert "exit code -9" in records[killed].message
+    assert "time.sleep" in records[hanging].log_tail or "in _fail" in records[hanging].log_tail
+    assert "3.png" in progress.messages[data.id] and records[data].hardware
+    below = [node for node in case.plan().nodes if node.stage in ("features", "probe")]
+    lost = {node.id for node in failed}
+    for node in below:
+        if lost.intersection(node.upstream):
+            lost.add(node.id)
+    assert {node.id for node in progress.having("blocked")} == lost - {node.id for node in failed}
+    assert len(progress.having("complete")) == len(progress.nodes) - len(lost)
+    again = [said for said in case.said if said[0] == twice_killed.id and "again in" in said[2]]
+    assert len(again) == 2, "a person is told of every further attempt"
+    assert not holders(case.store.storage), "a lease was left"
+    # Mended, the same command does what is left, and only that.
+    case.prescribe()
+    before = len(case.store.executions())
+    progress = case.execute()
+    assert Counter(progress.status.values()) == {"complete": len(progress.nodes)}
+    assert {id for id in progress.executed} == lost
+    assert len(case.store.executions()) == before + len(lost)
+    assert not [node for node in nodes if case.store.failure(node.stage, node.id)]
+
+
+def test_light_stages_are_tried_again_by_the_same_rules(sweeps):
+    case = Case(sweeps, RANDOM)
+    nodes = case.prescribe(["kill"], ["data"], ["hang", "hang"])
+    progress = case.execute()
+    assert progress.having("failed") == [nodes[1], nodes[2]]
+    assert case.attempts() == {nodes[0].id: 2, nodes[1].id: 1, nodes[2].id: 2}
+
+
+def test_a_failure_that_cannot_be_written_down_still_counts(sweeps):
+    case = Case(sweeps, RANDOM)
+    (node,) = case.prescribe(["data"])
+    folder = case.store.path(node.stage, node.id)
+    folder.parent.mkdir(exist_ok=True)
+    folder.touch()
+    progress = case.execute()
+    assert progress.having("failed") == [node]
+    assert "error.json" in progress.messages[node.id] and "3.png" in progress.messages[node.id]
+
+
+def test_what_does_not_stop_within_the_grace_is_dropped(case):
+    case.prescribe(["sleep"], ["sleep"])
+    case.stop_after, case.grace_s = 3.0, 1.0
+    progress = case.execute()
+    assert Counter(progress.status.values())["interrupted"] > 0
+    assert not progress.having("running", "waiting", "failed")
+    assert not holders(case.store.storage)
+
+
+def test_what_another_driver_holds_is_waited_for(sweeps):
+    case = Case(sweeps, RANDOM)
+    finished, failed, given_up = nodes = case.trainings
+    other = Leases(case.store.storage)
+    other.beat()
+    for node in nodes:
+        assert other.take(node.stage, node.id)
+
+    def end(progress: Progress) -> None:
+        if progress.having("elsewhere") == nodes and holders(case.store.storage):
+            FakeWork().light([finished], case.runtime)
+            case.store.fail(failed.stage, failed.id, Failure(kind="data", message="3.png is damaged"))
+            for node in nodes:
+                other.release(node.stage, node.id)
+
+    case.tick = end
+    progress = case.execute()
+    other.end()
+    assert [progress.status[node.id] for node in nodes] == ["complete", "failed", "complete"]
+    assert progress.messages[failed.id] == "3.png is damaged (in another run)"
+    assert finished.id not in progress.executed and given_up.id in progress.executed
+    assert {e.id for e in case.store.executions()} == {
+        node.id for node in progress.nodes.values() if progress.status[node.id] == "complete"
+    }
+
+
+def test_a_probe_that_kills_its_process_takes_no_other_with_it(sweeps):
+    """Probes of the same features share a process; which of them it died of is found out one by one."""
+    text = RANDOM.replace("labels: 30", "labels: [60, 50, 40, 30, 20, 10]").replace(
+        "seed: [0, 1, 2]", "seed: 0"
+    )
+    case = Case(sweeps, text)
+    probes = [node for node in case.plan().nodes if node.stage == "probe"]
+    poison = probes[2]
+    case.faults.write_text(json.dumps({poison.id: ["kill"] * 9}))
+    progress = case.execute()
+    assert progress.having("failed") == [poison]
+    assert Counter(progress.status[node.id] for node in probes) == {"complete": 5, "failed": 1}
+    record = case.store.failure("probe", poison.id)
+    assert record is not None and record.attempts == {"worker_error": 3}
+    assert case.attempts() == {poison.id: 1 + 3}  # once with the others, which counts for nobody
+    assert all(case.store.failure("probe", node.id) is None for node in probes if node != poison)

@@ -1,0 +1,84 @@
+"""Addresses that nobody can read, and clusters that stop to answer: a message, never a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from ssl_sweep.cli import cli
+from ssl_sweep.sweep.cluster.connect import require_answer, require_shared_store
+from ssl_sweep.sweep.cluster.submission import Submission
+from ssl_sweep.sweep.errors import InfeasibleError, StoreError, UsageError
+from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.tracking.location import tracking_uri
+
+
+@pytest.mark.parametrize("address", ["s3://[x", "s3://[bucket]/x", "az://[x", "file://[x/y"])
+def test_a_store(address: str) -> None:
+    with pytest.raises(StoreError, match="is no address"):
+        Store(address)
+
+
+@pytest.mark.parametrize(
+    "words", [["ui"], ["run", "g.yaml"], ["submit", "g.yaml", "--store", "s", "--address", "http://x:1"]]
+)
+def test_a_tracker_on_the_command_line(words: list[str]) -> None:
+    called = CliRunner().invoke(cli, [*words, "--tracking-uri", "http://me:planted@[x"])
+    assert isinstance(called.exception, UsageError)
+    assert "--tracking-uri is no address" in str(called.exception)
+    assert "planted" not in called.exception.report()
+
+
+def test_a_tracker_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://[x")
+    with pytest.raises(UsageError, match="tracker's address is none"):
+        tracking_uri(Store(tmp_path), None)
+
+
+@pytest.mark.parametrize("port", ["²", "99999", "9" * 30, "port", ""])
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster(scheme: str, port: str) -> None:
+    with pytest.raises(UsageError, match="is no address of a cluster"):
+        require_answer(f"{scheme}127.0.0.1:{port}")
+
+
+def test_a_node_that_does_not_look_at_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+    from ray.exceptions import GetTimeoutError
+
+    def silent(*_: Any, **__: Any) -> Any:
+        raise GetTimeoutError("Get timed out")
+
+    nodes = [{"NodeID": f"{i}" * 56, "NodeManagerAddress": f"10.0.0.{i}", "Alive": True} for i in (1, 2)]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray, "get", silent)
+    monkeypatch.setattr(ray.remote_function.RemoteFunction, "_remote", lambda *_, **__: None)
+    with pytest.raises(InfeasibleError, match=r"node 10.0.0.1 did not say within 60 s") as error:
+        require_shared_store(tmp_path)
+    assert error.value.exit_code == 3 and not list(tmp_path.iterdir())
+
+
+def test_a_connection_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways in which Ray's client says so."""
+    import ray
+    from ray.exceptions import RaySystemError
+
+    from ssl_sweep.sweep.cluster import client as ray_remote
+    from ssl_sweep.sweep.cluster import connect as ray_cluster
+
+    monkeypatch.setattr(ray_cluster, "require_answer", lambda address: None)
+    monkeypatch.setattr(ray, "init", lambda *_, **__: None)
+    monkeypatch.setattr(Submission, "pack", lambda *_: None)
+    asked = Submission.__new__(Submission)
+    for lost in (ConnectionError("Client is shutting down."), RaySystemError("the channel is closed")):
+
+        def gone(*_: Any, lost: Exception = lost) -> int:
+            raise lost
+
+        monkeypatch.setattr(ray_remote, "_watch", gone)
+        with pytest.raises(InfeasibleError, match="the connection to 'ray://h:1' is lost") as error:
+            ray_remote.run_on_head(asked, "ray://h:1", print)
+        assert error.value.exit_code == 3 and "the same command goes on" in error.value.report()
