@@ -4,6 +4,7 @@ process of it."""
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,3 +71,10 @@ def assert_same_training(found: Path, expected: Path) -> None:
 
 if __name__ == "__main__":
     train(Path(sys.argv[1]), small_config(epochs=int(sys.argv[2])), checkpoint_every_s=0.05)
+
+
+class Evil:
+    """Makes a folder when it is unpickled."""
+
+    def __reduce__(self):
+        return (os.mkdir, ("executed",))

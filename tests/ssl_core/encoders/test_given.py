@@ -7,8 +7,8 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
-from test_checkpoint import Evil
 from torch import nn
+from training_case import Evil
 
 from ssl_sweep.ssl_core.config.pretrain import default_config
 from ssl_sweep.ssl_core.encoders.given import load_weights

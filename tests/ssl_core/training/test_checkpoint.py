@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 import torch
 from safetensors import safe_open
+from training_case import Evil
 
 from ssl_sweep.ssl_core.config.pretrain import default_config
 from ssl_sweep.ssl_core.encoders.registry import build_encoder
@@ -55,11 +55,6 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         save_checkpoint(checkpoint(2.0), tmp_path)
     assert torch.equal(load_checkpoint(tmp_path).model["w"], torch.ones(3))
-
-
-class Evil:
-    def __reduce__(self):
-        return (os.mkdir, ("executed",))
 
 
 def test_nothing_in_a_checkpoint_is_executed(tmp_path, monkeypatch):
