@@ -49,19 +49,19 @@ def write_grid(folder: Path, cells: int) -> Path:
 
 def fill(store: Store, plan: Plan) -> None:
     """Commits every stage of a plan with files of a byte."""
-    for node in plan.nodes:
-        files = [store.path(node.stage, node.id) / name for name in FILES[node.stage]]
-        if node.stage == "probe":
-            files = [store.predictions(node.id)]
+    for stage in plan.stages:
+        files = [store.path(stage.kind, stage.id) / name for name in FILES[stage.kind]]
+        if stage.kind == "probe":
+            files = [store.predictions(stage.id)]
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(b"x")
         outputs: dict[str, object] = {"levels": {"class": LEVELS, "group": LEVELS}, "C": 1.0}
-        if node.stage == "prepare":
-            outputs = {"fingerprint": f"data-{node.id}", "n_train": 4000, "n_test": 1000}
+        if stage.kind == "prepare":
+            outputs = {"fingerprint": f"data-{stage.id}", "n_train": 4000, "n_test": 1000}
             outputs["levels"] = ["class", "group"]
-            write_dataset(store.path("prepare", node.id) / "data", f"data-{node.id}")
-        store.commit(node.stage, node.id, node.spec, node.upstream, outputs, RunRecord.since(time.time()))
+            write_dataset(store.path("prepare", stage.id) / "data", f"data-{stage.id}")
+        store.commit(stage.kind, stage.id, stage.spec, stage.upstream, outputs, RunRecord.since(time.time()))
 
 
 def write_dataset(folder: Path, fingerprint: str) -> None:
@@ -94,12 +94,12 @@ def main() -> None:
             _, plan = plan_grid(grid, (), store)
             wall, cpu = time.perf_counter() - started, time.process_time() - cpu
             print(
-                f"{what}: {len(plan.cells):,} cells, {len(plan.nodes):,} stages, {len(plan.to_run):,} to run:"
-                f" {wall:.2f} s ({cpu:.2f} s of CPU)"
+                f"{what}: {len(plan.cells):,} cells, {len(plan.stages):,} stages, {len(plan.to_run):,}"
+                f" to run: {wall:.2f} s ({cpu:.2f} s of CPU)"
             )
             return plan
 
-        fill(store, Plan(sweep="", cells=(), nodes=timed("empty store").prepares, cell_nodes={}))
+        fill(store, Plan(sweep="", cells=(), stages=timed("empty store").prepares, cell_nodes={}))
         fill(store, timed("datasets prepared"))
         timed("everything complete")
 

@@ -90,9 +90,9 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
 def spoken(path: Path) -> Iterator[tuple[int, str]]:
     """The strings and comments of a module, each with its first line."""
     text = path.read_text(encoding="utf-8")
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.lineno, re.sub(r"\s+", " ", node.value)
+    for stage in ast.walk(ast.parse(text)):
+        if isinstance(stage, ast.Constant) and isinstance(stage.value, str):
+            yield stage.lineno, re.sub(r"\s+", " ", stage.value)
     comments = []
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:

@@ -25,7 +25,7 @@ from ssl_sweep.sweep.execution.backend import Backend, Cluster, Outcome
 from ssl_sweep.sweep.execution.capacity import Capacity
 from ssl_sweep.sweep.execution.failures import failure_from_afar, failure_of
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.stages.perform import perform_light
 
 if TYPE_CHECKING:
@@ -75,21 +75,21 @@ class RayBackend:
             runtime_env={"env_vars": {"SCIPY_ARRAY_API": "1"}},
         )
         self._ended: SimpleQueue[list[Outcome]] = SimpleQueue()  # filled by Tune's thread and by Ray's
-        self._trainings: dict[str, Node] = {}
+        self._trainings: dict[str, PlannedStage] = {}
         self._gone: dict[str, frozenset[str] | None] = {}  # by stage, the nodes that were when it began
         self._tune: TuneThread | None = None
         self._trained = self._watched = 0.0
         self._drained: frozenset[str] = frozenset()  # nodes that were seen to be taken back
         self._capacity, self._have, self._counted = cluster.capacity, resources(), time.monotonic()
 
-    def room_for(self, node: Node) -> bool:
+    def room_for(self, stage: PlannedStage) -> bool:
         """As many trainings as the cluster can ever hold: an autoscaler acts on what waits, and what waits
         is never more than it could serve. Where nobody knows what it can become, one waits."""
         running = self._running()
         light = sum(not piece.done() for piece in self._pieces) if self._turns else 0
         if not running and not light:
             return True
-        plans = [*running, self._plans[node.id]]
+        plans = [*running, self._plans[stage.id]]
         capacity, have = self._now()
         if capacity is not None:
             taken = sum(_part(plan, capacity) for plan in plans) + light / capacity.cpus
@@ -108,26 +108,26 @@ class RayBackend:
                 self._capacity = nodes_now()
         return self._capacity, self._have
 
-    def train(self, node: Node) -> None:
+    def train(self, stage: PlannedStage) -> None:
         from ssl_sweep.sweep.cluster.trials import TuneThread, Work
 
-        self._trainings[node.id] = node
-        self._gone[node.id] = self._gone_by_now()
-        work = Work(node, self._plans[node.id])
+        self._trainings[stage.id] = stage
+        self._gone[stage.id] = self._gone_by_now()
+        work = Work(stage, self._plans[stage.id])
         if self._tune is None or not self._tune.give(work):
             if self._tune is not None:
                 self._tune.close(_TUNE_ENDS_S)
             self._tune = TuneThread(self._runtime, self._trial_ended)
             self._tune.give(work)
 
-    def _trial_ended(self, node: Node, result: Any) -> None:
+    def _trial_ended(self, stage: PlannedStage, result: Any) -> None:
         """In Tune's thread: the outcome, or why the trial's process is gone."""
         from ssl_sweep.sweep.cluster.groups import remove_group
 
-        if not self._plans[node.id].in_process:
+        if not self._plans[stage.id].in_process:
             with suppress(Exception):  # Ray's own; the outcome must be told all the same
-                remove_group(node)
-        outcome = result if isinstance(result, Outcome) else self._lost(node, result)
+                remove_group(stage)
+        outcome = result if isinstance(result, Outcome) else self._lost(stage, result)
         self._ended.put([self._with_loss(outcome)])
 
     def _with_loss(self, outcome: Outcome) -> Outcome:
@@ -135,20 +135,20 @@ class RayBackend:
         if outcome.failure is None:
             return outcome
         with suppress(Exception):  # Ray's own, where its head is gone; in a thread that would tell nobody
-            gone = self._gone[outcome.node_id]
+            gone = self._gone[outcome.stage_id]
             return replace(outcome, failure=with_loss(outcome.failure, gone, self._drained))
         return outcome
 
-    def submit(self, nodes: Sequence[Node]) -> None:
-        future = self._task(nodes).remote(tuple(nodes), self._runtime).future()
-        self._gone |= dict.fromkeys((node.id for node in nodes), self._gone_by_now())
+    def submit(self, stages: Sequence[PlannedStage]) -> None:
+        future = self._task(stages).remote(tuple(stages), self._runtime).future()
+        self._gone |= dict.fromkeys((stage.id for stage in stages), self._gone_by_now())
         self._pieces = [piece for piece in self._pieces if not piece.done()] + [future]
-        future.add_done_callback(lambda done: self._ended.put(self._outcomes(nodes, done)))
+        future.add_done_callback(lambda done: self._ended.put(self._outcomes(stages, done)))
 
-    def _task(self, nodes: Sequence[Node]) -> Any:
-        if self._runtime.gpu and nodes[0].stage == "features":
+    def _task(self, stages: Sequence[PlannedStage]) -> Any:
+        if self._runtime.gpu and stages[0].kind == "features":
             return self._on_gpu
-        if self._runtime.probe_device != "cpu" and any(node.linear for node in nodes):
+        if self._runtime.probe_device != "cpu" and any(stage.linear for stage in stages):
             return self._on_tensors
         return self._light
 
@@ -156,24 +156,24 @@ class RayBackend:
         """A private Ray has one node, and does not outlive it."""
         return None if self._cluster.private else gone_nodes()
 
-    def _outcomes(self, nodes: Sequence[Node], done: Future[list[Outcome]]) -> list[Outcome]:
+    def _outcomes(self, stages: Sequence[PlannedStage], done: Future[list[Outcome]]) -> list[Outcome]:
         """Where the process died under the task, what it committed counts."""
         error = done.exception()
         if error is None:
             return done.result()
-        lost = [self._with_loss(self._lost(node, error)) for node in nodes]
+        lost = [self._with_loss(self._lost(stage, error)) for stage in stages]
         return [replace(outcome, together=len(lost) > 1) for outcome in lost]
 
-    def _lost(self, node: Node, error: Any) -> Outcome:
+    def _lost(self, stage: PlannedStage, error: Any) -> Outcome:
         if not isinstance(error, BaseException):
             error = RuntimeError(f"a trial returned {error!r}")
         try:
-            if self._store.complete(node.stage, node.id):
-                return Outcome(node.id, "complete")
-            failure = failure_from_afar(error, node, self._store)
+            if self._store.complete(stage.kind, stage.id):
+                return Outcome(stage.id, "complete")
+            failure = failure_from_afar(error, stage, self._store)
         except Exception as unreachable:  # the store, or Ray; in a thread that would tell nobody
             failure = failure_of(unreachable)
-        return Outcome(node.id, "failed", failure)
+        return Outcome(stage.id, "failed", failure)
 
     def poll(self, timeout: float) -> list[Outcome]:
         self._rest()
@@ -185,7 +185,7 @@ class RayBackend:
         except Empty:
             return []
         for outcome in outcomes:
-            if self._trainings.pop(outcome.node_id, None) is not None:
+            if self._trainings.pop(outcome.stage_id, None) is not None:
                 self._trained = time.monotonic()
         return outcomes
 

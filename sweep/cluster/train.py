@@ -14,7 +14,7 @@ from ssl_sweep.sweep.cluster.connect import free_now
 from ssl_sweep.sweep.execution.backend import Outcome
 from ssl_sweep.sweep.execution.failures import StageFailed, failure_from_afar
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import PretrainSpec
 from ssl_sweep.sweep.stages.training import train
 from ssl_sweep.sweep.util.scratch import new_scratch
@@ -24,7 +24,7 @@ from ssl_sweep.sweep.util.scratch import new_scratch
 CPU_SHARE = 0.8
 
 
-def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
+def perform(stage: PlannedStage, runtime: Runtime, plan: TrainPlan) -> Outcome:
     """Train and commit, in whichever of Train's two modes was planned."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -41,8 +41,8 @@ def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
             return [each for each in super()._create_default_callbacks() if type(each).__name__ not in unused]
 
     if plan.least:
-        plan = replace(plan, workers=_workers_now(node, plan))
-    loop_config = {"node": node, "runtime": runtime, "plan": plan}
+        plan = replace(plan, workers=_workers_now(stage, plan))
+    loop_config = {"node": stage, "runtime": runtime, "plan": plan}
     if plan.in_process:
         scaling = ScalingConfig(num_workers=0)
         alone: Outcome = (
@@ -50,10 +50,10 @@ def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
         )
         return alone
     store = runtime.open_store()
-    if store.complete(node.stage, node.id):
-        return Outcome(node.id, "complete", executed=False)
+    if store.complete(stage.kind, stage.id):
+        return Outcome(stage.id, "complete", executed=False)
     if runtime.stop_requested():
-        return Outcome(node.id, "interrupted")
+        return Outcome(stage.id, "interrupted")
     share = {"CPU": plan.cpus * CPU_SHARE} | ({"GPU": plan.gpus} if plan.gpus else {})
     scratch = str(new_scratch("train"))  # Train wants one, on this node
     backend = "nccl" if plan.gpus else "gloo"
@@ -71,24 +71,24 @@ def perform(node: Node, runtime: Runtime, plan: TrainPlan) -> Outcome:
                 placement_strategy="SPREAD" if plan.spread else "PACK",
             ),
             run_config=RunConfig(
-                name=node.id,
+                name=stage.id,
                 storage_path=scratch,
                 failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),
-                callbacks=[NamedGroups(node)],
+                callbacks=[NamedGroups(stage)],
             ),
         ).fit()
     except Exception as error:  # every failure of the group ends here
-        return Outcome(node.id, "failed", failure_from_afar(error, node, store))
+        return Outcome(stage.id, "failed", failure_from_afar(error, stage, store))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     together: Outcome = result.return_value  # rank 0's
     return together
 
 
-def _workers_now(node: Node, plan: TrainPlan) -> int:
+def _workers_now(stage: PlannedStage, plan: TrainPlan) -> int:
     """As many as have room, within what is allowed; of the counts that share the batch evenly."""
-    assert isinstance(node.spec, PretrainSpec)
-    batch, room = node.spec.config.batch, free_now().workers(plan.cpus * CPU_SHARE, plan.gpus)
+    assert isinstance(stage.spec, PretrainSpec)
+    batch, room = stage.spec.config.batch, free_now().workers(plan.cpus * CPU_SHARE, plan.gpus)
     counts = [n for n in range(plan.least, plan.workers + 1) if batch % n == 0 and batch // n >= 2]
     return max((n for n in counts if n <= room), default=min(counts))
 

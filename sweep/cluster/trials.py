@@ -22,7 +22,7 @@ from ray.tune.search import Searcher
 from ssl_sweep.sweep.cluster.connect import A_BIT, HEAD
 from ssl_sweep.sweep.cluster.train import CPU_SHARE, perform
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.util.scratch import new_scratch
 
 # Tune would put these into every trial's runtime environment, and Ray writes that into its logs. Workers have
@@ -31,7 +31,7 @@ class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
     ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 )
 
-Ended = Callable[[Node, Any], None]
+Ended = Callable[[PlannedStage, Any], None]
 """Told what a trial returned, or the error of one whose process died."""
 
 
@@ -39,11 +39,11 @@ Ended = Callable[[Node, Any], None]
 class Work:
     """What one trial does. Tune writes it out as the id."""
 
-    node: Node
+    stage: PlannedStage
     plan: TrainPlan
 
     def __str__(self) -> str:
-        return self.node.id
+        return self.stage.id
 
     __repr__ = __str__
 
@@ -54,15 +54,15 @@ class TuneThread:
     def __init__(self, runtime: Runtime, ended: Ended) -> None:
         self._runtime, self._ended = runtime, ended
         self._feed, self._left = _Feed(), threading.Event()
-        self._taken: dict[str, Node] = {}  # and not told of yet
+        self._taken: dict[str, PlannedStage] = {}  # and not told of yet
         self._thread = threading.Thread(target=self._run, name="tune", daemon=True)
         self._thread.start()
 
     def give(self, work: Work) -> bool:
         """False where Tune takes no more."""
-        self._taken[work.node.id] = work.node
+        self._taken[work.stage.id] = work.stage
         if not self._feed.give(work):
-            self._taken.pop(work.node.id, None)
+            self._taken.pop(work.stage.id, None)
             return False
         return True
 
@@ -94,18 +94,18 @@ class TuneThread:
         except BaseException as died:
             error = died
         self._feed.close()  # before anything is told: what comes next is another Tune's
-        for node in list(self._taken.values()):
-            self._tell(node, error)
+        for stage in list(self._taken.values()):
+            self._tell(stage, error)
         shutil.rmtree(scratch, ignore_errors=True)
 
-    def _tell(self, node: Node, result: Any) -> None:
-        if self._taken.pop(node.id, None) is not None:
-            self._ended(node, result)
+    def _tell(self, stage: PlannedStage, result: Any) -> None:
+        if self._taken.pop(stage.id, None) is not None:
+            self._ended(stage, result)
 
 
 def _trial(config: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     work = config["training"]
-    return {"outcome": perform(work.node, runtime, work.plan)}
+    return {"outcome": perform(work.stage, runtime, work.plan)}
 
 
 def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
@@ -181,10 +181,10 @@ class _Watch(_Unsaved, tune.Callback):
             raise _LeftError
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._ended(trial.config["training"].node, trial.last_result.get("outcome"))
+        self._ended(trial.config["training"].stage, trial.last_result.get("outcome"))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._ended(trial.config["training"].node, _error_of(trial))
+        self._ended(trial.config["training"].stage, _error_of(trial))
 
 
 def _error_of(trial: Any) -> BaseException:

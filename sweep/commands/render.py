@@ -46,22 +46,24 @@ def console_on(stream: IO[str]) -> Console:
 def print_plan(costed: Costed, out: Console) -> None:
     """Cells against unique stages, why each runs, and what it takes."""
     plan, estimate = costed.plan, costed.estimate
-    unique = ", ".join(f"{sum(n.stage == stage for n in plan.nodes)} {stage}" for stage in STAGES)
-    out.print(f"[bold]{plan.sweep}[/bold]: {len(plan.cells):,} cells → {len(plan.nodes):,} stages ({unique})")
+    unique = ", ".join(f"{sum(n.kind == kind for n in plan.stages)} {kind}" for kind in STAGES)
+    out.print(
+        f"[bold]{plan.sweep}[/bold]: {len(plan.cells):,} cells → {len(plan.stages):,} stages ({unique})"
+    )
     table = Table("stage", "complete", "to run", "why", box=None, pad_edge=False)
-    for stage in STAGES:
-        count = plan.counts[stage]
-        why = Counter(node.reason for node in plan.to_run if node.stage == stage)
+    for kind in STAGES:
+        count = plan.counts[kind]
+        why = Counter(stage.reason for stage in plan.to_run if stage.kind == kind)
         table.add_row(
-            stage,
+            kind,
             f"{count['complete']:,}",
             f"{count['to_run']:,}",
             ", ".join(f"{reason} ({n:,})" if len(why) > 1 else reason for reason, n in why.most_common()),
         )
     out.print(table)
-    waiting = [node for node in plan.to_run if node.stage in ("prepare", "pretrain")]
-    for node in waiting[:_STAGE_ROWS_SHOWN]:
-        out.print(f"  {node.id}  {node.stage:<8}  {node.reason:<14}  {escape(node.label)}")
+    waiting = [stage for stage in plan.to_run if stage.kind in ("prepare", "pretrain")]
+    for stage in waiting[:_STAGE_ROWS_SHOWN]:
+        out.print(f"  {stage.id}  {stage.kind:<8}  {stage.reason:<14}  {escape(stage.label)}")
     if len(waiting) > _STAGE_ROWS_SHOWN:
         out.print(f"  … and {len(waiting) - _STAGE_ROWS_SHOWN} more (--json lists all)")
     for line in (*estimate.lines(), *plan.notes):
@@ -77,11 +79,11 @@ def print_run(
     """The summary table on stdout; what happened and what to do next on stderr."""
     tracked = [*again, "--tracking-uri", masked(tracking_uri)] if tracking_uri else again
     print_summary(result.table, out)
-    done = Counter(node.stage for node in result.executed)
-    counts = ", ".join(f"{done[stage]} {stage}" for stage in STAGES if done[stage]) or "0 stages"
+    done = Counter(stage.kind for stage in result.executed)
+    counts = ", ".join(f"{done[kind]} {kind}" for kind in STAGES if done[kind]) or "0 stages"
     err.print(f"executed {counts} in {duration(result.seconds)}")
-    for node, why in result.failed[:20]:
-        err.print(f"[red]{node.stage} {node.id}[/red] {escape(node.label)}: {escape(why)}", soft_wrap=True)
+    for stage, why in result.failed[:20]:
+        err.print(f"[red]{stage.kind} {stage.id}[/red] {escape(stage.label)}: {escape(why)}", soft_wrap=True)
     if len(result.failed) > 20:
         err.print(f"… and {len(result.failed) - 20} more failed or blocked stages")
     if result.mirror_error:

@@ -95,19 +95,19 @@ def calibrate_grid(
 def _kinds(plan: Plan, compute: Compute, place: Machine, rates: Rates, again: bool) -> dict[Shape, _Kind]:
     """What there is to measure: unfinished trainings first, of each shape the one with most images."""
     found: dict[Shape, _Kind] = {}
-    for node in plan.pretrainings:
-        if node.state == "complete" and not again:
+    for stage in plan.pretrainings:
+        if stage.state == "complete" and not again:
             continue
-        assert isinstance(node.spec, PretrainSpec)
-        shape = shape_of(node.spec.config, place.device, place.hardware, compute.workers)
+        assert isinstance(stage.spec, PretrainSpec)
+        shape = shape_of(stage.spec.config, place.device, place.hardware, compute.workers)
         known = shape in rates.measured or shape in rates.calibrated
         if known and not again:
             continue
-        images = sum(part.images for part in node.spec.parts)
+        images = sum(part.images for part in stage.spec.parts)
         before = found.get(shape)
         more = before is None or images > before.images
         found[shape] = _Kind(
-            node.spec.config if more or before is None else before.config,
+            stage.spec.config if more or before is None else before.config,
             images if more or before is None else before.images,
             1 if before is None else before.trainings + 1,
         )

@@ -26,17 +26,17 @@ def _bytes(plan: Plan) -> Iterator[int]:
     infos = {i.prepare_id: i for c in plan.cells for i in c.datasets}
     sizes = {i.fingerprint: (i.n_train, i.n_test) for i in infos.values()}
     tested = {cell.probe_id: cell.evaluation.n_test for cell in plan.cells}
-    configs = {n.id: n.spec.config for n in plan.nodes if isinstance(n.spec, PretrainSpec)}
-    waiting = {node.id for node in plan.to_run}
+    configs = {n.id: n.spec.config for n in plan.stages if isinstance(n.spec, PretrainSpec)}
+    waiting = {stage.id for stage in plan.to_run}
     tracked = sum(cell.probe_id in waiting for cell in plan.cells)
-    for node in plan.to_run:
-        match node.spec:
+    for stage in plan.to_run:
+        match stage.spec:
             case PretrainSpec(config=config):
                 shape = arithmetic(config.encoder)
                 encoder = int(4e6 * shape.parameters)
                 sheet = _SHEET * config.image_size**2
                 head = 4 * shape.width * (shape.width + config.head_dim) if config.head_layers else 0
-                images = sum(part.images for part in node.spec.parts)
+                images = sum(part.images for part in stage.spec.parts)
                 if config.method in UNTRAINED:
                     yield encoder + _RECORDS
                 else:
@@ -46,9 +46,9 @@ def _bytes(plan: Plan) -> Iterator[int]:
                 count = sizes[fingerprint][0 if split == "train" else 1]
                 yield count * (4 * arithmetic(configs[encoder_id].encoder).width + _FEATURE_ID)
             case ProbeSpec() | FinetuneSpec():
-                yield tested[node.id] * _PREDICTION + _PREDICTIONS
+                yield tested[stage.id] * _PREDICTION + _PREDICTIONS
             case _:
-                info = infos[node.id]
+                info = infos[stage.id]
                 yield (info.n_train + info.n_test) * (3 * info.size**2 + _IMAGE)
     if tracked:
         yield _TRACKER + _TRACKED * tracked

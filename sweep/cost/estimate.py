@@ -21,8 +21,8 @@ from ssl_sweep.sweep.errors import InfeasibleError, UsageError
 from ssl_sweep.sweep.execution.backend import Cluster
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.planning.nodes import Node
 from ssl_sweep.sweep.planning.planner import plan_grid
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.store.store import Store
 
 # Starting Ray, the processes' imports and the mirror, on 2 cores.
@@ -189,7 +189,7 @@ def costed(
 def _require_asked(plan: Plan, compute: Compute, place: Machine, gpus: float | None) -> None:
     """InfeasibleError where so many GPUs as were named hold no training of the grid: with more it would be
     another plan than the one that was asked for."""
-    if gpus is None or place.device != "gpu" or not any(node.heavy for node in plan.to_run):
+    if gpus is None or place.device != "gpu" or not any(stage.heavy for stage in plan.to_run):
         return
     workers, each = compute.workers, compute.gpus_per_worker or 1.0
     if workers * each > gpus:
@@ -209,15 +209,15 @@ def estimate_from(
     plan: Plan, predictions: Mapping[str, Prediction], compute: Compute, machine: Machine
 ) -> Estimate:
     """As `estimate`, from the predictions of all stages."""
-    trained = {node.id for node in plan.pretrainings}
+    trained = {stage.id for stage in plan.pretrainings}
 
-    def part(*stages: str, training: bool = False) -> Part:
-        nodes = [n for n in plan.to_run if n.stage in stages and (n.id in trained) == training]
-        return Part.of(predictions[node.id] for node in nodes)
+    def part(*kinds: str, training: bool = False) -> Part:
+        stages = [n for n in plan.to_run if n.kind in kinds and (n.id in trained) == training]
+        return Part.of(predictions[stage.id] for stage in stages)
 
     alone = [p.id for cell in plan.cells for p in cell.encoders if p.trained]
     scaled = Counter(predictions[n.id].note for n in plan.to_run if predictions[n.id].note)
-    jobs = [job(node, predictions[node.id], compute, machine) for node in plan.to_run]
+    jobs = [job(stage, predictions[stage.id], compute, machine) for stage in plan.to_run]
     return Estimate(
         machine=machine,
         trainings=part("pretrain", training=True),
@@ -235,15 +235,15 @@ def estimate_from(
     )
 
 
-def job(node: Node, predicted: Prediction, compute: Compute, machine: Machine) -> Job:
+def job(stage: PlannedStage, predicted: Prediction, compute: Compute, machine: Machine) -> Job:
     """What a stage holds while it runs."""
     if predicted.gpu:
         each = compute.gpus_per_worker or 1.0
         cpus = (compute.cpus_per_worker or cpus_per_gpu(machine)) * predicted.devices / each
-        need = (cpus if node.heavy else 0.0, predicted.devices)
+        need = (cpus if stage.heavy else 0.0, predicted.devices)
     else:
         need = (predicted.devices, 0.0)
-    return Job(node.id, predicted.seconds + predicted.start_s, *need, node.upstream, node.heavy)
+    return Job(stage.id, predicted.seconds + predicted.start_s, *need, stage.upstream, stage.heavy)
 
 
 def hours(seconds: float) -> str:

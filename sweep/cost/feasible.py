@@ -10,7 +10,7 @@ from ssl_sweep.sweep.execution.backend import Cluster
 from ssl_sweep.sweep.execution.capacity import Capacity
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import PretrainSpec
 
 
@@ -37,9 +37,9 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
             f"compute.min_workers is {fewest} and compute.workers is {compute.workers}",
             hint="min_workers is the smaller number",
         )
-    for node in plan.to_run:
-        if isinstance(node.spec, PretrainSpec) and node.trains:
-            batch = node.spec.config.batch
+    for stage in plan.to_run:
+        if isinstance(stage.spec, PretrainSpec) and stage.trains:
+            batch = stage.spec.config.batch
             if batch % compute.workers or batch // compute.workers < 2:
                 raise InfeasibleError(
                     f"a batch of {batch} cannot be shared by compute.workers = {compute.workers}",
@@ -49,7 +49,7 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
         return
     each = compute.cpus_per_worker or 1
     need, have = fewest * each, cores()
-    if any(node.heavy for node in plan.to_run) and need > have:
+    if any(stage.heavy for stage in plan.to_run) and need > have:
         raise InfeasibleError(
             f"a training needs {fewest} workers x {each} CPUs = {need} CPUs; this machine has {have}",
             hint="lower compute.workers or compute.cpus_per_worker, or join a larger cluster with --address",
@@ -62,7 +62,7 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
             )
 
 
-def require_room(nodes: Sequence[Node], compute: Compute, cluster: Cluster) -> None:
+def require_room(stages: Sequence[PlannedStage], compute: Compute, cluster: Cluster) -> None:
     """Refuse the stages that the connected cluster can never hold, whatever it grows to.
 
     Raises:
@@ -70,13 +70,13 @@ def require_room(nodes: Sequence[Node], compute: Compute, cluster: Cluster) -> N
     """
     if cluster.capacity is None:
         return
-    for setting in _on_gpu(nodes, compute):
+    for setting in _on_gpu(stages, compute):
         if not cluster.gpus:
             raise InfeasibleError(
                 f"{setting} is gpu; the cluster can be no more than {cluster.capacity}",
                 hint=f"leave {setting} out, or allow the cluster a node with a GPU",
             )
-    if any(node.heavy for node in nodes):
+    if any(stage.heavy for stage in stages):
         require_workers(compute, compute.min_workers or compute.workers, cluster.capacity)
 
 
@@ -92,12 +92,12 @@ def require_workers(compute: Compute, workers: int, capacity: Capacity) -> None:
         )
 
 
-def _on_gpu(nodes: Sequence[Node], compute: Compute) -> list[str]:
+def _on_gpu(stages: Sequence[PlannedStage], compute: Compute) -> list[str]:
     """The settings that ask for a GPU on behalf of some stage: what trains and what extracts features, and
     linear probes."""
     found = []
-    if compute.device == "gpu" and any(node.heavy or node.stage == "features" for node in nodes):
+    if compute.device == "gpu" and any(stage.heavy or stage.kind == "features" for stage in stages):
         found.append("compute.device")
-    if compute.probe_device == "gpu" and any(node.linear for node in nodes):
+    if compute.probe_device == "gpu" and any(stage.linear for stage in stages):
         found.append("compute.probe_device")
     return found

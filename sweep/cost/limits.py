@@ -13,7 +13,7 @@ from ssl_sweep.sweep.cost.prices import Price
 from ssl_sweep.sweep.errors import InfeasibleError, UsageError
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.store.store import Store
 
 _LARGEST_SHOWN = 3
@@ -56,7 +56,7 @@ class Budget:
         self._running: dict[str, float] = {}
         self._light: set[str] = set()  # light stages that this run has begun
         self._spent_s = 0.0
-        self._held: list[Node] = []
+        self._held: list[PlannedStage] = []
 
     def check(self, plan: Plan, store: Store, compute: Compute, place: Machine) -> None:
         """Before anything starts. InfeasibleError where the plan would go above a limit, with the numbers and
@@ -84,7 +84,7 @@ class Budget:
         """Everything is spent."""
         return self._limit_s is not None and self.spent_s >= self._limit_s
 
-    def allows(self, node: Node) -> bool:
+    def allows(self, stage: PlannedStage) -> bool:
         """Whether a training fits into what is left, with what runs now. One that does not is remembered."""
         if self._limit_s is None:
             return True
@@ -92,22 +92,22 @@ class Budget:
         ahead = sum(
             max(self._device_s(id), (now - since) * self._devices(id)) for id, since in self._running.items()
         )
-        fits = self._spent_s + ahead + self._device_s(node.id) <= self._limit_s
+        fits = self._spent_s + ahead + self._device_s(stage.id) <= self._limit_s
         if not fits:
-            self._held.append(node)
+            self._held.append(stage)
         return fits
 
-    def changed(self, node: Node, status: str) -> None:
+    def changed(self, stage: PlannedStage, status: str) -> None:
         """To be told of every change of a stage."""
-        if status == "running" and node.heavy:
-            self._running[node.id] = self._clock()
-        elif (since := self._running.pop(node.id, None)) is not None:
-            self._spent_s += (self._clock() - since) * self._devices(node.id)
+        if status == "running" and stage.heavy:
+            self._running[stage.id] = self._clock()
+        elif (since := self._running.pop(stage.id, None)) is not None:
+            self._spent_s += (self._clock() - since) * self._devices(stage.id)
         elif status == "running":
-            self._light.add(node.id)
-        elif status == "complete" and node.id in self._light:  # and not another driver's
-            self._light.discard(node.id)
-            self._spent_s += self._device_s(node.id)
+            self._light.add(stage.id)
+        elif status == "complete" and stage.id in self._light:  # and not another driver's
+            self._light.discard(stage.id)
+            self._spent_s += self._device_s(stage.id)
 
     @property
     def said(self) -> str:
@@ -140,9 +140,9 @@ def _above(
         asked.append(f"--max-gpu-hours is {limits.gpu_hours:g}")
     if limits.cost is not None:
         asked.append(f"--max-cost is {limits.cost:g}")
-    largest = sorted(plan.to_run, key=lambda node: -predictions[node.id].device_s)[:_LARGEST_SHOWN]
+    largest = sorted(plan.to_run, key=lambda stage: -predictions[stage.id].device_s)[:_LARGEST_SHOWN]
     most = "".join(
-        f"\n  {hours(predictions[node.id].device_s):>9}  {node.stage} {node.label}" for node in largest
+        f"\n  {hours(predictions[stage.id].device_s):>9}  {stage.kind} {stage.label}" for stage in largest
     )
     said = ", ".join(f"{count} {source}" for source, count in found.trainings.sources.items())
     return InfeasibleError(

@@ -17,7 +17,7 @@ from ssl_sweep.sweep.cost.machine import Machine
 from ssl_sweep.sweep.cost.rates import Rates, RateSource, images_seen
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import UNTRAINED, FeatureSpec, FinetuneSpec, PretrainSpec, ProbeSpec
 from ssl_sweep.sweep.store.manifest import Manifest
 from ssl_sweep.sweep.store.store import Store
@@ -107,7 +107,7 @@ def predict(plan: Plan, known: Experience, machine: Machine, compute: Compute) -
 class _Predictor:
     def __init__(self, plan: Plan, known: Experience, machine: Machine, compute: Compute) -> None:
         self._plan, self._known, self._machine, self._compute = plan, known, machine, compute
-        self._configs = {n.id: n.spec.config for n in plan.nodes if isinstance(n.spec, PretrainSpec)}
+        self._configs = {n.id: n.spec.config for n in plan.stages if isinstance(n.spec, PretrainSpec)}
         infos = [info for cell in plan.cells for info in cell.datasets]
         self._by_print = {info.fingerprint: info for info in infos}
         self._by_prepare = {info.prepare_id: info for info in infos}
@@ -115,12 +115,12 @@ class _Predictor:
         self._gpus = (compute.gpus_per_worker or 1.0) if machine.device == "gpu" else 0.0
 
     def all(self) -> dict[str, Prediction]:
-        return {node.id: self._of(node) for node in self._plan.nodes}
+        return {stage.id: self._of(stage) for stage in self._plan.stages}
 
-    def _of(self, node: Node) -> Prediction:
-        match node.spec:
-            case PretrainSpec() if node.trains:
-                return self._training(node.spec)
+    def _of(self, stage: PlannedStage) -> Prediction:
+        match stage.spec:
+            case PretrainSpec() if stage.trains:
+                return self._training(stage.spec)
             case PretrainSpec():
                 return self._light(_INITIALISE_S, "default guess")
             case FeatureSpec(encoder=encoder, fingerprint=fingerprint, split=split):
@@ -136,9 +136,9 @@ class _Predictor:
                 each, source = self._image("finetune", self._configs[encoder])
                 return self._light(images * each, source, self._gpus or self._cpus(), gpu=self._gpus > 0)
             case ProbeSpec():
-                return self._probe(node.id, node.spec)
+                return self._probe(stage.id, stage.spec)
             case _:
-                info = self._by_prepare[node.id]
+                info = self._by_prepare[stage.id]
                 known = self._known.images.get(("prepare", "", info.size, "cpu", ""))
                 images = info.n_train + info.n_test
                 each = known or 1 / _PREPARE_IMAGES_PER_S

@@ -7,7 +7,7 @@ from ssl_sweep.sweep.cost.predict import Prediction, in_process
 from ssl_sweep.sweep.execution.backend import Cluster
 from ssl_sweep.sweep.execution.runtime import TrainPlan
 from ssl_sweep.sweep.grid.schema import Compute
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import FinetuneSpec
 
 
@@ -22,7 +22,7 @@ def machine_of(compute: Compute, cluster: Cluster) -> Machine:
     return Machine(cpus=cpus, gpus=cluster.gpus, device=found.device, hardware=hardware)
 
 
-def train_plan(node: Node, compute: Compute, predicted: Prediction, place: Machine) -> TrainPlan:
+def train_plan(stage: PlannedStage, compute: Compute, predicted: Prediction, place: Machine) -> TrainPlan:
     """The resources of one training and the mode that runs it.
 
     The resources do not depend on what else is to run: the number of threads can move the last bits of a
@@ -31,7 +31,7 @@ def train_plan(node: Node, compute: Compute, predicted: Prediction, place: Machi
     """
     on_gpu = place.device == "gpu"
     # A fine-tuning is on a label budget: short, one worker, done again from the start where it is lost.
-    alone = isinstance(node.spec, FinetuneSpec)
+    alone = isinstance(stage.spec, FinetuneSpec)
     return TrainPlan(
         workers=1 if alone else compute.workers,
         cpus=float(compute.cpus_per_worker or (cpus_per_gpu(place) if on_gpu else 1)),

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ssl_sweep.sweep.execution.capacity import Capacity
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.store.manifest import Failure
 
 
@@ -20,7 +20,7 @@ class Outcome:
     `executed` is False for what was complete before. `together`: a process died under several stages, and
     which of them it died of nobody knows."""
 
-    node_id: str
+    stage_id: str
     status: str
     failure: Failure | None = None
     executed: bool = True
@@ -34,13 +34,13 @@ class Backend(Protocol):
     again by itself.
     """
 
-    def room_for(self, node: Node) -> bool:
+    def room_for(self, stage: PlannedStage) -> bool:
         """Whether to hand over this training: there is, or can be, room for it; True where nothing runs."""
 
-    def train(self, node: Node) -> None:
+    def train(self, stage: PlannedStage) -> None:
         """Begin a training."""
 
-    def submit(self, nodes: Sequence[Node]) -> None:
+    def submit(self, stages: Sequence[PlannedStage]) -> None:
         """Start one piece of light work: stages of one kind that share their input."""
 
     def poll(self, timeout: float) -> list[Outcome]:

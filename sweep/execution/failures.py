@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ssl_sweep.sweep.errors import StoreError, first_line
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.store.log import StageLog
 from ssl_sweep.sweep.store.manifest import Failure
 from ssl_sweep.sweep.store.provenance import hardware
@@ -98,15 +98,15 @@ def kind_of(error: BaseException) -> str:
     return _telling(error)[0]
 
 
-def failure_from_afar(error: BaseException, node: Node, store: Store) -> Failure:
+def failure_from_afar(error: BaseException, stage: PlannedStage, store: Store) -> Failure:
     """What is kept of an error that Ray reports: the stage's own, or the death of a process of it."""
     gone = next((link for link in _links(error) if type(link).__name__ in _DEATHS), None)
-    return failure_of(error) if gone is None else death(node, store, first_line(gone), kind_of(error))
+    return failure_of(error) if gone is None else death(stage, store, first_line(gone), kind_of(error))
 
 
-def death(node: Node, store: Store, said: str, kind: str = "worker_error") -> Failure:
+def death(stage: PlannedStage, store: Store, said: str, kind: str = "worker_error") -> Failure:
     """Why a process that performed a stage is gone: its watchdog ended it, or something else did."""
-    log = StageLog(store.path(node.stage, node.id))
+    log = StageLog(store.path(stage.kind, stage.id))
     if stacks := log.hang():
         return Failure(kind="hang", message="no progress for compute.hang_after_s", log_tail=stacks[:_TAIL])
     words = {"preempted": "its node was taken back", "node_lost": "its node died", "oom": "out of memory"}
@@ -135,12 +135,12 @@ def backoff_s(failure: Failure) -> float:
     return float(min(60, 2 ** (sum(failure.attempts.values()) - 1)))
 
 
-def keep(store: Store, node: Node, failure: Failure) -> str:
+def keep(store: Store, stage: PlannedStage, failure: Failure) -> str:
     """Leave `error.json` beside the stage; why not, where the store does not take it."""
     try:
-        store.fail(node.stage, node.id, failure)
+        store.fail(stage.kind, stage.id, failure)
     except (StoreError, OSError) as error:
-        return f"error.json of {node.stage} {node.id} cannot be written: {first_line(error)}"
+        return f"error.json of {stage.kind} {stage.id} cannot be written: {first_line(error)}"
     return ""
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.execution.backend import Backend, Outcome
 from ssl_sweep.sweep.execution.failures import Attempts, backoff_s, failure_of, keep
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import FeatureSpec, ProbeSpec
 from ssl_sweep.sweep.store.leases import Leases, held_by
 from ssl_sweep.sweep.store.manifest import Failure
@@ -33,39 +33,37 @@ class Progress:
     """The state of every stage of one execution: ``complete``, ``waiting``, ``running``, ``elsewhere`` (with
     another driver), ``failed``, ``blocked`` or ``interrupted``; ``messages`` says why a stage failed."""
 
-    nodes: dict[str, Node]
+    stages: dict[str, PlannedStage]
     status: dict[str, str]
     messages: dict[str, str] = field(default_factory=dict)
     executed: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, nodes: Iterable[Node]) -> Progress:
-        nodes = list(nodes)
+    def of(cls, stages: Iterable[PlannedStage]) -> Progress:
+        stages = list(stages)
         states = {"complete": "complete", "to_run": "waiting"}
-        return cls({node.id: node for node in nodes}, {node.id: states[node.state] for node in nodes})
+        return cls({stage.id: stage for stage in stages}, {stage.id: states[stage.state] for stage in stages})
 
-    def count(self, stage: str | None = None) -> Counter[str]:
+    def count(self, kind: str | None = None) -> Counter[str]:
         """How many stages (of one kind) are in each state."""
-        wanted = (
-            self.nodes.values() if stage is None else (n for n in self.nodes.values() if n.stage == stage)
-        )
-        return Counter(self.status[node.id] for node in wanted)
+        wanted = self.stages.values() if kind is None else (n for n in self.stages.values() if n.kind == kind)
+        return Counter(self.status[stage.id] for stage in wanted)
 
-    def having(self, *states: str) -> list[Node]:
-        return [node for node in self.nodes.values() if self.status[node.id] in states]
+    def having(self, *states: str) -> list[PlannedStage]:
+        return [stage for stage in self.stages.values() if self.status[stage.id] in states]
 
 
 def execute(
-    nodes: Sequence[Node],
+    stages: Sequence[PlannedStage],
     backend: Backend,
     store: Store,
     leases: Leases,
     *,
     stop: Callable[[], bool],
     grace_s: float,
-    changed: Callable[[Node, str, str], None],
+    changed: Callable[[PlannedStage, str, str], None],
     tick: Callable[[Progress], None],
-    allows: Callable[[Node], bool] = lambda node: True,
+    allows: Callable[[PlannedStage], bool] = lambda stage: True,
 ) -> Progress:
     """Run every stage of ``nodes`` that is to run; returns when none is left that can.
 
@@ -81,7 +79,7 @@ def execute(
     Raises:
         StoreError: the store has not answered for ten minutes.
     """
-    walk = _Walk(nodes, backend, store, leases, stop, changed, allows)
+    walk = _Walk(stages, backend, store, leases, stop, changed, allows)
     deadline = 0.0
     while True:
         stopping = stop()
@@ -98,8 +96,8 @@ def execute(
             walk.settle(outcome)
         tick(walk.progress)
     if stop():
-        for node in walk.progress.having("waiting", "running", "elsewhere"):
-            walk.progress.status[node.id] = "interrupted"
+        for stage in walk.progress.having("waiting", "running", "elsewhere"):
+            walk.progress.status[stage.id] = "interrupted"
     return walk.progress
 
 
@@ -108,19 +106,21 @@ class _Walk:
 
     def __init__(
         self,
-        nodes: Sequence[Node],
+        stages: Sequence[PlannedStage],
         backend: Backend,
         store: Store,
         leases: Leases,
         stop: Callable[[], bool],
-        changed: Callable[[Node, str, str], None],
-        allows: Callable[[Node], bool],
+        changed: Callable[[PlannedStage, str, str], None],
+        allows: Callable[[PlannedStage], bool],
     ) -> None:
-        self.progress = Progress.of(nodes)
+        self.progress = Progress.of(stages)
         self._backend, self._store, self._leases = backend, store, leases
         self._stop, self._changed, self._allows = stop, changed, allows
-        self._heavy: deque[Node] = deque()  # ready trainings, in the plan's order
-        self._light: dict[tuple[str, ...], list[Node]] = {}  # ready light stages, by the input they share
+        self._heavy: deque[PlannedStage] = deque()  # ready trainings, in the plan's order
+        self._light: dict[
+            tuple[str, ...], list[PlannedStage]
+        ] = {}  # ready light stages, by the input they share
         self._trainings: set[str] = set()  # in the back end's hands
         self._pieces: list[set[str]] = []  # light work there: the stages of each piece not ended yet
         self._elsewhere: dict[str, tuple[str, Failure | None]] = {}  # the other driver, an old failure
@@ -130,16 +130,16 @@ class _Walk:
         self._looked = self._away_since = self._pause_until = -math.inf
         status = self.progress.status
         self._missing = {
-            node.id: {up for up in node.upstream if status.get(up, "complete") != "complete"}
-            for node in nodes
-            if status[node.id] == "waiting"
+            stage.id: {up for up in stage.upstream if status.get(up, "complete") != "complete"}
+            for stage in stages
+            if status[stage.id] == "waiting"
         }
         self._below: dict[str, list[str]] = {}
         for id, above in self._missing.items():
             for up in above:
                 self._below.setdefault(up, []).append(id)
             if not above:
-                self._ready(self.progress.nodes[id])
+                self._ready(self.progress.stages[id])
 
     def idle(self, stopping: bool) -> bool:
         """Nothing runs, and nothing will."""
@@ -155,18 +155,18 @@ class _Walk:
             return
         while self._light and len(self._pieces) < self._backend.light_slots:
             key, group = next(iter(self._light.items()))
-            leased = [(node, self._lease(node)) for node in group[:_PROBES_AT_ONCE]]
+            leased = [(stage, self._lease(stage)) for stage in group[:_PROBES_AT_ONCE]]
             if any(taken is None for _, taken in leased):  # what was leased is leased still at the next try
-                self._light[key] = [node for node in group if self.progress.status[node.id] == "waiting"]
+                self._light[key] = [stage for stage in group if self.progress.status[stage.id] == "waiting"]
                 return
             self._light.pop(key)
             if group[_PROBES_AT_ONCE:]:
                 self._light[key] = group[_PROBES_AT_ONCE:]
-            piece = [node for node, taken in leased if taken]
+            piece = [stage for stage, taken in leased if taken]
             if piece:
-                self._pieces.append({node.id for node in piece})
-                for node in piece:
-                    self._note(node, "running")
+                self._pieces.append({stage.id for stage in piece})
+                for stage in piece:
+                    self._note(stage, "running")
                 self._backend.submit(piece)
         while self._heavy and self._backend.room_for(self._heavy[0]):
             if not self._allows(self._heavy[0]):
@@ -175,27 +175,27 @@ class _Walk:
             taken = self._lease(self._heavy[0])
             if taken is None:
                 return
-            node = self._heavy.popleft()
+            stage = self._heavy.popleft()
             if taken:
-                self._trainings.add(node.id)
-                self._note(node, "running")
-                self._backend.train(node)
+                self._trainings.add(stage.id)
+                self._note(stage, "running")
+                self._backend.train(stage)
 
-    def _lease(self, node: Node) -> bool | None:
+    def _lease(self, stage: PlannedStage) -> bool | None:
         """Whether this driver is to do the stage; None where the store does not answer."""
         try:
-            if not self._leases.take(node.stage, node.id):
-                self._leave(node)
+            if not self._leases.take(stage.kind, stage.id):
+                self._leave(stage)
                 return False
             # A training takes long enough for another driver to have done it since the plan was made.
-            if node.heavy and self._store.complete(node.stage, node.id):
-                self._leases.release(node.stage, node.id)
-                self._complete(node)
+            if stage.heavy and self._store.complete(stage.kind, stage.id):
+                self._leases.release(stage.kind, stage.id)
+                self._complete(stage)
                 return False
         except (StoreError, OSError) as error:
             failure = failure_of(error)
             if failure.kind == "disk_full":
-                self._failed(node, failure)
+                self._failed(stage, failure)
                 return False
             self._no_answer(error)
             return None
@@ -237,7 +237,7 @@ class _Walk:
                     self._again[id] = (now + _LOOK_S, failure)
                     self._store.check_writable()
                 del self._again[id]
-                self._ready(self.progress.nodes[id])
+                self._ready(self.progress.stages[id])
 
     def _follow_others(self) -> None:
         if not self._elsewhere:
@@ -245,17 +245,17 @@ class _Walk:
         leased = self._leases.leased()
         dead = {holder for holder, _ in self._elsewhere.values() if self._leases.dead(holder)}
         for id, (holder, before) in list(self._elsewhere.items()):
-            node = self.progress.nodes[id]
-            if (node.stage, id) in leased and holder not in dead:
+            stage = self.progress.stages[id]
+            if (stage.kind, id) in leased and holder not in dead:
                 continue
             failure = None
-            if self._store.complete(node.stage, id):
-                self._complete(node)
-            elif (failure := self._store.failure(node.stage, id)) and failure.final and failure != before:
-                self._finally_failed(node, f"{failure.message} (in another run)")
+            if self._store.complete(stage.kind, id):
+                self._complete(stage)
+            elif (failure := self._store.failure(stage.kind, id)) and failure.final and failure != before:
+                self._finally_failed(stage, f"{failure.message} (in another run)")
             else:
-                self._note(node, "waiting")
-                self._ready(node)
+                self._note(stage, "waiting")
+                self._ready(stage)
             del self._elsewhere[id]
 
     def _give_up_lost(self) -> None:
@@ -263,44 +263,44 @@ class _Walk:
         here ends without being counted."""
         running = self._trainings | {id for piece in self._pieces for id in piece}
         for id in running:
-            node = self.progress.nodes[id]
-            if self._leases.lost(node.stage, id):
-                self._leave(node)
+            stage = self.progress.stages[id]
+            if self._leases.lost(stage.kind, id):
+                self._leave(stage)
                 self._forget(id)
 
-    def _leave(self, node: Node) -> None:
+    def _leave(self, stage: PlannedStage) -> None:
         """To the driver that holds its lease."""
-        holder = held_by(self._store.storage, node.stage, node.id) or "another driver"
-        self._elsewhere[node.id] = (holder, self._store.failure(node.stage, node.id))
-        self._note(node, "elsewhere", f"{holder} works on it")
+        holder = held_by(self._store.storage, stage.kind, stage.id) or "another driver"
+        self._elsewhere[stage.id] = (holder, self._store.failure(stage.kind, stage.id))
+        self._note(stage, "elsewhere", f"{holder} works on it")
 
     # Settling -----------------------------------------------------------------------------------------
 
     def settle(self, outcome: Outcome) -> None:
         """Take note of how a stage ended."""
-        node = self.progress.nodes[outcome.node_id]
+        stage = self.progress.stages[outcome.stage_id]
         if outcome.status == "complete" and outcome.executed:
-            self.progress.executed.append(node.id)
-        if self.progress.status[node.id] != "running":  # given up meanwhile: whoever has it now will tell
+            self.progress.executed.append(stage.id)
+        if self.progress.status[stage.id] != "running":  # given up meanwhile: whoever has it now will tell
             return
-        self._forget(node.id)
+        self._forget(stage.id)
         match outcome.status, outcome.failure:
             case "complete", _:
-                self._complete(node)
+                self._complete(stage)
             case "failed", Failure() as failure if outcome.together:
-                self._apart.add(node.id)  # each by itself, and no attempt is counted
-                self._note(node, "waiting", f"{failure.kind}: {failure.message}; again by itself")
-                self._ready(node)
+                self._apart.add(stage.id)  # each by itself, and no attempt is counted
+                self._note(stage, "waiting", f"{failure.kind}: {failure.message}; again by itself")
+                self._ready(stage)
             case "failed", failure:
-                self._failed(node, failure or Failure(kind="worker_error", message="no reason was given"))
+                self._failed(stage, failure or Failure(kind="worker_error", message="no reason was given"))
             case _:
-                self._note(node, "interrupted")
+                self._note(stage, "interrupted")
         try:
             # A training that stopped by itself has found that another driver had taken it over.
             by_itself = outcome.status == "interrupted" and not self._stop()
-            if by_itself and self._leases.lost(node.stage, node.id):
-                self._leave(node)
-            self._leases.release(node.stage, node.id)
+            if by_itself and self._leases.lost(stage.kind, stage.id):
+                self._leave(stage)
+            self._leases.release(stage.kind, stage.id)
         except (StoreError, OSError) as error:  # given back at the end
             self._no_answer(error)
 
@@ -308,65 +308,65 @@ class _Walk:
         self._trainings.discard(id)
         self._pieces = [left for piece in self._pieces if (left := piece - {id})]
 
-    def _complete(self, node: Node) -> None:
-        self._note(node, "complete")
-        for id in self._below.get(node.id, ()):
-            self._missing[id].discard(node.id)
+    def _complete(self, stage: PlannedStage) -> None:
+        self._note(stage, "complete")
+        for id in self._below.get(stage.id, ()):
+            self._missing[id].discard(stage.id)
             if not self._missing[id] and self.progress.status[id] == "waiting":
-                self._ready(self.progress.nodes[id])
+                self._ready(self.progress.stages[id])
 
-    def _failed(self, node: Node, failure: Failure) -> None:
+    def _failed(self, stage: PlannedStage, failure: Failure) -> None:
         if not self._store.present():  # whatever was said, it comes from that
             failure = replace(failure, kind="store")
-        if node.id not in self._attempts:
-            self._attempts[node.id] = Attempts(self._failed_before(node))
-        record = self._attempts[node.id].after(failure)
-        unwritten = keep(self._store, node, record)
+        if stage.id not in self._attempts:
+            self._attempts[stage.id] = Attempts(self._failed_before(stage))
+        record = self._attempts[stage.id].after(failure)
+        unwritten = keep(self._store, stage, record)
         message = f"{record.message} ({unwritten})" if unwritten else record.message
         if record.final:
-            self._finally_failed(node, message)
+            self._finally_failed(stage, message)
         else:
             wait = backoff_s(record)
-            self._again[node.id] = (time.monotonic() + wait, record)
-            self._note(node, "waiting", f"{record.kind}: {message}; again in {wait:.0f} s")
+            self._again[stage.id] = (time.monotonic() + wait, record)
+            self._note(stage, "waiting", f"{record.kind}: {message}; again in {wait:.0f} s")
 
-    def _failed_before(self, node: Node) -> Failure | None:
+    def _failed_before(self, stage: PlannedStage) -> Failure | None:
         try:
-            return self._store.failure(node.stage, node.id)
+            return self._store.failure(stage.kind, stage.id)
         except (StoreError, OSError):
             return None
 
-    def _finally_failed(self, node: Node, message: str) -> None:
+    def _finally_failed(self, stage: PlannedStage, message: str) -> None:
         """Everything downstream waits for a repaired run; nothing else does."""
-        self._note(node, "failed", message)
-        queue = [node.id]
+        self._note(stage, "failed", message)
+        queue = [stage.id]
         while queue:
             for id in self._below.get(queue.pop(), ()):
                 if self.progress.status[id] == "waiting":
-                    self._note(self.progress.nodes[id], "blocked", f"needs {node.label}, which failed")
+                    self._note(self.progress.stages[id], "blocked", f"needs {stage.label}, which failed")
                     queue.append(id)
 
-    def _ready(self, node: Node) -> None:
-        if node.heavy:
-            self._heavy.append(node)
+    def _ready(self, stage: PlannedStage) -> None:
+        if stage.heavy:
+            self._heavy.append(stage)
         else:
-            key = (node.stage, node.id) if node.id in self._apart else _shared_input(node)
-            self._light.setdefault(key, []).append(node)
+            key = (stage.kind, stage.id) if stage.id in self._apart else _shared_input(stage)
+            self._light.setdefault(key, []).append(stage)
 
-    def _note(self, node: Node, status: str, message: str = "") -> None:
-        self.progress.status[node.id] = status
+    def _note(self, stage: PlannedStage, status: str, message: str = "") -> None:
+        self.progress.status[stage.id] = status
         if message:
-            self.progress.messages[node.id] = message
-        self._changed(node, status, message)
+            self.progress.messages[stage.id] = message
+        self._changed(stage, status, message)
 
 
-def _shared_input(node: Node) -> tuple[str, ...]:
+def _shared_input(stage: PlannedStage) -> tuple[str, ...]:
     """Light stages of one key are one piece of work: both splits of a dataset under one encoder, the probes
     of one pair of feature arrays. The encoder, and the features, are loaded once."""
-    match node.spec:
+    match stage.spec:
         case FeatureSpec():
-            return ("features", node.spec.encoder, node.spec.fingerprint)
+            return ("features", stage.spec.encoder, stage.spec.fingerprint)
         case ProbeSpec():
-            return ("probe", *node.spec.train_features, *node.spec.test_features)
+            return ("probe", *stage.spec.train_features, *stage.spec.test_features)
         case _:
-            return (node.stage, node.id)
+            return (stage.kind, stage.id)

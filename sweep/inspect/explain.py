@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 from ssl_sweep.sweep.inspect.lineage import Known, Lineage
 from ssl_sweep.sweep.inspect.logs import attempts_of
 from ssl_sweep.sweep.inspect.lookup import Scope, Target
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.results.status import StageStatus
 from ssl_sweep.sweep.spec.identity import KIND, full_form
 from ssl_sweep.sweep.spec.specs import Spec, Stage
@@ -81,7 +81,7 @@ def explain(scope: Scope, target: Target) -> Explanation:
     failure = store.failure(target.stage, target.id)
     state = lineage.state(target.id)
     below = lineage.dependants(target.id)
-    node = plan.by_id.get(target.id) if plan else None
+    stage = plan.by_id.get(target.id) if plan else None
     rest_on_it = {target.id, *(k.id for k in below)}
     return Explanation(
         stage=target.stage,
@@ -90,20 +90,20 @@ def explain(scope: Scope, target: Target) -> Explanation:
         what=in_words(target.stage, form),
         label=known.label,
         state=state,
-        why=_why(known, lineage, node, state, failure, holder),
+        why=_why(known, lineage, stage, state, failure, holder),
         settings=differing(form),
         upstream=tuple(_above(id, lineage, frozenset()) for id in known.upstream),
         dependants=tuple(
             Relative(k.stage, k.id, lineage.state(k.id), k.label) for k in below if target.id in k.upstream
         ),
         downstream=dict(Counter(k.stage for k in below)),
-        cells=tuple(c for c, id in plan.cell_nodes.items() if id in rest_on_it) if plan else (),
+        cells=tuple(c for c, id in plan.cell_stages.items() if id in rest_on_it) if plan else (),
         files=manifest.files if manifest else {},
         run=manifest.run if manifest else None,
         outputs=manifest.outputs if manifest else {},
         failure=failure,
         holder=holder,
-        provisional=node is not None and node.provisional,
+        provisional=stage is not None and stage.provisional,
     )
 
 
@@ -124,7 +124,7 @@ def _above(id: str, lineage: Lineage, seen: frozenset[str]) -> Relative:
 def _why(
     known: Known,
     lineage: Lineage,
-    node: Node | None,
+    stage: PlannedStage | None,
     state: StageStatus,
     failure: Failure | None,
     holder: Holder | None,
@@ -141,7 +141,9 @@ def _why(
         return f"it waits for {_listed(lost, lineage)}; mend that, then retry it"
     why = _REASONS.get(known.reason) or "it is not finished in this store"
     waits = [up for up in known.upstream if lineage.state(up) != "complete"]
-    provisional = "; its id is provisional until its images are prepared" if node and node.provisional else ""
+    provisional = (
+        "; its id is provisional until its images are prepared" if stage and stage.provisional else ""
+    )
     return f"{why}{provisional}" + (f"; it waits for {_listed(waits, lineage)}" if waits else "")
 
 

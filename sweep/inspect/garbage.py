@@ -13,8 +13,8 @@ from typing import Any
 
 from ssl_sweep.sweep.errors import InfeasibleError, UsageError
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.planning.nodes import Node
 from ssl_sweep.sweep.planning.planner import plan_grid
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import STAGES, Stage
 from ssl_sweep.sweep.store.leases import drivers, holders
 from ssl_sweep.sweep.store.store import Store
@@ -78,29 +78,29 @@ def collect(
     plans = [plan_grid(path, (), store, expect=True)[1] for path in grids]
     for path, plan in zip(grids, plans, strict=True):
         _require_prepared(path, plan)
-    wanted = {(node.stage, node.id) for plan in plans for node in plan.nodes}
+    wanted = {(stage.kind, stage.id) for plan in plans for stage in plan.stages}
     if features:
         wanted -= {("features", id) for id in _idle_features(plans)}
     held = _held(store)
     found = _Found()
     with store.survey():
-        for stage in STAGES:
-            if stage == "prepare" and not data:
+        for kind in STAGES:
+            if kind == "prepare" and not data:
                 continue
-            for id in store.ids(stage):
-                if (stage, id) in held:
+            for id in store.ids(kind):
+                if (kind, id) in held:
                     continue
-                sizes = store.sizes(stage, id)
-                if (stage, id) not in wanted:
-                    found.stages[stage, id] = sum(sizes.values())
-                elif store.finished(stage, id) and (left := _checkpoint(sizes)):
-                    found.checkpoints[stage, id] = left
+                sizes = store.sizes(kind, id)
+                if (kind, id) not in wanted:
+                    found.stages[kind, id] = sum(sizes.values())
+                elif store.finished(kind, id) and (left := _checkpoint(sizes)):
+                    found.checkpoints[kind, id] = left
     if delete:
         _require_alone(store)
-        for stage, id in found.stages:
-            store.remove(stage, id)
-        for stage, id in found.checkpoints:
-            store.drop_checkpoint(stage, id)
+        for kind, id in found.stages:
+            store.remove(kind, id)
+        for kind, id in found.checkpoints:
+            store.drop_checkpoint(kind, id)
     return Garbage(tuple(found.kinds()), tuple(_said(found, delete, len(held))), delete)
 
 
@@ -116,7 +116,7 @@ def _require_alone(store: Store) -> None:
 
 
 def _require_prepared(path: Path, plan: Plan) -> None:
-    names = sorted({name for node in plan.prepares for name in node.datasets})
+    names = sorted({name for stage in plan.prepares for name in stage.datasets})
     if names:
         raise UsageError(
             f"{path}: {', '.join(names)} is not prepared in this store, so nobody knows what is this grid's",
@@ -127,11 +127,11 @@ def _require_prepared(path: Path, plan: Plan) -> None:
 def _idle_features(plans: Sequence[Plan]) -> set[str]:
     """Features that no stage still to run reads."""
 
-    def needs(node: Node) -> bool:
-        return node.state == "to_run" and node.stage in ("probe", "finetune")
+    def needs(stage: PlannedStage) -> bool:
+        return stage.state == "to_run" and stage.kind in ("probe", "finetune")
 
-    read = {up for plan in plans for node in plan.nodes if needs(node) for up in node.upstream}
-    return {node.id for plan in plans for node in plan.nodes if node.stage == "features"} - read
+    read = {up for plan in plans for stage in plan.stages if needs(stage) for up in stage.upstream}
+    return {stage.id for plan in plans for stage in plan.stages if stage.kind == "features"} - read
 
 
 def _held(store: Store) -> set[tuple[Stage, str]]:

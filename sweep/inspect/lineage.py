@@ -54,9 +54,9 @@ class Lineage:
 
 
 def _planned(plan: Plan) -> Iterator[Known]:
-    for node in plan.nodes:
-        form = full_form(node.spec)
-        yield Known(node.stage, node.id, node.upstream, form, node.label, node.reason)
+    for stage in plan.stages:
+        form = full_form(stage.spec)
+        yield Known(stage.kind, stage.id, stage.upstream, form, stage.label, stage.reason)
 
 
 def _stored(store: Store) -> Iterator[Known]:

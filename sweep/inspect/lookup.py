@@ -62,12 +62,12 @@ class Scope:
         return next(iter(found.values()))
 
     def _targets(self) -> Iterable[Target]:
-        for stage in STAGES:
-            yield from (Target(stage, id) for id in self.store.ids(stage))
+        for kind in STAGES:
+            yield from (Target(kind, id) for id in self.store.ids(kind))
         if self.plan is not None:
-            yield from (Target(node.stage, node.id) for node in self.plan.nodes)
-            for cell, id in self.plan.cell_nodes.items():
-                yield Target(self.plan.by_id[id].stage, id, cell)
+            yield from (Target(stage.kind, stage.id) for stage in self.plan.stages)
+            for cell, id in self.plan.cell_stages.items():
+                yield Target(self.plan.by_id[id].kind, id, cell)
 
 
 def read_words(words: Sequence[str], store_uri: str) -> tuple[Scope, list[str]]:

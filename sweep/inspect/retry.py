@@ -25,7 +25,7 @@ class Reopened:
 def failed_stages(scope: Scope) -> list[Target]:
     """Every failed stage of the grid, or of the store where no grid is given."""
     if scope.plan is not None:
-        targets: Iterable[Target] = (Target(n.stage, n.id) for n in scope.plan.nodes)
+        targets: Iterable[Target] = (Target(n.kind, n.id) for n in scope.plan.stages)
     else:
         targets = (Target(stage, id) for stage in STAGES for id in scope.store.ids(stage))
     return [target for target in targets if scope.store.failure(target.stage, target.id) is not None]

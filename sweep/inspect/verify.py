@@ -107,7 +107,7 @@ class _Look:
 
 def _stages(store_uri: str, grid: Path, overrides: Iterable[str]) -> list[tuple[Stage, str]]:
     plan, _ = plan_in(grid, overrides, store_uri)
-    return [(node.stage, node.id) for node in plan.nodes if not node.provisional]
+    return [(stage.kind, stage.id) for stage in plan.stages if not stage.provisional]
 
 
 def _all(store: Store, found: list[_Look]) -> Iterator[tuple[Stage, str]]:

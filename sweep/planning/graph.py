@@ -15,8 +15,8 @@ from ssl_sweep.ssl_core.config.pretrain import FEATURES
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.planning.cells import Cell, Pretraining
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
-from ssl_sweep.sweep.planning.nodes import Node, State
 from ssl_sweep.sweep.planning.reasons import CHANGED, reasons
+from ssl_sweep.sweep.planning.stages import PlannedStage, State
 from ssl_sweep.sweep.spec.identity import full_form, spec_difference
 from ssl_sweep.sweep.spec.specs import ANSWERS, STAGES, FeatureSpec, FinetuneSpec, ProbeSpec, Stage
 from ssl_sweep.sweep.store.store import Store
@@ -25,37 +25,37 @@ PLAN_SCHEMA_VERSION = 1
 DAMAGED = "damaged: "
 """How a note on a damaged dataset begins."""
 
-__all__ = ["Node", "Plan", "State", "plan"]
+__all__ = ["Plan", "PlannedStage", "State", "plan"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`nodes` in topological order, `cell_nodes` from a cell's id to that of the stage that answers it;
+    """`nodes` in topological order, `cell_stages` from a cell's id to that of the stage that answers it;
     `notes` are worth knowing before a run."""
 
     sweep: str
     cells: tuple[Cell, ...]
-    nodes: tuple[Node, ...]
-    cell_nodes: Mapping[str, str]
+    stages: tuple[PlannedStage, ...]
+    cell_stages: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
     @cached_property
-    def by_id(self) -> Mapping[str, Node]:
-        return {node.id: node for node in self.nodes}
+    def by_id(self) -> Mapping[str, PlannedStage]:
+        return {stage.id: stage for stage in self.stages}
 
     @cached_property
-    def to_run(self) -> tuple[Node, ...]:
-        return tuple(node for node in self.nodes if node.state == "to_run")
+    def to_run(self) -> tuple[PlannedStage, ...]:
+        return tuple(stage for stage in self.stages if stage.state == "to_run")
 
     @cached_property
-    def prepares(self) -> tuple[Node, ...]:
+    def prepares(self) -> tuple[PlannedStage, ...]:
         """Datasets to prepare; the rest of the plan is provisional until they are."""
-        return tuple(node for node in self.to_run if node.stage == "prepare")
+        return tuple(stage for stage in self.to_run if stage.kind == "prepare")
 
     @cached_property
     def moved(self) -> str:
         """What to do about datasets whose files are others than when they were prepared, '' without any."""
-        names = [name for node in self.prepares if node.reason == CHANGED for name in node.datasets]
+        names = [name for stage in self.prepares if stage.reason == CHANGED for name in stage.datasets]
         if not names:
             return ""
         return (
@@ -72,18 +72,18 @@ class Plan:
         return "\n".join([*harmed, self.moved] if self.moved else harmed)
 
     @cached_property
-    def pretrainings(self) -> tuple[Node, ...]:
+    def pretrainings(self) -> tuple[PlannedStage, ...]:
         """Unique pretrainings, complete or not; random encoders are none."""
-        return tuple(node for node in self.nodes if node.trains)
+        return tuple(stage for stage in self.stages if stage.trains)
 
     @cached_property
     def counts(self) -> Mapping[Stage, Mapping[State, int]]:
         """Number of nodes by stage and state."""
         table: dict[Stage, dict[State, int]] = {}
-        for stage in STAGES:
-            table[stage] = {"complete": 0, "to_run": 0}
-        for node in self.nodes:
-            table[node.stage][node.state] += 1
+        for kind in STAGES:
+            table[kind] = {"complete": 0, "to_run": 0}
+        for stage in self.stages:
+            table[stage.kind][stage.state] += 1
         return table
 
     def to_json(self) -> dict[str, Any]:
@@ -93,22 +93,22 @@ class Plan:
             "sweep": self.sweep,
             "notes": list(self.notes),
             "cells": len(self.cells),
-            "stages": len(self.nodes),
+            "stages": len(self.stages),
             "pretrainings": len(self.pretrainings),
             "to_run": len(self.to_run),
-            "complete": sum(node.state == "complete" for node in self.nodes),
+            "complete": sum(stage.state == "complete" for stage in self.stages),
             "nodes": [
                 {
-                    "id": node.id,
-                    "stage": node.stage,
-                    "state": node.state,
-                    "reason": node.reason,
-                    "label": node.label,
-                    "upstream": list(node.upstream),
-                    "provisional": node.provisional,
-                    "spec": full_form(node.spec),
+                    "id": stage.id,
+                    "stage": stage.kind,
+                    "state": stage.state,
+                    "reason": stage.reason,
+                    "label": stage.label,
+                    "upstream": list(stage.upstream),
+                    "provisional": stage.provisional,
+                    "spec": full_form(stage.spec),
                 }
-                for node in self.nodes
+                for stage in self.stages
             ],
         }
 
@@ -124,29 +124,29 @@ def plan(
     StoreError where a finished stage of the same id holds another spec than the one asked.
     """
     cells = tuple(cells)
-    nodes = [_with_state(node, store) for node in _nodes(cells)]
+    stages = [_with_state(stage, store) for stage in _stages(cells)]
     wanted = {
-        id for node in nodes if node.state == "to_run" and node.stage in ANSWERS for id in node.upstream
+        id for stage in stages if stage.state == "to_run" and stage.kind in ANSWERS for id in stage.upstream
     }
-    for i in reversed(range(len(nodes))):
-        node = nodes[i]
-        if node.state != "to_run" or node.stage in ANSWERS:
+    for i in reversed(range(len(stages))):
+        stage = stages[i]
+        if stage.state != "to_run" or stage.kind in ANSWERS:
             continue
-        if node.stage == "pretrain" or node.provisional or node.id in wanted:
-            wanted.update(node.upstream)
+        if stage.kind == "pretrain" or stage.provisional or stage.id in wanted:
+            wanted.update(stage.upstream)
         else:
-            nodes[i] = node.complete("not needed again")
-    why = reasons(nodes, store)
+            stages[i] = stage.complete("not needed again")
+    why = reasons(stages, store)
     return Plan(
         sweep=sweep,
         cells=cells,
-        nodes=tuple(replace(n, reason=why[n.id]) if n.state == "to_run" else n for n in nodes),
-        cell_nodes={cell.id: cell.probe_id for cell in cells},
+        stages=tuple(replace(n, reason=why[n.id]) if n.state == "to_run" else n for n in stages),
+        cell_stages={cell.id: cell.probe_id for cell in cells},
         notes=notes,
     )
 
 
-def _nodes(cells: tuple[Cell, ...]) -> Iterable[Node]:
+def _stages(cells: tuple[Cell, ...]) -> Iterable[PlannedStage]:
     """Every stage of `cells` once, in topological order, states not known yet."""
     datasets: dict[str, dict[str, DatasetInfo]] = {}
     pretrainings: dict[str, Pretraining] = {}
@@ -171,41 +171,43 @@ def _nodes(cells: tuple[Cell, ...]) -> Iterable[Node]:
     for id, by_name in datasets.items():
         names = tuple(sorted(by_name))
         spec = by_name[names[0]].prepare
-        yield Node.waiting(id, "prepare", spec, (), ", ".join(names), names, by_name.values())
+        yield PlannedStage.waiting(id, "prepare", spec, (), ", ".join(names), names, by_name.values())
     for id, pretraining in pretrainings.items():
         infos = pretraining.datasets
         names = tuple(sorted(info.name for info in infos))
         upstream = tuple(info.prepare_id for info in infos)
-        yield Node.waiting(id, "pretrain", pretraining.spec, upstream, pretraining.label, names, infos)
+        yield PlannedStage.waiting(
+            id, "pretrain", pretraining.spec, upstream, pretraining.label, names, infos
+        )
     for id, (feature, pretraining, cell) in features.items():
         infos = (*pretraining.datasets, cell.evaluation)
         rare = [feature.corruption] if feature.corruption != "none" else []
         rare += [feature.representation] if feature.representation != FEATURES else []
         label = f"{pretraining.label} → {' '.join([cell.evaluation.name, feature.split, *rare])}"
         upstream = (feature.encoder, cell.evaluation.prepare_id)
-        yield Node.waiting(id, "features", feature, upstream, label, (cell.evaluation.name,), infos)
+        yield PlannedStage.waiting(id, "features", feature, upstream, label, (cell.evaluation.name,), infos)
     for id, cell in answers.items():
         infos, names = cell.datasets, (cell.evaluation.name,)
         match cell.probe:
             case ProbeSpec(train_features=train_ids, test_features=test_ids):
                 upstream = (*train_ids, *test_ids)
-                yield Node.waiting(id, "probe", cell.probe, upstream, cell.label, names, infos)
+                yield PlannedStage.waiting(id, "probe", cell.probe, upstream, cell.label, names, infos)
             case FinetuneSpec(encoder=encoder):
                 upstream = (encoder, cell.evaluation.prepare_id)
-                yield Node.waiting(id, "finetune", cell.probe, upstream, cell.label, names, infos)
+                yield PlannedStage.waiting(id, "finetune", cell.probe, upstream, cell.label, names, infos)
 
 
-def _with_state(node: Node, store: Store) -> Node:
-    if node.provisional and node.stage != "prepare":
-        return node
-    manifest = store.complete(node.stage, node.id)
+def _with_state(stage: PlannedStage, store: Store) -> PlannedStage:
+    if stage.provisional and stage.kind != "prepare":
+        return stage
+    manifest = store.complete(stage.kind, stage.id)
     if manifest is None:
-        return node
-    difference = spec_difference(manifest.spec, node.spec)
+        return stage
+    difference = spec_difference(manifest.spec, stage.spec)
     if difference:
         raise StoreError(
-            f"{node.stage} {node.id} in the store was made from another spec than the one asked:\n  "
+            f"{stage.kind} {stage.id} in the store was made from another spec than the one asked:\n  "
             + "\n  ".join(difference),
-            hint=f"if the change is meant, raise VERSIONS[{node.stage!r}]; else use another --store",
+            hint=f"if the change is meant, raise VERSIONS[{stage.kind!r}]; else use another --store",
         )
-    return node.complete("complete")
+    return stage.complete("complete")

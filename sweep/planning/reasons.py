@@ -29,7 +29,7 @@ from ssl_sweep.sweep.spec.specs import (
 from ssl_sweep.sweep.store.store import Store
 
 if TYPE_CHECKING:
-    from ssl_sweep.sweep.planning.nodes import Node
+    from ssl_sweep.sweep.planning.stages import PlannedStage
 
 CHANGED = "upstream changed"
 
@@ -39,8 +39,8 @@ class _Past:
     """The plan as it would have been with an earlier version of one stage, or earlier contents of one
     dataset: `ids` maps present ids to those of then."""
 
-    nodes: Mapping[str, Node]
-    stage: Stage | None = None
+    stages: Mapping[str, PlannedStage]
+    kind: Stage | None = None
     version: int = 0
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     prepares: Mapping[str, str] = field(default_factory=dict)
@@ -48,15 +48,15 @@ class _Past:
 
     def id(self, id: str) -> str:
         if id not in self.ids:
-            node = self.nodes.get(id)
-            self.ids[id] = id if node is None else self._id(node)
+            stage = self.stages.get(id)
+            self.ids[id] = id if stage is None else self._id(stage)
         return self.ids[id]
 
-    def _id(self, node: Node) -> str:
-        if node.id in self.prepares:
-            return self.prepares[node.id]
-        version = self.version if node.stage == self.stage else None
-        return stage_id(node.stage, self._spec(node.spec), version)
+    def _id(self, stage: PlannedStage) -> str:
+        if stage.id in self.prepares:
+            return self.prepares[stage.id]
+        version = self.version if stage.kind == self.kind else None
+        return stage_id(stage.kind, self._spec(stage.spec), version)
 
     def _spec(self, spec: Spec) -> Spec:
         then = self.fingerprints
@@ -76,38 +76,38 @@ class _Past:
         return spec
 
 
-def reasons(nodes: Sequence[Node], store: Store) -> dict[str, str]:
+def reasons(stages: Sequence[PlannedStage], store: Store) -> dict[str, str]:
     """A reason for each node that is to run, by id."""
-    waiting = [node for node in nodes if node.state == "to_run"]
+    waiting = [stage for stage in stages if stage.state == "to_run"]
     if not waiting:
         return {}
     executed = store.executed()
-    folders = {stage: set(store.ids(stage)) for stage in {node.stage for node in waiting}}
-    pasts = list(_pasts(nodes, store)) if executed else []
+    folders = {kind: set(store.ids(kind)) for kind in {stage.kind for stage in waiting}}
+    pasts = list(_pasts(stages, store)) if executed else []
 
-    def reason(node: Node) -> str:
-        there = node.id in folders[node.stage]
-        if there and store.failure(node.stage, node.id) is not None:
+    def reason(stage: PlannedStage) -> str:
+        there = stage.id in folders[stage.kind]
+        if there and store.failure(stage.kind, stage.id) is not None:
             return "failed before"
-        if there and (damage := store.damage(node.stage, node.id)):
+        if there and (damage := store.damage(stage.kind, stage.id)):
             return damage
-        if (node.stage, node.id) in executed:
+        if (stage.kind, stage.id) in executed:
             return "missing"
         for past in pasts:
-            then = past.id(node.id)
-            if then != node.id and (node.stage, then) in executed:
-                return "version raised" if past.stage == node.stage else CHANGED
+            then = past.id(stage.id)
+            if then != stage.id and (stage.kind, then) in executed:
+                return "version raised" if past.kind == stage.kind else CHANGED
         return "new"
 
-    return {node.id: reason(node) for node in waiting}
+    return {stage.id: reason(stage) for stage in waiting}
 
 
-def _pasts(nodes: Sequence[Node], store: Store) -> Iterator[_Past]:
-    by_id = {node.id: node for node in nodes}
-    for stage, version in VERSIONS.items():
+def _pasts(stages: Sequence[PlannedStage], store: Store) -> Iterator[_Past]:
+    by_id = {stage.id: stage for stage in stages}
+    for kind, version in VERSIONS.items():
         for earlier in range(version - 1, 0, -1):
-            yield _Past(by_id, stage=stage, version=earlier)
-    prepares = [(node.id, cast(PrepareSpec, node.spec)) for node in nodes if node.stage == "prepare"]
+            yield _Past(by_id, kind=kind, version=earlier)
+    prepares = [(stage.id, cast(PrepareSpec, stage.spec)) for stage in stages if stage.kind == "prepare"]
     stored = list(store.manifests("prepare")) if prepares else []
     present = {manifest.id: str(manifest.outputs.get("fingerprint")) for manifest in stored}
     for id, spec in prepares:

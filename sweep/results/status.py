@@ -77,17 +77,17 @@ def node_statuses(plan: Plan, store: Store) -> dict[str, StageStatus]:
     """The state of every node, by id; nodes come in topological order."""
     running = held(store)
     found: dict[str, StageStatus] = {}
-    for node in plan.nodes:
-        if node.state == "complete":
-            found[node.id] = "complete"
-        elif (node.stage, node.id) in running:
-            found[node.id] = "running"
-        elif node.reason == "failed before" and store.failure(node.stage, node.id) is not None:
-            found[node.id] = "failed"
-        elif any(found[id] in ("failed", "blocked") for id in node.upstream):
-            found[node.id] = "blocked"
+    for stage in plan.stages:
+        if stage.state == "complete":
+            found[stage.id] = "complete"
+        elif (stage.kind, stage.id) in running:
+            found[stage.id] = "running"
+        elif stage.reason == "failed before" and store.failure(stage.kind, stage.id) is not None:
+            found[stage.id] = "failed"
+        elif any(found[id] in ("failed", "blocked") for id in stage.upstream):
+            found[stage.id] = "blocked"
         else:
-            found[node.id] = "to_run"
+            found[stage.id] = "to_run"
     return found
 
 
@@ -96,7 +96,7 @@ def cell_statuses(plan: Plan, store: Store) -> dict[str, CellStatus]:
     return _of_cells(plan, node_statuses(plan, store))
 
 
-def _of_cells(plan: Plan, nodes: Mapping[str, StageStatus]) -> dict[str, CellStatus]:
+def _of_cells(plan: Plan, stages: Mapping[str, StageStatus]) -> dict[str, CellStatus]:
     words: Mapping[StageStatus, CellStatus] = {
         "complete": "complete",
         "running": "missing",
@@ -104,27 +104,27 @@ def _of_cells(plan: Plan, nodes: Mapping[str, StageStatus]) -> dict[str, CellSta
         "failed": "failed",
         "blocked": "blocked",
     }
-    return {cell: words[nodes[node]] for cell, node in plan.cell_nodes.items()}
+    return {cell: words[stages[stage]] for cell, stage in plan.cell_stages.items()}
 
 
 def status(plan: Plan, store: Store) -> Status:
     """Counts, failures and what runs, of a plan."""
-    nodes = node_statuses(plan, store)
+    stages = node_statuses(plan, store)
     holders_of = held(store)
-    counts: dict[Stage, dict[StageStatus, int]] = {stage: dict.fromkeys(STATES, 0) for stage in STAGES}
+    counts: dict[Stage, dict[StageStatus, int]] = {kind: dict.fromkeys(STATES, 0) for kind in STAGES}
     failures, running = [], []
-    for node in plan.nodes:
-        state = nodes[node.id]
-        counts[node.stage][state] += 1
-        failure = store.failure(node.stage, node.id) if state == "failed" else None
+    for stage in plan.stages:
+        state = stages[stage.id]
+        counts[stage.kind][state] += 1
+        failure = store.failure(stage.kind, stage.id) if state == "failed" else None
         if failure is not None:
             facts = (failure.kind, failure.message, failure.attempt, failure.attempts)
-            failures.append(FailedStage(node.stage, node.id, node.label, *facts))
-        holder = holders_of.get((node.stage, node.id)) if state == "running" else None
+            failures.append(FailedStage(stage.kind, stage.id, stage.label, *facts))
+        holder = holders_of.get((stage.kind, stage.id)) if state == "running" else None
         if holder is not None:
             who = (holder.driver, holder.host, holder.since)
-            running.append(RunningStage(node.stage, node.id, node.label, *who))
+            running.append(RunningStage(stage.kind, stage.id, stage.label, *who))
     cells: dict[CellStatus, int] = {"complete": 0, "failed": 0, "blocked": 0, "missing": 0}
-    for cell in _of_cells(plan, nodes).values():
+    for cell in _of_cells(plan, stages).values():
         cells[cell] += 1
     return Status(plan.sweep, counts, cells, tuple(failures), tuple(running))

@@ -46,8 +46,8 @@ def event(result: RunResult) -> dict[str, Any]:
         "stages_done": len(result.executed),
         "stages_failed": len(result.failed),
         "failures": [
-            {"stage": node.stage, "id": node.id, "label": node.label, "message": masked(why)}
-            for node, why in result.failed[:_SHOWN]
+            {"stage": stage.kind, "id": stage.id, "label": stage.label, "message": masked(why)}
+            for stage, why in result.failed[:_SHOWN]
         ],
     }
 

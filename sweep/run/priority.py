@@ -12,7 +12,7 @@ from ssl_sweep.sweep.errors import UsageError, did_you_mean
 from ssl_sweep.sweep.planning.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS, Cell
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.match import Matcher, no_match, spelled
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import STAGES
 
 _COLUMNS = (*PRETRAIN_COLUMNS, *SETTING_COLUMNS, *EVALUATE_COLUMNS)
@@ -61,11 +61,11 @@ def require_cells(priorities: Sequence[Priority], plan: Plan) -> None:
 
 
 def order(
-    nodes: Sequence[Node],
+    stages: Sequence[PlannedStage],
     plan: Plan,
     predictions: Mapping[str, Prediction],
     priorities: Sequence[Priority] = (),
-) -> list[Node]:
+) -> list[PlannedStage]:
     """`nodes` of `plan` in the order to start them, topological as before.
 
     Within a stage what the first priority asks for comes first, then the second's, then the rest; among
@@ -74,7 +74,7 @@ def order(
     """
     ranks = _ranks(plan, priorities)
     worth: dict[str, float] = defaultdict(float)
-    training = {node.id for node in plan.to_run if node.heavy}
+    training = {stage.id for stage in plan.to_run if stage.heavy}
     for cell in plan.cells:
         needed = {p.id for p in cell.encoders} & training
         if cell.probe_id in training:
@@ -82,11 +82,13 @@ def order(
         for id in needed:
             worth[id] += 1 / len(needed)
 
-    def key(node: Node) -> tuple[int, int, float]:
-        per_hour = worth[node.id] / max(predictions[node.id].device_s, 1e-6) if node.id in training else 0.0
-        return STAGES.index(node.stage), ranks.get(node.id, len(priorities)), -per_hour
+    def key(stage: PlannedStage) -> tuple[int, int, float]:
+        per_hour = (
+            worth[stage.id] / max(predictions[stage.id].device_s, 1e-6) if stage.id in training else 0.0
+        )
+        return STAGES.index(stage.kind), ranks.get(stage.id, len(priorities)), -per_hour
 
-    return sorted(nodes, key=key)
+    return sorted(stages, key=key)
 
 
 def _ranks(plan: Plan, priorities: Sequence[Priority]) -> dict[str, int]:

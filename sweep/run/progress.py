@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ssl_sweep.sweep.cost.rates import images_seen
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import STAGES, PretrainSpec
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ _REFRESH_S = 0.5
 class Listener(Protocol):
     """Told about every change of a run."""
 
-    def planned(self, nodes: Iterable[Node], root: Path) -> None: ...
+    def planned(self, stages: Iterable[PlannedStage], root: Path) -> None: ...
 
-    def changed(self, node: Node, status: str, message: str) -> None: ...
+    def changed(self, stage: PlannedStage, status: str, message: str) -> None: ...
 
     def tick(self, progress: Progress) -> None: ...
 
@@ -62,18 +62,18 @@ class PaceMeter:
     def read(self, progress: Progress) -> Pace:
         """Images a second count from the first reading, so a resumed training does not flatter the rate."""
         done = total = 0.0
-        for node in progress.nodes.values():
-            if not node.trains or progress.status[node.id] not in ("running", "complete", "waiting"):
+        for stage in progress.stages.values():
+            if not stage.trains or progress.status[stage.id] not in ("running", "complete", "waiting"):
                 continue
-            assert isinstance(node.spec, PretrainSpec)
-            images = images_seen(node.spec)
+            assert isinstance(stage.spec, PretrainSpec)
+            images = images_seen(stage.spec)
             total += images
-            if progress.status[node.id] == "complete":
+            if progress.status[stage.id] == "complete":
                 done += images
-            elif progress.status[node.id] == "running":
-                config = node.spec.config
-                per_epoch = sum(part.images for part in node.spec.parts) // config.batch
-                logged = _epochs_logged(self._folders[node.id]) * per_epoch
+            elif progress.status[stage.id] == "running":
+                config = stage.spec.config
+                per_epoch = sum(part.images for part in stage.spec.parts) // config.batch
+                logged = _epochs_logged(self._folders[stage.id]) * per_epoch
                 done += min(images, logged * config.batch)
         now = time.monotonic()
         if self._start is None:
@@ -107,12 +107,12 @@ class LineListener:
     def __init__(self) -> None:
         self._started = time.monotonic()
 
-    def planned(self, nodes: Iterable[Node], root: Path) -> None:
+    def planned(self, stages: Iterable[PlannedStage], root: Path) -> None:
         """Nothing before the first change."""
 
-    def changed(self, node: Node, status: str, message: str) -> None:
-        if status != "elsewhere" or node.heavy:  # another driver's probes come by the thousand
-            self.say(f"{node.stage} {node.id} {status}: {node.label}" + (f": {message}" if message else ""))
+    def changed(self, stage: PlannedStage, status: str, message: str) -> None:
+        if status != "elsewhere" or stage.heavy:  # another driver's probes come by the thousand
+            self.say(f"{stage.kind} {stage.id} {status}: {stage.label}" + (f": {message}" if message else ""))
 
     def tick(self, progress: Progress) -> None:
         """Nothing between changes."""
@@ -132,14 +132,14 @@ class LiveListener:
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._drawn = 0.0
 
-    def planned(self, nodes: Iterable[Node], root: Path) -> None:
+    def planned(self, stages: Iterable[PlannedStage], root: Path) -> None:
         """The trainings whose logged epochs give the speed."""
-        self._meter = PaceMeter({node.id: root / node.stage / node.id for node in nodes if node.trains})
+        self._meter = PaceMeter({stage.id: root / stage.kind / stage.id for stage in stages if stage.trains})
 
-    def changed(self, node: Node, status: str, message: str) -> None:
+    def changed(self, stage: PlannedStage, status: str, message: str) -> None:
         if status == "failed":
             self._console.print(
-                f"[red]failed[/red] {node.stage} {node.id} {escape(f'{node.label}: {message}')}"
+                f"[red]failed[/red] {stage.kind} {stage.id} {escape(f'{stage.label}: {message}')}"
             )
 
     def tick(self, progress: Progress) -> None:

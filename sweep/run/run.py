@@ -26,8 +26,8 @@ from ssl_sweep.sweep.execution.stop import StopFlag, tidy_stops
 from ssl_sweep.sweep.grid.load import Grid
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.graph import plan as planned
-from ssl_sweep.sweep.planning.nodes import Node
 from ssl_sweep.sweep.planning.planner import plan_grid, plan_read
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.results.table import results
 from ssl_sweep.sweep.run.priority import Priority, order, require_cells
 from ssl_sweep.sweep.run.progress import Listener
@@ -58,8 +58,8 @@ class RunResult:
 
     plan: Plan
     table: pa.Table
-    executed: tuple[Node, ...]
-    failed: tuple[tuple[Node, str], ...]
+    executed: tuple[PlannedStage, ...]
+    failed: tuple[tuple[PlannedStage, str], ...]
     interrupted: int | None
     mirror_error: str
     seconds: float
@@ -129,7 +129,7 @@ def run(
     return RunResult(
         plan=plan,
         table=results(plan, store),
-        executed=tuple(p.nodes[id] for p in progresses for id in p.executed),
+        executed=tuple(p.stages[id] for p in progresses for id in p.executed),
         failed=_failures(progresses, plan, stopped=stop.requested or bool(said)),
         interrupted=stop.signal,
         mirror_error=mirror_error,
@@ -197,7 +197,7 @@ class _Sweep:
             )
             plan = self._prepared(plan, runtime, cluster)
             # What is provisional now needs a dataset that could not be prepared.
-            ready = [node for node in plan.nodes if node.stage != "prepare" and not node.provisional]
+            ready = [stage for stage in plan.stages if stage.kind != "prepare" and not stage.provisional]
             for note in plan.notes:
                 self._listener.say(note)
             self._listener.planned(ready, self._store.root)
@@ -218,23 +218,23 @@ class _Sweep:
         meanwhile may be of neither state of them: it is withdrawn, and done again a few times."""
         tried: set[str] = set()
         for _ in range(_PREPARATIONS):
-            todo = [node for node in plan.prepares if node.id not in tried]
+            todo = [stage for stage in plan.prepares if stage.id not in tried]
             if not todo or self._stop.requested:
                 break
-            tried.update(node.id for node in todo)
+            tried.update(stage.id for stage in todo)
             self._carry_out(plan, todo, runtime, cluster)
             plan = plan_read(self._grid, self._store)
-            changed = {name for node in plan.prepares if node.id not in tried for name in node.datasets}
-            for node in todo:
-                if changed.intersection(node.datasets) and self._store.withdraw("prepare", node.id):
-                    self._listener.say(f"the files of {node.label} changed while they were read; once more")
+            changed = {name for stage in plan.prepares if stage.id not in tried for name in stage.datasets}
+            for stage in todo:
+                if changed.intersection(stage.datasets) and self._store.withdraw("prepare", stage.id):
+                    self._listener.say(f"the files of {stage.label} changed while they were read; once more")
         return plan
 
-    def _changed(self, node: Node, status: str, message: str) -> None:
-        self.budget.changed(node, status)
+    def _changed(self, stage: PlannedStage, status: str, message: str) -> None:
+        self.budget.changed(stage, status)
         if status == "complete" and self._mirror is not None:
-            self._mirror.finished(node)
-        self._listener.changed(node, status, message)
+            self._mirror.finished(stage)
+        self._listener.changed(stage, status, message)
 
     def _tick(self, stop_file: Path, progress: Progress) -> None:
         if self.budget.over and not self._stop.spent:
@@ -243,18 +243,20 @@ class _Sweep:
             self._listener.say("the budget is spent: trainings write a checkpoint, nothing new starts")
         self._listener.tick(progress)
 
-    def _carry_out(self, plan: Plan, nodes: Sequence[Node], runtime: Runtime, cluster: Cluster) -> None:
+    def _carry_out(
+        self, plan: Plan, stages: Sequence[PlannedStage], runtime: Runtime, cluster: Cluster
+    ) -> None:
         predictions = predict(plan, Experience.of(self._store), self._place, self._compute)
-        nodes = order(nodes, plan, predictions, self.priorities)
+        stages = order(stages, plan, predictions, self.priorities)
         self.budget.follow(predictions, self._place.device == "gpu")
         plans = {
-            node.id: train_plan(node, self._compute, predictions[node.id], self._place)
-            for node in nodes
-            if node.heavy
+            stage.id: train_plan(stage, self._compute, predictions[stage.id], self._place)
+            for stage in stages
+            if stage.heavy
         }
         with closing(self._workplace.backend(runtime, cluster, plans)) as backend:
             progress = execute(
-                nodes,
+                stages,
                 backend,
                 self._store,
                 self._leases,
@@ -269,21 +271,23 @@ class _Sweep:
 
 def datasets_of(plan: Plan, store: Store) -> dict[str, str]:
     """Data fingerprint → id of the prepare stage that holds the images, for every prepared dataset."""
-    manifests = (store.complete("prepare", node.id) for node in plan.nodes if node.stage == "prepare")
+    manifests = (store.complete("prepare", stage.id) for stage in plan.stages if stage.kind == "prepare")
     return {str(m.outputs["fingerprint"]): m.id for m in manifests if m is not None}
 
 
-def _failures(progresses: Sequence[Progress], plan: Plan, *, stopped: bool) -> tuple[tuple[Node, str], ...]:
+def _failures(
+    progresses: Sequence[Progress], plan: Plan, *, stopped: bool
+) -> tuple[tuple[PlannedStage, str], ...]:
     """What failed or waits for it and, unless the run was stopped, whatever else is not done."""
     found = {
-        node.id: (node, progress.messages.get(node.id, node.reason))
+        stage.id: (stage, progress.messages.get(stage.id, stage.reason))
         for progress in progresses
-        for node in progress.having("failed", "blocked")
-        if plan.by_id[node.id].state != "complete"  # by another driver since
+        for stage in progress.having("failed", "blocked")
+        if plan.by_id[stage.id].state != "complete"  # by another driver since
     }
     changed = "the files of its dataset changed while the run read them; run again"
     why = "its dataset could not be prepared" if found else changed
-    for node in () if stopped else plan.to_run:
-        unread = node.provisional or node.stage == "prepare"
-        found.setdefault(node.id, (node, why if unread else f"not done: {node.reason}"))
+    for stage in () if stopped else plan.to_run:
+        unread = stage.provisional or stage.kind == "prepare"
+        found.setdefault(stage.id, (stage, why if unread else f"not done: {stage.reason}"))
     return tuple(found.values())

@@ -16,7 +16,7 @@ from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.data_ops.dataset.subsets import Positions, label_budget
 from ssl_sweep.ssl_core.config.pretrain import KnnConfig, ProbeConfig
 from ssl_sweep.sweep.execution.runtime import Runtime
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.files import CHECKPOINT
 from ssl_sweep.sweep.spec.specs import Answer, FinetuneSpec, ProbeSpec
 from ssl_sweep.sweep.stages.data import open_dataset
@@ -56,7 +56,7 @@ class ProbeInputs:
         return array
 
 
-def probe(node: Node, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> bool:
+def probe(stage: PlannedStage, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> bool:
     """A classifier on features, committed; False where another process was first."""
     from ssl_sweep.ssl_core.evaluation.knn import fit_knn
 
@@ -81,12 +81,17 @@ def probe(node: Node, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> boo
         case KnnConfig() as config:
             near = fit_knn(inputs.train, labels, inputs.test, n_classes=n_classes, config=config, rows=drawn)
             facts, top5, missing = {"k": near.k}, near.top5, near.missing_classes
-    outputs = _judged(node, data, spec.level, top5, store) | facts | {"missing_classes": list(missing)}
-    return store.commit("probe", node.id, spec, node.upstream, outputs, run_record(started, gpu=gpu))
+    outputs = _judged(stage, data, spec.level, top5, store) | facts | {"missing_classes": list(missing)}
+    return store.commit("probe", stage.id, spec, stage.upstream, outputs, run_record(started, gpu=gpu))
 
 
 def finetune(
-    node: Node, spec: FinetuneSpec, runtime: Runtime, device: str, threads: int, stop: Callable[[], bool]
+    stage: PlannedStage,
+    spec: FinetuneSpec,
+    runtime: Runtime,
+    device: str,
+    threads: int,
+    stop: Callable[[], bool],
 ) -> bool:
     """The encoder trained on, end to end; on a random encoder, training from scratch. Goes on from the
     checkpoint in the stage's folder, which is there until the commit."""
@@ -109,8 +114,8 @@ def finetune(
         rows=drawn,
         groups=None if groups is None else groups[drawn],
     )
-    left = store.checkpoint("finetune", node.id)
-    folder = left.parent if left is not None else (store.path("finetune", node.id) / CHECKPOINT).parent
+    left = store.checkpoint("finetune", stage.id)
+    folder = left.parent if left is not None else (store.path("finetune", stage.id) / CHECKPOINT).parent
     fit = train_on(
         load_encoder(store.fetch("pretrain", spec.encoder)),
         budget,
@@ -125,16 +130,16 @@ def finetune(
             stop=stop,
             folder=folder,
             checkpoint_every_s=runtime.checkpoint_every_s,
-            kept=lambda: keep_checkpoint(store, "finetune", node.id),
+            kept=lambda: keep_checkpoint(store, "finetune", stage.id),
         ),
     )
     facts: dict[str, Any] = {"learning_rate": fit.learning_rate, "steps": fit.steps}
     facts |= {"converged": fit.converged, "precision": fit.precision, "fit_seconds": fit.seconds}
     facts |= {"missing_classes": list(fit.missing_classes)}
-    outputs = _judged(node, data, spec.level, fit.top5, store) | facts
+    outputs = _judged(stage, data, spec.level, fit.top5, store) | facts
     record = run_record(started, gpu=device == "cuda", mode="in-process")
-    executed = store.commit("finetune", node.id, spec, node.upstream, outputs, record)
-    store.drop_checkpoint("finetune", node.id)
+    executed = store.commit("finetune", stage.id, spec, stage.upstream, outputs, record)
+    store.drop_checkpoint("finetune", stage.id)
     return executed
 
 
@@ -153,7 +158,9 @@ def _test_images(spec: FinetuneSpec, data: PreparedDataset) -> CorruptedImages:
     return CorruptedImages(data.images("test"), data.keys("test"), corruption, spec.corruption_seed)
 
 
-def _judged(node: Node, data: PreparedDataset, level: str, top5: np.ndarray, store: Store) -> dict[str, Any]:
+def _judged(
+    stage: PlannedStage, data: PreparedDataset, level: str, top5: np.ndarray, store: Store
+) -> dict[str, Any]:
     """Writes the predictions; the metrics of the level learnt and, by mapping predictions up, of the coarser
     ones."""
     from ssl_sweep.ssl_core.evaluation.metrics import level_scores
@@ -168,7 +175,7 @@ def _judged(node: Node, data: PreparedDataset, level: str, top5: np.ndarray, sto
         n_classes=[manifest.n_classes(name) for name in manifest.levels],
     )
     _write_predictions(
-        store.predictions(node.id), data.ids("test"), data.labels("test", manifest.levels[trained]), top5
+        store.predictions(stage.id), data.ids("test"), data.labels("test", manifest.levels[trained]), top5
     )
     names = manifest.levels[trained:]
     return {"levels": {name: asdict(found) for name, found in zip(names, scores, strict=True)}}

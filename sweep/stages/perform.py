@@ -26,7 +26,7 @@ from ssl_sweep.sweep.errors import DamagedError, StoreError
 from ssl_sweep.sweep.execution.backend import Outcome
 from ssl_sweep.sweep.execution.failures import failure_of
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.identity import full_form
 from ssl_sweep.sweep.spec.specs import FeatureSpec, FinetuneSpec, PrepareSpec, PretrainSpec, ProbeSpec
 from ssl_sweep.sweep.stages.data import open_dataset, training_images, watched_slice
@@ -51,65 +51,65 @@ class StageInterrupted(Exception):
     """The stage stopped because it was asked to; it goes on from its checkpoint in the next run."""
 
 
-def perform_light(nodes: Sequence[Node], runtime: Runtime, threads: int = 1) -> list[Outcome]:
+def perform_light(stages: Sequence[PlannedStage], runtime: Runtime, threads: int = 1) -> list[Outcome]:
     """Do stages of one kind that share their input, one after the other, each committed as it ends.
 
     A stage that fails leaves its traceback in its log, and the others go on.
     """
-    if nodes[0].stage in ("pretrain", "features"):  # the others start sooner without torch
+    if stages[0].kind in ("pretrain", "features"):  # the others start sooner without torch
         import torch
 
         torch.set_num_threads(threads)
     store = runtime.open_store()
     outcomes: list[Outcome] = []
     inputs = ProbeInputs(runtime, store)
-    for node in nodes:
+    for stage in stages:
         if runtime.stop_requested():
-            outcomes.append(Outcome(node.id, "interrupted"))
+            outcomes.append(Outcome(stage.id, "interrupted"))
             continue
         try:
-            executed = not _done(node, store)
+            executed = not _done(stage, store)
             if executed:
-                executed = _perform(node, runtime, store, inputs)
-            outcomes.append(Outcome(node.id, "complete", executed=executed))
+                executed = _perform(stage, runtime, store, inputs)
+            outcomes.append(Outcome(stage.id, "complete", executed=executed))
         except StageInterrupted:
-            outcomes.append(Outcome(node.id, "interrupted"))
+            outcomes.append(Outcome(stage.id, "interrupted"))
         except Exception as error:
-            StageLog(store.path(node.stage, node.id)).error(error)
+            StageLog(store.path(stage.kind, stage.id)).error(error)
             with suppress(StoreError, OSError):
-                store.share(node.stage, node.id)
-            outcomes.append(Outcome(node.id, "failed", failure_of(error)))
+                store.share(stage.kind, stage.id)
+            outcomes.append(Outcome(stage.id, "failed", failure_of(error)))
     return outcomes
 
 
-def _done(node: Node, store: Store) -> bool:
+def _done(stage: PlannedStage, store: Store) -> bool:
     """Whether somebody did the stage since it was planned. The planner has read more of a prepared dataset
     than a look sees: what is not as it was committed is withdrawn, to be done again."""
-    if store.complete(node.stage, node.id) is None:
+    if store.complete(stage.kind, stage.id) is None:
         return False
-    if node.stage == "prepare":
+    if stage.kind == "prepare":
         try:
-            store.fetch(node.stage, node.id)
+            store.fetch(stage.kind, stage.id)
         except DamagedError as error:
-            StageLog(store.path(node.stage, node.id)).line(f"done again: {error}")
-            store.withdraw(node.stage, node.id)
+            StageLog(store.path(stage.kind, stage.id)).line(f"done again: {error}")
+            store.withdraw(stage.kind, stage.id)
             return False
     return True
 
 
-def _perform(node: Node, runtime: Runtime, store: Store, inputs: ProbeInputs) -> bool:
+def _perform(stage: PlannedStage, runtime: Runtime, store: Store, inputs: ProbeInputs) -> bool:
     """False where another process committed the stage first."""
-    match node.spec:
+    match stage.spec:
         case PrepareSpec():
-            return _prepare(node.id, node.spec, store, partial(_stop_between_chunks, runtime))[1]
+            return _prepare(stage.id, stage.spec, store, partial(_stop_between_chunks, runtime))[1]
         case PretrainSpec():
-            return _initialise(node, node.spec, runtime, store)
+            return _initialise(stage, stage.spec, runtime, store)
         case FeatureSpec():
-            return _extract(node, node.spec, runtime, store)
+            return _extract(stage, stage.spec, runtime, store)
         case ProbeSpec():
-            return probe(node, node.spec, inputs, store)
+            return probe(stage, stage.spec, inputs, store)
         case FinetuneSpec():
-            raise TypeError(f"{node.stage} is a training")
+            raise TypeError(f"{stage.kind} is a training")
 
 
 def _stop_between_chunks(runtime: Runtime, done: int, total: int) -> None:
@@ -141,7 +141,7 @@ def _prepare(
     return manifest, store.commit("prepare", id, spec, (), asdict(manifest), run_record(started))
 
 
-def run_training(runtime: Runtime, node: Node, plan: TrainPlan, reporter: Reporter) -> bool:
+def run_training(runtime: Runtime, stage: PlannedStage, plan: TrainPlan, reporter: Reporter) -> bool:
     """Train one encoder, or fine-tune one, and commit it (rank 0); every worker of the group calls this.
     False where another process committed it first.
 
@@ -149,22 +149,29 @@ def run_training(runtime: Runtime, node: Node, plan: TrainPlan, reporter: Report
         StageInterrupted: stopped on request, a pretraining after a checkpoint.
     """
     threads = max(1, round(plan.cpus))
-    match node.spec:
+    match stage.spec:
         case PretrainSpec():
-            return _pretrain(runtime, node, node.spec, plan, reporter, threads)
+            return _pretrain(runtime, stage, stage.spec, plan, reporter, threads)
         case FinetuneSpec():
             from ssl_sweep.ssl_core.training.trainer import Interrupted
 
             try:
-                return finetune(node, node.spec, runtime, _device(runtime), threads, reporter.stop_requested)
+                return finetune(
+                    stage, stage.spec, runtime, _device(runtime), threads, reporter.stop_requested
+                )
             except Interrupted as error:
                 raise StageInterrupted from error
         case _:
-            raise TypeError(f"{node.stage} is no training")
+            raise TypeError(f"{stage.kind} is no training")
 
 
 def _pretrain(
-    runtime: Runtime, node: Node, spec: PretrainSpec, plan: TrainPlan, reporter: Reporter, threads: int
+    runtime: Runtime,
+    stage: PlannedStage,
+    spec: PretrainSpec,
+    plan: TrainPlan,
+    reporter: Reporter,
+    threads: int,
 ) -> bool:
     from ssl_sweep.ssl_core.distributed import rank
     from ssl_sweep.ssl_core.export import add_to_card
@@ -172,7 +179,7 @@ def _pretrain(
     from ssl_sweep.ssl_core.training.trainer import Interrupted, TrainingImages, pretrain
 
     store = runtime.open_store()
-    folder = store.path("pretrain", node.id)
+    folder = store.path("pretrain", stage.id)
     started = time.time()
     device = _device(runtime)
     images = training_images(spec, runtime, store)
@@ -209,9 +216,9 @@ def _pretrain(
         predicted_from=plan.predicted_from,
     )
     outputs = asdict(summary)
-    add_to_card(folder, {"pretrain_id": node.id, **encoder_facts(full_form(spec), outputs)})
-    executed = store.commit("pretrain", node.id, spec, node.upstream, outputs, record)
-    store.drop_checkpoint("pretrain", node.id)  # the optimiser's state has no reader any more
+    add_to_card(folder, {"pretrain_id": stage.id, **encoder_facts(full_form(spec), outputs)})
+    executed = store.commit("pretrain", stage.id, spec, stage.upstream, outputs, record)
+    store.drop_checkpoint("pretrain", stage.id)  # the optimiser's state has no reader any more
     return executed
 
 
@@ -236,7 +243,7 @@ def _device(runtime: Runtime) -> str:
     return "cuda" if runtime.gpu else "cpu"
 
 
-def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) -> bool:
+def _initialise(stage: PlannedStage, spec: PretrainSpec, runtime: Runtime, store: Store) -> bool:
     """An encoder without a pretraining: random, having seen only the images' batch statistics, or given."""
     from ssl_sweep.ssl_core.encoders.given import load_weights
     from ssl_sweep.ssl_core.encoders.random import random_encoder
@@ -256,19 +263,19 @@ def _initialise(node: Node, spec: PretrainSpec, runtime: Runtime, store: Store) 
         encoder, facts = given.encoder, {"sha256": given.sha256, "trained_on": given.trained_on}
     else:
         encoder = random_encoder(spec.config, training_images(spec, runtime, store))
-    folder = store.path("pretrain", node.id)
+    folder = store.path("pretrain", stage.id)
     export_encoder(encoder, spec.config, folder, facts)
-    add_to_card(folder, {"pretrain_id": node.id, **encoder_facts(full_form(spec), {})})
-    return store.commit("pretrain", node.id, spec, node.upstream, facts, run_record(started))
+    add_to_card(folder, {"pretrain_id": stage.id, **encoder_facts(full_form(spec), {})})
+    return store.commit("pretrain", stage.id, spec, stage.upstream, facts, run_record(started))
 
 
-def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> bool:
+def _extract(stage: PlannedStage, spec: FeatureSpec, runtime: Runtime, store: Store) -> bool:
     from ssl_sweep.ssl_core.evaluation.features import extract_features
     from ssl_sweep.ssl_core.training.checkpoint import load_encoder, load_head
 
     started = time.time()
     data = open_dataset(runtime, store, spec.fingerprint)
-    folder = store.path("features", node.id)
+    folder = store.path("features", stage.id)
     trained = store.fetch("pretrain", spec.encoder)
     encoder = load_encoder(trained)
     head = load_head(trained) if spec.representation == HEAD_OUTPUT else None
@@ -286,9 +293,9 @@ def _extract(node: Node, spec: FeatureSpec, runtime: Runtime, store: Store) -> b
         np.save(file, data.ids(spec.split))
     return store.commit(
         "features",
-        node.id,
+        stage.id,
         spec,
-        node.upstream,
+        stage.upstream,
         {"shape": list(shape)},
         run_record(started, gpu=device == "cuda"),
     )

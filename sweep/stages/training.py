@@ -15,7 +15,7 @@ from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.execution.backend import Outcome
 from ssl_sweep.sweep.execution.failures import failure_of
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.stages.perform import StageInterrupted, run_training
 from ssl_sweep.sweep.stages.reporter import StageReporter
 from ssl_sweep.sweep.stages.watchdog import Watchdog
@@ -26,33 +26,33 @@ from ssl_sweep.sweep.store.store import Store
 _FENCE_S = 10.0  # between two looks at the lease
 
 
-def train(node: Node, runtime: Runtime, plan: TrainPlan, rank: int = 0) -> Outcome:
+def train(stage: PlannedStage, runtime: Runtime, plan: TrainPlan, rank: int = 0) -> Outcome:
     """Train and commit. A failure of the stage is an outcome, not an exception."""
     store = runtime.open_store()
-    log = StageLog(store.path(node.stage, node.id))
-    if store.complete(node.stage, node.id):
-        return Outcome(node.id, "complete", executed=False)
+    log = StageLog(store.path(stage.kind, stage.id))
+    if store.complete(stage.kind, stage.id):
+        return Outcome(stage.id, "complete", executed=False)
     if runtime.stop_requested():
-        return Outcome(node.id, "interrupted")
-    store.extra(node.stage, node.id, log.path.name)  # of an attempt on another node: this one adds to it
-    log.started(f"{node.stage} {node.id}" + (f" worker {rank}" if plan.workers > 1 else ""))
+        return Outcome(stage.id, "interrupted")
+    store.extra(stage.kind, stage.id, log.path.name)  # of an attempt on another node: this one adds to it
+    log.started(f"{stage.kind} {stage.id}" + (f" worker {rank}" if plan.workers > 1 else ""))
     try:
         with Watchdog(log.path, runtime.hang_after_s) as watchdog, _warnings_in(log):
-            inner = StageReporter(store, node.stage, node.id, runtime.stop_requested, rank)
-            reporter = _Watched(inner, node, runtime, store, log, watchdog)
-            executed = run_training(runtime, node, plan, reporter)
+            inner = StageReporter(store, stage.kind, stage.id, runtime.stop_requested, rank)
+            reporter = _Watched(inner, stage, runtime, store, log, watchdog)
+            executed = run_training(runtime, stage, plan, reporter)
     except StageInterrupted as stop:
         log.line(f"stopped: {stop.__cause__ or stop}")
-        outcome = Outcome(node.id, "interrupted")
+        outcome = Outcome(stage.id, "interrupted")
     except Exception as error:
         log.error(error)
-        outcome = Outcome(node.id, "failed", failure_of(error))
+        outcome = Outcome(stage.id, "failed", failure_of(error))
     else:
         log.line("complete")
-        outcome = Outcome(node.id, "complete", executed=executed)
+        outcome = Outcome(stage.id, "complete", executed=executed)
     if rank == 0:
         with suppress(StoreError, OSError):  # other nodes will not see the last lines
-            store.share(node.stage, node.id)
+            store.share(stage.kind, stage.id)
     return outcome
 
 
@@ -60,10 +60,16 @@ class _Watched:
     """A reporter around another: what passes through it is progress, and goes into the log."""
 
     def __init__(
-        self, inner: Reporter, node: Node, runtime: Runtime, store: Store, log: StageLog, watchdog: Watchdog
+        self,
+        inner: Reporter,
+        stage: PlannedStage,
+        runtime: Runtime,
+        store: Store,
+        log: StageLog,
+        watchdog: Watchdog,
     ) -> None:
         self._inner, self._log, self._watchdog = inner, log, watchdog
-        self._storage, self._stage, self._driver = store.storage, (node.stage, node.id), runtime.driver
+        self._storage, self._stage, self._driver = store.storage, (stage.kind, stage.id), runtime.driver
         self._looked, self._lost = time.monotonic(), False
 
     def log(self, record: EpochRecord) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ssl_sweep.sweep.errors import DamagedError, SweepError, first_line, masked
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.store.leases import Leases, driving
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.location import TrackerError, open_tracker, tracking_uri
@@ -40,13 +40,13 @@ class Writer:
         self.damaged: DamagedError | None = None
         """The first stage that cannot be logged as it is; the others are."""
 
-    def lacking(self, nodes: Iterable[Node]) -> list[Node]:
+    def lacking(self, stages: Iterable[PlannedStage]) -> list[PlannedStage]:
         """Those of which a run is not known to be written. The notes of a lost writer still tell the least
         that there is."""
         ids = self._notes.read().ids
-        return [node for node in nodes if not ids.issuperset(self.mirrored.ids(node))]
+        return [stage for stage in stages if not ids.issuperset(self.mirrored.ids(stage))]
 
-    def write(self, nodes: Sequence[Node], seconds: float, ask: bool = False) -> list[Node]:
+    def write(self, stages: Sequence[PlannedStage], seconds: float, ask: bool = False) -> list[PlannedStage]:
         """Write the runs of ``nodes`` for some seconds; those done with, none where it was not our turn.
 
         With ``ask``, the tracker is asked what it holds, whatever was noted. Whatever MLflow raises goes
@@ -55,7 +55,7 @@ class Writer:
         if self.given_up or not self._leases.take(LEASE, self._notes.name):
             return []
         try:
-            return self._write(nodes, time.monotonic() + seconds, ask)
+            return self._write(stages, time.monotonic() + seconds, ask)
         finally:
             self._leases.release(LEASE, self._notes.name)
 
@@ -64,7 +64,7 @@ class Writer:
         self.given_up = True
         self._leases.leave(LEASE, self._notes.name)
 
-    def _write(self, nodes: Sequence[Node], end: float, ask: bool) -> list[Node]:
+    def _write(self, stages: Sequence[PlannedStage], end: float, ask: bool) -> list[PlannedStage]:
         noted = self._notes.read()
         tracker, self._tracker = self._tracker, None  # ours again when all went well
         if ask or tracker is None or not noted.certain:
@@ -72,12 +72,12 @@ class Writer:
             noted = Noted(tracker.existing(), True)
         self._notes.writing(noted.ids)
         through = []
-        for node in nodes:
+        for stage in stages:
             try:
-                self.written += tracker.log(self.mirrored.runs(node, noted.ids))
+                self.written += tracker.log(self.mirrored.runs(stage, noted.ids))
             except DamagedError as error:
                 self.damaged = self.damaged or error
-            through.append(node)
+            through.append(stage)
             if time.monotonic() > end or self.given_up:
                 break
         self._notes.written(noted.ids | tracker.existing())
@@ -91,18 +91,18 @@ class Mirror:
     def __init__(self, plan: Plan, store: Store, uri: str | None, models: bool, leases: Leases) -> None:
         self._writer = Writer(plan, store, uri, models, leases)
         self._address = masked(tracking_uri(store, uri))
-        self._nodes = {node.id: node for node in self._writer.mirrored.nodes}
-        self._todo = {node.id for node in self._nodes.values() if node.state == "complete"}
+        self._nodes = {stage.id: stage for stage in self._writer.mirrored.stages}
+        self._todo = {stage.id for stage in self._nodes.values() if stage.state == "complete"}
         self._over, self._error = threading.Event(), ""
         self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def finished(self, node: Node) -> None:
+    def finished(self, stage: PlannedStage) -> None:
         """Told of every stage that is finished, by whomever."""
-        if node.id in self._nodes:
-            self._todo.add(node.id)
+        if stage.id in self._nodes:
+            self._todo.add(stage.id)
 
     def finish(self, at_most: float = float("inf")) -> str:
         """Write what is left, for `at_most` seconds and while the tracker takes it; why it lacks something,
@@ -139,15 +139,15 @@ class Mirror:
 
     def _write(self) -> None:
         """What is finished by now, as far as it goes in one turn."""
-        todo = [node for node in self._nodes.values() if node.id in self._todo]
+        todo = [stage for stage in self._nodes.values() if stage.id in self._todo]
         if not todo:
             return
         lacking = self._writer.lacking(todo)
         through = self._writer.write(lacking, _TURN_S) if lacking else todo
         if not through:
             time.sleep(_NOT_OURS_S)  # another driver writes
-        there = {node.id for node in todo} - {node.id for node in lacking}
-        self._todo -= there | {node.id for node in through}
+        there = {stage.id for stage in todo} - {stage.id for stage in lacking}
+        self._todo -= there | {stage.id for stage in through}
 
 
 def sync_grid(grid: Path, overrides: Sequence[str], store_uri: str, uri: str | None) -> int:
@@ -165,11 +165,11 @@ def sync_grid(grid: Path, overrides: Sequence[str], store_uri: str, uri: str | N
     try:
         with driving(store.storage) as leases:
             writer = Writer(plan, store, uri, read.compute.log_models, leases)
-            left, ask = list(writer.mirrored.nodes), True
+            left, ask = list(writer.mirrored.stages), True
             while left:
                 through = writer.write(left, _TURN_S, ask)
                 ask = ask and not through
-                left = [node for node in left if node not in through]
+                left = [stage for stage in left if stage not in through]
                 if not through:
                     time.sleep(_NOT_OURS_S)  # a driver writes; what it writes is passed over
             if writer.damaged is not None:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from ssl_sweep.sweep.planning.cells import Cell
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.results.table import AXES, METRICS, finished_rows
 from ssl_sweep.sweep.spec.specs import PretrainSpec
 from ssl_sweep.sweep.store.manifest import Manifest
@@ -27,64 +27,64 @@ class Mirrored:
         self._store, self._models = store, models
         self._cells: dict[str, list[Cell]] = {}
         for cell in plan.cells:
-            self._cells.setdefault(plan.cell_nodes[cell.id], []).append(cell)
-        self.nodes = tuple(
-            sorted((n for n in plan.nodes if n.trains or n.id in self._cells), key=lambda n: not n.trains)
+            self._cells.setdefault(plan.cell_stages[cell.id], []).append(cell)
+        self.stages = tuple(
+            sorted((n for n in plan.stages if n.trains or n.id in self._cells), key=lambda n: not n.trains)
         )
         """The stages that have runs, trainings first."""
 
-    def ids(self, node: Node) -> list[str]:
+    def ids(self, stage: PlannedStage) -> list[str]:
         """Of the runs of a stage, and of its model."""
-        if node.trains:
-            return [node.id, model_of(node.id)] if self._models else [node.id]
-        return [cell.id for cell in self._cells.get(node.id, ())]
+        if stage.trains:
+            return [stage.id, model_of(stage.id)] if self._models else [stage.id]
+        return [cell.id for cell in self._cells.get(stage.id, ())]
 
-    def runs(self, node: Node, done: frozenset[str] = frozenset()) -> Iterator[MirrorRun]:
+    def runs(self, stage: PlannedStage, done: frozenset[str] = frozenset()) -> Iterator[MirrorRun]:
         """Those not in ``done``, if the stage is finished in the store."""
-        wanted = [id for id in self.ids(node) if id not in done]
-        manifest = self._store.complete(node.stage, node.id) if wanted else None
+        wanted = [id for id in self.ids(stage) if id not in done]
+        manifest = self._store.complete(stage.kind, stage.id) if wanted else None
         if manifest is None:
             return
-        if node.trains:
-            run = training_run(node, manifest, self._store)
-            yield replace(run, encoder=self._store.fetch("pretrain", node.id)) if self._models else run
-        for cell in self._cells.get(node.id, ()):
+        if stage.trains:
+            run = training_run(stage, manifest, self._store)
+            yield replace(run, encoder=self._store.fetch("pretrain", stage.id)) if self._models else run
+        for cell in self._cells.get(stage.id, ()):
             if cell.id in wanted:
                 yield cell_run(cell, manifest)
 
 
-def training_run(node: Node, manifest: Manifest, store: Store) -> MirrorRun:
+def training_run(stage: PlannedStage, manifest: Manifest, store: Store) -> MirrorRun:
     """Parameters, the loss of every epoch, speed and the encoder of a finished training."""
-    assert isinstance(node.spec, PretrainSpec)
-    folder = store.fetch("pretrain", node.id, _RESULT)
+    assert isinstance(stage.spec, PretrainSpec)
+    folder = store.fetch("pretrain", stage.id, _RESULT)
     metrics = []
-    logged = store.extra("pretrain", node.id, "epochs.jsonl")
+    logged = store.extra("pretrain", stage.id, "epochs.jsonl")
     for line in logged.read_text().splitlines() if logged is not None else ():
         record = json.loads(line)
         epoch = int(record.pop("epoch"))
         metrics += [(name, float(value), epoch) for name, value in record.items() if value is not None]
-    sheet = store.extra("pretrain", node.id, "images.png")
-    config = node.spec.config
+    sheet = store.extra("pretrain", stage.id, "images.png")
+    config = stage.spec.config
     params = {name: _text(getattr(config, name)) for name in type(config).__dataclass_fields__}
     params |= {
-        "domain": "+".join(node.datasets),
-        "images": str(sum(part.images for part in node.spec.parts)),
-        "subset_seed": str(node.spec.parts[0].subset_seed),
-        "subset_draw": node.spec.parts[0].draw,
-        "imbalance": _text(node.spec.parts[0].imbalance),
-        "corruption": node.spec.corruption,
+        "domain": "+".join(stage.datasets),
+        "images": str(sum(part.images for part in stage.spec.parts)),
+        "subset_seed": str(stage.spec.parts[0].subset_seed),
+        "subset_draw": stage.spec.parts[0].draw,
+        "imbalance": _text(stage.spec.parts[0].imbalance),
+        "corruption": stage.spec.corruption,
         "mode": manifest.run.mode,
         "workers": str(manifest.run.workers),
         "view_backend": manifest.run.backend,
     }
     return MirrorRun(
-        id=node.id,
-        name=node.label,
+        id=stage.id,
+        name=stage.label,
         started_ms=_ms(manifest.run.started),
         ended_ms=_ms(manifest.run.ended),
         params=params,
         metrics=tuple(metrics),
-        tags={"ssl_sweep.kind": "training", "ssl_sweep.pretrain_id": node.id},
+        tags={"ssl_sweep.kind": "training", "ssl_sweep.pretrain_id": stage.id},
         artifacts=(*(folder / name for name in _RESULT), *([sheet] if sheet is not None else [])),
     )
 

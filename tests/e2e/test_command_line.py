@@ -13,10 +13,10 @@ def test_the_command_line_only_declares_and_renders() -> None:
     assert len(text.splitlines()) <= 300
     tree = ast.walk(ast.parse(text))
     names = [
-        name.name if isinstance(node, ast.Import) else str(node.module)
-        for node in tree
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in node.names
+        name.name if isinstance(stage, ast.Import) else str(stage.module)
+        for stage in tree
+        if isinstance(stage, ast.Import | ast.ImportFrom)
+        for name in stage.names
     ]
     roots = {name.split(".")[0] for name in names}
     assert roots.isdisjoint({"ray", "mlflow", "nvidia", "torch", "ssl_core", "data_ops"})

@@ -62,8 +62,8 @@ def data(bench: Bench, *arguments: str, expect: int = 0) -> subprocess.Completed
 
 def prepares(bench: Bench, *overrides: str) -> dict[str, str]:
     """Label and state of each prepare stage in the plan of a run."""
-    nodes: Any = bench.plan(*overrides)["nodes"]
-    return {node["label"]: node["state"] for node in nodes if node["stage"] == "prepare"}
+    stages: Any = bench.plan(*overrides)["nodes"]
+    return {stage["label"]: stage["state"] for stage in stages if stage["stage"] == "prepare"}
 
 
 def test_check_lists_everything_and_fails(mine: Bench) -> None:

@@ -50,7 +50,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(finished: Bench, benc
     assert process.returncode == 130, err
     assert "go on with: ssl-sweep run grid.yaml pretrain.0.epochs=2000" in err
     assert list(folder.glob("*/checkpoint*")), "no checkpoint was left"
-    states = Counter(node["state"] for node in bench.plan(slow)["nodes"])  # type: ignore[attr-defined]
+    states = Counter(stage["state"] for stage in bench.plan(slow)["nodes"])  # type: ignore[attr-defined]
     assert states["to_run"] > 0
 
 

@@ -59,42 +59,42 @@ def node(finished: Bench, s3: S3) -> Bench:
     return Bench(finished.folder, finished.store, s3.env | {"SSL_SWEEP_CACHE": os.environ["SSL_SWEEP_CACHE"]})
 
 
-def test_nothing_is_left_to_do_and_every_stage_was_done_once(node: Bench) -> None:
-    plan, store = plan_in(node.folder / "grid.yaml", (), node.store)
-    assert not plan.to_run and len(plan.nodes) == 6
+def test_nothing_is_left_to_do_and_every_stage_was_done_once(stage: Bench) -> None:
+    plan, store = plan_in(stage.folder / "grid.yaml", (), stage.store)
+    assert not plan.to_run and len(plan.stages) == 6
     assert Counter((e.stage, e.id) for e in store.executions()) == Counter(
-        (n.stage, n.id) for n in plan.nodes
+        (n.kind, n.id) for n in plan.stages
     )
-    found = verify(node.store, node.folder / "grid.yaml")
+    found = verify(stage.store, stage.folder / "grid.yaml")
     assert (found.stages, found.damages, found.without_checksum) == (6, (), 0)
     assert store.storage.names("stop") == [] and store.storage.names("leases") == []
     assert not [
-        name for n in plan.nodes for name in store.storage.names(f"{n.stage}/{n.id}") if "checkpoint" in name
+        name for n in plan.stages for name in store.storage.names(f"{n.kind}/{n.id}") if "checkpoint" in name
     ]
 
 
-def test_another_node_reads_results_encoders_and_subsets(node: Bench, tmp_path: Path) -> None:
-    grid = node.folder / "grid.yaml"
-    plan, store = plan_in(grid, (), node.store)
+def test_another_node_reads_results_encoders_and_subsets(stage: Bench, tmp_path: Path) -> None:
+    grid = stage.folder / "grid.yaml"
+    plan, store = plan_in(grid, (), stage.store)
     table = results_with_evidence(plan, store)
     assert set(table["status"].to_pylist()) == {"complete"} and None not in table["hits"].to_pylist()
     (trained,) = plan.pretrainings
-    assert "mine.safetensors" in export_encoder(trained.id, node.store, tmp_path / "mine.safetensors")
+    assert "mine.safetensors" in export_encoder(trained.id, stage.store, tmp_path / "mine.safetensors")
     assert json.loads((tmp_path / "mine.json").read_text())["pretrain_id"] == trained.id
-    ids = export_subset(grid, (), node.store, "objects", "64", 0)
+    ids = export_subset(grid, (), stage.store, "objects", "64", 0)
     assert len(set(ids)) == 64
     for name in ("subset.npy", "images.png", "epochs.jsonl", "log.txt"):
         assert store.extra("pretrain", trained.id, name) is not None, name
     assert not list(store.root.glob("prepare/*/data/train.npy")), "images were fetched to name some"
 
 
-def test_the_mirror_is_in_the_cache(finished: Bench, node: Bench) -> None:
+def test_the_mirror_is_in_the_cache(finished: Bench, stage: Bench) -> None:
     (database,) = (finished.folder / "cache").glob("stores/*/mlflow/mlflow.db")
     with sqlite3.connect(database) as connection:
         tags = connection.execute("select value from tags where key = 'ssl_sweep.id'").fetchall()
         (losses,) = connection.execute("select count(*) from metrics where key = 'loss'").fetchone()
-    plan, _ = plan_in(node.folder / "grid.yaml", (), node.store)
-    assert {tag for (tag,) in tags} == {*plan.cell_nodes, *(n.id for n in plan.pretrainings)}
+    plan, _ = plan_in(stage.folder / "grid.yaml", (), stage.store)
+    assert {tag for (tag,) in tags} == {*plan.cell_stages, *(n.id for n in plan.pretrainings)}
     assert losses == 40
 
 

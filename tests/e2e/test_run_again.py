@@ -30,9 +30,9 @@ def test_every_stage_was_executed_once_and_the_plan_is_complete(finished: Bench)
     assert plan["pretrainings"] == 3
     counts = finished.executions()
     assert set(counts.values()) == {1}
-    nodes = plan["nodes"]
-    assert isinstance(nodes, list)
-    assert set(counts) == {(node["stage"], node["id"]) for node in nodes}
+    stages = plan["nodes"]
+    assert isinstance(stages, list)
+    assert set(counts) == {(stage["stage"], stage["id"]) for stage in stages}
 
 
 def test_a_new_axis_value_runs_only_what_is_new(finished: Bench) -> None:

@@ -68,7 +68,7 @@ def test_a_store_that_one_node_cannot_see_is_refused(bench: Bench) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     ray = Path(sys.executable).parent / "ray"
     start = f"exec {ray} start --address {cluster.address} --num-cpus 1 --block"
-    node = subprocess.Popen(
+    stage = subprocess.Popen(
         ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs none {hidden} && {start}"],
         env=os.environ | {"RAY_raylet_start_wait_time_s": "120"},  # a busy machine starts slowly
         stdout=subprocess.DEVNULL,
@@ -81,8 +81,8 @@ def test_a_store_that_one_node_cannot_see_is_refused(bench: Bench) -> None:
             "run", "grid.yaml", "--store", "hidden/store", "--address", cluster.address, expect=2
         )
     finally:
-        os.killpg(node.pid, signal.SIGKILL)
-        node.wait()
+        os.killpg(stage.pid, signal.SIGKILL)
+        stage.wait()
         cluster.shutdown()
     assert "not visible on 1 of 2 nodes" in result.stderr
     assert not list(hidden.glob("store/pretrain/*"))
@@ -98,6 +98,6 @@ def alive_nodes(address: str) -> int:
         GcsClientOptions.create(address, None, allow_cluster_id_nil=True, fetch_cluster_id_if_nil=False)
     )
     try:
-        return sum(node["Alive"] for node in state.node_table())
+        return sum(stage["Alive"] for stage in state.node_table())
     finally:
         state.disconnect()

@@ -37,21 +37,21 @@ def answered(sweeps: Any, grid: str = GRID) -> Plan:
     names = {"class_names": NAMES, "parents": (PARENTS,), "size": 32}
     sweeps.commit(prepare, sweeps.outputs(prepare, **names))
     plan = sweeps.plan(grid)
-    sweeps.finish(n for n in plan.to_run if n.stage == "features")
+    sweeps.finish(n for n in plan.to_run if n.kind == "features")
     epochs = [{"rankme": 9.0}, {"rankme": 17.5}]
-    for node in plan.to_run:
-        if node.stage == "pretrain":
-            sweeps.commit(node, {"epochs": epochs, "seconds": 12.0} if node.trains else {})
-        if node.stage == "probe":
-            fine = not node.spec.level
+    for stage in plan.to_run:
+        if stage.kind == "pretrain":
+            sweeps.commit(stage, {"epochs": epochs, "seconds": 12.0} if stage.trains else {})
+        if stage.kind == "probe":
+            fine = not stage.spec.level
             y, best = (TRUE, GUESS) if fine else (COARSE[TRUE], COARSE[GUESS])
-            _write(sweeps.store.predictions(node.id), y, best)
+            _write(sweeps.store.predictions(stage.id), y, best)
             levels = {"group": _metrics(COARSE[TRUE], COARSE[GUESS], 3)}
             if fine:
                 levels["class"] = _metrics(TRUE, GUESS, 5)
             outputs = {"levels": levels, "C": 1.0, "converged": True}
             run = RunRecord.since(time.time() - 2, hardware="a processor")
-            sweeps.store.commit("probe", node.id, node.spec, node.upstream, outputs, run)
+            sweeps.store.commit("probe", stage.id, stage.spec, stage.upstream, outputs, run)
     done: Plan = sweeps.plan(grid)
     return done
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ssl_sweep.sweep.execution.backend import Outcome
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.stages.perform import perform_light
 from ssl_sweep.sweep.store.manifest import RunRecord
 from ssl_sweep.sweep.store.store import Store
@@ -30,74 +30,74 @@ class FakeWork:
 
     train_s: float = 0.0
 
-    def light(self, nodes: Sequence[Node], runtime: Runtime) -> list[Outcome]:
-        if nodes[0].stage == "prepare":
-            return perform_light(nodes, runtime)
+    def light(self, stages: Sequence[PlannedStage], runtime: Runtime) -> list[Outcome]:
+        if stages[0].kind == "prepare":
+            return perform_light(stages, runtime)
         store = runtime.open_store()
-        levels = _levels(runtime, store) if nodes[0].stage == "probe" else ()
+        levels = _levels(runtime, store) if stages[0].kind == "probe" else ()
         return [
-            Outcome(node.id, "complete", executed=_todo(node, store) and self._do(node, store, levels))
-            for node in nodes
+            Outcome(stage.id, "complete", executed=_todo(stage, store) and self._do(stage, store, levels))
+            for stage in stages
         ]
 
-    def train(self, node: Node, runtime: Runtime, plan: TrainPlan) -> list[Outcome]:
+    def train(self, stage: PlannedStage, runtime: Runtime, plan: TrainPlan) -> list[Outcome]:
         store = runtime.open_store()
-        if not _todo(node, store):
-            return [Outcome(node.id, "complete", executed=False)]
+        if not _todo(stage, store):
+            return [Outcome(stage.id, "complete", executed=False)]
         started = time.time()
-        folder = store.path(node.stage, node.id)
+        folder = store.path(stage.kind, stage.id)
         done = folder / "checkpoint.json"
         epochs: list[dict[str, Any]] = json.loads(done.read_text()) if done.exists() else []
         for epoch in range(len(epochs), _EPOCHS):
             if runtime.stop_requested():
-                return [Outcome(node.id, "interrupted")]
+                return [Outcome(stage.id, "interrupted")]
             time.sleep(self.train_s / _EPOCHS)
-            epochs.append({"epoch": epoch, "loss": _number(node, f"loss {epoch}")})
+            epochs.append({"epoch": epoch, "loss": _number(stage, f"loss {epoch}")})
             with whole(done) as partial:
                 partial.write_text(json.dumps(epochs))
         with whole(folder / "epochs.jsonl") as partial:
             partial.write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
         outputs = {"loss": epochs[-1]["loss"], "steps": 16, "epochs": epochs}
-        executed = self._encoder(node, store, started, outputs)
+        executed = self._encoder(stage, store, started, outputs)
         done.unlink(missing_ok=True)
-        return [Outcome(node.id, "complete", executed=executed)]
+        return [Outcome(stage.id, "complete", executed=executed)]
 
-    def _do(self, node: Node, store: Store, levels: Sequence[str]) -> bool:
+    def _do(self, stage: PlannedStage, store: Store, levels: Sequence[str]) -> bool:
         started = time.time()
-        folder = store.path(node.stage, node.id)
-        match node.stage:
+        folder = store.path(stage.kind, stage.id)
+        match stage.kind:
             case "pretrain":
-                return self._encoder(node, store, started, {})
+                return self._encoder(stage, store, started, {})
             case "features":
                 for name in ("x.npy", "ids.npy"):
                     with whole(folder / name) as partial, partial.open("wb") as file:
-                        np.save(file, np.full((_TEST_IMAGES, 4), _number(node, name), np.float32))
-                return _commit(node, store, started, {"shape": [_TEST_IMAGES, 4]})
+                        np.save(file, np.full((_TEST_IMAGES, 4), _number(stage, name), np.float32))
+                return _commit(stage, store, started, {"shape": [_TEST_IMAGES, 4]})
             case "probe":
-                return self._answer(node, store, started, levels)
-        raise TypeError(f"{node.stage} is no light stage")
+                return self._answer(stage, store, started, levels)
+        raise TypeError(f"{stage.kind} is no light stage")
 
-    def _encoder(self, node: Node, store: Store, started: float, outputs: dict[str, Any]) -> bool:
-        folder = store.path(node.stage, node.id)
+    def _encoder(self, stage: PlannedStage, store: Store, started: float, outputs: dict[str, Any]) -> bool:
+        folder = store.path(stage.kind, stage.id)
         with whole(folder / "encoder.safetensors") as partial:
-            partial.write_bytes(node.id.encode() * 100)
+            partial.write_bytes(stage.id.encode() * 100)
         with whole(folder / "encoder.json") as partial:
-            partial.write_text(json.dumps({"pretrain_id": node.id}))
-        return _commit(node, store, started, outputs)
+            partial.write_text(json.dumps({"pretrain_id": stage.id}))
+        return _commit(stage, store, started, outputs)
 
-    def _answer(self, node: Node, store: Store, started: float, levels: Sequence[str]) -> bool:
+    def _answer(self, stage: PlannedStage, store: Store, started: float, levels: Sequence[str]) -> bool:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         top5 = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(5 * _TEST_IMAGES, dtype=np.int32)), 5)
         ids = pa.array([f"image-{i}" for i in range(_TEST_IMAGES)])
         y = pa.array(np.arange(_TEST_IMAGES, dtype=np.int32))
-        with whole(store.predictions(node.id)) as partial:
+        with whole(store.predictions(stage.id)) as partial:
             pq.write_table(pa.table({"image_id": ids, "y": y, "top5": top5}), partial)
-        top1 = _number(node, "top1")
+        top1 = _number(stage, "top1")
         scores = {"top1": top1, "top1_std_err": 0.01, "top5": 1.0, "balanced_accuracy": top1}
         judged = {level: {**scores, "n_test": _TEST_IMAGES} for level in levels}
-        return _commit(node, store, started, {"levels": judged, "C": 1.0, "converged": True})
+        return _commit(stage, store, started, {"levels": judged, "C": 1.0, "converged": True})
 
 
 def _levels(runtime: Runtime, store: Store) -> list[str]:
@@ -106,16 +106,16 @@ def _levels(runtime: Runtime, store: Store) -> list[str]:
     return sorted({level for m in manifests if m is not None for level in m.outputs["levels"]})
 
 
-def _commit(node: Node, store: Store, started: float, outputs: dict[str, Any]) -> bool:
+def _commit(stage: PlannedStage, store: Store, started: float, outputs: dict[str, Any]) -> bool:
     record = RunRecord.since(started, hardware="a processor", mode="fake")
-    return store.commit(node.stage, node.id, node.spec, node.upstream, outputs, record)
+    return store.commit(stage.kind, stage.id, stage.spec, stage.upstream, outputs, record)
 
 
-def _todo(node: Node, store: Store) -> bool:
-    return store.complete(node.stage, node.id) is None
+def _todo(stage: PlannedStage, store: Store) -> bool:
+    return store.complete(stage.kind, stage.id) is None
 
 
-def _number(node: Node, what: str) -> float:
+def _number(stage: PlannedStage, what: str) -> float:
     """0 to 1, the same for the same stage."""
-    digest = hashlib.sha256(f"{node.id} {what}".encode()).digest()
+    digest = hashlib.sha256(f"{stage.id} {what}".encode()).digest()
     return round(int.from_bytes(digest[:4], "big") / 2**32, 6)

@@ -17,7 +17,7 @@ from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.execution.backend import Outcome
 from ssl_sweep.sweep.execution.failures import failure_of
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.stages.watchdog import Watchdog
 from ssl_sweep.sweep.store.log import StageLog
 
@@ -29,38 +29,38 @@ class FaultyWork:
 
     faults: Path
 
-    def light(self, nodes: Sequence[Node], runtime: Runtime) -> list[Outcome]:
+    def light(self, stages: Sequence[PlannedStage], runtime: Runtime) -> list[Outcome]:
         outcomes = []
-        for node in nodes:
-            outcomes += self._attempt(node, runtime) or FakeWork().light([node], runtime)
+        for stage in stages:
+            outcomes += self._attempt(stage, runtime) or FakeWork().light([stage], runtime)
         return outcomes
 
-    def train(self, node: Node, runtime: Runtime, plan: TrainPlan) -> list[Outcome]:
-        return self._attempt(node, runtime) or FakeWork().train(node, runtime, plan)
+    def train(self, stage: PlannedStage, runtime: Runtime, plan: TrainPlan) -> list[Outcome]:
+        return self._attempt(stage, runtime) or FakeWork().train(stage, runtime, plan)
 
-    def _attempt(self, node: Node, runtime: Runtime) -> list[Outcome]:
-        words = json.loads(self.faults.read_text()).get(node.id)
+    def _attempt(self, stage: PlannedStage, runtime: Runtime) -> list[Outcome]:
+        words = json.loads(self.faults.read_text()).get(stage.id)
         if words is None:
             return []
         log = self.faults.with_suffix(".attempts")
         with log.open("a") as file:
-            file.write(f"{node.id}\n")
-        number = log.read_text().split().count(node.id)
+            file.write(f"{stage.id}\n")
+        number = log.read_text().split().count(stage.id)
         if number > len(words):
             return []
         try:
-            self._fail(words[number - 1], node, runtime)
+            self._fail(words[number - 1], stage, runtime)
         except Exception as error:
-            return [Outcome(node.id, "failed", failure_of(error))]
+            return [Outcome(stage.id, "failed", failure_of(error))]
         raise AssertionError(f"{words[number - 1]} did not fail")
 
-    def _fail(self, word: str, node: Node, runtime: Runtime) -> None:
+    def _fail(self, word: str, stage: PlannedStage, runtime: Runtime) -> None:
         match word:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "hang":
-                log = StageLog(runtime.open_store().path(node.stage, node.id))
-                log.started(node.id)
+                log = StageLog(runtime.open_store().path(stage.kind, stage.id))
+                log.started(stage.id)
                 with Watchdog(log.path, 0.2, 0.2):
                     time.sleep(3600)
             case "sleep":

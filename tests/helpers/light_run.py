@@ -35,7 +35,7 @@ class NoMirror:
 
     def start(self) -> None: ...
 
-    def finished(self, node: object) -> None: ...
+    def finished(self, stage: object) -> None: ...
 
     def finish(self, at_most: float = 0.0) -> str:
         return ""
@@ -44,9 +44,9 @@ class NoMirror:
 class Quiet(LineListener):
     """Says what matters, and not every change of ten thousand stages."""
 
-    def changed(self, node: object, status: str, message: str) -> None:
+    def changed(self, stage: object, status: str, message: str) -> None:
         if status not in ("running", "complete"):
-            super().changed(node, status, message)  # type: ignore[arg-type]
+            super().changed(stage, status, message)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -100,8 +100,8 @@ def main() -> None:
     except SweepError as error:
         print(error.report(), file=sys.stderr)
         sys.exit(error.exit_code)
-    for node, why in result.failed:
-        print(f"failed: {node.stage} {node.id}: {why}", file=sys.stderr)
+    for stage, why in result.failed:
+        print(f"failed: {stage.kind} {stage.id}: {why}", file=sys.stderr)
     if result.mirror_error:
         print(f"MLflow is behind: {result.mirror_error}", file=sys.stderr)
     if result.budget:

@@ -20,7 +20,7 @@ from typing import Protocol
 from ssl_sweep.sweep.execution.backend import Cluster, Outcome
 from ssl_sweep.sweep.execution.failures import death
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.stages.perform import perform_light
 
 _HERE = Path(__file__).parent
@@ -30,22 +30,22 @@ Job = Callable[[], list[Outcome]]
 class Work(Protocol):
     """What a process does with stages; picklable."""
 
-    def light(self, nodes: Sequence[Node], runtime: Runtime) -> list[Outcome]: ...
+    def light(self, stages: Sequence[PlannedStage], runtime: Runtime) -> list[Outcome]: ...
 
-    def train(self, node: Node, runtime: Runtime, plan: TrainPlan) -> list[Outcome]: ...
+    def train(self, stage: PlannedStage, runtime: Runtime, plan: TrainPlan) -> list[Outcome]: ...
 
 
 @dataclass(frozen=True)
 class RealWork:
     """The stages themselves."""
 
-    def light(self, nodes: Sequence[Node], runtime: Runtime) -> list[Outcome]:
-        return perform_light(nodes, runtime)
+    def light(self, stages: Sequence[PlannedStage], runtime: Runtime) -> list[Outcome]:
+        return perform_light(stages, runtime)
 
-    def train(self, node: Node, runtime: Runtime, plan: TrainPlan) -> list[Outcome]:
+    def train(self, stage: PlannedStage, runtime: Runtime, plan: TrainPlan) -> list[Outcome]:
         from ssl_sweep.sweep.stages.training import train
 
-        return [train(node, runtime, plan)]
+        return [train(stage, runtime, plan)]
 
 
 @dataclass
@@ -54,7 +54,7 @@ class _Worker:
 
     process: subprocess.Popen[bytes]
     jobs: Connection
-    nodes: tuple[Node, ...] = ()
+    stages: tuple[PlannedStage, ...] = ()
 
     @classmethod
     def start(cls) -> _Worker:
@@ -104,27 +104,27 @@ class ProcessBackend:
         self, pool: list[_Worker], work: Work, runtime: Runtime, plans: Mapping[str, TrainPlan]
     ) -> None:
         self._pool, self._work, self._runtime, self._plans = pool, work, runtime, plans
-        self._waiting: deque[tuple[tuple[Node, ...], Job]] = deque()
+        self._waiting: deque[tuple[tuple[PlannedStage, ...], Job]] = deque()
 
     @property
     def light_slots(self) -> int:
         return 2 * len(self._pool)
 
-    def room_for(self, node: Node) -> bool:
-        return not self._waiting and any(not worker.nodes for worker in self._pool)
+    def room_for(self, stage: PlannedStage) -> bool:
+        return not self._waiting and any(not worker.stages for worker in self._pool)
 
-    def train(self, node: Node) -> None:
-        job = partial(self._work.train, node, self._runtime, self._plans[node.id])
-        self._waiting.append(((node,), job))
+    def train(self, stage: PlannedStage) -> None:
+        job = partial(self._work.train, stage, self._runtime, self._plans[stage.id])
+        self._waiting.append(((stage,), job))
         self._start()
 
-    def submit(self, nodes: Sequence[Node]) -> None:
-        nodes = tuple(nodes)
-        self._waiting.appendleft((nodes, partial(self._work.light, nodes, self._runtime)))
+    def submit(self, stages: Sequence[PlannedStage]) -> None:
+        stages = tuple(stages)
+        self._waiting.appendleft((stages, partial(self._work.light, stages, self._runtime)))
         self._start()
 
     def poll(self, timeout: float) -> list[Outcome]:
-        busy = {worker.jobs: worker for worker in self._pool if worker.nodes}
+        busy = {worker.jobs: worker for worker in self._pool if worker.stages}
         if not busy:
             time.sleep(timeout)
         outcomes = []
@@ -139,12 +139,12 @@ class ProcessBackend:
     def _start(self) -> None:
         """Give what waits to who is free."""
         for worker in self._pool:
-            if self._waiting and not worker.nodes:
-                worker.nodes, job = self._waiting.popleft()
+            if self._waiting and not worker.stages:
+                worker.stages, job = self._waiting.popleft()
                 worker.jobs.send(job)
 
     def _collect(self, worker: _Worker) -> list[Outcome]:
-        nodes, worker.nodes = worker.nodes, ()
+        stages, worker.stages = worker.stages, ()
         try:
             outcomes: list[Outcome] = worker.jobs.recv()
             return outcomes
@@ -152,10 +152,10 @@ class ProcessBackend:
             worker.stop()
             self._pool[self._pool.index(worker)] = _Worker.start()
             said = f"exit code {worker.process.returncode}"
-            return [replace(self._lost(node, said), together=len(nodes) > 1) for node in nodes]
+            return [replace(self._lost(stage, said), together=len(stages) > 1) for stage in stages]
 
-    def _lost(self, node: Node, said: str) -> Outcome:
+    def _lost(self, stage: PlannedStage, said: str) -> Outcome:
         store = self._runtime.open_store()
-        if store.complete(node.stage, node.id):
-            return Outcome(node.id, "complete")
-        return Outcome(node.id, "failed", death(node, store, said))
+        if store.complete(stage.kind, stage.id):
+            return Outcome(stage.id, "complete")
+        return Outcome(stage.id, "failed", death(stage, store, said))

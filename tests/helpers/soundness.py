@@ -54,11 +54,11 @@ def faults(grid: Path, root: Path, undisturbed: str) -> list[str]:
     if table(plan, store) != undisturbed:
         found.append("the table is not that of an undisturbed run")
     counts = Counter((execution.stage, execution.id) for execution in store.executions())
-    found += [f"{stage} {id} was executed {n} times" for (stage, id), n in counts.items() if n != 1]
-    missing = {(node.stage, node.id) for node in plan.nodes} - set(counts)
-    found += [f"{stage} {id} has no execution" for stage, id in sorted(missing)]
+    found += [f"{kind} {id} was executed {n} times" for (kind, id), n in counts.items() if n != 1]
+    missing = {(stage.kind, stage.id) for stage in plan.stages} - set(counts)
+    found += [f"{kind} {id} has no execution" for kind, id in sorted(missing)]
     found += [f"left over: {path}" for path in leftovers(root)]
-    wanted = {cell.id for cell in plan.cells} | {node.id for node in plan.pretrainings}
+    wanted = {cell.id for cell in plan.cells} | {stage.id for stage in plan.pretrainings}
     runs = mirrored(root)
     found += [f"MLflow lacks {id}" for id in sorted(wanted - set(runs))]
     found += [f"MLflow has {id} {n} times" for id, n in runs.items() if n != 1]

@@ -14,8 +14,8 @@ import pytest
 from ssl_sweep.data_ops.dataset.prepared import DatasetManifest
 from ssl_sweep.data_ops.hashing import derive_seed, hash64
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.planning.nodes import Node
 from ssl_sweep.sweep.planning.planner import plan_grid
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.files import FILES
 from ssl_sweep.sweep.spec.specs import ANSWERS
 from ssl_sweep.sweep.store.manifest import RunRecord
@@ -63,41 +63,41 @@ class Sweeps:
         self.finish(self.plan(text, *overrides).prepares)
         return self.plan(text, *overrides)
 
-    def finish(self, nodes: Iterable[Node], **metrics: float) -> None:
-        for node in nodes:
-            self.commit(node, outputs(node, **metrics))
+    def finish(self, stages: Iterable[PlannedStage], **metrics: float) -> None:
+        for stage in stages:
+            self.commit(stage, outputs(stage, **metrics))
 
-    def commit(self, node: Node, outputs: dict[str, Any], fill: bytes = b"result") -> bool:
-        for file in self.files(node):
+    def commit(self, stage: PlannedStage, outputs: dict[str, Any], fill: bytes = b"result") -> bool:
+        for file in self.files(stage):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(fill)
-        if node.stage == "prepare":
-            write_dataset(self.store.path("prepare", node.id) / "data", outputs)
+        if stage.kind == "prepare":
+            write_dataset(self.store.path("prepare", stage.id) / "data", outputs)
         run = RunRecord.since(time.time() - 2, hardware="a processor")
-        return self.store.commit(node.stage, node.id, node.spec, node.upstream, outputs, run)
+        return self.store.commit(stage.kind, stage.id, stage.spec, stage.upstream, outputs, run)
 
     @staticmethod
-    def outputs(node: Node, **facts: Any) -> dict[str, Any]:
-        return {**outputs(node), **facts}
+    def outputs(stage: PlannedStage, **facts: Any) -> dict[str, Any]:
+        return {**outputs(stage), **facts}
 
-    def files(self, node: Node) -> list[Path]:
-        if node.stage in ANSWERS:
-            return [self.store.predictions(node.id)]
-        return [self.store.path(node.stage, node.id) / name for name in FILES[node.stage]]
+    def files(self, stage: PlannedStage) -> list[Path]:
+        if stage.kind in ANSWERS:
+            return [self.store.predictions(stage.id)]
+        return [self.store.path(stage.kind, stage.id) / name for name in FILES[stage.kind]]
 
 
-def outputs(node: Node, **metrics: float) -> dict[str, Any]:
+def outputs(stage: PlannedStage, **metrics: float) -> dict[str, Any]:
     """What a finished stage says, with made-up numbers."""
-    if node.stage == "prepare":
-        train, test = (1000, 200) if node.datasets[0] == "objects" else (800, 200)
-        name = "+".join(node.datasets)
+    if stage.kind == "prepare":
+        train, test = (1000, 200) if stage.datasets[0] == "objects" else (800, 200)
+        name = "+".join(stage.datasets)
         return {
             "fingerprint": f"data of {name}",
             "n_train": train,
             "n_test": test,
             "levels": LEVELS,
         }
-    if node.stage == "probe":
+    if stage.kind == "probe":
         found = {
             "top1": 0.5,
             "top1_std_err": 0.01,

@@ -18,8 +18,8 @@ from ssl_sweep.sweep.cost.simulate import Job, makespan
 from ssl_sweep.sweep.errors import InfeasibleError, UsageError
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.planning.nodes import Node
 from ssl_sweep.sweep.planning.planner import plan_grid
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import FeatureSpec, PretrainSpec
 from ssl_sweep.sweep.store.manifest import RunRecord
 
@@ -29,25 +29,25 @@ H200 = Machine(cpus=64, gpus=8, device="gpu", hardware="NVIDIA H200")
 COMPUTE = Compute()
 
 
-def train(sweeps: Any, node: Node, seconds: float, place: Machine = HERE, workers: int = 1) -> None:
+def train(sweeps: Any, stage: PlannedStage, seconds: float, place: Machine = HERE, workers: int = 1) -> None:
     """A finished training whose epochs took `seconds`, and which took 3 more."""
-    assert isinstance(node.spec, PretrainSpec)
-    steps = images_seen(node.spec) // node.spec.config.batch
-    sweeps.commit(node, {"steps": steps, "seconds": seconds, "epochs": []})
-    path = sweeps.store.path("pretrain", node.id) / "manifest.json"
+    assert isinstance(stage.spec, PretrainSpec)
+    steps = images_seen(stage.spec) // stage.spec.config.batch
+    sweeps.commit(stage, {"steps": steps, "seconds": seconds, "epochs": []})
+    path = sweeps.store.path("pretrain", stage.id) / "manifest.json"
     run = RunRecord.since(time.time() - seconds - 3, hardware=place.hardware, workers=workers)
-    manifest = sweeps.store.manifest("pretrain", node.id)
+    manifest = sweeps.store.manifest("pretrain", stage.id)
     run = replace(run, seconds=seconds + 3)
     path.unlink()
     outputs = manifest.outputs
-    assert sweeps.store.commit("pretrain", node.id, node.spec, node.upstream, outputs, run)
+    assert sweeps.store.commit("pretrain", stage.id, stage.spec, stage.upstream, outputs, run)
 
 
-def predicted(sweeps: Any, plan: Plan, node: Node, place: Machine = HERE) -> Prediction:
-    return predict(plan, Experience.of(sweeps.store), place, COMPUTE)[node.id]
+def predicted(sweeps: Any, plan: Plan, stage: PlannedStage, place: Machine = HERE) -> Prediction:
+    return predict(plan, Experience.of(sweeps.store), place, COMPUTE)[stage.id]
 
 
-def sized(plan: Plan) -> list[Node]:
+def sized(plan: Plan) -> list[PlannedStage]:
     return sorted(plan.pretrainings, key=lambda n: (images_seen(n.spec), n.id))  # type: ignore[arg-type]
 
 
@@ -69,9 +69,9 @@ def test_a_measured_rate_holds_for_its_shape_and_hardware_alone(sweeps: Any) -> 
 
 def test_the_sources_come_in_order(sweeps: Any) -> None:
     plan = sweeps.prepared()
-    node = sized(plan)[0]
-    assert isinstance(node.spec, PretrainSpec)
-    config = node.spec.config
+    stage = sized(plan)[0]
+    assert isinstance(stage.spec, PretrainSpec)
+    config = stage.spec.config
     asked = Calibration(
         shape=shape_of(config, "cpu", "a processor"),
         step_s=0.64,
@@ -85,8 +85,8 @@ def test_the_sources_come_in_order(sweeps: Any) -> None:
     keep(sweeps.store.storage, asked)  # in place of the first
     sweeps.store.storage.put("rates/damaged.json", b"{")
     assert list(calibrations(sweeps.store.storage).values()) == [asked]
-    found = predicted(sweeps, plan, node)
-    epochs = 2 * (images_seen(node.spec) / 64 * 0.64 / 2 + 0.5)
+    found = predicted(sweeps, plan, stage)
+    epochs = 2 * (images_seen(stage.spec) / 64 * 0.64 / 2 + 0.5)
     assert (found.seconds, found.source) == (pytest.approx(epochs * (1 + 3.0 / 30)), "calibrated")
 
     rates = Rates.of(sweeps.store)
@@ -98,16 +98,16 @@ def test_the_sources_come_in_order(sweeps: Any) -> None:
     assert rates.rate(replace(config, batch=128), HERE, workers=2).source == "calibrated"
     assert rates.rate(replace(config, encoder="resnet18"), HERE).source == "default guess"
     assert rates.rate(config, replace(HERE, hardware="")).source == "calibrated"
-    train(sweeps, node, 5.0)
-    assert predicted(sweeps, plan, node).source == "measured"
+    train(sweeps, stage, 5.0)
+    assert predicted(sweeps, plan, stage).source == "measured"
 
 
 def test_light_stages_are_measured_too(sweeps: Any) -> None:
     plan = sweeps.prepared()
-    sweeps.finish(n for n in plan.nodes if n.stage == "pretrain")
+    sweeps.finish(n for n in plan.stages if n.kind == "pretrain")
     plan = sweeps.plan()
-    features = next(n for n in plan.nodes if isinstance(n.spec, FeatureSpec) and n.spec.split == "train")
-    probe = next(n for n in plan.nodes if n.stage == "probe")
+    features = next(n for n in plan.stages if isinstance(n.spec, FeatureSpec) and n.spec.split == "train")
+    probe = next(n for n in plan.stages if n.kind == "probe")
     sweeps.commit(features, {"shape": [1000, 128]})
     sweeps.commit(probe, sweeps.outputs(probe))
     known = Experience.of(sweeps.store)
@@ -116,7 +116,7 @@ def test_light_stages_are_measured_too(sweeps: Any) -> None:
     assert after[features.id].seconds == pytest.approx(2, abs=0.2)  # commit's records say two seconds
     gpu = replace(known, images={(*key[:3], "gpu", H200.hardware): s for key, s in known.images.items()})
     assert predict(plan, gpu, H200, COMPUTE)[features.id].seconds == after[features.id].seconds
-    other = [n for n in plan.nodes if n.stage == "probe" and after[n.id].source == "scaled"]
+    other = [n for n in plan.stages if n.kind == "probe" and after[n.id].source == "scaled"]
     assert other and all(after[n.id].seconds > 0 for n in other)
 
 
@@ -156,9 +156,9 @@ def test_money_is_the_users_price_or_a_list_price_to_be_checked(sweeps: Any) -> 
 
 
 def test_prices_and_hardware_are_in_no_identity(sweeps: Any) -> None:
-    ids = {node.id for node in sweeps.prepared().nodes}
+    ids = {stage.id for stage in sweeps.prepared().stages}
     asked = sweeps.plan(sweeps.grid, "compute={price_per_hour: 2, hardware: NVIDIA H200, device: gpu}")
-    assert {node.id for node in asked.nodes} == ids
+    assert {stage.id for stage in asked.stages} == ids
 
 
 def test_gpus_are_assumed_only_where_they_are_asked_for() -> None:

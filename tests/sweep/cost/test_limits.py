@@ -73,7 +73,7 @@ def test_what_runs_counts_until_it_ends_and_what_does_not_fit_does_not_start(swe
     assert not budget.allows(third) and not budget.over and "1 trainings" in budget.said
     now[0] = 3601
     assert budget.over and "the budget is spent" in budget.said
-    light = next(node for node in plan.nodes if node.stage == "probe")
+    light = next(stage for stage in plan.stages if stage.kind == "probe")
     budget.changed(light, "running")
     budget.changed(light, "complete")
     assert budget.spent_s == pytest.approx(3601 + predictions[light.id].device_s)
@@ -81,7 +81,7 @@ def test_what_runs_counts_until_it_ends_and_what_does_not_fit_does_not_start(swe
 
 def test_what_another_driver_does_is_not_paid_for_here(sweeps: Any) -> None:
     plan = sweeps.prepared()
-    mine, others = [node for node in plan.nodes if node.stage == "probe"][:2]
+    mine, others = [stage for stage in plan.stages if stage.kind == "probe"][:2]
     budget = Budget(Limits(gpu_hours=100))
     budget.check(plan, sweeps.store, Compute(), HERE)
     budget.follow(predict(plan, Experience.of(sweeps.store), HERE, Compute()), gpu=False)

@@ -103,7 +103,7 @@ def test_the_kinds_of_what_ray_reports(sweeps):
     from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
     from ray.train import WorkerGroupError
 
-    node = sweeps.plan().nodes[0]
+    stage = sweeps.plan().stages[0]
     own = StageFailed(Failure(kind="data", message="3.png is damaged", log_tail="where"))
     connection = StageFailed(Failure(kind="worker_error", message="connection closed by peer"))
     cases = [
@@ -119,7 +119,7 @@ def test_the_kinds_of_what_ray_reports(sweeps):
         (WorkerGroupError("", {0: connection, 1: actor_died(True)}), "preempted", "its node was taken back"),
     ]
     for error, kind, message in cases:
-        failure = failure_from_afar(error, node, sweeps.store)
+        failure = failure_from_afar(error, stage, sweeps.store)
         assert (failure.kind, failure.message.partition(":")[0]) == (kind, message), repr(error)
     assert failure_of(own) == own.failure, "what was seen where it happened is not described anew"
 
@@ -157,17 +157,17 @@ def test_a_killed_run_has_used_attempts_and_a_finished_one_begins_afresh():
 
 
 def test_a_record_that_cannot_be_written_is_said_and_not_raised(sweeps):
-    node = sweeps.plan().nodes[0]
+    stage = sweeps.plan().stages[0]
     failure = failure_of(raised(bad_data))
-    assert keep(sweeps.store, node, failure) == ""
-    kept = sweeps.store.failure(node.stage, node.id)
+    assert keep(sweeps.store, stage, failure) == ""
+    kept = sweeps.store.failure(stage.kind, stage.id)
     assert (kept.kind, kept.message) == ("data", "3.png is damaged")
     assert "bad_data" in kept.log_tail and kept.hardware
-    sweeps.store.clear_failure(node.stage, node.id)
-    folder = sweeps.store.path(node.stage, node.id)
+    sweeps.store.clear_failure(stage.kind, stage.id)
+    folder = sweeps.store.path(stage.kind, stage.id)
     folder.rmdir()
     folder.touch()  # a file where a folder is wanted
-    assert "error.json" in keep(sweeps.store, node, failure)
+    assert "error.json" in keep(sweeps.store, stage, failure)
 
 
 WATCHED = """
@@ -192,16 +192,18 @@ def watched(log: Path, start_s: float, steps: int) -> subprocess.CompletedProces
 
 
 def test_a_process_without_progress_is_ended_and_leaves_its_stacks(sweeps):
-    node = sweeps.plan().nodes[0]
-    log = StageLog(sweeps.store.path(node.stage, node.id))
+    stage = sweeps.plan().stages[0]
+    log = StageLog(sweeps.store.path(stage.kind, stage.id))
     log.started("an attempt")
     ended = watched(log.path, 1.0, steps=8)
     assert ended.returncode == 1
     assert "no more progress" in ended.stdout, "it was ended while it made progress"
-    failure = death(node, sweeps.store, "exit code 1")
+    failure = death(stage, sweeps.store, "exit code 1")
     assert failure.kind == "hang" and "in stuck" in failure.log_tail
     log.started("the next attempt")
-    assert death(node, sweeps.store, "exit code -9").kind == "worker_error", "an old hang was taken for a new"
+    assert death(stage, sweeps.store, "exit code -9").kind == "worker_error", (
+        "an old hang was taken for a new"
+    )
 
 
 def test_the_first_step_may_take_longer(tmp_path):

@@ -16,7 +16,7 @@ from process_workplace import ProcessWorkplace
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
 from ssl_sweep.sweep.execution.scheduler import Progress, execute
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.run.run import datasets_of
 from ssl_sweep.sweep.stages.perform import perform_light
 from ssl_sweep.sweep.store.leases import Leases, driving, holders
@@ -59,15 +59,15 @@ class Case:
         return self.sweeps.plan(self.text)
 
     @property
-    def trainings(self) -> list[Node]:
-        return [node for node in self.plan().nodes if node.stage == "pretrain"]
+    def trainings(self) -> list[PlannedStage]:
+        return [stage for stage in self.plan().stages if stage.kind == "pretrain"]
 
-    def prescribe(self, *faults: list[str]) -> list[Node]:
+    def prescribe(self, *faults: list[str]) -> list[PlannedStage]:
         """What goes wrong in the first trainings."""
-        nodes = self.trainings[: len(faults)]
-        self.faults.write_text(json.dumps({n.id: f for n, f in zip(nodes, faults, strict=True)}))
+        stages = self.trainings[: len(faults)]
+        self.faults.write_text(json.dumps({n.id: f for n, f in zip(stages, faults, strict=True)}))
         self.faults.with_suffix(".attempts").unlink(missing_ok=True)
-        return nodes
+        return stages
 
     def attempts(self) -> Counter[str]:
         path = self.faults.with_suffix(".attempts")
@@ -79,15 +79,15 @@ class Case:
         started = time.monotonic()
         with driving(self.store.storage) as own, workplace.join(None) as cluster:
             runtime = Runtime(**{**vars(self.runtime), "driver": own.driver})
-            plans = {node.id: TrainPlan() for node in plan.nodes if node.heavy}
+            plans = {stage.id: TrainPlan() for stage in plan.stages if stage.heavy}
             return execute(
-                plan.nodes,
+                plan.stages,
                 workplace.backend(runtime, cluster, plans),
                 self.store,
                 own,
                 stop=lambda: time.monotonic() - started > self.stop_after,
                 grace_s=self.grace_s,
-                changed=lambda node, status, message: self.said.append((node.id, status, message)),
+                changed=lambda stage, status, message: self.said.append((stage.id, status, message)),
                 tick=self.tick,
             )
 
@@ -98,7 +98,7 @@ def case(sweeps: Any) -> Case:
 
 
 def test_every_kind_has_its_budget_and_a_failure_stops_only_what_needs_it(case):
-    nodes = case.prescribe(
+    stages = case.prescribe(
         ["kill", "kill"],
         ["kill", "kill", "kill"],
         ["hang"],
@@ -108,7 +108,7 @@ def test_every_kind_has_its_budget_and_a_failure_stops_only_what_needs_it(case):
         ["memory"],
         ["store", "store"],
     )
-    twice_killed, killed, hung, hanging, data, full, memory, store = nodes
+    twice_killed, killed, hung, hanging, data, full, memory, store = stages
     progress = case.execute()
     assert case.attempts() == {
         twice_killed.id: 3,
@@ -121,21 +121,21 @@ def test_every_kind_has_its_budget_and_a_failure_stops_only_what_needs_it(case):
         store.id: 3,
     }
     failed = {killed: "worker_error", hanging: "hang", data: "data", full: "disk_full", memory: "oom"}
-    assert progress.having("failed") == sorted(failed, key=nodes.index)
-    records = {node: case.store.failure(node.stage, node.id) for node in nodes}
-    assert {node: record.kind for node, record in records.items() if record} == failed
+    assert progress.having("failed") == sorted(failed, key=stages.index)
+    records = {stage: case.store.failure(stage.kind, stage.id) for stage in stages}
+    assert {stage: record.kind for stage, record in records.items() if record} == failed
     assert all(record.final for record in records.values() if record)
     assert records[killed].attempts == {"worker_error": 3} and records[killed].attempt == 3
     assert "exit code -9" in records[killed].message
     assert "time.sleep" in records[hanging].log_tail or "in _fail" in records[hanging].log_tail
     assert "3.png" in progress.messages[data.id] and records[data].hardware
-    below = [node for node in case.plan().nodes if node.stage in ("features", "probe")]
-    lost = {node.id for node in failed}
-    for node in below:
-        if lost.intersection(node.upstream):
-            lost.add(node.id)
-    assert {node.id for node in progress.having("blocked")} == lost - {node.id for node in failed}
-    assert len(progress.having("complete")) == len(progress.nodes) - len(lost)
+    below = [stage for stage in case.plan().stages if stage.kind in ("features", "probe")]
+    lost = {stage.id for stage in failed}
+    for stage in below:
+        if lost.intersection(stage.upstream):
+            lost.add(stage.id)
+    assert {stage.id for stage in progress.having("blocked")} == lost - {stage.id for stage in failed}
+    assert len(progress.having("complete")) == len(progress.stages) - len(lost)
     again = [said for said in case.said if said[0] == twice_killed.id and "again in" in said[2]]
     assert len(again) == 2, "a person is told of every further attempt"
     assert not holders(case.store.storage), "a lease was left"
@@ -143,29 +143,29 @@ def test_every_kind_has_its_budget_and_a_failure_stops_only_what_needs_it(case):
     case.prescribe()
     before = len(case.store.executions())
     progress = case.execute()
-    assert Counter(progress.status.values()) == {"complete": len(progress.nodes)}
+    assert Counter(progress.status.values()) == {"complete": len(progress.stages)}
     assert {id for id in progress.executed} == lost
     assert len(case.store.executions()) == before + len(lost)
-    assert not [node for node in nodes if case.store.failure(node.stage, node.id)]
+    assert not [stage for stage in stages if case.store.failure(stage.kind, stage.id)]
 
 
 def test_light_stages_are_tried_again_by_the_same_rules(sweeps):
     case = Case(sweeps, RANDOM)
-    nodes = case.prescribe(["kill"], ["data"], ["hang", "hang"])
+    stages = case.prescribe(["kill"], ["data"], ["hang", "hang"])
     progress = case.execute()
-    assert progress.having("failed") == [nodes[1], nodes[2]]
-    assert case.attempts() == {nodes[0].id: 2, nodes[1].id: 1, nodes[2].id: 2}
+    assert progress.having("failed") == [stages[1], stages[2]]
+    assert case.attempts() == {stages[0].id: 2, stages[1].id: 1, stages[2].id: 2}
 
 
 def test_a_failure_that_cannot_be_written_down_still_counts(sweeps):
     case = Case(sweeps, RANDOM)
-    (node,) = case.prescribe(["data"])
-    folder = case.store.path(node.stage, node.id)
+    (stage,) = case.prescribe(["data"])
+    folder = case.store.path(stage.kind, stage.id)
     folder.parent.mkdir(exist_ok=True)
     folder.touch()
     progress = case.execute()
-    assert progress.having("failed") == [node]
-    assert "error.json" in progress.messages[node.id] and "3.png" in progress.messages[node.id]
+    assert progress.having("failed") == [stage]
+    assert "error.json" in progress.messages[stage.id] and "3.png" in progress.messages[stage.id]
 
 
 def test_what_does_not_stop_within_the_grace_is_dropped(case):
@@ -179,27 +179,27 @@ def test_what_does_not_stop_within_the_grace_is_dropped(case):
 
 def test_what_another_driver_holds_is_waited_for(sweeps):
     case = Case(sweeps, RANDOM)
-    finished, failed, given_up = nodes = case.trainings
+    finished, failed, given_up = stages = case.trainings
     other = Leases(case.store.storage)
     other.beat()
-    for node in nodes:
-        assert other.take(node.stage, node.id)
+    for stage in stages:
+        assert other.take(stage.kind, stage.id)
 
     def end(progress: Progress) -> None:
-        if progress.having("elsewhere") == nodes and holders(case.store.storage):
+        if progress.having("elsewhere") == stages and holders(case.store.storage):
             FakeWork().light([finished], case.runtime)
             case.store.fail(failed.stage, failed.id, Failure(kind="data", message="3.png is damaged"))
-            for node in nodes:
-                other.release(node.stage, node.id)
+            for stage in stages:
+                other.release(stage.kind, stage.id)
 
     case.tick = end
     progress = case.execute()
     other.end()
-    assert [progress.status[node.id] for node in nodes] == ["complete", "failed", "complete"]
+    assert [progress.status[stage.id] for stage in stages] == ["complete", "failed", "complete"]
     assert progress.messages[failed.id] == "3.png is damaged (in another run)"
     assert finished.id not in progress.executed and given_up.id in progress.executed
     assert {e.id for e in case.store.executions()} == {
-        node.id for node in progress.nodes.values() if progress.status[node.id] == "complete"
+        stage.id for stage in progress.stages.values() if progress.status[stage.id] == "complete"
     }
 
 
@@ -209,13 +209,13 @@ def test_a_probe_that_kills_its_process_takes_no_other_with_it(sweeps):
         "seed: [0, 1, 2]", "seed: 0"
     )
     case = Case(sweeps, text)
-    probes = [node for node in case.plan().nodes if node.stage == "probe"]
+    probes = [stage for stage in case.plan().stages if stage.kind == "probe"]
     poison = probes[2]
     case.faults.write_text(json.dumps({poison.id: ["kill"] * 9}))
     progress = case.execute()
     assert progress.having("failed") == [poison]
-    assert Counter(progress.status[node.id] for node in probes) == {"complete": 5, "failed": 1}
+    assert Counter(progress.status[stage.id] for stage in probes) == {"complete": 5, "failed": 1}
     record = case.store.failure("probe", poison.id)
     assert record is not None and record.attempts == {"worker_error": 3}
     assert case.attempts() == {poison.id: 1 + 3}  # once with the others, which counts for nobody
-    assert all(case.store.failure("probe", node.id) is None for node in probes if node != poison)
+    assert all(case.store.failure("probe", stage.id) is None for stage in probes if stage != poison)

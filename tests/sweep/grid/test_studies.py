@@ -87,18 +87,18 @@ def test_it_is_possible_once_the_data_is_prepared(study: str, sweeps: Any) -> No
 
     grid = write_preset(study, sweeps.folder / "grid.yaml")
     _, before = plan_grid(grid, (), sweeps.store)
-    for node in before.prepares:
-        source = node.spec.source
+    for stage in before.prepares:
+        source = stage.spec.source
         domain = domain_named(source.domain)
         classes = len(domain.lineage)
         outputs = sweeps.outputs(
-            node,
+            stage,
             n_train=source.train,
             n_test=source.test,
             levels=domain.levels,
             class_counts=[[source.train // classes] * classes],
         )
-        sweeps.commit(node, outputs)
+        sweeps.commit(stage, outputs)
     _, plan = plan_grid(grid, (), sweeps.store)
     assert not plan.prepares and len(plan.cells) >= len(before.cells)
 

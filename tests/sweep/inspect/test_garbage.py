@@ -10,8 +10,8 @@ import pytest
 
 from ssl_sweep.sweep.errors import InfeasibleError, UsageError
 from ssl_sweep.sweep.inspect.garbage import Garbage, collect
-from ssl_sweep.sweep.planning.nodes import Node
 from ssl_sweep.sweep.planning.planner import plan_grid
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.store.leases import Leases
 
 
@@ -32,7 +32,7 @@ def counts(found: Garbage) -> dict[str, int]:
     return {kind.name: kind.count for kind in found.kinds}
 
 
-def to_run(sweeps: Any, path: Path) -> tuple[Node, ...]:
+def to_run(sweeps: Any, path: Path) -> tuple[PlannedStage, ...]:
     return plan_grid(path, (), sweeps.store)[1].to_run  # type: ignore[no-any-return]
 
 
@@ -53,19 +53,19 @@ def test_after_deleting_the_given_grids_run_nothing(sweeps: Any, grids: tuple[Pa
     left = sum(path.stat().st_size for path in sweeps.store.root.rglob("*") if path.is_file())
     assert size - left == sum(kind.bytes for kind in found.kinds)
     assert to_run(sweeps, one) == ()
-    assert {node.stage for node in to_run(sweeps, other)} == {"pretrain", "features", "probe"}
+    assert {stage.kind for stage in to_run(sweeps, other)} == {"pretrain", "features", "probe"}
     assert gc(sweeps, one).kinds == ()
     assert not [name for name in os.listdir(sweeps.store.root) if name.startswith("stop")]
 
 
 def test_features_go_where_no_stage_reads_them_any_more(sweeps: Any, grids: tuple[Path, Path]) -> None:
     one, other = grids
-    probe = next(node for node in plan_grid(one, (), sweeps.store)[1].nodes if node.stage == "probe")
+    probe = next(stage for stage in plan_grid(one, (), sweeps.store)[1].stages if stage.kind == "probe")
     sweeps.store.remove("probe", probe.id)
     before = len(sweeps.store.ids("features"))
     found = gc(sweeps, one, other, delete=True, features=True)
     assert len(sweeps.store.ids("features")) == 2 and counts(found) == {"features": before - 2}
-    assert [node.stage for node in to_run(sweeps, one)] == ["probe"]  # and its features are there still
+    assert [stage.kind for stage in to_run(sweeps, one)] == ["probe"]  # and its features are there still
 
 
 def test_prepared_data_go_only_where_it_is_asked(sweeps: Any, grids: tuple[Path, Path]) -> None:
@@ -85,15 +85,15 @@ def test_checkpoints_stay_while_a_training_is_unfinished(sweeps: Any, grids: tup
         next(n for n in plan_grid(path, (), sweeps.store)[1].pretrainings if f" {size} " in n.label)
         for path, size in ((one, 600), (one, 400), (other, 500))
     )
-    for node in (done, undone, foreign):
-        folder = sweeps.store.path("pretrain", node.id) / "checkpoint"
+    for stage in (done, undone, foreign):
+        folder = sweeps.store.path("pretrain", stage.id) / "checkpoint"
         folder.mkdir()
         (folder / "checkpoint.pt").write_bytes(b"x" * 1000)
-    for node in (undone, foreign):
-        assert sweeps.store.withdraw("pretrain", node.id)
+    for stage in (undone, foreign):
+        assert sweeps.store.withdraw("pretrain", stage.id)
     found = gc(sweeps, one, delete=True)
     assert counts(found)["checkpoints of finished trainings"] == 1
-    there = [sweeps.store.checkpoint("pretrain", node.id) is not None for node in (done, undone, foreign)]
+    there = [sweeps.store.checkpoint("pretrain", stage.id) is not None for stage in (done, undone, foreign)]
     assert there == [False, True, False]
     assert not sweeps.store.path("pretrain", foreign.id).exists()
 

@@ -51,10 +51,10 @@ def broken(sweeps: Any) -> Any:
     plan = sweeps.prepared()
     good, bad = plan.pretrainings[:2]
     sweeps.finish([good])
-    features = [n for n in plan.to_run if n.stage == "features" and n.spec.encoder == good.id]
+    features = [n for n in plan.to_run if n.kind == "features" and n.spec.encoder == good.id]
     sweeps.finish(features)
-    ids = {node.id for node in features}
-    sweeps.finish([n for n in plan.to_run if n.stage == "probe" and ids.issuperset(n.upstream)][:3])
+    ids = {stage.id for stage in features}
+    sweeps.finish([n for n in plan.to_run if n.kind == "probe" and ids.issuperset(n.upstream)][:3])
     sweeps.store.path("pretrain", bad.id).mkdir(parents=True)
     (sweeps.store.path("pretrain", bad.id) / LOG_FILE).write_text("epoch 0 loss 5.1\nepoch 1 loss nan\n")
     failure = Failure(kind="diverged", message="the loss is nan", attempt=1, log_tail="line of a traceback")
@@ -91,10 +91,10 @@ def test_explain_says_why_a_stage_waits(sweeps: Any, broken: Any, call: Any) -> 
     failed = json.loads(call("explain", grid, bad.id, "--json").output)
     assert failed["state"] == "failed" and "diverged, attempt 1): the loss is nan" in failed["why"]
     assert failed["downstream"] == {"features": 4, "probe": 10} and len(failed["cells"]) == 10
-    blocked = next(n for n in broken.nodes if n.stage == "features" and bad.id in n.upstream)
+    blocked = next(n for n in broken.stages if n.kind == "features" and bad.id in n.upstream)
     said = json.loads(call("explain", grid, blocked.id, "--json").output)
     assert said["state"] == "blocked" and f"pretrain {bad.id} (failed)" in said["why"]
-    below = next(n for n in broken.nodes if n.stage == "features" and waiting.id in n.upstream)
+    below = next(n for n in broken.stages if n.kind == "features" and waiting.id in n.upstream)
     said = json.loads(call("explain", grid, below.id, "--json").output)
     assert said["state"] == "to_run" and f"waits for pretrain {waiting.id} (to_run)" in said["why"]
     sweeps.finish([waiting])
@@ -218,9 +218,9 @@ def test_settings_that_equal_a_default_are_left_out(sweeps: Any) -> None:
     from ssl_sweep.sweep.inspect.explain import differing
     from ssl_sweep.sweep.spec.identity import full_form
 
-    node = sweeps.plan().pretrainings[0]
-    found = differing(full_form(node.spec))
+    stage = sweeps.plan().pretrainings[0]
+    found = differing(full_form(stage.spec))
     assert found["config.epochs"] == 2 and found["config.batch"] == 64
     assert "corruption" not in found and "config.weights" not in found
-    warmer = replace(node.spec, config=replace(node.spec.config, weight_decay=0.5))
+    warmer = replace(stage.spec, config=replace(stage.spec.config, weight_decay=0.5))
     assert differing(full_form(warmer)) == found | {"config.weight_decay": 0.5}

@@ -63,7 +63,7 @@ def sleep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def trainings(plan: Plan) -> dict[str, Any]:
-    return {node.spec.config.method: node for node in plan.pretrainings}  # type: ignore[union-attr]
+    return {stage.spec.config.method: stage for stage in plan.pretrainings}  # type: ignore[union-attr]
 
 
 def test_planning_knows_an_added_method_and_imports_neither_it_nor_torch(sweeps: Any) -> None:
@@ -178,12 +178,12 @@ def test_the_documented_method_of_ones_own_trains_and_is_judged(
     plan = sweeps.plan(text)
     runtime = Runtime(store=bare.store, stop_file=bare.stop_file, datasets=datasets_of(plan, sweeps.store))
     losses = {}
-    for method, node in trainings(plan).items():
-        path = sweeps.store.path("pretrain", node.id)
-        run_training(runtime, node, TrainPlan(), LocalReporter(path))
-        losses[method] = sweeps.store.complete("pretrain", node.id).outputs["loss"]
-    for stage in ("features", "probe"):
-        outcomes = [perform_light([n], runtime)[0] for n in plan.nodes if n.stage == stage]
+    for method, stage in trainings(plan).items():
+        path = sweeps.store.path("pretrain", stage.id)
+        run_training(runtime, stage, TrainPlan(), LocalReporter(path))
+        losses[method] = sweeps.store.complete("pretrain", stage.id).outputs["loss"]
+    for kind in ("features", "probe"):
+        outcomes = [perform_light([n], runtime)[0] for n in plan.stages if n.kind == kind]
         assert {outcome.status for outcome in outcomes} == {"complete"}, outcomes
     assert 0 < losses["barlow"] < 1e4 and losses["sleep"] > 0
     assert not sweeps.plan(text).to_run

@@ -21,13 +21,13 @@ TRAININGS, ENCODERS, CELLS = 6, 6 + 4, (6 + 2) * 2 * 5
 
 
 def waiting(plan: Plan) -> Counter[tuple[str, str]]:
-    return Counter((node.stage, node.reason) for node in plan.to_run)
+    return Counter((stage.kind, stage.reason) for stage in plan.to_run)
 
 
 def test_shared_stages_are_one_node(sweeps: Any) -> None:
     plan = sweeps.prepared()
     assert len(plan.cells) == CELLS
-    assert {stage: sum(count.values()) for stage, count in plan.counts.items()} == {
+    assert {kind: sum(count.values()) for kind, count in plan.counts.items()} == {
         "prepare": 2,
         "pretrain": ENCODERS,
         "features": 2 * (6 + 2) * 2,
@@ -35,36 +35,36 @@ def test_shared_stages_are_one_node(sweeps: Any) -> None:
         "finetune": 0,
     }
     assert len(plan.pretrainings) == TRAININGS
-    assert len({node.id for node in plan.nodes}) == len(plan.nodes)
-    assert set(plan.cell_nodes) == {cell.id for cell in plan.cells}
+    assert len({stage.id for stage in plan.stages}) == len(plan.stages)
+    assert set(plan.cell_stages) == {cell.id for cell in plan.cells}
     assert waiting(plan) == {("pretrain", "new"): ENCODERS, ("features", "new"): 32, ("probe", "new"): CELLS}
 
 
 def test_nodes_come_after_what_they_need(sweeps: Any) -> None:
     seen: set[str] = set()
-    for node in sweeps.prepared().nodes:
-        assert set(node.upstream) <= seen
-        match node.spec:
+    for stage in sweeps.prepared().stages:
+        assert set(stage.upstream) <= seen
+        match stage.spec:
             case FeatureSpec():
-                assert node.spec.encoder in node.upstream
+                assert stage.spec.encoder in stage.upstream
             case ProbeSpec():
-                assert node.upstream == (*node.spec.train_features, *node.spec.test_features)
-        seen.add(node.id)
+                assert stage.upstream == (*stage.spec.train_features, *stage.spec.test_features)
+        seen.add(stage.id)
 
 
 def test_unprepared_datasets_make_the_rest_provisional(sweeps: Any) -> None:
     plan = sweeps.plan()
-    assert [(node.stage, node.label) for node in plan.prepares] == [
+    assert [(stage.kind, stage.label) for stage in plan.prepares] == [
         ("prepare", "objects"),
         ("prepare", "scenes"),
     ]
-    assert all(node.provisional for node in plan.nodes if node.stage != "prepare")
-    assert len(plan.nodes) == len(sweeps.prepared().nodes)
-    assert not any(node.provisional for node in sweeps.plan().nodes)
+    assert all(stage.provisional for stage in plan.stages if stage.kind != "prepare")
+    assert len(plan.stages) == len(sweeps.prepared().stages)
+    assert not any(stage.provisional for stage in sweeps.plan().stages)
     # one of two: only what reads the other is provisional
     sweeps.store.path("prepare", plan.prepares[1].id).joinpath("manifest.json").unlink()
     half = sweeps.plan()
-    assert {n.label for n in half.nodes if n.trains and not n.provisional} == {
+    assert {n.label for n in half.stages if n.trains and not n.provisional} == {
         f"simclr · objects · {n} · none · seed 0" for n in (400, 600)
     }
 
@@ -74,7 +74,7 @@ def test_a_finished_sweep_has_nothing_to_do_and_planning_writes_nothing(sweeps: 
     before = sorted((str(p), p.stat().st_mtime_ns) for p in sweeps.store.root.rglob("*"))
     plan = sweeps.plan()
     assert plan.to_run == ()
-    assert {node.reason for node in plan.nodes} == {"complete"}
+    assert {stage.reason for stage in plan.stages} == {"complete"}
     assert sorted((str(p), p.stat().st_mtime_ns) for p in sweeps.store.root.rglob("*")) == before
 
 
@@ -97,12 +97,12 @@ def test_a_grown_grid_runs_only_what_is_new(sweeps: Any) -> None:
 def test_only_results_and_what_they_need_are_made_again(sweeps: Any) -> None:
     plan = sweeps.prepared()
     sweeps.finish(plan.to_run)
-    for node in plan.nodes:
-        if node.stage == "features":
-            sweeps.files(node)[0].unlink()
+    for stage in plan.stages:
+        if stage.kind == "features":
+            sweeps.files(stage)[0].unlink()
     assert sweeps.plan().to_run == ()
-    assert {n.reason for n in sweeps.plan().nodes if n.stage == "features"} == {"not needed again"}
-    probe = next(node for node in plan.nodes if node.stage == "probe")
+    assert {n.reason for n in sweeps.plan().stages if n.kind == "features"} == {"not needed again"}
+    probe = next(stage for stage in plan.stages if stage.kind == "probe")
     sweeps.files(probe)[0].unlink()
     assert waiting(sweeps.plan()) == {("features", "missing"): 2, ("probe", "missing"): 1}
     encoder = plan.pretrainings[0]
@@ -148,8 +148,8 @@ def test_changed_images_are_a_changed_upstream(sweeps: Any) -> None:
         "name: x\ndatasets: {d: {source: folder, train: images, test_fraction: 0.5}}\n"
         "pretrain: {domain: d, images: 30, batch: 8}\nevaluate: {domain: d, labels: 20}\n"
     )
-    for node in sweeps.plan(grid).prepares:
-        sweeps.commit(node, sweeps.outputs(node, fingerprint="before", n_train=40, n_test=40))
+    for stage in sweeps.plan(grid).prepares:
+        sweeps.commit(stage, sweeps.outputs(stage, fingerprint="before", n_train=40, n_test=40))
     sweeps.finish(sweeps.plan(grid).to_run)
     assert sweeps.plan(grid).to_run == ()
     assert sweeps.plan(grid).moved == ""
@@ -172,8 +172,8 @@ def test_changed_images_are_a_changed_upstream(sweeps: Any) -> None:
 
 
 def test_what_a_large_probe_takes_is_said_beforehand(sweeps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for node in sweeps.plan().prepares:
-        sweeps.commit(node, sweeps.outputs(node, class_counts=[[80] * 10, [400, 400]]))
+    for stage in sweeps.plan().prepares:
+        sweeps.commit(stage, sweeps.outputs(stage, class_counts=[[80] * 10, [400, 400]]))
     assert sweeps.plan().notes == ()
     monkeypatch.setattr("ssl_sweep.sweep.planning.planner._LARGE_BYTES", 2.7 * 1000 * 10 * 8 - 1)
     (note,) = sweeps.plan().notes
@@ -205,7 +205,7 @@ def test_the_same_images_under_two_names_are_trained_on_once(sweeps: Any) -> Non
     )
     plan = sweeps.prepared(grid)
     assert (len(plan.cells), len(plan.pretrainings), plan.counts["probe"]["to_run"]) == (4, 1, 1)
-    assert plan.nodes[0].label == "one, two"
+    assert plan.stages[0].label == "one, two"
 
 
 def test_json(sweeps: Any) -> None:
@@ -261,8 +261,8 @@ def test_validation_needs_no_store(sweeps: Any, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_compute_settings_are_in_no_identity(sweeps: Any) -> None:
-    ids = {node.id for node in sweeps.prepared().nodes}
+    ids = {stage.id for stage in sweeps.prepared().stages}
     changed = sweeps.plan(
         sweeps.grid, "compute={workers: 2, backend: torch, checkpoint_every_s: 5}", "name=other"
     )
-    assert {node.id for node in changed.nodes} == ids
+    assert {stage.id for stage in changed.stages} == ids

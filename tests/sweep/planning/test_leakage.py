@@ -48,8 +48,8 @@ def leaky(sweeps: Any) -> Any:
 def really_prepared(sweeps: Any, text: str) -> Plan:
     runtime = Runtime(store=str(sweeps.store.root), stop_file=sweeps.folder / "stop")
     sweeps.store.check_writable()
-    for node in sweeps.plan(text).prepares:
-        (outcome,) = perform_light([node], runtime)
+    for stage in sweeps.plan(text).prepares:
+        (outcome,) = perform_light([stage], runtime)
         assert outcome.status == "complete", outcome.message
     plan: Plan = sweeps.plan(text)
     return plan
@@ -69,8 +69,8 @@ def test_evaluation_images_are_left_out_of_pretraining_and_it_is_said(leaky):
     assert pool_of(plan, "clean").parts[0].avoid == ()
     ids = {
         str(leaky.store.complete("prepare", n.id).outputs["fingerprint"]): n.id
-        for n in plan.nodes
-        if n.stage == "prepare"
+        for n in plan.stages
+        if n.kind == "prepare"
     }
     runtime = Runtime(store=str(leaky.store.root), stop_file=Path("stop"), datasets=ids)
     pool = training_images(pool_of(plan, "thief"), runtime, leaky.store)
@@ -103,8 +103,8 @@ def test_no_image_of_one_is_in_the_other(leaky):
     plan = really_prepared(leaky, GRID.replace("EVALUATED", "clean"))
     data = {
         n.datasets[0]: PreparedDataset(leaky.store.path("prepare", n.id) / "data")
-        for n in plan.nodes
-        if n.stage == "prepare"
+        for n in plan.stages
+        if n.kind == "prepare"
     }
     assert leaked(data["thief"], [data["clean"]]).sum() == 30
     assert leaked(data["clean"], [data["thief"]]).sum() == 0

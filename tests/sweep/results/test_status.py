@@ -38,7 +38,7 @@ def test_a_dataset_that_cannot_be_prepared_blocks_its_cells(sweeps: Any) -> None
     sweeps.finish([scenes])
     plan = sweeps.plan()
     states = node_statuses(plan, sweeps.store)
-    reads = {node.id: "objects" in node.datasets for node in plan.nodes if node.stage == "pretrain"}
+    reads = {stage.id: "objects" in stage.datasets for stage in plan.stages if stage.kind == "pretrain"}
     assert all((states[id] == "blocked") == blocked for id, blocked in reads.items())
     assert sum(reads.values()) == 4 + 2  # objects and the pool at two sizes, two random encoders
 

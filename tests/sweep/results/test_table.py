@@ -117,11 +117,11 @@ def test_unfinished_cells_have_a_status_instead_of_numbers(sweeps: Any) -> None:
     assert {(row["status"], row["level"], row["top1"]) for row in unprepared} == {("missing", None, None)}
     plan = sweeps.prepared()
     failed = plan.pretrainings[0]
-    probe = next(node for node in reversed(plan.nodes) if node.stage == "probe")
+    probe = next(stage for stage in reversed(plan.stages) if stage.kind == "probe")
     sweeps.store.fail("pretrain", failed.id, Failure(kind="diverged", message="loss is nan"))
     sweeps.store.fail("probe", probe.id, Failure(kind="data", message="no"))
-    others = [n for n in plan.to_run if n.stage == "pretrain" and n.id != failed.id]
-    done = next(n for n in plan.to_run if n.stage == "features" and n.spec.encoder == others[-1].id)
+    others = [n for n in plan.to_run if n.kind == "pretrain" and n.id != failed.id]
+    done = next(n for n in plan.to_run if n.kind == "features" and n.spec.encoder == others[-1].id)
     finished = next(c for c in plan.cells if done.id in (*c.probe.train_features, *c.probe.test_features))
     sweeps.finish([plan.by_id[finished.probe_id]])
     now = results(sweeps.plan(), sweeps.store).to_pylist()
@@ -158,14 +158,14 @@ def test_the_summary_averages_probe_seeds_before_encoders(sweeps: Any) -> None:
         "pretrain.0.images=400",
     )
     plan = sweeps.prepared(sweeps.grid, *overrides)
-    sweeps.finish(node for node in plan.to_run if node.stage != "probe")
+    sweeps.finish(stage for stage in plan.to_run if stage.kind != "probe")
     cells = {cell.probe_id: cell for cell in plan.cells}
-    for node in plan.to_run:
-        if node.stage == "probe":
-            cell = cells[node.id]
+    for stage in plan.to_run:
+        if stage.kind == "probe":
+            cell = cells[stage.id]
             encoder: PretrainSpec = cell.pretraining.spec
             trained = 0.1 * encoder.config.seed if cell.pretraining.trained else -0.2
-            sweeps.finish([node], top1=0.4 + trained + 0.02 * cell.probe.seed + (cell.labels.text == "50"))
+            sweeps.finish([stage], top1=0.4 + trained + 0.02 * cell.probe.seed + (cell.labels.text == "50"))
     rows = summary(results(sweeps.plan(sweeps.grid, *overrides), sweeps.store))
     assert [(row.pretraining[:3], row.eval_domain, row.n_labels, row.n) for row in rows] == [
         (("random", "", ""), "objects", 500, 2),
@@ -214,20 +214,20 @@ def test_the_summary_keeps_protocols_apart(sweeps: Any) -> None:
         "labels: [50, 10%, all]", "labels: all\n    protocol: [linear, fine-tune]\n    finetune_steps: 5"
     )
     plan = sweeps.prepared(text)
-    for node in plan.to_run:
-        if node.stage == "probe":
-            sweeps.finish([node], top1=0.5)
-        elif node.stage == "finetune":
-            sweeps.commit(node, {**sweeps.outputs(plan_probe(plan)), "levels": levels(0.9)})
+    for stage in plan.to_run:
+        if stage.kind == "probe":
+            sweeps.finish([stage], top1=0.5)
+        elif stage.kind == "finetune":
+            sweeps.commit(stage, {**sweeps.outputs(plan_probe(plan)), "levels": levels(0.9)})
         else:
-            sweeps.finish([node])
+            sweeps.finish([stage])
     found = summary(results(sweeps.plan(text), sweeps.store))
     shown = {("fine-tune" in row.pretraining[-1], row.mean) for row in found}
     assert shown == {(False, 0.5), (True, 0.9)}
 
 
 def plan_probe(plan: Any) -> Any:
-    return next(node for node in plan.nodes if node.stage == "probe")
+    return next(stage for stage in plan.stages if stage.kind == "probe")
 
 
 def levels(top1: float) -> dict[str, Any]:

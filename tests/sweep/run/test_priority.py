@@ -12,7 +12,7 @@ from ssl_sweep.sweep.cost.predict import Experience, predict
 from ssl_sweep.sweep.errors import UsageError
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.run.priority import Priority, order, require_cells
 
 PLACE = Machine(cpus=2, gpus=0, device="cpu", hardware="a processor")
@@ -34,15 +34,15 @@ evaluate:
 """
 
 
-def ordered(sweeps: Any, plan: Plan, *priorities: str) -> list[Node]:
+def ordered(sweeps: Any, plan: Plan, *priorities: str) -> list[PlannedStage]:
     chosen = [Priority.parse(text) for text in priorities]
     require_cells(chosen, plan)
     predictions = predict(plan, Experience.of(sweeps.store), PLACE, Compute())
-    return order(plan.nodes, plan, predictions, chosen)
+    return order(plan.stages, plan, predictions, chosen)
 
 
-def trainings(nodes: Sequence[Node]) -> list[str]:
-    return [" ".join(node.label.split(" · ")[1:3]) for node in nodes if node.trains]
+def trainings(stages: Sequence[PlannedStage]) -> list[str]:
+    return [" ".join(stage.label.split(" · ")[1:3]) for stage in stages if stage.trains]
 
 
 def test_what_unlocks_most_cells_for_its_time_goes_first(sweeps: Any) -> None:
@@ -53,9 +53,9 @@ def test_what_unlocks_most_cells_for_its_time_goes_first(sweeps: Any) -> None:
 
 def test_the_order_stays_topological(sweeps: Any) -> None:
     seen: set[str] = set()
-    for node in ordered(sweeps, sweeps.prepared(GRID), "pretrain_domain=a"):
-        assert set(node.upstream) <= seen
-        seen.add(node.id)
+    for stage in ordered(sweeps, sweeps.prepared(GRID), "pretrain_domain=a"):
+        assert set(stage.upstream) <= seen
+        seen.add(stage.id)
 
 
 def test_priorities_go_before_and_the_first_counts_most(sweeps: Any) -> None:
@@ -65,7 +65,7 @@ def test_priorities_go_before_and_the_first_counts_most(sweeps: Any) -> None:
     two = ordered(sweeps, plan, "pretrain_domain=a,n_labels=50", "images=800")
     assert trainings(two) == ["a 800", "b 800", "b 200"]
     first = next(
-        node for node in ordered(sweeps, plan, "eval_domain=b,n_labels=100") if node.stage == "probe"
+        stage for stage in ordered(sweeps, plan, "eval_domain=b,n_labels=100") if stage.kind == "probe"
     )
     assert "100 labels" in first.label and "→ b" in first.label
 

@@ -16,7 +16,7 @@ from process_workplace import ProcessWorkplace
 
 from ssl_sweep.sweep.execution.runtime import Runtime
 from ssl_sweep.sweep.execution.scheduler import Progress
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.run import run as run_module
 from ssl_sweep.sweep.run.progress import LineListener
 from ssl_sweep.sweep.stages.perform import perform_light
@@ -41,8 +41,8 @@ class Meanwhile(LineListener):
         super().__init__()
         self._stage, self._event = stage, event
 
-    def changed(self, node: Node, status: str, message: str) -> None:
-        if (node.stage, status) == (self._stage, "running"):
+    def changed(self, stage: PlannedStage, status: str, message: str) -> None:
+        if (stage.kind, status) == (self._stage, "running"):
             self._event()
 
 
@@ -108,9 +108,9 @@ def test_a_stop_while_images_are_decoded_is_obeyed_and_they_are_kept(sweeps: Any
     """Not after all of them, which can be hours."""
     sweeps.store.check_writable()
     plan = sweeps.plan(GRID.replace("{source: folder, train: pets/train, test: pets/test}", MANY))
-    (node,) = plan.prepares
+    (stage,) = plan.prepares
     runtime = Runtime(store=str(sweeps.store.root), stop_file=sweeps.folder / "stop")
-    data = sweeps.store.path("prepare", node.id) / "data"
+    data = sweeps.store.path("prepare", stage.id) / "data"
 
     def notice() -> None:
         wait_for(lambda: list(data.glob(".writing-*/train.journal")), 30, "the first images")
@@ -118,20 +118,20 @@ def test_a_stop_while_images_are_decoded_is_obeyed_and_they_are_kept(sweeps: Any
 
     thread = threading.Thread(target=notice)
     thread.start()
-    (outcome,) = perform_light([node], runtime)
+    (outcome,) = perform_light([stage], runtime)
     thread.join()
     assert (outcome.status, outcome.failure) == ("interrupted", None)
     assert list(data.glob(".writing-*/train.journal")) and not (data / "dataset.json").exists()
     runtime.stop_file.unlink()
-    (outcome,) = perform_light([node], runtime)
+    (outcome,) = perform_light([stage], runtime)
     assert outcome.status == "complete" and not list(data.glob(".writing-*"))
 
 
 def test_what_another_driver_has_done_since_is_no_failure(sweeps: Any) -> None:
-    probes = [node for node in sweeps.prepared().nodes if node.stage == "probe"][:2]
+    probes = [stage for stage in sweeps.prepared().stages if stage.kind == "probe"][:2]
     progress = Progress.of(probes)
-    for node in probes:
-        progress.status[node.id], progress.messages[node.id] = "failed", "it died here"
+    for stage in probes:
+        progress.status[stage.id], progress.messages[stage.id] = "failed", "it died here"
     sweeps.finish(probes[:1])
     failed = run_module._failures([progress], sweeps.plan(), stopped=True)
-    assert [(node.id, why) for node, why in failed] == [(probes[1].id, "it died here")]
+    assert [(stage.id, why) for stage, why in failed] == [(probes[1].id, "it died here")]

@@ -26,8 +26,8 @@ FORBIDDEN = {"eval", "exec", "__import__", "pd.read_pickle", "torch.jit.load", "
 
 def faults(source: str) -> Iterator[str]:
     """Imports of pickles, and calls that could open one."""
-    for node in ast.walk(ast.parse(source)):
-        match node:
+    for stage in ast.walk(ast.parse(source)):
+        match stage:
             case ast.Import(names=names):
                 modules = [alias.name for alias in names]
             case ast.ImportFrom(module=str(module)):
@@ -35,13 +35,13 @@ def faults(source: str) -> Iterator[str]:
             case ast.Call(func=func, keywords=keywords):
                 called, given = ast.unparse(func), {f"{k.arg}={ast.unparse(k.value)}" for k in keywords}
                 if called in FORBIDDEN or REQUIRED.get(called, "") not in {"", *given}:
-                    yield f"{node.lineno}: {called}"
+                    yield f"{stage.lineno}: {called}"
                 if {"allow_pickle=True", "weights_only=False"} & given:
-                    yield f"{node.lineno}: {given}"
+                    yield f"{stage.lineno}: {given}"
                 continue
             case _:
                 continue
-        yield from (f"{node.lineno}: import {m}" for m in modules if m.split(".")[0] in PICKLES)
+        yield from (f"{stage.lineno}: import {m}" for m in modules if m.split(".")[0] in PICKLES)
 
 
 def test_no_reader_can_run_code() -> None:

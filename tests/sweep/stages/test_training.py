@@ -10,7 +10,7 @@ import pytest
 from ssl_sweep.ssl_core.training.reporter import CHECKPOINT_FILE, LocalReporter
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.run.run import datasets_of
 from ssl_sweep.sweep.stages.export import export_encoder
 from ssl_sweep.sweep.stages.perform import StageInterrupted, perform_light, run_training
@@ -36,39 +36,39 @@ def prepared(sweeps: Any, text: str) -> tuple[Plan, Runtime]:
     return plan, Runtime(store=bare.store, stop_file=bare.stop_file, datasets=datasets)
 
 
-def stages(plan: Plan, stage: str) -> list[Node]:
-    return [node for node in plan.nodes if node.stage == stage]
+def stages(plan: Plan, kind: str) -> list[PlannedStage]:
+    return [stage for stage in plan.stages if stage.kind == kind]
 
 
-def done(nodes: list[Node], runtime: Runtime) -> None:
-    for node in nodes:
-        (outcome,) = perform_light([node], runtime)
+def done(stages: list[PlannedStage], runtime: Runtime) -> None:
+    for stage in stages:
+        (outcome,) = perform_light([stage], runtime)
         assert outcome.status == "complete", outcome.failure
 
 
 def test_a_fine_tuning_goes_on_from_its_stages_checkpoint(sweeps):
     plan, runtime = prepared(sweeps, TUNED)
     done(stages(plan, "pretrain"), runtime)
-    (node,) = stages(plan, "finetune")
-    folder = sweeps.store.path("finetune", node.id)
+    (stage,) = stages(plan, "finetune")
+    folder = sweeps.store.path("finetune", stage.id)
     reporter = LocalReporter(folder)
     (folder / "stop").touch()
     with pytest.raises(StageInterrupted):
-        run_training(runtime, node, TrainPlan(), reporter)
+        run_training(runtime, stage, TrainPlan(), reporter)
     assert (folder / "checkpoint" / CHECKPOINT_FILE).exists()
-    assert sweeps.store.complete("finetune", node.id) is None
+    assert sweeps.store.complete("finetune", stage.id) is None
     (folder / "stop").unlink()
-    run_training(runtime, node, TrainPlan(), reporter)
-    manifest = sweeps.store.complete("finetune", node.id)
+    run_training(runtime, stage, TrainPlan(), reporter)
+    manifest = sweeps.store.complete("finetune", stage.id)
     assert (manifest.outputs["steps"], manifest.outputs["precision"]) == (8, "float32")
     assert not (folder / "checkpoint").exists()
 
 
 def test_the_card_says_what_the_encoder_was_made_of(sweeps):
     plan, runtime = prepared(sweeps, TRAINED)
-    (node,) = stages(plan, "pretrain")
-    folder = sweeps.store.path("pretrain", node.id)
-    run_training(runtime, node, TrainPlan(), LocalReporter(folder))
+    (stage,) = stages(plan, "pretrain")
+    folder = sweeps.store.path("pretrain", stage.id)
+    run_training(runtime, stage, TrainPlan(), LocalReporter(folder))
     done([*stages(plan, "features"), *stages(plan, "probe")], runtime)
     (fingerprint,) = runtime.datasets
     own = json.loads((folder / "encoder.json").read_text())
@@ -80,7 +80,7 @@ def test_the_card_says_what_the_encoder_was_made_of(sweeps):
     }
     assert own["metrics"]["steps"] == 5 and own["metrics"]["loss"] > 0 and own["metrics"]["rankme"] > 1
     out = sweeps.folder / "mine.safetensors"
-    export_encoder(node.id, str(sweeps.store.root), out)
+    export_encoder(stage.id, str(sweeps.store.root), out)
     card = json.loads(out.with_suffix(".json").read_text())
     assert {name: card[name] for name in ("data", "preset", "metrics", "pretrain_id")} == {
         name: own[name] for name in ("data", "preset", "metrics", "pretrain_id")
@@ -94,9 +94,9 @@ def test_the_card_says_what_the_encoder_was_made_of(sweeps):
 
 def test_an_encoder_whose_card_is_from_before_gets_the_whole_one(sweeps):
     plan, runtime = prepared(sweeps, TUNED)
-    (node,) = stages(plan, "pretrain")
-    done([node], runtime)
-    path = sweeps.store.path("pretrain", node.id) / "encoder.json"
+    (stage,) = stages(plan, "pretrain")
+    done([stage], runtime)
+    path = sweeps.store.path("pretrain", stage.id) / "encoder.json"
     card = json.loads(path.read_text())
     assert "preset" not in card and card["data"]["images"] == 60
     old = json.dumps({name: card[name] for name in card if name not in ("data", "pretrain_id")})
@@ -104,7 +104,7 @@ def test_an_encoder_whose_card_is_from_before_gets_the_whole_one(sweeps):
     made = path.with_name("manifest.json")  # of that time as well: it has no checksums
     made.write_text(json.dumps({k: v for k, v in json.loads(made.read_text()).items() if "sha256" not in k}))
     out = sweeps.folder / "mine.safetensors"
-    export_encoder(node.id, str(sweeps.store.root), out)
+    export_encoder(stage.id, str(sweeps.store.root), out)
     found = json.loads(out.with_suffix(".json").read_text())
     assert found["data"] == card["data"] and found["linear_probes"] == []
 
@@ -124,6 +124,6 @@ def test_an_older_training_differs_in_what_was_given_only():
 def test_weights_known_by_their_identity_alone_need_a_finished_encoder(sweeps):
     text = f"{DATA}\npretrain: {{method: weights, weights: 'sha256:0123456789abcdef'}}\n"
     plan, runtime = prepared(sweeps, text + "evaluate: {domain: objects, labels: 20}\n")
-    (node,) = stages(plan, "pretrain")
-    (outcome,) = perform_light([node], runtime)
+    (stage,) = stages(plan, "pretrain")
+    (outcome,) = perform_light([stage], runtime)
     assert outcome.status == "failed" and "give their file in the grid" in outcome.failure.message

@@ -16,7 +16,7 @@ from ssl_sweep.sweep.errors import DamagedError, StoreError
 from ssl_sweep.sweep.execution.runtime import Runtime
 from ssl_sweep.sweep.inspect.verify import Damage, verify
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.planning.nodes import Node
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.stages.perform import perform_light
 from ssl_sweep.sweep.store.store import Store
 
@@ -51,8 +51,8 @@ def done(request: pytest.FixtureRequest, sweeps: Any) -> Any:
     return sweeps
 
 
-def node_of(plan: Plan, stage: str) -> Node:
-    return next(node for node in plan.nodes if node.stage == stage)
+def stage_of(plan: Plan, kind: str) -> PlannedStage:
+    return next(stage for stage in plan.stages if stage.kind == kind)
 
 
 def lost(store: Store, key: str) -> None:
@@ -95,35 +95,35 @@ CASES: list[tuple[str, str, Callable[[Store, str], None], str, str]] = [
 def test_damage_is_named_and_the_stage_done_again_on_request(
     done: Any,
     monkeypatch: pytest.MonkeyPatch,
-    stage: Any,
+    kind: Any,
     file: str,
     harm: Callable[[Store, str], None],
     said: str,
     reason: str,
 ) -> None:
-    node = node_of(done.plan(GRID), stage)
-    key = f"{stage}/{node.id}/{file}"
-    done.store.fetch(stage, node.id)  # it was sound a moment ago, and read then
+    stage = stage_of(done.plan(GRID), kind)
+    key = f"{kind}/{stage.id}/{file}"
+    done.store.fetch(kind, stage.id)  # it was sound a moment ago, and read then
     harm(done.store, key)
     store = done.store = elsewhere(done, monkeypatch)
     with pytest.raises(DamagedError, match=key):
-        store.fetch(stage, node.id)
+        store.fetch(kind, stage.id)
     planned = {n.id: n.reason for n in done.plan(GRID).to_run}
-    assert planned == ({node.id: reason} if reason else {})
+    assert planned == ({stage.id: reason} if reason else {})
     grid = done.write(GRID)
     for asked in (None, grid):
         found = verify(store.uri, asked)
         (damage,) = found.damages
-        assert damage == Damage(stage, node.id, key, damage.what)
+        assert damage == Damage(kind, stage.id, key, damage.what)
         assert said in damage.what and found.exit_code == 1
     repaired = verify(store.uri, grid, repair=True)
-    assert repaired.withdrawn == ((stage, node.id),)
+    assert repaired.withdrawn == ((kind, stage.id),)
     (again,) = done.plan(GRID).to_run
-    assert (again.id, again.reason) == (node.id, "missing")
+    assert (again.id, again.reason) == (stage.id, "missing")
     done.finish([again])
     assert not done.plan(GRID).to_run and verify(store.uri).damages == ()
-    store.fetch(stage, node.id)
-    assert [e.id for e in store.executions()].count(node.id) == 2
+    store.fetch(kind, stage.id)
+    assert [e.id for e in store.executions()].count(stage.id) == 2
 
 
 @pytest.mark.parametrize("repair", [True, False])
@@ -134,11 +134,11 @@ def test_a_damaged_dataset_is_verified_planned_around_and_prepared_again(sweeps:
         Runtime(store=str(sweeps.store.root), stop_file=sweeps.folder / "stop"),
     )
     sweeps.store.check_writable()
-    (node,) = sweeps.plan(REAL).prepares
-    perform_light([node], runtime)
+    (stage,) = sweeps.plan(REAL).prepares
+    perform_light([stage], runtime)
     sound = sweeps.plan(REAL)
-    sweeps.finish(n for n in sound.to_run if n.stage != "prepare")
-    key = f"prepare/{node.id}/data/train_keys.npy"
+    sweeps.finish(n for n in sound.to_run if n.kind != "prepare")
+    key = f"prepare/{stage.id}/data/train_keys.npy"
     kept = sweeps.store.storage.read(key).data
     changed(sweeps.store, key)
     called = CliRunner().invoke(cli, ["status", str(grid), "--store", sweeps.store.uri])
@@ -146,12 +146,12 @@ def test_a_damaged_dataset_is_verified_planned_around_and_prepared_again(sweeps:
     sweeps.store = Store(sweeps.store.uri)
     plan = sweeps.plan(REAL)
     (again,) = plan.prepares
-    assert (again.id, again.reason) == (node.id, "damaged")
-    assert all(n.provisional for n in plan.nodes if n.stage != "prepare")
+    assert (again.id, again.reason) == (stage.id, "damaged")
+    assert all(n.provisional for n in plan.stages if n.kind != "prepare")
     assert any(note.startswith("damaged: objects counts as not prepared") for note in plan.notes)
     found = verify(sweeps.store.uri, grid, repair=repair)
-    assert found.damages == (Damage("prepare", node.id, key, "holds other bytes than were committed"),)
-    assert found.withdrawn == ((("prepare", node.id),) if repair else ())
+    assert found.damages == (Damage("prepare", stage.id, key, "holds other bytes than were committed"),)
+    assert found.withdrawn == ((("prepare", stage.id),) if repair else ())
     (outcome,) = perform_light([again], runtime)
     assert (outcome.status, outcome.executed) == ("complete", True)
     assert sweeps.store.storage.read(key).data == kept
@@ -162,7 +162,7 @@ def test_a_damaged_dataset_is_verified_planned_around_and_prepared_again(sweeps:
 def test_a_damaged_copy_in_a_nodes_cache_is_fetched_again(s3: Any, sweeps: Any) -> None:
     remote = type(sweeps)(sweeps.folder, f"{s3.bucket()}/store")
     remote.finish(remote.prepared(GRID).to_run)
-    id = node_of(remote.plan(GRID), "features").id
+    id = stage_of(remote.plan(GRID), "features").id
     copy = remote.store.fetch("features", id) / "x.npy"
     copy.write_bytes(b"rubbish")
     assert remote.store.fetch("features", id) / "x.npy" == copy and copy.read_bytes() == b"result"
@@ -187,33 +187,33 @@ def test_planning_lists_and_never_asks_for_each_stage(
 
 def test_older_manifests_are_read_and_counted(sweeps: Any) -> None:
     sweeps.finish(sweeps.prepared(GRID).to_run)
-    node = node_of(sweeps.plan(GRID), "features")
-    path = sweeps.store.path("features", node.id) / "manifest.json"
+    stage = stage_of(sweeps.plan(GRID), "features")
+    path = sweeps.store.path("features", stage.id) / "manifest.json"
     value = json.loads(path.read_text())
     del value["sha256"], value["manifest_sha256"]
     path.write_text(json.dumps(value))
-    sweeps.store.fetch("features", node.id)
+    sweeps.store.fetch("features", stage.id)
     found = verify(str(sweeps.store.root))
     assert (found.without_checksum, found.exit_code) == (2, 0)
 
 
 def test_a_manifest_that_names_files_outside_is_damaged(sweeps: Any) -> None:
     sweeps.finish(sweeps.prepared(GRID).to_run)
-    node = node_of(sweeps.plan(GRID), "features")
-    path = sweeps.store.path("features", node.id) / "manifest.json"
+    stage = stage_of(sweeps.plan(GRID), "features")
+    path = sweeps.store.path("features", stage.id) / "manifest.json"
     value = json.loads(path.read_text())
     del value["manifest_sha256"]
     path.write_text(json.dumps({**value, "files": {"../../etc/passwd": 1}}))
     (damage,) = verify(str(sweeps.store.root)).damages
     assert damage.what.startswith("cannot be read")
     with pytest.raises(DamagedError):
-        sweeps.store.fetch("features", node.id)
+        sweeps.store.fetch("features", stage.id)
 
 
 def test_a_manifest_in_another_stages_place_is_damage(sweeps: Any) -> None:
     sweeps.finish(sweeps.prepared(GRID).to_run)
-    one, other = (n for n in sweeps.plan(GRID).nodes if n.stage == "features")
-    places = [sweeps.store.path("features", node.id) / "manifest.json" for node in (one, other)]
+    one, other = (n for n in sweeps.plan(GRID).stages if n.kind == "features")
+    places = [sweeps.store.path("features", stage.id) / "manifest.json" for stage in (one, other)]
     places[0].write_bytes(places[1].read_bytes())
     (damage,) = verify(str(sweeps.store.root)).damages
     assert (damage.id, damage.what) == (one.id, f"is the manifest of features {other.id}")
@@ -223,13 +223,13 @@ def test_what_cannot_be_read_is_a_finding_and_the_rest_is_looked_at(sweeps: Any)
     """A folder stands for what nobody may read: the tests may run as root."""
     sweeps.finish(sweeps.prepared(GRID).to_run)
     plan = sweeps.plan(GRID)
-    first, second = (n for n in plan.nodes if n.stage == "features")
+    first, second = (n for n in plan.stages if n.kind == "features")
     file = sweeps.store.path("features", first.id) / "x.npy"
     manifest = sweeps.store.path("features", second.id) / "manifest.json"
     for path in (file, manifest):
         path.unlink()
         path.mkdir()
-    lost(sweeps.store, f"pretrain/{node_of(plan, 'pretrain').id}/encoder.json")
+    lost(sweeps.store, f"pretrain/{stage_of(plan, 'pretrain').id}/encoder.json")
     shutil.rmtree(sweeps.store.root / "finetune", ignore_errors=True)
     (sweeps.store.root / "finetune").write_text("")
     called = CliRunner().invoke(cli, ["verify", "--store", sweeps.store.uri, "--repair", "--json"])
@@ -253,14 +253,14 @@ def test_a_journal_that_cannot_be_read_is_named(sweeps: Any) -> None:
 
 def test_the_command(sweeps: Any) -> None:
     sweeps.finish(sweeps.prepared(GRID).to_run)
-    node = node_of(sweeps.plan(GRID), "pretrain")
-    changed(sweeps.store, f"pretrain/{node.id}/encoder.json")
+    stage = stage_of(sweeps.plan(GRID), "pretrain")
+    changed(sweeps.store, f"pretrain/{stage.id}/encoder.json")
     called = CliRunner().invoke(cli, ["verify", "--store", sweeps.store.uri])
     assert called.exit_code == 1
-    assert f"damaged: pretrain/{node.id}/encoder.json holds other bytes" in called.output
+    assert f"damaged: pretrain/{stage.id}/encoder.json holds other bytes" in called.output
     assert "--repair withdraws" in called.output
     called = CliRunner().invoke(cli, ["verify", "--store", sweeps.store.uri, "--repair", "--json"])
-    assert called.exit_code == 1 and json.loads(called.output)["withdrawn"] == [["pretrain", node.id]]
+    assert called.exit_code == 1 and json.loads(called.output)["withdrawn"] == [["pretrain", stage.id]]
     called = CliRunner().invoke(cli, ["verify", str(sweeps.write(GRID)), "--store", sweeps.store.uri])
     assert called.exit_code == 0 and "all as committed" in called.output
 
@@ -272,7 +272,7 @@ def test_a_store_that_is_not_there_is_not_sound(tmp_path: Path) -> None:
 
 def test_nothing_is_written_without_repair(sweeps: Any) -> None:
     sweeps.finish(sweeps.prepared(GRID).to_run)
-    lost(sweeps.store, f"pretrain/{node_of(sweeps.plan(GRID), 'pretrain').id}/encoder.json")
+    lost(sweeps.store, f"pretrain/{stage_of(sweeps.plan(GRID), 'pretrain').id}/encoder.json")
     before = sorted((str(p), p.stat().st_mtime_ns) for p in Path(sweeps.store.root).rglob("*"))
     assert verify(sweeps.store.uri).exit_code == 1
     assert sorted((str(p), p.stat().st_mtime_ns) for p in Path(sweeps.store.root).rglob("*")) == before

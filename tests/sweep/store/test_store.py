@@ -187,8 +187,8 @@ def test_leftovers_of_the_dead_are_removed_and_of_the_living_kept(tmp_path: Path
     (folder / f".manifest.{host}.{dead.pid}.abc.tmp").touch()
     kept = {f".manifest.{host}.{living}.abc.tmp"}
     # The name of a machine whose containers share it says nothing about a process.
-    node = os.uname().nodename
-    kept |= {f".manifest.{node}-1.{dead.pid}.abc.tmp", f".manifest.far.example.org-7.{living}.abc.tmp"}
+    stage = os.uname().nodename
+    kept |= {f".manifest.{stage}-1.{dead.pid}.abc.tmp", f".manifest.far.example.org-7.{living}.abc.tmp"}
     for name in kept:
         (folder / name).touch()
     old = folder / f".x-npy.far.example.org-7.{living}.abc.tmp"

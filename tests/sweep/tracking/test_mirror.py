@@ -100,7 +100,7 @@ def logged(sweeps: Any, state: str = "FINISHED") -> Counter[str]:
 
 
 def once(plan: Any) -> Counter[str]:
-    return Counter([*(node.id for node in plan.pretrainings), *plan.cell_nodes])
+    return Counter([*(stage.id for stage in plan.pretrainings), *plan.cell_stages])
 
 
 @contextmanager
@@ -117,9 +117,9 @@ def test_stages_that_finish_later_are_written_once(sweeps: Any) -> None:
     plan = sweeps.prepared(GRID)
     with mirror_of(sweeps, plan) as mirror:
         mirror.start()
-        for node in plan.to_run:
-            sweeps.finish([node])
-            mirror.finished(node)
+        for stage in plan.to_run:
+            sweeps.finish([stage])
+            mirror.finished(stage)
         assert mirror.finish() == ""
         assert logged(sweeps) == once(plan)
     with mirror_of(sweeps, sweeps.plan(GRID)) as again:
@@ -176,7 +176,7 @@ def test_two_writers_at_once_write_each_run_once(sweeps: Any, finished: Any) -> 
 def test_runs_doubled_by_writers_of_two_stores_are_reduced_to_one(sweeps: Any, finished: Any) -> None:
     """Leases are of one store; two stores at one tracker can cross. The next look mends it."""
     mirrored = Mirrored(finished, sweeps.store, models=False)
-    runs = [run for node in mirrored.nodes for run in mirrored.runs(node)]
+    runs = [run for stage in mirrored.stages for run in mirrored.runs(stage)]
     first, second = (open_tracker(sweeps.store, None, finished.sweep) for _ in range(2))
     first.log(runs)
     second.log(runs[:3])
@@ -272,14 +272,14 @@ def test_a_server_that_is_gone_in_the_middle_and_comes_back(
     half = len(plan.to_run) // 2
     with mirror_of(sweeps, plan, served.uri) as mirror:
         mirror.start()
-        for node in plan.to_run[:half]:
-            sweeps.finish([node])
-            mirror.finished(node)
+        for stage in plan.to_run[:half]:
+            sweeps.finish([stage])
+            mirror.finished(stage)
         wait_for(lambda: runs_in(served.database), 60, "a first run at the server")
         os.killpg(served.group, signal.SIGSTOP)
-        for node in plan.to_run[half:]:
-            sweeps.finish([node])
-            mirror.finished(node)
+        for stage in plan.to_run[half:]:
+            sweeps.finish([stage])
+            mirror.finished(stage)
         time.sleep(4)  # it is asked in vain
         os.killpg(served.group, signal.SIGCONT)
         assert mirror.finish() == ""

@@ -64,11 +64,11 @@ def test_models_that_are_missing_are_pending_once_they_are_asked_for(sweeps: Any
     plan = sweeps.prepared()
     sweeps.finish(plan.pretrainings)
     plan = sweeps.plan()
-    logged = frozenset(node.id for node in plan.pretrainings)
+    logged = frozenset(stage.id for stage in plan.pretrainings)
 
     def lacking(done: frozenset[str], models: bool) -> list[MirrorRun]:
         mirrored = Mirrored(plan, sweeps.store, models)
-        return [run for node in mirrored.nodes for run in mirrored.runs(node, done)]
+        return [run for stage in mirrored.stages for run in mirrored.runs(stage, done)]
 
     assert lacking(logged, models=False) == []
     found = lacking(logged, models=True)

@@ -52,8 +52,8 @@ def test_a_node_that_does_not_look_at_the_store(tmp_path: Path, monkeypatch: pyt
     def silent(*_: Any, **__: Any) -> Any:
         raise GetTimeoutError("Get timed out")
 
-    nodes = [{"NodeID": f"{i}" * 56, "NodeManagerAddress": f"10.0.0.{i}", "Alive": True} for i in (1, 2)]
-    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    stages = [{"NodeID": f"{i}" * 56, "NodeManagerAddress": f"10.0.0.{i}", "Alive": True} for i in (1, 2)]
+    monkeypatch.setattr(ray, "nodes", lambda: stages)
     monkeypatch.setattr(ray, "get", silent)
     monkeypatch.setattr(ray.remote_function.RemoteFunction, "_remote", lambda *_, **__: None)
     with pytest.raises(InfeasibleError, match=r"node 10.0.0.1 did not say within 60 s") as error:

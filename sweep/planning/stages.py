@@ -14,14 +14,14 @@ State = Literal["complete", "to_run"]
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class PlannedStage:
     """One unique stage. `upstream` are the ids of nodes of the same plan; `reason` is why it runs (new,
     missing, damaged, failed before, upstream changed, version raised) or why it need not; `datasets` are the
     names in the grid whose images it reads. `provisional`: a dataset of it, or above it, is not prepared
     yet, and the id will change when it is."""
 
     id: str
-    stage: Stage
+    kind: Stage
     spec: Spec
     upstream: tuple[str, ...]
     state: State
@@ -34,23 +34,23 @@ class Node:
     def waiting(
         cls,
         id: str,
-        stage: Stage,
+        kind: Stage,
         spec: Spec,
         upstream: tuple[str, ...],
         label: str,
         datasets: tuple[str, ...],
         read: Iterable[DatasetInfo],
-    ) -> Node:
+    ) -> PlannedStage:
         """A node to run. `read` are the datasets of it and of all above it."""
-        provisional = stage != "prepare" and not all(info.prepared for info in read)
+        provisional = kind != "prepare" and not all(info.prepared for info in read)
         upstream = tuple(dict.fromkeys(upstream))
-        return cls(id, stage, spec, upstream, "to_run", "new", label, provisional, datasets)
+        return cls(id, kind, spec, upstream, "to_run", "new", label, provisional, datasets)
 
-    def complete(self, reason: str) -> Node:
+    def complete(self, reason: str) -> PlannedStage:
         """The same stage, finished; `dataclasses.replace` is too slow for ten thousands."""
-        return Node(
+        return PlannedStage(
             self.id,
-            self.stage,
+            self.kind,
             self.spec,
             self.upstream,
             "complete",
