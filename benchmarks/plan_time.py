@@ -99,7 +99,7 @@ def main() -> None:
             )
             return plan
 
-        fill(store, Plan(sweep="", cells=(), stages=timed("empty store").prepares, cell_nodes={}))
+        fill(store, Plan(sweep="", cells=(), stages=timed("empty store").prepares, cell_stages={}))
         fill(store, timed("datasets prepared"))
         timed("everything complete")
 
