@@ -9,23 +9,25 @@ from dataclasses import dataclass
 
 
 class SweepError(Exception):
-    """Something the user can mend. `exit_code` is the process's, `hint` says what to do next."""
+    """Something that the user can fix. ``hint`` says what to do next."""
 
     exit_code = 1
+    """Exit code of the process."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
 
     def report(self) -> str:
-        """What the command line prints: the message, and the hint on a line of its own."""
+        """What the command line prints: the message, then the hint on its own line."""
         text = str(self) if "\n" in str(self) else f"error: {self}"
         return f"{text}\nhint: {self.hint}" if self.hint else text
 
 
 @dataclass(frozen=True, order=True)
 class Located:
-    """One problem and where it is. Lines and columns count from 1; line 0 means the source has none."""
+    """One problem and its place. Lines and columns count from 1; line 0 means that the source has no
+    lines."""
 
     file: str
     line: int
@@ -54,29 +56,30 @@ class InfeasibleError(SweepError):
 
 
 class UsageError(SweepError):
-    """A command was given what it cannot take."""
+    """A command was given arguments that it cannot use."""
 
     exit_code = 2
 
 
 class StoreError(SweepError):
-    """The store cannot be used: not writable, unsupported address, or holding something else than asked."""
+    """The store cannot be used: it is not writable, its address is not supported, or its content differs."""
 
     exit_code = 2
 
 
 class DamagedError(StoreError):
-    """A finished stage's file is gone, cut short, or not the one that was committed."""
+    """A file of a finished stage is missing, cut short, or differs from the committed one."""
 
     exit_code = 1
 
 
 class UnreachableError(StoreError):
-    """The store did not answer for as long as one waits for it; it may answer again."""
+    """The store did not answer in time; it may answer later."""
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for the nearest of `names`, else ` (one of: …)` for a short list, else ``."""
+    """`` (did you mean 'x'?)`` for the nearest of ``names``, `` (one of: …)`` for a short list, else
+    ``""``."""
     known = sorted(set(names))
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if near:
@@ -85,7 +88,7 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its kind where it has none."""
+    """The first line of an error's text, or its class if it has no text."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 

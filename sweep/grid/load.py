@@ -16,16 +16,16 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from ssl_sweep.data_ops.sources.remote import is_remote
-from ssl_sweep.ssl_core.config.pretrain import USED_BY, looks_at
+from ssl_sweep.ssl_core.config.registry import USED_BY, looks_at
 from ssl_sweep.sweep.errors import GridError, Located, did_you_mean
 from ssl_sweep.sweep.grid.axes import Model
 from ssl_sweep.sweep.grid.datasets import DATASETS, AnyDataset
-from ssl_sweep.sweep.grid.marked_yaml import Path_, YamlSource, read_yaml
+from ssl_sweep.sweep.grid.marked_yaml import KeyPath, YamlSource, read_yaml
 from ssl_sweep.sweep.grid.overrides import NOT_FOR_RANDOM, apply_overrides
 from ssl_sweep.sweep.grid.schema import Compute, EvaluateBlock, Outline, PretrainBlock, Rule
 from ssl_sweep.sweep.grid.validation import check_entry, path_text
 from ssl_sweep.sweep.spec.specs import UNTRAINED
-from ssl_sweep.sweep.util.addresses import GIVE, malformed, secret_in
+from ssl_sweep.sweep.util.addresses import CREDENTIALS_HINT, malformed, secret_in
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
@@ -39,7 +39,7 @@ _DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 class Entry(Generic[T]):
     """A checked entry of the file and where it stands. `doubtful` keys have a problem already."""
 
-    path: Path_
+    path: KeyPath
     value: T
     doubtful: frozenset[str] = frozenset()
 
@@ -101,7 +101,7 @@ def _datasets(
 ) -> dict[str, Entry[AnyDataset]]:
     found: dict[str, Entry[AnyDataset]] = {}
     for name, data in declared.items():
-        path: Path_ = ("datasets", name)
+        path: KeyPath = ("datasets", name)
         if not _DATASET_NAME.fullmatch(name):
             message = f"{name!r} cannot name a dataset; use letters, digits, _ . and -"
             problems.append(source.problem(path, message, key=True))
@@ -124,7 +124,7 @@ def _datasets(
 
 
 def _with_paths(
-    data: dict[str, Any], keys: tuple[str, ...], path: Path_, source: YamlSource, problems: list[Located]
+    data: dict[str, Any], keys: tuple[str, ...], path: KeyPath, source: YamlSource, problems: list[Located]
 ) -> dict[str, Any]:
     """The entry with its paths, those under `keys`, expanded and made absolute; addresses of object stores
     are only expanded. LookupError, the problem noted, where one has no value or holds a secret."""
@@ -149,7 +149,7 @@ def _with_paths(
 def _require_plain(text: str) -> None:
     """LookupError for an address that cannot be read, or that holds a secret."""
     if secret := secret_in(text):
-        raise LookupError(f"an address with {secret} in it, which would be kept with every result; {GIVE}")
+        raise LookupError(f"an address with {secret} in it, which would be kept with every result; {CREDENTIALS_HINT}")
     if is_remote(text) and (why := malformed(text)):
         raise LookupError(f"{text!r} is no address: {why}")
 
@@ -180,7 +180,7 @@ def _environment(text: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def _entries(section: str, source: YamlSource) -> Iterator[tuple[Path_, Any]]:
+def _entries(section: str, source: YamlSource) -> Iterator[tuple[KeyPath, Any]]:
     data = source.data.get(section)
     if isinstance(data, list):
         yield from (((section, i), item) for i, item in enumerate(data))
@@ -225,14 +225,14 @@ def _name_problems(grid: Grid) -> Iterator[Located]:
             yield from _unknown_domains(grid, (name,), _axis_path(grid, entry.path, "domain", i))
 
 
-def _unknown_domains(grid: Grid, names: Iterable[str], path: Path_) -> Iterator[Located]:
+def _unknown_domains(grid: Grid, names: Iterable[str], path: KeyPath) -> Iterator[Located]:
     for name in names:
         if name not in grid.declared:
             message = f"no dataset {name!r}{did_you_mean(name, grid.declared)}"
             yield grid.source.problem(path, message)
 
 
-def _axis_path(grid: Grid, block: Path_, key: str, i: int) -> Path_:
+def _axis_path(grid: Grid, block: KeyPath, key: str, i: int) -> KeyPath:
     """Where value `i` of an axis stands: the value itself, where it is not in a list."""
     path = (*block, key, i)
     return path if path in grid.source.marks else path[:-1]

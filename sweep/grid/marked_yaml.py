@@ -16,7 +16,7 @@ import yaml
 
 from ssl_sweep.sweep.errors import GridError, Located
 
-Path_ = tuple[str | int, ...]
+KeyPath = Path_ = tuple[str | int, ...]
 """Where a value stands in the data: keys and list positions from the top."""
 
 MAX_VALUES = 200_000
@@ -50,25 +50,25 @@ class YamlSource:
     file: str
     folder: Path
     data: Any
-    marks: Mapping[Path_, Mark] = field(repr=False)
+    marks: Mapping[KeyPath, Mark] = field(repr=False)
 
-    def mark(self, path: Path_) -> Mark:
+    def mark(self, path: KeyPath) -> Mark:
         """The mark of `path`, or of the nearest value around it that has one."""
         while path not in self.marks and path:
             path = path[:-1]
         return self.marks.get(path, Mark(self.file, 1, 1, 1, 1))
 
-    def problem(self, path: Path_, message: str, *, key: bool = False) -> Located:
+    def problem(self, path: KeyPath, message: str, *, key: bool = False) -> Located:
         """A located message about the value at `path`, or about its key."""
         mark = self.mark(path)
         line, col = (mark.key_line, mark.key_col) if key else (mark.line, mark.col)
         return Located(mark.file, line, col, message)
 
-    def overridden(self, path: Path_) -> bool:
+    def overridden(self, path: KeyPath) -> bool:
         """Whether the value came from the command line."""
         return self.mark(path).line == 0
 
-    def with_value(self, path: Path_, value: Any, name: str) -> YamlSource:
+    def with_value(self, path: KeyPath, value: Any, name: str) -> YamlSource:
         """A copy with `value` at `path`, whose parents exist; `name` stands in for the file in messages."""
         marks = {key: mark for key, mark in self.marks.items() if key[: len(path)] != path}
         for depth in range(len(path), 0, -1):
@@ -76,7 +76,7 @@ class YamlSource:
         return replace(self, data=_replaced(self.data, path, value), marks=marks)
 
 
-def _replaced(data: Any, path: Path_, value: Any) -> Any:
+def _replaced(data: Any, path: KeyPath, value: Any) -> Any:
     if not path:
         return value
     head, rest = path[0], path[1:]
@@ -145,7 +145,7 @@ class _Builder:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.marks: dict[Path_, Mark] = {}
+        self.marks: dict[KeyPath, Mark] = {}
         self.problems: list[Located] = []
         self._values = 0
 
@@ -154,7 +154,7 @@ class _Builder:
             Located(self.file, node.start_mark.line + 1, node.start_mark.column + 1, message)
         )
 
-    def value(self, node: yaml.Node, path: Path_, key: tuple[int, int], parents: tuple[int, ...]) -> Any:
+    def value(self, node: yaml.Node, path: KeyPath, key: tuple[int, int], parents: tuple[int, ...]) -> Any:
         """Data of `node`; `key` is the line and column of its key, `parents` the ids of the nodes around."""
         line, col = node.start_mark.line + 1, node.start_mark.column + 1
         self.marks[path] = Mark(self.file, line, col, *key)
@@ -184,7 +184,7 @@ class _Builder:
             self._problem(node, f"more than {MAX_VALUES:,} values")
         return self._values <= MAX_VALUES
 
-    def _mapping(self, node: yaml.MappingNode, path: Path_, parents: tuple[int, ...]) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath, parents: tuple[int, ...]) -> dict[str, Any]:
         data: dict[str, Any] = {}
         first: dict[str, int] = {}
         for key, item in node.value:  # merged keys first, so that the mapping's own replace them

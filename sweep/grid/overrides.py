@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ssl_sweep.sweep.errors import Located, did_you_mean, masked
-from ssl_sweep.sweep.grid.marked_yaml import Path_, YamlSource, parse_value
+from ssl_sweep.sweep.grid.marked_yaml import KeyPath, YamlSource, parse_value
 from ssl_sweep.sweep.grid.schema import PretrainBlock
 
 NOT_FOR_RANDOM = frozenset(PretrainBlock.model_fields) - {"method", "encoder", "seed", "weights"}
@@ -41,7 +41,7 @@ def _parse(text: str) -> tuple[list[str], Any]:
     return path.split("."), parse_value(value)
 
 
-def _targets(data: Any, steps: list[str], path: Path_) -> list[Path_]:
+def _targets(data: Any, steps: list[str], path: KeyPath) -> list[KeyPath]:
     """The paths that `steps` reach from `path`, where `data` stands. A missing last key is made; so is a
     missing section of the top level. The grid's model refuses those it does not know."""
     if not steps:

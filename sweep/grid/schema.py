@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import WithJsonSchema
 
 from ssl_sweep.data_ops.views.named_policies import POLICIES
-from ssl_sweep.ssl_core.config.pretrain import ENCODERS, FEATURES, METHODS, MIN_TEMPERATURE
+from ssl_sweep.ssl_core.config.probe import MIN_TEMPERATURE
+from ssl_sweep.ssl_core.config.registry import ENCODERS, FEATURES, METHODS
 from ssl_sweep.sweep.errors import did_you_mean
 from ssl_sweep.sweep.grid.axes import MOST, Axis, Model, Scalar, Seed
 from ssl_sweep.sweep.grid.datasets import AnyDataset

@@ -11,13 +11,13 @@ from pydantic import ValidationError
 
 from ssl_sweep.sweep.errors import Located, did_you_mean
 from ssl_sweep.sweep.grid.axes import Model
-from ssl_sweep.sweep.grid.marked_yaml import Path_, YamlSource
+from ssl_sweep.sweep.grid.marked_yaml import KeyPath, YamlSource
 
 M = TypeVar("M", bound=Model)
 
 
 def check_entry(
-    model: type[M], data: Any, path: Path_, source: YamlSource
+    model: type[M], data: Any, path: KeyPath, source: YamlSource
 ) -> tuple[M | None, frozenset[str], list[Located]]:
     """(entry, doubtful keys, problems). Where keys are wrong the entry is built without them, so that later
     checks can find what else is wrong; None where it cannot be. Nothing more is to be said of those keys."""
@@ -43,7 +43,7 @@ def check_entry(
 
 
 def _unknown_keys(
-    model: type[Model], data: dict[str, Any], path: Path_, source: YamlSource
+    model: type[Model], data: dict[str, Any], path: KeyPath, source: YamlSource
 ) -> tuple[set[str], list[Located]]:
     known = list(model.model_fields)
     meant: set[str] = set()
@@ -56,7 +56,7 @@ def _unknown_keys(
     return meant, problems
 
 
-def _located(error: Any, data: Any, path: Path_, source: YamlSource) -> Located:
+def _located(error: Any, data: Any, path: KeyPath, source: YamlSource) -> Located:
     kind, name = error["type"], str(error["loc"][0])
     if kind == "missing":
         where = path_text(path) or "the grid"
@@ -74,7 +74,7 @@ def _located(error: Any, data: Any, path: Path_, source: YamlSource) -> Located:
     return source.problem(at, f"{name}: {message}")
 
 
-def _steps_in(data: Any, loc: Iterable[str | int]) -> Path_:
+def _steps_in(data: Any, loc: Iterable[str | int]) -> KeyPath:
     """pydantic's location without the steps that are not in the file: the position of a single value that
     stands for a list, and names of union members."""
     path: list[str | int] = []
@@ -89,6 +89,6 @@ def _steps_in(data: Any, loc: Iterable[str | int]) -> Path_:
     return tuple(path)
 
 
-def path_text(path: Path_) -> str:
+def path_text(path: KeyPath) -> str:
     """`pretrain.0.images`: as an override is written."""
     return ".".join(map(str, path))

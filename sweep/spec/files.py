@@ -1,41 +1,43 @@
-"""Which files a stage leaves, by their names inside its folder."""
+"""The files that each stage leaves, by their names inside its folder."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ssl_sweep.data_ops.dataset.prepared import MANIFEST, SPLITS
 from ssl_sweep.sweep.spec.specs import ANSWERS, Stage
 
 CHECKPOINT = "checkpoint/checkpoint.pt"
 
+
+def dataset_files(*arrays: str) -> tuple[str, ...]:
+    """The description of a prepared dataset and, for both splits, some of its ``arrays``: "" for the images,
+    "ids", "keys", "labels"."""
+    parts = [f"_{array}" if array else "" for array in arrays]
+    return (f"data/{MANIFEST}", *(f"data/{split}{part}.npy" for split in SPLITS for part in parts))
+
+
 FILES: Mapping[Stage, tuple[str, ...]] = {
-    "prepare": (
-        "data/dataset.json",
-        *(
-            f"data/{split}{part}.npy"
-            for split in ("train", "test")
-            for part in ("", "_ids", "_keys", "_labels")
-        ),
-    ),
+    "prepare": dataset_files("", "ids", "keys", "labels"),
     "pretrain": ("encoder.safetensors", "encoder.json"),
     "features": ("x.npy", "ids.npy"),
     "probe": (),
     "finetune": (),
 }
-"""The files, inside a stage's folder, without which its result is not there."""
+"""Files inside a stage's folder that every result has."""
 SOMETIMES: Mapping[Stage, tuple[str, ...]] = {
     "prepare": ("data/train_groups.npy", "data/test_groups.npy"),
     "pretrain": ("head.safetensors",),
 }
-"""Those that some results have besides."""
+"""Files that only some results have."""
 SHOWN = ("subset.npy", "images.png", "epochs.jsonl", "log.txt")
-"""Files to look at, which no other stage reads: they have no checksum, and may be written to at any time."""
+"""Files to look at, which no other stage reads. They have no checksum and may change at any time."""
 
 
 def result_files(stage: Stage, id: str, root: Path) -> Iterator[str]:
-    """The files of a result, relative to `root`, the store's folder: all it must have, and of those that it
-    may have what is there."""
+    """Names of a result's files relative to ``root``, the store's folder: the required ones, and the optional
+    ones that exist."""
     if stage in ANSWERS:
         yield f"predictions/{id}.parquet"
     yield from (f"{stage}/{id}/{name}" for name in FILES[stage])

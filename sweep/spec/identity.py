@@ -1,8 +1,9 @@
 """Identity of a stage: the same question has the same id on every machine.
 
-id = first 10 hex of sha256 over the canonical JSON of {stage, version, spec}, where a spec's fields that
-hold their default are left out. So a field added later with a neutral default changes no id, and neither
-does the order of keys. The ids of upstream stages and the fingerprints of data are fields of the specs.
+The id is the first 10 hex digits of the SHA-256 of ``<stage>/<version>/<spec as canonical JSON>``. Fields of
+a spec that hold their default are omitted, so a field added later with a neutral default changes no id.
+Neither does the order of keys. The ids of upstream stages and the fingerprints of data are fields of the
+specs.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from ssl_sweep.sweep.spec.specs import VERSIONS, Spec, Stage
 
 ID_LENGTH = 10
 KIND = "kind"
-"""Key of a dataclass's name in the canonical form: tells two kinds with equal fields apart."""
+"""Key of a dataclass's name in the canonical form. It distinguishes two classes with equal fields."""
 
 
 @lru_cache(maxsize=256)
 def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
-    """(name, default or MISSING) of each field of a dataclass."""
+    """The name and the default, or MISSING, of each field of a dataclass."""
 
     def default(field: Field[Any]) -> Any:
         return field.default_factory() if field.default_factory is not MISSING else field.default
@@ -33,18 +34,19 @@ def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
 
 
 class _NoText(Exception):
-    """A value has no stable text; `path` grows on the way out, so that nothing is spent on it before."""
+    """A value has no stable text. ``path`` is built only while the error propagates: success costs
+    nothing."""
 
-    def __init__(self, said: str) -> None:
-        super().__init__(said)
-        self.said, self.path = said, ""
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason, self.path = reason, ""
 
 
 _AS_THEY_ARE = frozenset({str, int, bool, type(None)})
 
 
-def _plain(value: Any, drop_defaults: bool) -> Any:
-    """JSON values of dataclasses, tuples, mappings; _NoText for anything else."""
+def _json_value(value: Any, drop_defaults: bool) -> Any:
+    """The JSON value of a scalar, list, mapping or dataclass; raises _NoText for anything else."""
     kind = type(value)
     if kind in _AS_THEY_ARE:
         return value
@@ -58,14 +60,14 @@ def _plain(value: Any, drop_defaults: bool) -> Any:
             for i, item in enumerate(value)
         ]
     if is_dataclass(kind):
-        plain: dict[str, Any] = {KIND: kind.__name__}
+        found: dict[str, Any] = {KIND: kind.__name__}
         for name, default in _fields(kind):
             item = getattr(value, name)
-            # 1 == True and 1 == 1.0 in Python, but not as a canonical text
+            # Python calls 1, True and 1.0 equal; their canonical texts differ
             if drop_defaults and type(item) is type(default) and item == default:
                 continue
-            plain[name] = item if type(item) in _AS_THEY_ARE else _inside(item, drop_defaults, f".{name}")
-        return plain
+            found[name] = item if type(item) in _AS_THEY_ARE else _inside(item, drop_defaults, f".{name}")
+        return found
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise _NoText("has a key that is not text")
@@ -75,46 +77,53 @@ def _plain(value: Any, drop_defaults: bool) -> Any:
 
 def _inside(value: Any, drop_defaults: bool, step: str) -> Any:
     try:
-        return _plain(value, drop_defaults)
+        return _json_value(value, drop_defaults)
     except _NoText as error:
         error.path = step + error.path
         raise
 
 
 def _form(value: object, *, drop_defaults: bool) -> Any:
-    """`_plain`, or a ValueError that says where in `value` there is something without a stable text."""
+    """``_json_value``, or a ValueError that names the part of ``value`` without a stable text."""
     try:
-        return _plain(value, drop_defaults)
+        return _json_value(value, drop_defaults)
     except _NoText as error:
-        raise ValueError(f"{type(value).__name__}{error.path} {error.said}") from None
+        raise ValueError(f"{type(value).__name__}{error.path} {error.reason}") from None
 
 
 def full_form(spec: object) -> dict[str, Any]:
-    """Every field of `spec` as JSON values: what the store keeps."""
+    """Every field of ``spec`` as JSON values, as the store keeps it."""
     form: dict[str, Any] = _form(spec, drop_defaults=False)
     return form
 
 
 def canonical_json(value: object) -> str:
-    """Sorted keys, no spaces, default fields left out; ASCII. Raises for NaN, callables and the like."""
+    """``value`` as ASCII JSON with sorted keys and no spaces, without fields that hold their default.
+
+    Raises:
+        ValueError: a part has no stable text, for example NaN or a callable.
+    """
     plain = _form(value, drop_defaults=True)
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def short_hash(text: str) -> str:
-    """The first 10 hex of the sha256 of `text`."""
+    """The first 10 hex digits of the SHA-256 of ``text``."""
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
 def stage_id(stage: Stage, spec: Spec, version: int | None = None) -> str:
-    """Id of a stage, 10 hex. `version` stands in for the present one, to ask what an older id was."""
+    """Id of a stage, 10 hex digits. ``version`` replaces the current one, to compute an older id."""
     version = VERSIONS[stage] if version is None else version
     return short_hash(f"{stage}/{version}/{canonical_json(spec)}")
 
 
 def spec_difference(stored: Mapping[str, Any], spec: object) -> list[str]:
-    """Field by field, what a stored full spec and the asked one disagree on. A field that the stored spec
-    lacks counts as equal while the asked one holds its default: it did not exist when it was stored."""
+    """The differences between a stored full spec and the requested one, a line for each field.
+
+    A field that the stored spec lacks counts as equal if the requested one holds its default: it did not
+    exist when the spec was stored.
+    """
     asked = full_form(spec)
     if stored == asked:
         return []
@@ -129,7 +138,7 @@ def _difference(stored: Any, asked: Any, lean: Any, where: str) -> list[str]:
             path = f"{where}.{key}" if where else key
             in_lean = isinstance(lean, Mapping) and key in lean
             if key not in asked:
-                lines.append(f"{path}: stored {stored[key]!r}, not a field any more")
+                lines.append(f"{path}: stored {stored[key]!r}, no longer a field")
             elif key not in stored:
                 if in_lean:
                     lines.append(f"{path}: not stored, asked {asked[key]!r}")

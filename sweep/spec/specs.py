@@ -1,7 +1,7 @@
 """What each stage computes, as data: only what changes its result, nothing about where or how fast it runs.
 
-A stage's identity is made from its spec (see `identity.py`). Raise the stage's number in `VERSIONS` when
-its code changes the numbers it gives for an unchanged spec.
+A stage's identity is computed from its spec (see ``identity``). Raise the stage's number in ``VERSIONS`` when
+a change of its code changes its results for an unchanged spec.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Literal
 
 from ssl_sweep.data_ops.sources.registry import Source
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
-from ssl_sweep.ssl_core.config.pretrain import FEATURES, KnnConfig, PretrainConfig, ProbeConfig
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.config.probe import KnnConfig, ProbeConfig
+from ssl_sweep.ssl_core.config.registry import FEATURES
 
 Stage = Literal["prepare", "pretrain", "features", "probe", "finetune"]
 
@@ -22,90 +24,100 @@ VERSIONS: Mapping[Stage, int] = MappingProxyType(
     {"prepare": 1, "pretrain": 1, "features": 1, "probe": 3, "finetune": 1}
 )
 ANSWERS: tuple[Stage, ...] = ("probe", "finetune")
-"""The stages that answer cells: each leaves predictions of all test images."""
+"""The stages that answer cells: each saves predictions for all test images."""
 
 UNTRAINED = frozenset({"random", "weights"})
-"""Methods whose encoder is there without a training: random, or given."""
+"""Methods whose encoder needs no training: it is random, or its weights are given."""
 
 UNPREPARED = "unprepared:"
-"""Prefix of a fingerprint that is not known yet; the id of the prepare stage follows."""
+"""Prefix that stands for an unknown fingerprint; the id of the prepare stage follows."""
 
 
 @dataclass(frozen=True)
 class PrepareSpec:
-    """Decode, resize and index one dataset. `size` in pixels; `signature` changes when its files do."""
+    """Decode, resize and index one dataset."""
 
     source: Source
     size: int
+    """Side of an image, in pixels."""
     signature: str
+    """Changes whenever the source's files change."""
 
 
 @dataclass(frozen=True)
 class PoolPart:
-    """`images` training images of one dataset: the first of the permutation of `subset_seed`, arranged by
-    `draw` and `imbalance` (see `data_ops.subsets`), without the test images of the datasets in `avoid`
-    (fingerprints, sorted; only those that share images with this one). `labelled`: only images that have a
-    label."""
+    """Training images of one dataset: the first ``images`` of a permutation (see
+    ``data_ops.dataset.subsets``)."""
 
     fingerprint: str
     images: int
     subset_seed: int = 0
+    """Seed of the permutation, which ``draw`` and ``imbalance`` then arrange."""
     draw: Literal["uniform", "stratified"] = "uniform"
     imbalance: float = 1.0
     avoid: tuple[str, ...] = ()
+    """Datasets whose test images are excluded: sorted fingerprints of those that share images with this
+    one."""
     labelled: bool = False
+    """Use only images that have a label."""
 
 
 @dataclass(frozen=True)
 class PretrainSpec:
-    """One encoder. For `method="random"` the one part is the evaluation domain, which gives the
-    batch-norm statistics. Parts are in the order of their fingerprints."""
+    """One encoder."""
 
     config: PretrainConfig
     parts: tuple[PoolPart, ...]
+    """In the order of their fingerprints. For ``method="random"``, the one part is the evaluation domain,
+    whose images give the batch-norm statistics."""
     corruption: str = "none"
     corruption_seed: int = 0
 
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Features of one split of one dataset, corrupted or clean, under the encoder of a pretrain stage: its
-    `representation` h, g(h) after the projection head, or a block's output."""
+    """Features of one split of one dataset, corrupted or clean."""
 
     encoder: str
+    """Id of the encoder's pretrain stage."""
     fingerprint: str
     split: Literal["train", "test"]
     corruption: str = "none"
     corruption_seed: int = 0
     representation: str = FEATURES
+    """h, g(h) after the projection head, or the output of a block."""
 
 
 @dataclass(frozen=True)
 class ProbeSpec:
-    """One evaluation: `n_labels` training images drawn by `draw` and `seed`, tested on all test images.
-
-    `train_features` and `test_features` are feature stages, one each for every encoder whose features are
-    joined, usually one. `level` has the labels that are learnt, "" for the finest. `without_copies`: training
-    images that are test images too are in no draw."""
+    """One evaluation on frozen features: learnt from a label budget, tested on all test images."""
 
     train_features: tuple[str, ...]
+    """Ids of feature stages, one for each encoder whose features are joined; usually one."""
     test_features: tuple[str, ...]
     n_labels: int
+    """Training images in the label budget, drawn by ``draw`` and ``seed``."""
     draw: Literal["uniform", "stratified"]
     seed: int
     config: ProbeConfig | KnnConfig
     imbalance: float = 1.0
     level: str = ""
+    """Label level that is learnt; "" is the finest."""
     without_copies: bool = False
+    """Exclude training images that are also test images from the label budget."""
 
 
 @dataclass(frozen=True)
 class FinetuneSpec:
-    """One evaluation by training on: the encoder of a pretrain stage and a new classifier, end to end, on
-    `n_labels` images drawn as a probe's; tested on all test images, corrupted or clean. On a random encoder
-    this is supervised training from scratch."""
+    """One evaluation by fine-tuning: an encoder and a new classifier are trained end to end on a label
+    budget.
+
+    They are tested on all test images, corrupted or clean. With a random encoder this is supervised training
+    from scratch. Fields mean the same as in ``ProbeSpec``.
+    """
 
     encoder: str
+    """Id of the encoder's pretrain stage."""
     fingerprint: str
     n_labels: int
     draw: Literal["uniform", "stratified"]
@@ -125,7 +137,8 @@ Spec = PrepareSpec | PretrainSpec | FeatureSpec | ProbeSpec | FinetuneSpec
 def feature_specs(
     encoders: Sequence[str], fingerprint: str, corruption: str, representation: str
 ) -> tuple[list[FeatureSpec], list[FeatureSpec]]:
-    """What a probe reads of each encoder: features of the clean training images and of the test images."""
+    """The features that a probe reads: for each encoder, those of the clean training and of the test
+    images."""
     return (
         [FeatureSpec(id, fingerprint, "train", representation=representation) for id in encoders],
         [FeatureSpec(id, fingerprint, "test", corruption, representation=representation) for id in encoders],

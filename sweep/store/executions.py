@@ -1,5 +1,4 @@
-"""What was carried to completion, each execution once: lines of a file, or objects where none can be
-appended."""
+"""The log of finished executions, each once: lines of a file, or objects if nothing can be appended."""
 
 from __future__ import annotations
 
@@ -18,21 +17,21 @@ if TYPE_CHECKING:
     from ssl_sweep.sweep.store.object_records import ObjectStorage
 
 
-class Journal(Protocol):
+class ExecutionLog(Protocol):
     """The executions of a store."""
 
     def append(self, manifest: Manifest) -> None:
-        """Note the execution of a manifest."""
+        """Add the execution of a manifest."""
 
     def executions(self) -> list[Execution]:
         """Each execution once, the oldest first."""
 
     def known(self) -> dict[str, tuple[str, str]]:
-        """Each execution's id with its stage and the stage's id."""
+        """The stage and the stage's id of each execution, by the execution's id."""
 
 
-class FileJournal:
-    """One line each in `executions.jsonl`."""
+class FileExecutionLog:
+    """One line of ``executions.jsonl`` for each execution."""
 
     def __init__(self, root: Path) -> None:
         self._path = root / "executions.jsonl"
@@ -47,7 +46,7 @@ class FileJournal:
             os.close(descriptor)
 
     def executions(self) -> list[Execution]:
-        """In the order of the file; a torn line is passed over."""
+        """In the order of the file, without torn lines."""
         try:
             lines = self._path.read_text(errors="replace").splitlines()
         except FileNotFoundError:
@@ -55,7 +54,7 @@ class FileJournal:
         except OSError as error:
             raise StoreError(
                 f"store: {self._path.name} cannot be read: {error.strerror}",
-                hint=f"mend the permissions of {self._path}",
+                hint=f"fix the permissions of {self._path}",
             ) from error
         found: dict[str, Execution] = {}
         for line in lines:
@@ -68,8 +67,9 @@ class FileJournal:
         return {e.execution: (e.stage, e.id) for e in self.executions()}
 
 
-class ObjectJournal:
-    """One object each, whose name says what most ask for: `executions/<stage>-<id>-<execution>.json`."""
+class ObjectExecutionLog:
+    """One object for each execution, ``executions/<stage>-<id>-<execution>.json``; most queries need only
+    the names."""
 
     _FOLDER = "executions"
 
@@ -97,10 +97,7 @@ class ObjectJournal:
 
 def _line(manifest: Manifest) -> str:
     run = manifest.run
-    return json.dumps(
-        asdict(
-            Execution(
-                run.execution, manifest.stage, manifest.id, run.started, run.ended, run.seconds, run.host
-            )
-        )
+    execution = Execution(
+        run.execution, manifest.stage, manifest.id, run.started, run.ended, run.seconds, run.host
     )
+    return json.dumps(asdict(execution))

@@ -1,7 +1,7 @@
-"""Where the files of stages are: the store's own folder, or an object store behind a folder of this node.
+"""The files of stages: in the store's own folder, or in an object store with a cache folder on this node.
 
-A name is a path relative to the root of the store. Stages write under `root` and read under `root`; a shelf
-puts in safety what was written, and brings what is to be read.
+A name is a path relative to the store's root. Stages read and write under ``root``; these classes save what a
+stage wrote and fetch what it reads.
 """
 
 from __future__ import annotations
@@ -14,79 +14,83 @@ from typing import Protocol
 
 from ssl_sweep.sweep.errors import DamagedError, StoreError
 from ssl_sweep.sweep.spec.specs import Stage
-from ssl_sweep.sweep.store.mounted import Presence
-from ssl_sweep.sweep.util.checksums import digest, unchanged
+from ssl_sweep.sweep.store.mounted import MountedFolder
+from ssl_sweep.sweep.util.files import digest, unchanged
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A file in safety."""
+class SavedFile:
+    """Size in bytes and digest of a file that the store has saved."""
 
     size: int
     sha256: str
 
 
-class Shelf(Protocol):
+class Files(Protocol):
     """The files of a store."""
 
     remote: bool
+    """They are in an object store."""
 
     def survey(self) -> AbstractContextManager[None]:
-        """Inside the block the store is as it was seen at its beginning, in one look, where looking at each
-        thing would take a request of its own."""
+        """Inside the block, answer from one listing of an object store, made at the start."""
 
     def ids(self, stage: Stage) -> list[str]:
-        """Every id of a stage of which there is anything, sorted."""
+        """Every id of a stage that has any file, sorted."""
 
     def read(self, name: str) -> bytes | None:
-        """A small file that is written once, None where there is none."""
+        """A small file that is written once; None if there is no such file."""
 
     def size(self, name: str) -> int | None:
-        """Bytes of a file, None where there is none."""
+        """Size of a file in bytes; None if there is no such file."""
 
-    def keep(self, name: str) -> Kept:
-        """Put the file that was written under `root` in safety. FileNotFoundError where there is none."""
+    def save(self, name: str) -> SavedFile:
+        """Save the file that was written under ``root``. Raises FileNotFoundError if there is no such
+        file."""
 
-    def bring(self, name: str, size: int, sha256: str) -> None:
-        """Afterwards the file is under `root` as it was committed; DamagedError where it cannot be."""
+    def fetch(self, name: str, size: int, sha256: str) -> None:
+        """Put the file under ``root`` as it was committed. Raises DamagedError if that is impossible."""
 
     def fault(self, name: str, size: int, sha256: str) -> str:
-        """What is wrong with a committed file, every byte of it read; '' for nothing."""
+        """Read a committed file completely and say what is wrong with it; '' if it is sound."""
 
     def share(self, name: str) -> None:
-        """Let other nodes see a file as it is now; nothing where it was not written."""
+        """Let other nodes see the current state of a file, if it exists."""
 
     def newest(self, name: str, exactly: bool = False) -> Path | None:
-        """The file as it was shared last, by whatever node; where it was this one, as it is now, unless it is
-        to be `exactly` what other nodes see. None where there is none."""
+        """The file as a node shared it last; None if there is no such file.
+
+        A file that this node shared last and has changed since is returned as it is now, unless ``exactly``
+        asks for the state that other nodes see.
+        """
 
     def drop(self, name: str) -> None:
-        """Delete a file, here and for others."""
+        """Delete a file, here and for other nodes."""
 
     def there(self, name: str) -> bool:
-        """Whether there is a file, asked once: False also where a server does not answer."""
+        """Whether a file exists, with a single request; also False if the server does not answer."""
 
     def forget(self, name: str) -> None:
-        """The record of this name was changed by this process."""
+        """Forget what was remembered about a name: this process has changed its record."""
 
 
-class LocalShelf:
-    """The files are under `root`, for good."""
+class LocalFiles:
+    """The files are under ``root`` for good."""
 
     remote = False
 
-    def __init__(self, root: Path, presence: Presence | None = None) -> None:
-        self._root, self._presence = root, presence or Presence(root)
+    def __init__(self, root: Path, folder: MountedFolder | None = None) -> None:
+        self._root, self._folder = root, folder or MountedFolder(root)
 
     def survey(self) -> AbstractContextManager[None]:
-        return nullcontext()  # a look at a file costs microseconds
+        return nullcontext()  # looking at a file takes microseconds
 
     def ids(self, stage: Stage) -> list[str]:
         try:
             with os.scandir(self._root / stage) as entries:
                 return sorted(entry.name for entry in entries)
         except FileNotFoundError:
-            self._presence.require()
+            self._folder.require()
             return []
         except OSError as error:
             raise StoreError(f"store: {stage}/ cannot be listed: {error.strerror}") from error
@@ -96,7 +100,7 @@ class LocalShelf:
             with open(f"{self._root}/{name}", "rb") as file:
                 return file.read()
         except (FileNotFoundError, NotADirectoryError):
-            self._presence.require()
+            self._folder.require()
             return None
         except OSError as error:
             raise StoreError(f"store: {name} cannot be read: {error.strerror}") from error
@@ -105,29 +109,30 @@ class LocalShelf:
         try:
             return os.stat(f"{self._root}/{name}").st_size
         except OSError:
-            self._presence.require()
+            self._folder.require()
             return None
 
-    def keep(self, name: str) -> Kept:
-        self._presence.require()
+    def save(self, name: str) -> SavedFile:
+        self._folder.require()
         descriptor = os.open(self._root / name, os.O_RDONLY)
         try:
             os.fsync(descriptor)
-            return Kept(os.fstat(descriptor).st_size, digest(self._root / name))
+            return SavedFile(os.fstat(descriptor).st_size, digest(self._root / name))
         finally:
             os.close(descriptor)
 
-    def bring(self, name: str, size: int, sha256: str) -> None:
+    def fetch(self, name: str, size: int, sha256: str) -> None:
         try:
             if not unchanged(self._root / name, size, sha256):
                 raise damaged(name, "is not the file that was committed")
         except FileNotFoundError:
-            self._presence.require()
+            self._folder.require()
             raise damaged(name, GONE) from None
 
     def fault(self, name: str, size: int, sha256: str) -> str:
+        path = self._root / name
         try:
-            found = Kept((self._root / name).stat().st_size, digest(self._root / name) if sha256 else "")
+            found = SavedFile(path.stat().st_size, digest(path) if sha256 else "")
         except (FileNotFoundError, NotADirectoryError):
             return GONE
         except OSError as error:  # a folder in its place, no permission, a broken disk
@@ -135,7 +140,7 @@ class LocalShelf:
         return fault_of(found, size, sha256)
 
     def share(self, name: str) -> None:
-        """Every node mounts the folder."""
+        """Nothing to do: every node mounts the folder."""
 
     def newest(self, name: str, exactly: bool = False) -> Path | None:
         path = self._root / name
@@ -154,16 +159,16 @@ class LocalShelf:
 GONE = "is gone"
 
 
-def fault_of(found: Kept, size: int, sha256: str) -> str:
-    """How a file differs from the one that was committed; '' where it does not."""
+def fault_of(found: SavedFile, size: int, sha256: str) -> str:
+    """How a file differs from the committed one; '' if it does not."""
     if found.size != size:
-        return f"has {found.size:,} bytes, {size:,} were committed"
+        return f"has {found.size:,} bytes, but {size:,} were committed"
     return "holds other bytes than were committed" if found.sha256 != sha256 else ""
 
 
 def damaged(name: str, what: str) -> DamagedError:
-    """The error that names a file."""
+    """An error that says what is wrong with the file ``name``."""
     return DamagedError(
         f"the store is damaged: {name} {what}",
-        hint="`ssl-sweep verify --repair` withdraws damaged stages; the next run does them again",
+        hint="run `ssl-sweep verify --repair` to withdraw damaged stages; the next run performs them again",
     )

@@ -1,11 +1,11 @@
-"""Who works on what, where several drivers share a store.
+"""Which driver works on which stage, if several drivers share a store.
 
     leases/<stage>-<id>   names the driver that works on a stage
     drivers/<driver>      its heartbeat: a record that changes every few seconds
 
-A driver is dead where its process is surely gone, or where its heartbeat has stood still for a minute of the
-observer's own clock; clocks of two machines are never compared. Leases only save work: a stage is finished by
-the first manifest, whoever wrote it, so that a wrong guess costs time and never a result.
+A driver counts as dead if its process has certainly ended, or if its heartbeat has not changed for a minute
+of the observer's own clock. Clocks of two machines are never compared. Leases only save work: the first
+manifest finishes a stage, no matter which driver wrote it, so a wrong guess costs time and never a result.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.store.manifest import utc
 from ssl_sweep.sweep.store.records import Record, Storage
-from ssl_sweep.sweep.util.files import space
+from ssl_sweep.sweep.util.processes import Process
 
 BEAT_S = 5.0
 """Seconds between two beats of a driver."""
@@ -37,44 +36,18 @@ _LEASES, _DRIVERS = "leases", "drivers"
 
 
 @dataclass(frozen=True)
-class Process:
-    """A process of some machine. `space` is its namespace of process ids: containers have their own."""
-
-    host: str
-    boot: str
-    space: str
-    pid: int
-    started: str
-
-    @classmethod
-    def this(cls) -> Process:
-        return cls(platform.node(), _boot(), space(), os.getpid(), _started(os.getpid()))
-
-    def alive(self) -> bool | None:
-        """Whether it is still there; None where this machine cannot tell."""
-        if (self.host, self.boot, self.space) != (platform.node(), _boot(), space()):
-            return None
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except OSError:
-            return None
-        return _started(self.pid) == self.started
-
-
-@dataclass(frozen=True)
 class Holder:
-    """Who works on a stage. `alive` is None for a process of another machine: one look cannot tell."""
+    """The driver that works on a stage."""
 
     driver: str
     host: str
     since: str
     alive: bool | None
+    """None for a process on another machine, where one look cannot tell."""
 
 
 class Leases:
-    """The leases of one driver. Safe to use from several threads of it."""
+    """The leases of one driver, whose threads may share this object."""
 
     def __init__(
         self, storage: Storage, *, clock: Callable[[], float] = time.monotonic, driver: str = ""
@@ -89,10 +62,14 @@ class Leases:
         self._late = False
         self._seen: dict[str, tuple[str | None, float, float]] = {}  # driver → version, first and last look
 
-    # One's own ---------------------------------------------------------------------------------------
+    # This driver -------------------------------------------------------------------------------------
 
     def beat(self) -> None:
-        """Tell the others that this driver lives. StoreError or OSError where the store does not answer."""
+        """Show other drivers that this one is alive.
+
+        Raises:
+            StoreError, OSError: the store does not answer.
+        """
         self._beats += 1
         alive = _record(**asdict(Process.this()), beats=self._beats, at=utc())
         self._storage.put(f"{_DRIVERS}/{self.driver}", alive)
@@ -101,9 +78,9 @@ class Leases:
         self._beaten = now
 
     def take(self, stage: str, id: str) -> bool:
-        """Whether this driver holds the lease now; that of a dead driver is taken over."""
+        """Try to take a lease, from a dead driver if necessary; returns whether this driver holds it now."""
         key = _key(stage, id)
-        for _ in range(3):  # somebody else may take or give it back at any moment
+        for _ in range(3):  # another driver may take it or give it back at any moment
             if self._storage.create(key, self._mine) or self._take_over(key):
                 self._held.add(key)
                 return True
@@ -119,7 +96,7 @@ class Leases:
         )
 
     def release(self, stage: str, id: str) -> None:
-        """Give a lease back; nothing where it is another driver's by now."""
+        """Give a lease back, unless another driver holds it by now."""
         self._release(_key(stage, id))
 
     def _release(self, key: str) -> None:
@@ -129,38 +106,40 @@ class Leases:
         self._held.discard(key)
 
     def lost(self, stage: str, id: str) -> bool:
-        """Whether another driver has taken over what this one held."""
+        """Whether another driver has taken over a lease that this one held."""
         return held_by(self._storage, stage, id) != self.driver
 
     def was_away(self) -> bool:
-        """Whether beats have been missing for so long, since this was last asked, that others may have taken
-        this driver for dead: it was suspended, or the store did not answer."""
+        """Whether, since the last call, beats stopped for so long that others may count this driver as dead.
+
+        It was suspended, or the store did not answer.
+        """
         late, self._late = self._late, False
         return late
 
     def leave(self, stage: str, id: str) -> None:
-        """Not to be given back at the end: a thread that outlives it is at work, and gives it back itself or
-        dies with the process."""
+        """Keep a lease beyond ``end``: a thread that is still at work gives it back, or dies with the
+        process."""
         self._left.add(_key(stage, id))
 
     def end(self) -> None:
-        """Give everything back, and put away what dead drivers left."""
+        """Give all leases back, and remove what dead drivers left."""
         for key in self._held - self._left:
             self._release(key)
         self.tidy()
-        if not self._held:  # else others see by the record when this process is gone
+        if not self._held:  # with a lease left, the record shows others when this process ends
             self._storage.delete(f"{_DRIVERS}/{self.driver}")
 
     # Others ------------------------------------------------------------------------------------------
 
     def leased(self) -> set[tuple[str, str]]:
-        """Every (stage, id) that somebody holds, dead or alive."""
+        """The (stage, id) of every lease, whether its driver is dead or alive."""
         return {
             (stage, id) for stage, _, id in (name.partition("-") for name in self._storage.names(_LEASES))
         }
 
     def tidy(self) -> int:
-        """Take away what dead drivers left; how many leases."""
+        """Remove what dead drivers left; returns the number of leases removed."""
         removed = 0
         for name in self._storage.names(_LEASES):
             found = self._storage.read(f"{_LEASES}/{name}")
@@ -172,8 +151,8 @@ class Leases:
         return removed
 
     def dead(self, driver: str) -> bool:
-        """Whether a driver is dead. To be asked again and again, every few seconds: one of another machine is
-        found dead only by watching it for a minute."""
+        """Whether a driver is dead. Call this every few seconds: the death of a driver on another machine
+        shows only after watching it for a minute."""
         if driver == self.driver:
             return False
         record = self._storage.read(f"{_DRIVERS}/{driver}")
@@ -181,7 +160,7 @@ class Leases:
             return True
         now, version = self._clock(), record.version if record else None
         known = self._seen.get(driver)
-        # Whoever has not looked for long may have been asleep together with the driver.
+        # After a long pause between looks, both this process and the driver may have been asleep.
         if known is None or known[0] != version or now - known[2] > PATIENCE_S / 2:
             self._seen[driver] = (version, now, now)
             return False
@@ -191,7 +170,7 @@ class Leases:
 
 @contextmanager
 def driving(storage: Storage) -> Iterator[Leases]:
-    """A driver's leases, with its heartbeat in a thread; all are given back at the end.
+    """Yield a driver's leases while a thread sends its heartbeat. All are given back at the end.
 
     Raises:
         StoreError, OSError: the store cannot be written at the start.
@@ -217,13 +196,13 @@ def driving(storage: Storage) -> Iterator[Leases]:
 
 
 def held_by(storage: Storage, stage: str, id: str) -> str | None:
-    """The driver that holds a stage's lease, dead or alive."""
+    """The driver that holds a stage's lease, dead or alive; None without a lease."""
     found = storage.read(_key(stage, id))
     return None if found is None else _driver(found)
 
 
 def holders(storage: Storage) -> dict[str, Holder]:
-    """Every lease, by `<stage>-<id>`; one look, nothing is changed."""
+    """The holder of every lease, by ``<stage>-<id>``. This looks once and changes nothing."""
     read = {name: storage.read(f"{_LEASES}/{name}") for name in storage.names(_LEASES)}
     leases = {name: lease for name, lease in read.items() if lease is not None}
     known = drivers(storage) if leases else {}
@@ -235,7 +214,8 @@ def holders(storage: Storage) -> dict[str, Holder]:
 
 
 def drivers(storage: Storage) -> dict[str, Holder]:
-    """Every driver, dead or alive, by its name; `since` is its last beat. One look, nothing is changed."""
+    """Every driver, dead or alive, by its name; ``since`` is its last beat. This looks once and changes
+    nothing."""
     found = {}
     for name in storage.names(_DRIVERS):
         if (record := storage.read(f"{_DRIVERS}/{name}")) is not None:
@@ -262,8 +242,8 @@ def _parsed(record: Record) -> dict[str, Any]:
 
 
 def _driver(lease: Record) -> str:
-    """A damaged lease is nobody's, and nobody has no heartbeat."""
-    return str(_parsed(lease).get("driver", "nobody"))
+    """The driver that a lease names. A damaged lease has no owner, so it expires."""
+    return str(_parsed(lease).get("driver", "unknown"))
 
 
 def _process_alive(record: Record) -> bool | None:
@@ -273,20 +253,3 @@ def _process_alive(record: Record) -> bool | None:
     except KeyError:
         return None
     return process.alive()
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _started(pid: int) -> str:
-    """When a process started, in ticks since the boot: a process id may be used again. A process that has
-    ended and whose parent has not looked yet is none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]

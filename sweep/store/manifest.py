@@ -1,4 +1,4 @@
-"""The records of the store: what a finished stage was, how it ran, and how a failed one failed."""
+"""The store's records: what a finished stage was, how it ran, and how a stage failed."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from typing import Any, Self
 
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.spec.specs import Stage
-from ssl_sweep.sweep.store.records import checked
+from ssl_sweep.sweep.store.records import Storage, checked
 
 
 def utc(seconds: float | None = None) -> str:
-    """ISO 8601 UTC of a Unix time, now by default."""
+    """A Unix time in seconds, by default the current one, as ISO 8601 in UTC."""
     return datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC).isoformat(
         timespec="milliseconds"
     )
 
 
 def finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: an undefined number is null."""
+    """``value`` with None for NaN and infinity, which JSON does not have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -42,31 +42,34 @@ def _names(kind: type[Any]) -> frozenset[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One real execution of a stage. Nothing in here is part of an identity.
-
-    `seconds` is the work itself; `device` is "cpu" or "gpu", `hardware` its name; `mode` is "workers" or
-    "in-process" for trainings; `backend` the view back end; `versions` the packages that made the result.
-    `predicted_s` of a training are the seconds it was to take, as seen before it began (0: nobody said), by a
-    rate that is `predicted_from` (measured, calibrated, scaled, default guess).
-    """
+    """One execution of a stage. Nothing in it is part of an identity."""
 
     execution: str
+    """A unique id."""
     started: str
     ended: str
     seconds: float
+    """Duration of the work itself."""
     host: str = ""
     device: str = "cpu"
+    """Either "cpu" or "gpu"."""
     hardware: str = ""
+    """Name of the device."""
     workers: int = 1
     mode: str = ""
+    """Of a training: "workers" or "in-process"."""
     backend: str = ""
+    """The view back end."""
     predicted_s: float = 0.0
+    """Predicted duration of a training, in seconds; 0 without a prediction."""
     predicted_from: str = ""
+    """Source of the rate behind it: measured, calibrated, scaled or default guess."""
     versions: Mapping[str, str] = field(default_factory=dict)
+    """Packages that made the result."""
 
     @classmethod
     def since(cls, started: float, **facts: Any) -> Self:
-        """A record that ends now; `started` is a `time.time()`. Makes the execution's unique id."""
+        """A record with a new id that ends now; ``started`` is a Unix time in seconds."""
         now = time.time()
         facts.setdefault("host", platform.node())
         return cls(
@@ -87,9 +90,7 @@ def _end(body: bytes) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What the store keeps of a finished stage. `files` maps each file of the result, relative to the root
-    of the store, to its size in bytes, `sha256` to the digest of its bytes in hex (older manifests have
-    none); `outputs` is small JSON (a probe's metrics, a dataset's counts)."""
+    """What the store keeps about a finished stage."""
 
     stage: Stage
     id: str
@@ -97,30 +98,37 @@ class Manifest:
     spec: Mapping[str, Any]
     upstream: tuple[str, ...]
     outputs: Mapping[str, Any]
+    """Small JSON values: a probe's metrics, a dataset's counts."""
     files: Mapping[str, int]
+    """Size in bytes of each file of the result; names are relative to the store's root."""
     run: RunRecord
     sha256: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each file, in hex; empty in older manifests."""
 
     @property
     def key(self) -> str:
-        """Where it is in the store."""
+        """Its key in the store."""
         return f"{self.stage}/{self.id}/manifest.json"
 
     def same_files(self, other: Manifest) -> bool:
-        """Whether both are of the same bytes, as far as the older one can tell."""
+        """Whether both have files of the same bytes, as far as an older manifest can tell."""
         both = self.sha256.keys() & other.sha256.keys()
         return self.files == other.files and all(self.sha256[n] == other.sha256[n] for n in both)
 
     def to_json(self) -> bytes:
-        """It ends with the digest of all before: numbers of a result are in here and nowhere else, and one
-        other digit would be another result."""
+        """JSON that ends with the digest of everything before it.
+
+        Some numbers of a result are only in its manifest, and one other digit would be another result.
+        """
         body = json.dumps(asdict(self), allow_nan=False).encode()[:-1]
         return body + _DIGEST + _end(body)
 
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
-        """The manifest that these bytes are, None where they are damaged, or name a file outside of the
-        store. Older ones do not say what they were."""
+        """The manifest in these bytes; None if they are damaged or name a file outside the store.
+
+        Older manifests have no digest of themselves.
+        """
         body, given, rest = data.rpartition(_DIGEST)
         if given and rest != _end(body):
             return None
@@ -134,7 +142,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Inverse of `dataclasses.asdict`; fields that a newer program added are passed over."""
+        """Inverse of ``dataclasses.asdict``; ignores fields that a newer program added."""
         known = _names(Manifest)
         facts = {key: item for key, item in value.items() if key in known}
         facts["upstream"] = tuple(facts["upstream"])
@@ -143,24 +151,47 @@ class Manifest:
         return cls(**facts)
 
 
+def write_once(storage: Storage, manifest: Manifest) -> bool:
+    """Write a manifest unless a sound one of the same files exists: another process was faster.
+
+    Replaces a manifest that is damaged, or that belongs to other files than those just saved.
+
+    Returns:
+        False if an existing manifest was kept.
+    """
+    data = manifest.to_json()
+    while not storage.create(manifest.key, data):
+        record = storage.read(manifest.key)
+        if record is None:
+            continue
+        existing = Manifest.parse(record.data)
+        if existing is not None and manifest.same_files(existing):
+            return False
+        if storage.swap(manifest.key, record.version, data):
+            return True
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """How a stage failed last. `kind` is one of `failures.BUDGETS`. `attempt` counts all of its failures,
-    `attempts` those since it was last begun afresh, by kind; `final` where no further attempt follows by
-    itself."""
+    """How a stage failed last."""
 
     kind: str
+    """One of the kinds in ``execution.failures``."""
     message: str
     log_tail: str = ""
     attempt: int = 1
+    """Number of failures of this stage so far."""
     attempts: Mapping[str, int] = field(default_factory=dict)
+    """Number of failures of each kind since the stage was last started from scratch."""
     final: bool = True
+    """No retry follows in this run."""
     hardware: str = ""
     time: str = ""
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """The failure that these bytes are, or that they are damaged."""
+        """The failure in these bytes; if they are damaged, a failure of unknown kind that says so."""
         try:
             return cls.from_json(json.loads(data))
         except (ValueError, TypeError, AttributeError):
@@ -168,14 +199,14 @@ class Failure:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Inverse of `dataclasses.asdict`; fields that a newer program added are passed over."""
+        """Inverse of ``dataclasses.asdict``; ignores fields that a newer program added."""
         known = _names(Failure)
         return cls(**{key: item for key, item in value.items() if key in known})
 
 
 @dataclass(frozen=True)
 class Execution:
-    """One line of `executions.jsonl`: a stage that was carried to completion once."""
+    """One line of ``executions.jsonl``: a stage that was finished once."""
 
     execution: str
     stage: str

@@ -1,5 +1,8 @@
-"""Whether a store's folder is there: where its file system goes away, an empty folder stays behind, which
-must not be taken for a store without results, nor be written into."""
+"""Whether a store's folder is still there.
+
+If its file system goes away, an empty folder may stay behind. It must not be taken for a store without
+results, nor be written to.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,21 @@ from pathlib import Path
 from ssl_sweep.sweep.errors import UnreachableError
 
 MARK = ".ssl-sweep-store"
-"""In the folder of every store that a run has used."""
+"""An empty file in the folder of every store that a run has used."""
 
 
-class Presence:
-    """Of one folder, as this process has seen it."""
+class MountedFolder:
+    """A folder that may disappear, as this process has seen it."""
 
     def __init__(self, root: Path) -> None:
         self._root, self._mark = root, root / MARK
         self._seen = False
 
     def establish(self) -> None:
-        """Mark the folder, new or there already; not one whose mark this process has seen to go.
+        """Create the folder if necessary, and mark it.
 
         Raises:
-            UnreachableError: it was there, and is gone.
+            UnreachableError: this process saw its mark before, and it is gone.
             OSError: it cannot be written.
         """
         if self._seen:
@@ -32,15 +35,15 @@ class Presence:
         self._seen = True
 
     def there(self) -> bool:
-        """True also of a folder that was never marked: nothing is known of it."""
+        """Whether it is there; also True for a folder whose mark this process never saw."""
         now = self._mark.exists()
         self._seen |= now
         return now or not self._seen
 
     def require(self) -> None:
-        """UnreachableError where the folder was there and is not, or is another one."""
+        """Raises UnreachableError if the folder is gone, or if another one is in its place."""
         if not self.there():
             raise UnreachableError(
                 f"the store {str(self._root)!r} is away: its folder is gone, or another file system is there",
-                hint="mount it again; the run waits, and the same command goes on",
+                hint="mount it again; the run waits, and the same command resumes it",
             )

@@ -1,7 +1,7 @@
-"""The files of an object store, kept on this node's disk: fetched once, then memory-mapped like any other.
+"""The files of an object store, cached on this node's disk: fetched once, then memory-mapped like any other.
 
-What the store holds is asked by listing, and what is there is remembered for a moment; that something is not
-there counts for the length of a survey only. Records are kept on disk by their version.
+Listings tell what the store holds. An object that was seen counts as present for a while; a missing one
+counts as missing only during a survey. Copies of records are kept on disk by their version.
 """
 
 from __future__ import annotations
@@ -19,38 +19,37 @@ from pathlib import Path
 
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.spec.specs import STAGES, Stage
-from ssl_sweep.sweep.store.files import GONE, Kept, damaged, fault_of
+from ssl_sweep.sweep.store.files import GONE, SavedFile, damaged, fault_of
 from ssl_sweep.sweep.store.object_records import Meta, ObjectStorage
-from ssl_sweep.sweep.util.checksums import digest, unchanged
-from ssl_sweep.sweep.util.files import whole
+from ssl_sweep.sweep.util.files import digest, unchanged, whole
 
-_THERE_S = 60.0  # an object that was seen is taken to be there for so long
-_CHANGING = "/error.json"  # … but for what is written again
-_AT_ONCE = 32  # requests for records in flight
+_THERE_S = 60.0  # how long an object that was seen counts as present
+_CHANGING = "/error.json"  # may be written again, so it is never remembered
+_AT_ONCE = 32  # concurrent requests for records
 PREDICTIONS = "predictions"
 
 
-class _View(threading.local):
-    """What a survey found, while it lasts, in the thread that asked for it."""
+class _Survey(threading.local):
+    """The objects that the current survey of this thread found; None outside a survey."""
 
     objects: dict[str, Meta] | None = None
 
 
-class RemoteShelf:
-    """Objects of `storage` under their names, and copies of them under `root`."""
+class ObjectFiles:
+    """The objects of ``storage``, with copies under ``root``."""
 
     remote = True
 
     def __init__(self, storage: ObjectStorage, root: Path) -> None:
         self._storage, self._root = storage, root
         self._seen: dict[str, tuple[float, Meta]] = {}
-        self._view = _View()
+        self._survey = _Survey()
 
-    # What there is ----------------------------------------------------------------------------------
+    # Listings ---------------------------------------------------------------------------------------
 
     @contextmanager
     def survey(self) -> Iterator[None]:
-        if self._view.objects is not None:  # inside another survey of this thread
+        if self._survey.objects is not None:  # inside another survey of this thread
             yield
             return
         folders = (*STAGES, PREDICTIONS)
@@ -62,26 +61,26 @@ class RemoteShelf:
             }
             records = [(n, m) for n, m in objects.items() if n.endswith("/manifest.json")]
             list(pool.map(lambda r: self._record(*r), [r for r in records if not self._copy(*r).exists()]))
-        self._saw(objects)
-        self._view.objects = objects
+        self._remember(objects)
+        self._survey.objects = objects
         try:
             yield
         finally:
-            self._view.objects = None
+            self._survey.objects = None
 
-    def _saw(self, objects: Mapping[str, Meta]) -> None:
+    def _remember(self, objects: Mapping[str, Meta]) -> None:
         now = time.monotonic()
         found = ((name, meta) for name, meta in objects.items() if not name.endswith(_CHANGING))
         self._seen.update((name, (now, meta)) for name, meta in found)
 
     def ids(self, stage: Stage) -> list[str]:
-        if self._view.objects is None:
+        if self._survey.objects is None:
             return self._storage.names(stage)
-        return sorted({name.split("/")[1] for name in self._view.objects if name.startswith(f"{stage}/")})
+        return sorted({name.split("/")[1] for name in self._survey.objects if name.startswith(f"{stage}/")})
 
     def _meta(self, name: str) -> Meta | None:
-        if self._view.objects is not None:
-            return self._view.objects.get(name)
+        if self._survey.objects is not None:
+            return self._survey.objects.get(name)
         at, meta = self._seen.get(name, (-_THERE_S, None))
         if time.monotonic() - at < _THERE_S:
             return meta
@@ -91,7 +90,7 @@ class RemoteShelf:
             objects = {name: alone} if alone is not None and alone.size else {}
         else:
             objects = self._storage.listing("/".join(parts[:2]))
-        self._saw(objects)
+        self._remember(objects)
         return objects.get(name)
 
     def there(self, name: str) -> bool:
@@ -99,8 +98,8 @@ class RemoteShelf:
 
     def forget(self, name: str) -> None:
         self._seen.pop(name, None)
-        if self._view.objects is not None:
-            self._view.objects.pop(name, None)
+        if self._survey.objects is not None:
+            self._survey.objects.pop(name, None)
 
     def size(self, name: str) -> int | None:
         meta = self._meta(name)
@@ -134,16 +133,16 @@ class RemoteShelf:
 
     # Files ------------------------------------------------------------------------------------------
 
-    def keep(self, name: str) -> Kept:
+    def save(self, name: str) -> SavedFile:
         path = self._root / name
-        kept = Kept(path.stat().st_size, digest(path))
-        if kept.size == 0:  # an empty object counts as none
-            raise StoreError(f"{name} is empty; no result is")
+        saved = SavedFile(path.stat().st_size, digest(path))
+        if saved.size == 0:  # an empty object counts as deleted
+            raise StoreError(f"{name} is empty, which no result may be")
         self._storage.upload(name, path)
         self.forget(name)
-        return kept
+        return saved
 
-    def bring(self, name: str, size: int, sha256: str) -> None:
+    def fetch(self, name: str, size: int, sha256: str) -> None:
         path = self._root / name
         with self._alone(path):
             if self._whole(path, size, sha256):
@@ -155,12 +154,12 @@ class RemoteShelf:
                 raise damaged(name, "is not the file that was committed")
 
     def fault(self, name: str, size: int, sha256: str) -> str:
-        """The object is read, not the copy here."""
+        """Reads the object, not its copy on this node."""
         hashed, length = hashlib.sha256(), 0
         for part in self._storage.parts(name):
             hashed.update(part)
             length += len(part)
-        return fault_of(Kept(length, hashed.hexdigest()), size, sha256) if length else GONE
+        return fault_of(SavedFile(length, hashed.hexdigest()), size, sha256) if length else GONE
 
     @staticmethod
     def _whole(path: Path, size: int, sha256: str) -> bool:
@@ -172,10 +171,10 @@ class RemoteShelf:
     @contextmanager
     def _alone(self, path: Path) -> Iterator[None]:
         """Other processes of the node wait for this download."""
-        lot = hashlib.sha256(str(path).encode()).hexdigest()[:2]
+        bucket = hashlib.sha256(str(path).encode()).hexdigest()[:2]
         folder = self._root / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / lot, "w") as lock:
+        with open(folder / bucket, "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -183,7 +182,7 @@ class RemoteShelf:
         path = self._root / name
         if path.exists():
             version = self._storage.upload(name, path)
-            self._note(name, version)
+            self._note_shared(name, version)
             self.forget(name)
 
     def newest(self, name: str, exactly: bool = False) -> Path | None:
@@ -191,16 +190,16 @@ class RemoteShelf:
         if meta is not None and not self._is_ours(name, meta.version, exactly):
             version = self._storage.download(name, path)
             if version is not None:
-                self._note(name, version)
+                self._note_shared(name, version)
         return path if path.exists() else None
 
-    def _note(self, name: str, version: str) -> None:
-        """Which object the file of this name was, or became, last."""
+    def _note_shared(self, name: str, version: str) -> None:
+        """Note the object from which the file was fetched last, or to which it was uploaded."""
         with whole(self._root / ".records" / f"{name}.shared") as partial:
             partial.write_text(json.dumps([version, os.stat(self._root / name).st_mtime_ns]))
 
     def _is_ours(self, name: str, version: str, exactly: bool) -> bool:
-        """Whether the file here is that object or, unless `exactly`, what was written after it was shared."""
+        """Whether the file here is that object or, unless ``exactly``, has changed since it was shared."""
         try:
             shared, modified = json.loads((self._root / ".records" / f"{name}.shared").read_bytes())
             untouched = os.stat(self._root / name).st_mtime_ns == modified

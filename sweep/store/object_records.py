@@ -1,10 +1,10 @@
-"""Records and files in an object store (S3, GCS, Azure), through the `obstore` package.
+"""Records and files in an object store (S3, GCS, Azure), through the ``obstore`` package.
 
-What makes two writers safe is the server's conditional put: a record is created with If-None-Match, and
-replaced with If-Match on its e-tag. Credentials come from the environment alone (AWS_…, AWS_ENDPOINT_URL).
+The server's conditional put makes concurrent writers safe: a record is created with If-None-Match, and
+replaced with If-Match on its e-tag. Credentials come only from the environment (AWS_…, AWS_ENDPOINT_URL).
 
-Object stores have no conditional delete, so a record that is swapped for nothing leaves an empty object,
-which counts as none.
+Object stores have no conditional delete, so deleting a record by a swap leaves an empty object, which counts
+as deleted.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from ssl_sweep.sweep.store.records import Record, checked
 from ssl_sweep.sweep.util.files import whole
 
 PATIENCE_S = 120.0
-"""A server that answered before is asked again for so long."""
-_FIRST_S = 15.0  # … and one that never did, for so long: its address is more likely wrong
+"""Seconds of retrying for a server that answered before."""
+_FIRST_S = 15.0  # the same for one that never answered: its address is more likely wrong
 _REQUEST_S = 60.0
 _CONNECT_S = 5.0
 _PART = 16 * 1024**2  # bytes of one request for a file
 _REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
 _FINAL = re.compile(r"NoSuchBucket|status code: (?!408|409|429)4\d\d")
-"""Answers that asking again does not change."""
+"""Answers that a retry does not change."""
 _FORBIDDEN = re.compile(r"status code: 40[13]|ExpiredToken|InvalidAccessKeyId|SignatureDoesNotMatch")
-_METADATA = ("169.254.169.254", "169.254.170.2", "fd00:ec2::254")  # asked where nobody gave credentials
+_METADATA = ("169.254.169.254", "169.254.170.2", "fd00:ec2::254")  # asked if no credentials are given
 _CREDENTIALS = "credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
 
 T = TypeVar("T")
@@ -45,23 +45,29 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Meta:
-    """An object without its bytes: how many there are, its version, and its time in Unix seconds."""
+    """An object without its bytes."""
 
     size: int
+    """In bytes."""
     version: str
     modified: float
+    """Unix time, in seconds."""
 
 
 class ObjectStorage:
     """Records and files under an address such as s3://bucket/prefix."""
 
     def __init__(self, uri: str, patience_s: float | None = None) -> None:
-        """`patience_s` bounds the wait for a server that does not answer; by default it is short until the
-        server has answered once."""
+        """Open a store without any request.
+
+        Args:
+            patience_s: seconds of retrying if the server does not answer. By default 15 until the server has
+                answered once, then 120.
+        """
         self.uri = uri
         self._patience = _FIRST_S if patience_s is None else patience_s
         self._later = PATIENCE_S if patience_s is None else patience_s
-        # Each attempt is one request: of a conditional put one must know what became of each.
+        # Each attempt is one request: the outcome of each conditional put must be known.
         self._once = self._open(max_retries=0, retry_timeout=timedelta(seconds=_REQUEST_S))
         self._bulk = self._open(max_retries=1000, retry_timeout=timedelta(seconds=self._later))
 
@@ -81,8 +87,8 @@ class ObjectStorage:
             return from_url(self.uri, client_options=options, retry_config=again)
         except (exceptions.BaseError, ValueError) as error:
             raise StoreError(
-                f"store {self.uri!r} is no address of an object store: {first_line(error)}",
-                hint="as in --store s3://bucket/prefix",
+                f"store {self.uri!r} is not a valid address: {first_line(error)}",
+                hint="write it as in --store s3://bucket/prefix",
             ) from error
 
     def read(self, key: str) -> Record | None:
@@ -100,7 +106,7 @@ class ObjectStorage:
         if self._put_if(key, data, "create"):
             return True
         meta = self.meta(key)
-        if meta is not None and meta.size == 0:  # what a swap for nothing left
+        if meta is not None and meta.size == 0:  # deleted by a swap
             return self._put_if(key, data, {"e_tag": meta.version})
         return False
 
@@ -132,11 +138,11 @@ class ObjectStorage:
     # Beyond records ---------------------------------------------------------------------------------
 
     def meta(self, key: str) -> Meta | None:
-        """What the server says of an object, empty ones included; None where there is none."""
+        """Size, version and time of an object, even if it is empty; None if there is no such object."""
         return self._persist(f"look at {key}", lambda: self._head(key))
 
     def there(self, key: str) -> bool:
-        """Whether there is an object; False also where the server does not answer at once."""
+        """Whether an object exists; also False if the server does not answer at once."""
         try:
             return self._head(key) is not None
         except exceptions.BaseError:
@@ -149,7 +155,7 @@ class ObjectStorage:
             return None
 
     def listing(self, folder: str) -> dict[str, Meta]:
-        """Every object under a folder by its key, at any depth; records taken away are left out."""
+        """Every object under a folder, at any depth, by its key; deleted records are excluded."""
 
         def look() -> dict[str, Meta]:
             pages = obstore.list(self._once, checked(folder), chunk_size=1000)
@@ -158,7 +164,7 @@ class ObjectStorage:
         return self._persist(f"list {folder}", look)
 
     def upload(self, key: str, path: Path) -> str:
-        """A file becomes an object, in place of another; in parts where it is large. Its version."""
+        """Write a file to an object, in parts if it is large, and return the object's version."""
         try:
             made = obstore.put(
                 self._bulk, checked(key), path, mode="overwrite", chunk_size=_PART, max_concurrency=4
@@ -168,7 +174,11 @@ class ObjectStorage:
         return _version(made)
 
     def download(self, key: str, path: Path) -> str | None:
-        """An object becomes a file, whole or not at all: its version, None where there is no such object."""
+        """Write an object to a file, completely or not at all.
+
+        Returns:
+            The object's version; None if there is no such object.
+        """
         meta = self.meta(key)
         if meta is None or meta.size == 0:
             return None
@@ -181,12 +191,12 @@ class ObjectStorage:
         return meta.version
 
     def parts(self, key: str) -> Iterator[bytes]:
-        """The bytes of an object, a request for each part; none where there is no such object."""
+        """The bytes of an object, with one request for each part; empty if there is no such object."""
         meta = self.meta(key)
         return self._parts(key, meta) if meta is not None else iter(())
 
     def _parts(self, key: str, meta: Meta) -> Iterator[bytes]:
-        """So that a lost connection costs a part; all are of one version."""
+        """In parts, so that a lost connection costs only one; all parts have the same version."""
         for start in range(0, meta.size, _PART):
             options: Any = {"range": (start, min(start + _PART, meta.size)), "if_match": meta.version}
             try:
@@ -197,8 +207,11 @@ class ObjectStorage:
                 raise self._failed(f"read {key}", error) from None
 
     def _put_if(self, key: str, data: bytes, mode: Any) -> bool:
-        """A conditional put. Where the answer to an attempt was lost, what stands there now says whether it
-        succeeded: records name their writer."""
+        """A conditional put.
+
+        If the answer to an attempt was lost, the current record tells whether the attempt succeeded: records
+        name their writer.
+        """
         tried = 0
 
         def put() -> bool:
@@ -220,7 +233,7 @@ class ObjectStorage:
         return self._persist(f"write {key}", put)
 
     def _persist(self, what: str, ask: Callable[[], T]) -> T:
-        """What the server answers; it is asked again while it does not."""
+        """The server's answer; retries while there is no answer."""
         deadline, pause = time.monotonic() + self._patience, 0.1
         while True:
             try:
@@ -236,28 +249,28 @@ class ObjectStorage:
                 return answer
 
     def _failed(self, what: str, error: Exception) -> StoreError:
-        """What a person is told, to be raised from None: the error itself holds the server's whole answer,
-        and that may repeat the id of a key or an expired token."""
-        text, said = str(error), _said(error)
+        """The error for the user, to be raised ``from None``: the original holds the server's whole answer,
+        which may repeat the id of a key or an expired token."""
+        text, summary = str(error), _summary(error)
         if any(address in text for address in _METADATA):
             return StoreError(
                 f"store {self.uri}: cannot {what}: no credentials were found", hint=_CREDENTIALS
             )
         if isinstance(error, _REFUSED) or _FORBIDDEN.search(text):
-            return StoreError(f"store {self.uri}: it is not allowed to {what}: {said}", hint=_CREDENTIALS)
+            return StoreError(f"store {self.uri}: not allowed to {what}: {summary}", hint=_CREDENTIALS)
         if _FINAL.search(text):
-            code = "there is no such bucket" if "NoSuchBucket" in text else said
+            code = "there is no such bucket" if "NoSuchBucket" in text else summary
             return StoreError(
                 f"store {self.uri}: cannot {what}: {code}", hint="check the address and its region"
             )
         return UnreachableError(
-            f"store {self.uri}: cannot {what}, asked for {self._patience:.0f} s: {said}",
-            hint="check the address, AWS_ENDPOINT_URL and the network; the same command goes on from here",
+            f"store {self.uri}: cannot {what}, tried for {self._patience:.0f} s: {summary}",
+            hint="check the address, AWS_ENDPOINT_URL and the network; the same command resumes the run",
         )
 
 
-def _said(error: Exception) -> str:
-    """The first line without the server's document, of which the code is enough."""
+def _summary(error: Exception) -> str:
+    """The first line of an error, with only the code of the server's XML document."""
     code = re.search(r"<Code>(\w+)</Code>", str(error))
     line = first_line(error).partition("<")[0].rstrip(" :")
     return f"{line} ({code[1]})" if code else line

@@ -1,4 +1,4 @@
-"""What a store's address opens: the records, the files and the journal behind it."""
+"""Opens a store's address: its records, its files and its log of executions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 from ssl_sweep.data_ops.sources.remote import cache_root
 from ssl_sweep.sweep.errors import StoreError
-from ssl_sweep.sweep.store.executions import FileJournal, Journal, ObjectJournal
-from ssl_sweep.sweep.store.files import LocalShelf, Shelf
-from ssl_sweep.sweep.store.mounted import Presence
+from ssl_sweep.sweep.store.executions import ExecutionLog, FileExecutionLog, ObjectExecutionLog
+from ssl_sweep.sweep.store.files import Files, LocalFiles
+from ssl_sweep.sweep.store.mounted import MountedFolder
 from ssl_sweep.sweep.store.records import LocalStorage, Storage
 from ssl_sweep.sweep.util.addresses import malformed, secret_in
 
@@ -21,28 +21,39 @@ OBJECT_STORES = ("s3", "gs", "az")
 
 @dataclass(frozen=True)
 class Place:
-    """`uri` is the same for every process; `root` is where this node writes and reads files."""
+    """The parts of an opened store."""
 
     uri: str
+    """The same for every process."""
     root: Path
+    """Where this node reads and writes files."""
     storage: Storage
-    shelf: Shelf
-    journal: Journal
-    presence: Presence
+    files: Files
+    executions: ExecutionLog
+    folder: MountedFolder
 
 
 def open_place(address: str | Path, patience_s: float | None) -> Place:
-    """StoreError where the address is none of a store. Writes nothing."""
+    """Open a store without writing anything.
+
+    Args:
+        patience_s: seconds of retrying if an object store does not answer; None for the default.
+
+    Raises:
+        StoreError: the address is not one of a store.
+    """
     text = str(address)
     if not text.strip():
-        raise StoreError("the store has an empty name", hint="give --store a folder")
+        raise StoreError("the store's address is empty", hint="give --store a folder")
     if secret := secret_in(text):
         raise StoreError(
             f"the store's address holds {secret}",
-            hint="give credentials by the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)",
+            hint="give credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)",
         )
     if "://" in text and (why := malformed(text)):
-        raise StoreError(f"store {text!r} is no address: {why}", hint="as in --store s3://bucket/prefix")
+        raise StoreError(
+            f"store {text!r} is not a valid address: {why}", hint="write it as in --store s3://bucket/prefix"
+        )
     scheme = urlsplit(text).scheme if "://" in text else ""
     if scheme in OBJECT_STORES:
         return _objects(text.rstrip("/"), patience_s)
@@ -53,24 +64,21 @@ def open_place(address: str | Path, patience_s: float | None) -> Place:
             hint=f"give a folder, or a bucket's address: {known}",
         )
     path = Path(unquote(urlsplit(text).path)) if scheme else Path(text).expanduser()
-    there = next((each for each in (path, *path.absolute().parents) if each.exists()), None)
-    if there is not None and not there.is_dir():
-        raise StoreError(
-            f"store {text!r}: {there} is not a folder",
-            hint="choose a folder, there or to be made, with --store",
-        )
+    existing = next((each for each in (path, *path.absolute().parents) if each.exists()), None)
+    if existing is not None and not existing.is_dir():
+        raise StoreError(f"store {text!r}: {existing} is not a folder", hint="choose a folder with --store")
     root = Path(os.path.abspath(path))
-    presence = Presence(root)
-    storage, shelf = LocalStorage(root, presence), LocalShelf(root, presence)
-    return Place(str(root), root, storage, shelf, FileJournal(root), presence)
+    folder = MountedFolder(root)
+    storage, files = LocalStorage(root, folder), LocalFiles(root, folder)
+    return Place(str(root), root, storage, files, FileExecutionLog(root), folder)
 
 
 def _objects(uri: str, patience_s: float | None) -> Place:
-    from ssl_sweep.sweep.store.object_files import RemoteShelf
-    from ssl_sweep.sweep.store.object_records import (
-        ObjectStorage,  # planning on a folder does without obstore
-    )
+    # Planning on a folder does not need obstore
+    from ssl_sweep.sweep.store.object_files import ObjectFiles
+    from ssl_sweep.sweep.store.object_records import ObjectStorage
 
     root = cache_root() / "stores" / hashlib.sha256(uri.encode()).hexdigest()[:16]
     storage = ObjectStorage(uri, patience_s)
-    return Place(uri, root, storage, RemoteShelf(storage, root), ObjectJournal(storage), Presence(root))
+    files, executions = ObjectFiles(storage, root), ObjectExecutionLog(storage)
+    return Place(uri, root, storage, files, executions, MountedFolder(root))

@@ -1,4 +1,5 @@
-"""Where and with what a stage ran: kept beside its result, never part of its identity."""
+"""The host, hardware and packages with which a stage ran: kept beside its result, never part of its
+identity."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ _PACKAGES = ("ssl-sweep", "torch", "torchvision", "ray", "numpy", "scikit-learn"
 
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
-    """Installed versions of the packages that can change a number."""
+    """The installed versions of Python and of the packages that can change a result."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -28,7 +29,7 @@ def versions() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def processor() -> str:
-    """The processor's name as the system gives it."""
+    """The processor's name as the system reports it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(errors="replace").splitlines():
@@ -38,7 +39,7 @@ def processor() -> str:
 
 
 def hardware(gpu: bool = False) -> str:
-    """The accelerator's name for GPU work, else the processor's; torch is asked only if it is loaded."""
+    """The GPU's name for GPU work, if torch is loaded and finds one; else the processor's name."""
     torch = sys.modules.get("torch")
     if gpu and torch is not None and torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
@@ -46,6 +47,6 @@ def hardware(gpu: bool = False) -> str:
 
 
 def run_record(started: float, *, gpu: bool = False, **facts: Any) -> RunRecord:
-    """The record of a stage that ends now and started at ``started`` (Unix seconds)."""
+    """The record of a stage that ends now and began at ``started``, a Unix time in seconds."""
     device = "gpu" if gpu else "cpu"
     return RunRecord.since(started, device=device, hardware=hardware(gpu), versions=versions(), **facts)

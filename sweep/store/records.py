@@ -1,6 +1,6 @@
-"""Small records by key, with the few atomic operations that the store and its leases are built on.
+"""Small records by key, with the few atomic operations that the store and its leases need.
 
-A key is a relative path with `/` between its parts. Nothing here knows what a stage is.
+A key is a relative path with ``/`` between its parts. Nothing in this module knows what a stage is.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from pathlib import Path
 from typing import Protocol
 
 from ssl_sweep.sweep.errors import StoreError
-from ssl_sweep.sweep.store.mounted import Presence
-from ssl_sweep.sweep.util.files import mark, remove_abandoned, temporary, token_of
+from ssl_sweep.sweep.store.mounted import MountedFolder
+from ssl_sweep.sweep.util.files import remove_abandoned, temporary, token_holder, token_of
 
 
 @dataclass(frozen=True)
 class Record:
-    """What stands under a key, and the version to name when one wants to replace just that."""
+    """The content of a key."""
 
     data: bytes
     version: str
+    """Identifies this content; ``Storage.swap`` replaces it only if it is still current."""
 
 
 def checked(key: str) -> str:
-    """The key itself. StoreError where it leads out of the store, or is no plain path."""
+    """Returns the key. Raises StoreError if it leads out of the store or is not a plain path."""
     if (
         key.startswith(("/", "~"))
         or "\\" in key
@@ -37,46 +38,53 @@ def checked(key: str) -> str:
 
 
 class Storage(Protocol):
-    """Where records live. Every operation either happens whole or not at all, for readers of any host."""
+    """A set of records. For readers on any host, each operation happens completely or not at all."""
 
     def read(self, key: str) -> Record | None:
-        """The record under `key`, None where there is none."""
+        """The record under ``key``; None if there is no such record."""
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write a record that was not there, durably; of two writers exactly one gets True. No record is
-        empty."""
+        """Write a new record durably. Of two writers exactly one gets True.
+
+        Args:
+            data: at least one byte.
+        """
 
     def put(self, key: str, data: bytes) -> None:
-        """Write a record, in place of another where there is one."""
+        """Write a record, and replace an existing one."""
 
     def swap(self, key: str, version: str, data: bytes | None) -> bool:
-        """Replace the record of this `version` by `data`, or delete it (None); False where another stands
-        there by now, which is then left as it is. Of two swaps of one version at most one gets True."""
+        """Replace the record by ``data``, or delete it (None), if it still has this ``version``.
+
+        Returns:
+            False if the record has changed, which leaves it as it is. Of two swaps of one version at most one
+            returns True.
+        """
 
     def delete(self, key: str) -> None:
-        """Take a record away, if there is one."""
+        """Delete a record if it exists."""
 
     def names(self, folder: str) -> list[str]:
-        """The names directly under a folder, sorted: records and folders, no temporary files."""
+        """The sorted names of the records and folders directly under a folder, without temporary files."""
 
     def passing(self) -> Storage:
-        """The same records for writers that do not wait for the disk: a power cut may lose or empty them."""
+        """The same records for writers that do not wait for the disk; a power cut may lose or empty these."""
 
 
 class LocalStorage:
-    """Records as files under `root`, on a local or a shared POSIX file system."""
+    """Records as files under ``root``, on a local or a shared POSIX file system."""
 
-    def __init__(self, root: Path, presence: Presence | None = None, *, waits: bool = True) -> None:
-        self.root, self._presence, self._waits = root, presence or Presence(root), waits
+    def __init__(self, root: Path, folder: MountedFolder | None = None, *, waits: bool = True) -> None:
+        self.root, self._folder, self._waits = root, folder or MountedFolder(root), waits
 
     def passing(self) -> LocalStorage:
-        return LocalStorage(self.root, self._presence, waits=False)
+        return LocalStorage(self.root, self._folder, waits=False)
 
     def read(self, key: str) -> Record | None:
         try:
             data = self._path(key).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
-            self._presence.require()
+            self._folder.require()
             return None
         return Record(data, _version(data))
 
@@ -88,7 +96,7 @@ class LocalStorage:
         return True
 
     def _exclusively(self, final: Path, data: bytes) -> bool:
-        """link() is atomic and, unlike rename(), refuses to replace."""
+        """Write a new file; False if it exists. link() is atomic and, unlike rename(), never replaces."""
         partial = self._written(final, data)
         try:
             os.link(partial, final)
@@ -107,13 +115,13 @@ class LocalStorage:
             partial.unlink(missing_ok=True)
 
     def swap(self, key: str, version: str, data: bytes | None) -> bool:
-        """Only who has the token of a version may replace it, and the record is never away meanwhile."""
+        """Only the holder of a version's token may replace that version. The record exists all the while."""
         final = self._path(key)
         token = token_of(final, version)
         if not self._is(final, version) or not self._take(token):
             return False
         try:
-            if not self._is(final, version):  # swapped before the token was ours
+            if not self._is(final, version):  # swapped before this process had the token
                 return False
             if data is None:
                 final.unlink()
@@ -132,8 +140,8 @@ class LocalStorage:
             return False
 
     def _take(self, token: Path) -> bool:
-        """A token whose writer died is taken away, for the next who tries."""
-        if self._exclusively(token, mark()):
+        """Try to take a token; removes one whose writer died, so that the next attempt succeeds."""
+        if self._exclusively(token, token_holder()):
             return True
         remove_abandoned(token.parent)
         return False
@@ -146,15 +154,15 @@ class LocalStorage:
             with os.scandir(self._path(folder)) as entries:
                 return sorted(entry.name for entry in entries if not entry.name.endswith(".tmp"))
         except (FileNotFoundError, NotADirectoryError):
-            self._presence.require()
+            self._folder.require()
             return []
 
     def _path(self, key: str) -> Path:
         return self.root / checked(key)
 
     def _written(self, final: Path, data: bytes) -> Path:
-        """`data` on disk under a temporary name beside `final`."""
-        self._presence.require()
+        """Write ``data`` under a temporary name beside ``final``, and return that name."""
+        self._folder.require()
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = temporary(final.parent, final.name)
         try:
@@ -163,7 +171,7 @@ class LocalStorage:
                 file.flush()
                 if self._waits:
                     os.fsync(file.fileno())
-        except OSError as error:  # on a full disk heartbeats would leave one every few seconds
+        except OSError as error:  # on a full disk, heartbeats would leave one every few seconds
             partial.unlink(missing_ok=True)
             raise OSError(error.errno, error.strerror, str(final)) from error
         return partial

@@ -1,1 +1,6 @@
-"""TODO"""
+"""Helpers that know nothing of sweeps: whole files, processes, scratch folders, signals and addresses.
+
+Every package of ``sweep`` may import this one; it imports only ``sweep.errors``.
+"""
+
+__all__ = ["addresses", "files", "processes", "scratch", "signals"]

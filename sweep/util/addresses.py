@@ -1,28 +1,43 @@
-"""What is wrong with an address before anybody is asked for it. Addresses are kept with results and printed,
-so none may hold a secret."""
+"""Checks of addresses before they are used, and addresses without their secrets.
+
+Addresses are kept with results and printed, so none may hold a password or a token.
+"""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import unquote, urlsplit
 
-from ssl_sweep.sweep.errors import SECRET_NAME
+DEFAULT_STORE = "ssl-sweep-store"
+"""The store, a folder of the current directory, if no address is given."""
+CREDENTIALS_HINT = "give credentials in the environment, as the store's driver reads them"
+
+_NAMES = "signature|token|secret|passw(?:or)?d|credential|access_?key_?id|access_?id|api_?-?key"
+_SECRET_NAME = rf"(?:[\w%.-]*(?:{_NAMES})|sig)"  # of a signature or token in a query; case does not matter
+_SECRET = re.compile(rf"([?&;]{_SECRET_NAME}=)[^&;\s'\"]+", re.IGNORECASE)
+_USERINFO = re.compile(r"://[^\s'\"]*@")
 
 _PORTED = ("http", "https", "ftp", "sftp", "ssh", "hdfs", "webhdfs")
-"""Schemes whose addresses may name a port and, after it, a path with an @; elsewhere what follows the colon
-is a password, digits or not."""
+"""Schemes whose addresses may name a port and, after it, a path with an @. With any other scheme, what
+follows the colon is a password, even if it is all digits."""
 _USER = re.compile(r"[^/?#@:\s]*@")
 _PASSWORD = re.compile(r"[^\[/?#@:\s][^/?#@:\s]*:.*@|:.*@", re.DOTALL)  # a password may have a / in it
 _PORT = re.compile(r"[^/?#@:\s]*:\d{1,5}(?:[/?#]|$)")
-_SIGNED = re.compile(rf"[?&;]{SECRET_NAME}=", re.IGNORECASE)
+_SIGNED = re.compile(rf"[?&;]{_SECRET_NAME}=", re.IGNORECASE)
 
-GIVE = "give credentials in the environment, as the store's driver reads them"
+
+def masked(text: str) -> str:
+    """``text`` with ``***`` for the users, passwords and signatures of the addresses in it.
+
+    Messages are kept, printed and mailed.
+    """
+    return _SECRET.sub(r"\1***", _USERINFO.sub("://***@", text))
 
 
 def secret_in(address: str) -> str:
-    """What secret an address holds, in words; '' for none."""
-    scheme, there, rest = address.partition("://")
-    if not there:
+    """The kind of secret that an address holds, in words; '' if it holds none."""
+    scheme, separator, rest = address.partition("://")
+    if not separator:
         return ""
     ported = scheme.lower() in _PORTED and _PORT.match(rest)
     if _USER.match(rest) or (_PASSWORD.match(rest) and not ported):
@@ -31,7 +46,7 @@ def secret_in(address: str) -> str:
 
 
 def malformed(address: str) -> str:
-    """Why an address cannot be taken apart, '' where it can."""
+    """Why an address cannot be parsed; '' if it can."""
     try:
         _ = urlsplit(address).port
     except ValueError as error:

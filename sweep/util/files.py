@@ -1,9 +1,9 @@
-"""Files that appear whole or not at all, and what a killed writer left of them."""
+"""Files that appear whole or not at all, what a killed writer left of them, and their SHA-256."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import platform
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,34 +11,23 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 
+from ssl_sweep.sweep.util.processes import ended, here
+
 _TOKEN = ".swap.tmp"
 _TOKEN_S = 60.0  # a token is held for a few system calls
-_OURS_S = 24 * 3600.0  # a file that somebody writes has been written to in this time
+_WRITING_S = 24 * 3600.0  # a file that is still being written has changed within this time
 
 
 def temporary(folder: Path, name: str) -> Path:
-    """A name that says who writes it, so that what a dead process left can be told from work in progress."""
+    """A new name in ``folder`` that names its writer, so that leftovers of a dead process can be told from
+    work in progress."""
     plain = name.replace(".", "-")
     return folder / f".{plain}.{here()}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
 
 
-@lru_cache(maxsize=1)
-def here() -> str:
-    """Where an id of a process means something: this machine, and on it the container."""
-    return f"{platform.node()}-{''.join(filter(str.isdigit, space()))}"
-
-
-def space() -> str:
-    """This process's namespace of process ids; containers have their own."""
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-
-
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A name of one's own to write under; the file appears under ``path`` when the block ends well."""
+    """Yield a temporary path to write to; the file appears at ``path`` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = temporary(path.parent, path.name)
     try:
@@ -49,18 +38,21 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def token_of(path: Path, version: str) -> Path:
-    """The file whose owner alone may replace what is at ``path``, while it is of this version."""
+    """The token of one version of ``path``: only its holder may replace that version."""
     return path.parent / f".{path.name}.{version[:16]}{_TOKEN}"
 
 
-def mark() -> bytes:
-    """What a token holds: who has it."""
+def token_holder() -> bytes:
+    """The content of a token that this process holds."""
     return f"{here()} {os.getpid()}".encode()
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Delete the temporary files, folders and tokens in ``folder`` whose writer is a process of this machine
-    that is no more; of other machines, what nobody has written to for a day, and tokens of a minute."""
+    """Delete the temporary files, folders and tokens in ``folder`` that have lost their writer.
+
+    A writer on this machine is lost if its process has ended. A writer on another machine is lost if nothing
+    was written for a day; for a token, a minute.
+    """
     for leftover in folder.glob(".*.tmp"):
         if leftover.name.endswith(_TOKEN):
             abandoned = _token_abandoned(leftover)
@@ -73,24 +65,24 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def left_behind(name: str, untouched_s: Callable[[], float]) -> bool:
-    """Whether what has a name made by `temporary` has lost its writer: a process of this machine that is no
-    more, or of another and nobody has written to it for a day."""
-    host, _, writer = _middle(name).rpartition(".")
-    return _dead(host, writer) or (host != here() and untouched_s() > _OURS_S)
+    """Whether the writer of a file is lost, by the ``name`` that ``temporary`` made.
 
-
-def _middle(name: str) -> str:
-    """Host and process in the name of a temporary file; '' in that of somebody else's."""
-    return name.removesuffix(".tmp").partition(".")[2].partition(".")[2].rpartition(".")[0]
+    Args:
+        untouched_s: returns the seconds since the last write; called only for writers on other machines.
+    """
+    # .<name>.<host>.<process>.<random>.tmp; a host name may have dots
+    writer = name.removesuffix(".tmp").partition(".")[2].partition(".")[2].rpartition(".")[0]
+    host, _, pid = writer.rpartition(".")
+    return _dead(host, pid) or (host != here() and untouched_s() > _WRITING_S)
 
 
 def _token_abandoned(token: Path) -> bool:
     try:
-        host, _, writer = token.read_text().rpartition(" ")
+        host, _, pid = token.read_text().rpartition(" ")
         since = token.stat().st_mtime
     except FileNotFoundError:
         return False
-    return _dead(host, writer) or _now_in(token.parent) - since > _TOKEN_S
+    return _dead(host, pid) or _now_in(token.parent) - since > _TOKEN_S
 
 
 def _untouched_s(leftover: Path) -> float:
@@ -110,13 +102,31 @@ def _now_in(folder: Path) -> float:
         probe.unlink(missing_ok=True)
 
 
-def _dead(host: str, writer: str) -> bool:
-    if host != here() or not writer.isdigit():
-        return False
-    try:
-        os.kill(int(writer), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+def _dead(host: str, pid: str) -> bool:
+    return host == here() and pid.isdigit() and ended(int(pid)) is True
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file as it is now, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cached_digest(path: Path) -> str:
+    """``digest``, but a file that has not been touched since is read once per process."""
+    found = os.stat(path)
+    return _digest(str(path), found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: str, size: int, modified: int, inode: int) -> str:
+    return digest(Path(path))
+
+
+def unchanged(path: Path, size: int, expected: str) -> bool:
+    """Whether a file has this size in bytes and this digest; '' means that the digest is not known.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    return os.stat(path).st_size == size and (not expected or cached_digest(path) == expected)

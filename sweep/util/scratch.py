@@ -1,7 +1,8 @@
-"""Folders for what no store keeps: Tune's trials, Train's groups, a database in the making, a packed program.
+"""Scratch folders for what no store keeps: Tune's trials, Train's groups, a half-written database, a packed
+program.
 
-They are in one folder of this user's in the system's temporary one, and named after their process: what a
-killed one left is removed by the next run, or by whoever makes one next on that machine.
+They are in one folder per user, inside the system's temporary folder. Each is named after its process, so
+that the next run, or the next scratch folder on that machine, removes what a killed process left.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from ssl_sweep.sweep.util.files import remove_abandoned, temporary
 
 
 def new_scratch(what: str) -> Path:
-    """A folder of this process's, empty; whoever asks removes it."""
+    """A new empty folder of this process, named after ``what``. The caller removes it."""
     root = _root()
-    if not _is_ours(root):  # in a folder that everybody may write to, somebody else was first
+    if not _is_ours(root):  # anyone may write to the system's folder: another user took the name
         return Path(tempfile.mkdtemp(prefix=f"ssl-sweep-{what}-"))
     remove_abandoned(root)
     folder = temporary(root, what)
@@ -30,7 +31,7 @@ def new_scratch(what: str) -> Path:
 
 @contextmanager
 def scratch(what: str) -> Iterator[Path]:
-    """A folder for the length of the block."""
+    """A new empty folder, removed at the end of the block."""
     folder = new_scratch(what)
     try:
         yield folder
@@ -39,7 +40,7 @@ def scratch(what: str) -> Iterator[Path]:
 
 
 def remove_scratch() -> None:
-    """Remove what dead processes of this user left on this machine."""
+    """Remove the scratch folders that dead processes of this user left on this machine."""
     if _root().is_dir() and _is_ours(_root()):
         remove_abandoned(_root())
 
@@ -50,7 +51,7 @@ def _root() -> Path:
 
 
 def _is_ours(root: Path) -> bool:
-    """Whether the folder, made where there is none, is a folder of this user's and nobody else's."""
+    """Create the folder if necessary, and tell whether it belongs to this user only."""
     with suppress(FileExistsError):
         root.mkdir(mode=0o700)
     found = root.lstat()

@@ -11,16 +11,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
-_FIRST = b"\nstopping: trainings write a checkpoint, nothing new starts; once more to stop at once\n"
-_SECOND = b"\nstopped at once; the same command goes on from the last checkpoints\n"
+_FIRST = b"\nstopping: trainings write a checkpoint, nothing new starts; press Ctrl-C again to stop at once\n"
+_SECOND = b"\nstopped at once; the same command resumes from the last checkpoints\n"
 
 
 @dataclass
 class Stop:
-    """Whether a signal has asked to stop, and which; `spent`: the run's budget has."""
+    """Why a run has to stop, if it has to."""
 
     signal: int | None = None
+    """The number of the signal that asked for it."""
     spent: bool = False
+    """The run has reached its limit of hours or money."""
 
     @property
     def requested(self) -> bool:
@@ -29,14 +31,20 @@ class Stop:
 
 @contextmanager
 def stop_on_signal(first: Callable[[], None], last: Callable[[], None]) -> Iterator[Stop]:
-    """`first` is called by the first SIGINT or SIGTERM, `last` before the second ends the process with
-    128 + its number. Both run between any two steps of the program: they may do next to nothing."""
+    """Handle SIGINT and SIGTERM inside the block.
+
+    Args:
+        first: called by the first signal.
+        last: called by the second, which then ends the process with exit code 128 + its number.
+
+    Both run between any two steps of the program, so they may do next to nothing.
+    """
     stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.signal is None:
             stop.signal = number
-            with suppress(OSError):  # on a full disk the run still stops; what it runs is dropped
+            with suppress(OSError):  # on a full disk the run still stops, without its running work
                 first()
             os.write(sys.stderr.fileno(), _FIRST)  # print may be in the middle of a line
             return

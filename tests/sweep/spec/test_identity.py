@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from ssl_sweep.data_ops.sources.registry import DigitsSource, SyntheticSource
 from ssl_sweep.data_ops.views.policy import simclr_policy
-from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, ProbeConfig
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.sweep.spec.identity import canonical_json, full_form, spec_difference, stage_id
 from ssl_sweep.sweep.spec.specs import FeatureSpec, PoolPart, PrepareSpec, PretrainSpec, ProbeSpec
 
@@ -156,7 +157,7 @@ def test_a_difference_names_the_fields() -> None:
         "parts[0].images: stored 100, asked 200",
     ]
     assert spec_difference({**stored, "gone": 1}, PretrainSpec(CONFIG, (PoolPart("f", 100),))) == [
-        "gone: stored 1, not a field any more"
+        "gone: stored 1, no longer a field"
     ]
 
 

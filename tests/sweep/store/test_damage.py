@@ -84,7 +84,7 @@ def elsewhere(sweeps: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 CASES: list[tuple[str, str, Callable[[Store, str], None], str, str]] = [
     ("pretrain", "encoder.safetensors", lost, "is gone", "missing"),
-    ("pretrain", "encoder.safetensors", short, "has 3 bytes, 6 were committed", "damaged"),
+    ("pretrain", "encoder.safetensors", short, "has 3 bytes, but 6 were committed", "damaged"),
     ("pretrain", "encoder.safetensors", changed, "holds other bytes than were committed", ""),
     ("pretrain", "manifest.json", short, "cannot be read", "damaged"),
     ("pretrain", "manifest.json", another_digit, "is not as it was written", "damaged"),

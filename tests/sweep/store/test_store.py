@@ -16,7 +16,7 @@ from ssl_sweep.sweep.spec.specs import FeatureSpec
 from ssl_sweep.sweep.store.manifest import Failure, RunRecord
 from ssl_sweep.sweep.store.mounted import MARK
 from ssl_sweep.sweep.store.store import Store
-from ssl_sweep.sweep.util.files import here
+from ssl_sweep.sweep.util.processes import here
 
 SPEC = FeatureSpec("encoder001", "fingerprint", "train")
 ID = "0123456789"
@@ -145,10 +145,10 @@ def test_a_line_lost_by_a_kill_is_added_once(tmp_path: Path) -> None:
     script = textwrap.dedent(f"""
         import os, signal, time
         from ssl_sweep.sweep.store.manifest import RunRecord
-        from ssl_sweep.sweep.store.executions import FileJournal
+        from ssl_sweep.sweep.store.executions import FileExecutionLog
         from ssl_sweep.sweep.spec.specs import FeatureSpec
         from ssl_sweep.sweep.store.store import Store
-        FileJournal.append = lambda self, manifest: os.kill(os.getpid(), signal.SIGKILL)
+        FileExecutionLog.append = lambda self, manifest: os.kill(os.getpid(), signal.SIGKILL)
         store = Store({str(tmp_path)!r})
         store.path("features", {ID!r}).mkdir(parents=True)
         for name in ("x.npy", "ids.npy"):

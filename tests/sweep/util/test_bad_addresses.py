@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from ssl_sweep.cli import cli
-from ssl_sweep.sweep.cluster.connect import require_answer, require_shared_store
+from ssl_sweep.sweep.cluster.connect import require_answer
+from ssl_sweep.sweep.cluster.nodes import require_shared_store
 from ssl_sweep.sweep.cluster.submission import Submission
 from ssl_sweep.sweep.errors import InfeasibleError, StoreError, UsageError
 from ssl_sweep.sweep.store.store import Store
@@ -41,7 +42,7 @@ def test_a_tracker_in_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("port", ["²", "99999", "9" * 30, "port", ""])
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 def test_a_cluster(scheme: str, port: str) -> None:
-    with pytest.raises(UsageError, match="is no address of a cluster"):
+    with pytest.raises(UsageError, match="is not a valid address of a cluster"):
         require_answer(f"{scheme}127.0.0.1:{port}")
 
 
@@ -81,4 +82,4 @@ def test_a_connection_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(ray_remote, "_watch", gone)
         with pytest.raises(InfeasibleError, match="the connection to 'ray://h:1' is lost") as error:
             ray_remote.run_on_head(asked, "ray://h:1", print)
-        assert error.value.exit_code == 3 and "the same command goes on" in error.value.report()
+        assert error.value.exit_code == 3 and "run the same command again to continue" in error.value.report()
