@@ -16,9 +16,10 @@ from ssl_sweep.cli import cli
 PAGE = Path(__file__).parents[1] / "cli.md"
 _INTRO = """# Commands
 
-This page is written by `python docs/scripts/cli_reference.py` from the help texts. Do not edit it by hand.
+`python docs/scripts/cli_reference.py` writes this page from the help texts. Do not edit it by hand.
 
-`GRID` is a grid file. `OVERRIDES` change its values for one call: `ssl-sweep run grid.yaml pretrain.epochs=20`.
+`GRID` is a grid file. `KEY=VALUE` changes one of its values for one call:
+`ssl-sweep run grid.yaml pretrain.epochs=20`.
 An `ID` is the first letters of the id of a stage or a cell, as `status` and `plan --json` show them.
 
 | exit code | meaning |
