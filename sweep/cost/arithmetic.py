@@ -1,6 +1,6 @@
-"""What a step costs by arithmetic: multiply-adds over the speed of the hardware, where nothing was measured.
+"""What a step costs by arithmetic, if nothing was measured: multiply-adds over the speed of the hardware.
 
-It is also what one measured rate is scaled by to another method or hardware.
+The same arithmetic scales a measured rate to another method or other hardware.
 """
 
 from __future__ import annotations
@@ -11,22 +11,26 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.config.registry import METHODS
 
 Device = Literal["cpu", "gpu"]
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Billions of multiply-adds of one forward pass with the small-image stem at 32 px and with the ImageNet
-    stem at 224 px, millions of parameters, and the width of the features."""
+    """The size of an encoder."""
 
     small: float
+    """Billions of multiply-adds of one forward pass with the small-image stem at 32 px."""
     large: float
+    """Billions of multiply-adds of one forward pass with the ImageNet stem at 224 px."""
     parameters: float
+    """Millions of parameters."""
     width: int
+    """Width of the features."""
 
     def forward(self, size: int) -> float:
-        """Billions of multiply-adds of one view of `size` pixels."""
+        """Return billions of multiply-adds of one view of ``size`` pixels."""
         return self.small * (size / 32) ** 2 if size <= 64 else self.large * (size / 224) ** 2
 
 
@@ -40,12 +44,12 @@ _ENCODERS: Mapping[str, Arithmetic] = {
     "vit-s": Arithmetic(1.4, 4.6, 21.7, 384),
     "vit-b": Arithmetic(5.6, 17.6, 85.8, 768),
 }
-# Billions of multiply-adds a second that a two-view training reaches, its augmentation included, by a part of
-# the hardware's name. A100: SimCLR, ResNet-50 at 224 px, 100 epochs of ImageNet in about 12 hours on eight
-# (FFCV-SSL), 370 images/s each. The others in proportion to their memory bandwidth, which bounds such a
-# training: 21,000 for an H200, on which 871 images/s of two-view ViT-S, 24,000, were published.
-# NVIDIA's supervised ResNet-50 without any such views is three times as fast (2,470 images/s on an A100).
-# A CPU: one core, measured on an AMD EPYC.
+# Billions of multiply-adds per second that a two-view training reaches, including augmentation, by a word of
+# the hardware's name. A100: SimCLR with ResNet-50 at 224 px takes about 12 hours for 100 epochs of ImageNet
+# on eight of them (FFCV-SSL), which is 370 images/s each. The others are scaled by memory bandwidth, which
+# limits such a training. That gives 21,000 for an H200; the published 871 images/s of two-view ViT-S are
+# 24,000. NVIDIA's supervised ResNet-50 needs no such views and is three times as fast (2,470 images/s on an
+# A100). The CPU figure is for one core, measured on an AMD EPYC.
 _SPEEDS: Mapping[str, float] = {
     "H200": 21_000.0,
     "H100": 15_000.0,
@@ -58,29 +62,28 @@ _SPEEDS: Mapping[str, float] = {
 }
 _ANY_GPU, _ANY_CPU = 9_000.0, 30.0
 _FORWARD_AND_BACK = 3
-# Time of a method's step against SimCLR's on the same images, measured with the demo encoder on a CPU.
-_EFFORT = {"moco-v2": 0.9, "byol": 1.4, "rotation": 1.5, "jigsaw": 1.2, "inpainting": 2.0, "supervised": 0.45}
 
 
 def arithmetic(encoder: str) -> Arithmetic:
-    """An encoder's; one that is not known here counts as a ResNet-50."""
+    """Return the size of an encoder; an unknown one counts as a ResNet-50."""
     return _ENCODERS.get(encoder, _ENCODERS["resnet50"])
 
 
 def speed(device: str, hardware: str) -> float:
-    """Billions of multiply-adds a second of one GPU, or of one CPU core."""
+    """Return billions of multiply-adds per second of one GPU or one CPU core."""
     if device == "cpu":
         return _ANY_CPU
     return next((value for name, value in _SPEEDS.items() if names(name, hardware)), _ANY_GPU)
 
 
 def names(kind: str, hardware: str) -> bool:
-    """Whether a device's full name has the kind as a word: an L40S is no L4."""
+    """Whether the full name of a device has ``kind`` as a word: an L40S is not an L4."""
     return kind in re.split(r"[^A-Za-z0-9]+", hardware)
 
 
 def seconds_per_image(config: PretrainConfig, device: str, hardware: str) -> float:
-    """A pretraining image's part of a step, all its views, on one device."""
-    views = 2 * _EFFORT.get(config.method, 1.0)  # the effort is against SimCLR's two views
+    """Return the seconds that one image, with all its views, adds to a step on one device."""
+    cost = METHODS[config.method].relative_cost if config.method in METHODS else 1.0
+    views = 2 * cost  # the cost is relative to SimCLR, which has two views
     forward = arithmetic(config.encoder).forward(config.image_size)
     return views * _FORWARD_AND_BACK * forward / speed(device, hardware)

@@ -1,7 +1,8 @@
-"""`ssl-sweep calibrate`: how long a step takes here, for every kind of training of a grid.
+"""``ssl-sweep calibrate``: measure how long a step takes here, for every shape of training in a grid.
 
-The trainer itself runs on noise, as many at once as a sweep would run, since neighbours slow each other down.
-What workers of one training exchange is not in it, nor reading images above 64 pixels from a cold disk.
+The real trainer runs on noise images. As many copies run at once as in a sweep, since they slow each other
+down. Communication between the workers of one training is not measured, nor are reads of images above 64 px
+from a cold disk.
 """
 
 from __future__ import annotations
@@ -18,10 +19,8 @@ from typing import Protocol
 
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.sweep.cost.calibrate_job import Job, Measured, measure, warm
-from ssl_sweep.sweep.cost.calibration import Calibration, Shape, keep, shape_of
-from ssl_sweep.sweep.cost.machine import Machine, machine
-from ssl_sweep.sweep.cost.rates import Rates
-from ssl_sweep.sweep.cost.resources import cpus_per_gpu
+from ssl_sweep.sweep.cost.machine import Machine, cpus_per_gpu, machine
+from ssl_sweep.sweep.cost.rates import Calibration, Rates, Shape, save_calibration, shape_of
 from ssl_sweep.sweep.errors import InfeasibleError, first_line
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
@@ -34,21 +33,25 @@ _WARM_UP_S = 3.0
 
 
 class Crew(Protocol):
-    """Processes that measure at the same time, on `machine`."""
+    """Processes that measure at the same time."""
 
     machine: Machine
+    """What they run on."""
 
     def measure(self, jobs: Sequence[Job]) -> list[Measured]:
-        """All at once."""
+        """Run all jobs at once and return what each measured."""
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """One shape of training with its config, its images, and how many trainings of it there are."""
+class _ToMeasure:
+    """The trainings of one shape."""
 
     config: PretrainConfig
+    """Config of the training with the most images."""
     images: int
+    """Images of that training."""
     trainings: int
+    """How many trainings have this shape."""
 
 
 def calibrate_grid(
@@ -62,13 +65,21 @@ def calibrate_grid(
     say: Callable[[str], None],
     crew_at: Callable[[Compute, str], AbstractContextManager[Crew]] | None = None,
 ) -> list[Calibration]:
-    """Measure every shape of the grid's trainings that has neither a measured nor a calibrated rate on this
-    hardware (all of them with `again`), for `seconds` each, and keep the rates in the store. `crew_at`
-    connects to the processors of the cluster at `address`.
+    """Measure the shapes of a grid's trainings that have no rate on this hardware yet, and save the rates.
+
+    Args:
+        path: The grid file.
+        overrides: ``KEY=VALUE`` changes of the grid.
+        store_uri: The store to save rates in.
+        address: Cluster to measure on; None or ``local`` for this machine.
+        seconds: Seconds to measure each shape.
+        again: Also measure shapes that have a rate, and finished trainings.
+        say: Prints one line of progress.
+        crew_at: Connects to the processors of the cluster at ``address``.
 
     Raises:
         GridError: the grid is wrong.
-        InfeasibleError: no cluster answers at `address`, or a training is too large for it.
+        InfeasibleError: no cluster answers at ``address``, or a training is too large for it.
         StoreError: the store cannot be used.
     """
     store = Store(store_uri)
@@ -81,20 +92,24 @@ def calibrate_grid(
         assert address is not None and crew_at is not None
         crews = crew_at(compute, address)
     with crews as crew:
-        kinds = _kinds(plan, compute, crew.machine, Rates.of(store), again)
-        say(f"{len(kinds)} kinds of training to measure on {crew.machine.label}, about {seconds:.0f} s each")
+        shapes = _shapes(plan, compute, crew.machine, Rates.of(store), again)
+        say(
+            f"{len(shapes)} shapes of training to measure on {crew.machine.label}, about {seconds:.0f} s each"
+        )
         found = []
-        for shape, kind in kinds.items():
-            for calibration in _calibrate(kind, compute, crew, store.root, seconds):
-                keep(store.storage, calibration)
+        for shape, asked in shapes.items():
+            for calibration in _calibrate(asked, compute, crew, store.root, seconds):
+                save_calibration(store.storage, calibration)
                 found.append(calibration)
-                say(f"{shape.label}: {1000 * calibration.step_s:.1f} ms a step")
+                say(f"{shape.label}: {1000 * calibration.step_s:.1f} ms per step")
     return found
 
 
-def _kinds(plan: Plan, compute: Compute, place: Machine, rates: Rates, again: bool) -> dict[Shape, _Kind]:
-    """What there is to measure: unfinished trainings first, of each shape the one with most images."""
-    found: dict[Shape, _Kind] = {}
+def _shapes(
+    plan: Plan, compute: Compute, place: Machine, rates: Rates, again: bool
+) -> dict[Shape, _ToMeasure]:
+    """Collect what to measure by shape; each shape is measured on its training with the most images."""
+    found: dict[Shape, _ToMeasure] = {}
     for stage in plan.pretrainings:
         if stage.state == "complete" and not again:
             continue
@@ -106,7 +121,7 @@ def _kinds(plan: Plan, compute: Compute, place: Machine, rates: Rates, again: bo
         images = sum(part.images for part in stage.spec.parts)
         before = found.get(shape)
         more = before is None or images > before.images
-        found[shape] = _Kind(
+        found[shape] = _ToMeasure(
             stage.spec.config if more or before is None else before.config,
             images if more or before is None else before.images,
             1 if before is None else before.trainings + 1,
@@ -115,20 +130,20 @@ def _kinds(plan: Plan, compute: Compute, place: Machine, rates: Rates, again: bo
 
 
 def _calibrate(
-    kind: _Kind, compute: Compute, crew: Crew, folder: Path, seconds: float
+    asked: _ToMeasure, compute: Compute, crew: Crew, folder: Path, seconds: float
 ) -> Iterator[Calibration]:
-    """A rate for each hardware that measured."""
-    config = replace(kind.config, batch=kind.config.batch // compute.workers, queue=0)
+    """Measure one shape; yields one calibration per type of hardware that measured."""
+    config = replace(asked.config, batch=asked.config.batch // compute.workers, queue=0)
     place = crew.machine
     on_gpu = place.device == "gpu"
     each_gpu = (compute.gpus_per_worker or 1.0) if on_gpu else 0.0
     threads = compute.cpus_per_worker or (cpus_per_gpu(place) if on_gpu else 1)
-    room = int(place.gpus // each_gpu if on_gpu else place.cpus // threads)
-    copies = max(1, min(room, kind.trainings * compute.workers))
+    fitting = int(place.gpus // each_gpu if on_gpu else place.cpus // threads)
+    copies = max(1, min(fitting, asked.trainings * compute.workers))
     jobs = [
         Job(
-            config=replace(config, queue=_queue(kind.config, config)),
-            images=max(config.batch, kind.images // compute.workers),
+            config=replace(config, queue=_queue(asked.config, config)),
+            images=max(config.batch, asked.images // compute.workers),
             folder=folder,
             on_gpu=on_gpu,
             threads=threads,
@@ -147,7 +162,7 @@ def _calibrate(
         by_hardware[measured.hardware].append(measured)
     for hardware, group in by_hardware.items():
         yield Calibration(
-            shape=shape_of(kind.config, place.device, hardware, compute.workers),
+            shape=shape_of(asked.config, place.device, hardware, compute.workers),
             step_s=fmean(m.step_s for m in group),
             epoch_s=fmean(m.epoch_s for m in group),
             checkpoint_s=fmean(m.checkpoint_s for m in group),
@@ -158,22 +173,26 @@ def _calibrate(
 
 
 def _measured(crew: Crew, jobs: Sequence[Job]) -> list[Measured]:
-    """InfeasibleError where it cannot be done: too large a batch, a process that was killed."""
+    """Run all jobs.
+
+    Raises:
+        InfeasibleError: the batch is too large for the memory, or a process was killed.
+    """
     try:
         return crew.measure(jobs)
-    except Exception as error:  # of torch, of the pool, or of Ray
+    except Exception as error:  # from torch, the process pool, or Ray
         one = jobs[0].config
         raise InfeasibleError(
             f"{one.method} · {one.encoder} · {one.image_size} px · batch {one.batch} cannot be measured here:"
             f" {first_line(error)}",
-            hint="what was measured before it is kept; a smaller batch or activation checkpointing takes less"
-            " memory",
+            hint="the rates measured before are saved; if memory is short, use a smaller batch or"
+            " compute.activation_checkpointing=true",
         ) from error
 
 
-def _queue(asked: PretrainConfig, mine: PretrainConfig) -> int:
-    """MoCo's queue, where it is a multiple of one worker's batch as well."""
-    return asked.queue if asked.queue % mine.batch == 0 else 0
+def _queue(asked: PretrainConfig, own: PretrainConfig) -> int:
+    """Return the size of MoCo's queue if it is a multiple of one worker's batch, else 0."""
+    return asked.queue if asked.queue % own.batch == 0 else 0
 
 
 # Crews --------------------------------------------------------------------------------------------------
@@ -181,21 +200,21 @@ def _queue(asked: PretrainConfig, mine: PretrainConfig) -> int:
 
 @contextmanager
 def _processes(compute: Compute) -> Iterator[Crew]:
-    """Processes of this machine."""
+    """Start processes on this machine."""
     place = machine(compute)
-    room = int(place.cpus) if place.device == "cpu" else int(place.gpus / (compute.gpus_per_worker or 1.0))
-    with ProcessPoolExecutor(max(1, room), mp_context=multiprocessing.get_context("spawn")) as pool:
+    fitting = int(place.cpus) if place.device == "cpu" else int(place.gpus / (compute.gpus_per_worker or 1.0))
+    with ProcessPoolExecutor(max(1, fitting), mp_context=multiprocessing.get_context("spawn")) as pool:
         yield _ProcessCrew(place, pool)
 
 
 class _ProcessCrew:
-    """One process for each copy; they stay for the next shape."""
+    """One process per copy; they stay alive for the next shape."""
 
     def __init__(self, place: Machine, pool: ProcessPoolExecutor) -> None:
         self.machine, self._pool = place, pool
 
     def measure(self, jobs: Sequence[Job]) -> list[Measured]:
-        # Warming up in as many calls as there are jobs reaches as many processes: importing takes seconds.
+        # As many calls as jobs reach as many processes, since importing takes each of them seconds.
         for started in [self._pool.submit(warm) for _ in jobs]:
             started.result()
         return list(self._pool.map(measure, jobs))

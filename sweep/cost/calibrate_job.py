@@ -1,4 +1,4 @@
-"""One copy of one measurement of `ssl-sweep calibrate`, in a process of its own; several run at once."""
+"""One copy of a measurement of ``ssl-sweep calibrate``, in its own process. Several run at once."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from ssl_sweep.sweep.util.files import temporary
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A training to time on `images` images: `config.batch` is one worker's. `folder` is where checkpoints
-    go; `gpu` is the number of this machine's GPU, None on a CPU and where Ray assigns one."""
+    """A training to time."""
 
     config: PretrainConfig
+    """Its ``batch`` is the part of one worker."""
     images: int
+    """Images of one worker."""
     folder: Path
+    """Where checkpoints are written."""
     on_gpu: bool
     threads: int
     warm_up_s: float
     seconds: float
+    """Seconds to measure after the warm-up."""
     gpu: int | None = None
+    """Index of the GPU on this machine; None on a CPU, or if Ray assigns one."""
     backend: Literal["auto", "torch", "dali"] = "auto"
     activation_checkpointing: bool = False
     compile: bool = False
@@ -32,43 +36,52 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one copy found, in seconds, and on which hardware."""
+    """What one copy measured."""
 
     hardware: str
+    """Name of the device."""
     step_s: float
+    """Seconds per step."""
     epoch_s: float
+    """Seconds that the end of an epoch adds."""
     checkpoint_s: float
+    """Seconds per checkpoint."""
     steps: int
+    """Steps that were timed."""
 
 
 def warm() -> None:
-    """Import what a measurement needs, so that the copies start together."""
+    """Import what a measurement needs, so that all copies start at the same time."""
     import ssl_sweep.ssl_core.training.timing  # noqa: F401
 
 
 def measure(job: Job) -> Measured:
     """Time the steps of a job."""
     from ssl_sweep.ssl_core.training.timing import time_steps
+    from ssl_sweep.ssl_core.training.trainer import RuntimeOptions
     from ssl_sweep.sweep.store.provenance import hardware
 
     if job.on_gpu and job.gpu is not None:
         import torch
 
         torch.cuda.set_device(job.gpu)
-    place = temporary(job.folder, "calibrate")  # what a kill leaves of it is removed by the next run
+    place = temporary(job.folder, "calibrate")  # if this process is killed, the next run removes it
     place.mkdir(parents=True)
+    options = RuntimeOptions(
+        backend=job.backend,
+        device="cuda" if job.on_gpu else "cpu",
+        threads=job.threads,
+        activation_checkpointing=job.activation_checkpointing,
+        compile=job.compile,
+    )
     try:
         found = time_steps(
             job.config,
             job.images,
             place,
+            options,
             warm_up_s=job.warm_up_s,
             seconds=job.seconds,
-            backend=job.backend,
-            device="cuda" if job.on_gpu else "cpu",
-            threads=job.threads,
-            activation_checkpointing=job.activation_checkpointing,
-            compile=job.compile,
             watch=job.watch,
         )
     finally:

@@ -1,4 +1,4 @@
-"""What the stages of a plan will take on disk, in bytes, the tracker inside the store among it."""
+"""What the stages of a plan take on disk, in bytes, including the tracker inside the store."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from ssl_sweep.sweep.cost.arithmetic import arithmetic
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.spec.specs import UNTRAINED, FeatureSpec, FinetuneSpec, PretrainSpec, ProbeSpec
 
-# Besides pixels, weights and features, measured in small sweeps: an image's id, key and labels; the contact
-# sheet of a training per pixel of an image's area; manifests, cards and logs; the tracker's database.
+# Bytes besides pixels, weights and features, measured in small sweeps: id, key and labels of an image;
+# contact sheet of a training, per pixel of an image's area; manifest, card and log of a stage; predictions;
+# database of the tracker.
 _IMAGE, _FEATURE_ID = 80, 128
 _SHEET, _RECORDS = 75, 9_000
 _PREDICTION, _PREDICTIONS = 24, 5_000
@@ -17,16 +18,16 @@ _TRACKER, _TRACKED = 750_000, 26_000
 
 
 def disk_bytes(plan: Plan) -> int:
-    """Of everything that is to run, once it has run: a finished training keeps its encoder alone."""
+    """Return the bytes that the run adds. A finished training keeps only its encoder."""
     return sum(_bytes(plan))
 
 
 def _bytes(plan: Plan) -> Iterator[int]:
-    """Images as uint8, weights and features as float32. The tracker has a copy of every trained encoder."""
-    infos = {i.prepare_id: i for c in plan.cells for i in c.datasets}
-    sizes = {i.fingerprint: (i.n_train, i.n_test) for i in infos.values()}
+    """Images are uint8, weights and features float32. The tracker has a copy of every trained encoder."""
+    infos = {info.prepare_id: info for cell in plan.cells for info in cell.datasets}
+    sizes = {info.fingerprint: (info.n_train, info.n_test) for info in infos.values()}
     tested = {cell.probe_id: cell.evaluation.n_test for cell in plan.cells}
-    configs = {n.id: n.spec.config for n in plan.stages if isinstance(n.spec, PretrainSpec)}
+    configs = {s.id: s.spec.config for s in plan.stages if isinstance(s.spec, PretrainSpec)}
     waiting = {stage.id for stage in plan.to_run}
     tracked = sum(cell.probe_id in waiting for cell in plan.cells)
     for stage in plan.to_run:

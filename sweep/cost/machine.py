@@ -1,4 +1,4 @@
-"""What a sweep would run on, found without importing torch or Ray."""
+"""What a sweep runs on: this machine, a cluster, or one that is only assumed. No torch, no Ray."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_sweep.sweep.cost.arithmetic import Device
+from ssl_sweep.sweep.execution.backend import Cluster
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.store.provenance import processor
 
@@ -16,14 +17,18 @@ _ASSUMED_GPU = "NVIDIA A100"
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Processors and GPUs to share out; `device` is what networks run on and `hardware` its name, '' where
-    nobody knows. `assumed`: the GPUs are not here, so the plan is for others."""
+    """Processors and GPUs that the stages of a plan share."""
 
     cpus: float
+    """CPU cores."""
     gpus: float
+    """GPUs; 0 if networks run on CPUs."""
     device: Device
+    """What networks run on."""
     hardware: str
+    """Name of the device, '' if unknown."""
     assumed: bool = False
+    """The devices are not on this machine: the plan is for another one."""
 
     @property
     def label(self) -> str:
@@ -34,12 +39,12 @@ class Machine:
 
 
 def cores() -> int:
-    """Processors that this process may use."""
+    """Return how many CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def gpus_here() -> int:
-    """GPUs that the NVIDIA driver shows and CUDA_VISIBLE_DEVICES leaves."""
+    """Return how many GPUs the NVIDIA driver shows and ``CUDA_VISIBLE_DEVICES`` allows."""
     there = len(list(Path("/dev").glob("nvidia[0-9]*")))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
@@ -48,7 +53,7 @@ def gpus_here() -> int:
 
 
 def gpu_name() -> str:
-    """As CUDA names the first GPU; '' where the driver says nothing."""
+    """Return CUDA's name of the first GPU, or '' if the driver does not give one."""
     for information in sorted(_DRIVER.glob("*/information")):
         for line in information.read_text(errors="replace").splitlines():
             if line.startswith("Model:"):
@@ -57,8 +62,11 @@ def gpu_name() -> str:
 
 
 def machine(compute: Compute, cpus: float | None = None, gpus: float | None = None) -> Machine:
-    """This machine, or the cluster of `cpus` and `gpus`. Where the grid asks for GPUs and there are none, as
-    many as one training takes are assumed, of the kind that compute.hardware names."""
+    """Return this machine, or a cluster with ``cpus`` cores and ``gpus`` GPUs if these are given.
+
+    If the grid asks for GPUs and there are too few, enough for one training are assumed, of the type that
+    ``compute.hardware`` names.
+    """
     have = gpus_here() if gpus is None else gpus
     on_gpu = compute.device == "gpu" or (compute.device == "auto" and have > 0)
     each = compute.gpus_per_worker or 1.0
@@ -76,3 +84,21 @@ def machine(compute: Compute, cpus: float | None = None, gpus: float | None = No
         hardware=hardware,
         assumed=assumed or (not on_gpu and cpus is not None),
     )
+
+
+def machine_of(compute: Compute, cluster: Cluster) -> Machine:
+    """Return the connected cluster as a machine.
+
+    The GPUs are those that ``compute.hardware`` names, or else the same as this machine's.
+    """
+    found = machine(compute, cluster.cpus, cluster.gpus)
+    cpus = cluster.cpus
+    if cluster.capacity is not None and found.device == "gpu" and cluster.gpus:
+        cpus = cluster.capacity.cpus_beside_gpus
+    hardware = compute.hardware or (gpu_name() if found.device == "gpu" else found.hardware)
+    return Machine(cpus=cpus, gpus=cluster.gpus, device=found.device, hardware=hardware)
+
+
+def cpus_per_gpu(place: Machine) -> int:
+    """Return how many CPU cores go with one GPU: an even share, at most 8, which feed any pipeline here."""
+    return max(1, min(8, int(place.cpus // max(1.0, place.gpus))))

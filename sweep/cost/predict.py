@@ -1,20 +1,21 @@
-"""What each stage of a plan will take on a machine: seconds and devices, with the source of the figure."""
+"""What each stage of a plan takes on a machine: seconds and devices, with the source of the figure."""
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from statistics import median
 from typing import Any
 
-from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, ProbeConfig
+from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.sweep.cost.arithmetic import arithmetic, speed
-from ssl_sweep.sweep.cost.calibration import calibrations
-from ssl_sweep.sweep.cost.machine import Machine
-from ssl_sweep.sweep.cost.rates import Rates, RateSource, images_seen
+from ssl_sweep.sweep.cost.machine import Machine, cpus_per_gpu
+from ssl_sweep.sweep.cost.rates import Rates, RateSource, calibrations, images_seen
+from ssl_sweep.sweep.execution.runtime import TrainPlan
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.stages import PlannedStage
@@ -28,47 +29,53 @@ _PREPARE_IMAGES_PER_S = 2_000.0
 _INITIALISE_S = 2.0
 _VIEWS = 2
 _PASSES = 3  # forward once, backward twice
-# Multiply-adds of a linear probe: labels x width x classes x this, over all strengths, folds and iterations;
-# 640 to 1,500 in docs/measurements.md.
+# A linear probe takes labels x width x classes x _PROBE_WORK multiply-adds, over all strengths, folds and
+# iterations (640 to 1,500 were measured, see docs/measurements.md), and _PROBE_S seconds besides.
 _PROBE_WORK, _PROBE_S, _CLASSES = 1_000, 0.2, 100
 _STRENGTHS = len(ProbeConfig().cs)
-_LIGHT_GPUS = 0.25  # a piece of light work's part of a GPU
-_LOOKED_AT = 300  # finished stages of a kind that are read to learn from; there may be many thousands
+_LIGHT_GPUS = 0.25  # share of a GPU that light work takes
+_MOST_READ = 300  # finished stages of each kind to learn from; there may be many thousands
 IN_PROCESS_BELOW_S = 60.0
-"""A training planned under this many seconds runs in Train's in-process mode: starting a worker group costs
-about 15 s on two cores, more than such a training gains from Train's own fault tolerance."""
+"""A training that is predicted to take fewer seconds runs in Train's in-process mode. Starting a worker group
+takes about 15 s on two cores, more than so short a training gains from Train's fault tolerance."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """`seconds` of the work itself on `devices` at once (GPUs where `gpu`, else CPU cores), and `start_s`
-    before and after it."""
+    """How long one stage takes, and on what."""
 
     seconds: float
+    """Seconds of the work itself."""
     devices: float
+    """Devices that it holds at once."""
     gpu: bool
+    """Whether these are GPUs; else they are CPU cores."""
     source: RateSource
     note: str = ""
+    """What a scaled figure was scaled from."""
     start_s: float = 0.0
+    """Seconds before and after the work."""
 
     @property
     def device_s(self) -> float:
-        """Seconds of one device."""
+        """Device-seconds."""
         return (self.seconds + self.start_s) * self.devices
 
 
 @dataclass(frozen=True)
 class Experience:
-    """What a store knows of time: `rates` of trainings; of the other stages the median seconds an image
-    (features and fine-tunings by encoder, image size, device and hardware; preparing by size) or of a probe
-    by its strengths (0 of nearest neighbours) and its labels."""
+    """How long finished stages of a store took."""
 
     rates: Rates
+    """The rates of trainings."""
     images: Mapping[tuple[str, str, int, str, str], float]
+    """(stage, encoder, image size, device, hardware) → median seconds per image."""
     probes: Mapping[tuple[int, int], float]
+    """(number of strengths, 0 for nearest neighbours; labels) → median seconds of a probe."""
 
     @classmethod
     def of(cls, store: Store) -> Experience:
+        """Read the manifests of a store, at most 300 of each kind but all of trainings."""
         with store.survey():
             return cls._of(store)
 
@@ -78,11 +85,11 @@ class Experience:
         rates = Rates.read(trainings.values(), calibrations(store.storage))
         images: dict[tuple[str, str, int, str, str], list[float]] = defaultdict(list)
         for stage in ("prepare", "features", "finetune"):
-            for manifest in islice(store.manifests(stage), _LOOKED_AT):
+            for manifest in islice(store.manifests(stage), _MOST_READ):
                 if (found := _per_image(manifest, trainings)) is not None:
                     images[found[0]].append(found[1])
         probes: dict[tuple[int, int], list[float]] = defaultdict(list)
-        for manifest in islice(store.manifests("probe"), _LOOKED_AT):
+        for manifest in islice(store.manifests("probe"), _MOST_READ):
             spec = manifest.spec
             probes[len(spec["config"].get("cs", ())), int(spec["n_labels"])].append(manifest.run.seconds)
         return cls(
@@ -93,21 +100,42 @@ class Experience:
 
 
 def in_process(compute: Compute, seconds: float) -> bool:
-    """Whether a training of so many seconds runs inside its trial, without workers of its own."""
+    """Whether a training that takes ``seconds`` runs inside its trial, without a worker group."""
     if compute.mode == "auto":
         return compute.workers == 1 and seconds < IN_PROCESS_BELOW_S
     return compute.mode == "in-process"
 
 
+def train_plan(stage: PlannedStage, compute: Compute, predicted: Prediction, place: Machine) -> TrainPlan:
+    """Return the resources of one training and the mode that runs it.
+
+    They do not depend on what else is to run. The number of threads can change the last bits of a sum, and a
+    resumed sweep must give the same numbers as an undisturbed one. Both modes read the same checkpoints.
+    """
+    on_gpu = place.device == "gpu"
+    # A fine-tuning sees only a label budget: it is short and has one worker.
+    single = isinstance(stage.spec, FinetuneSpec)
+    return TrainPlan(
+        workers=1 if single else compute.workers,
+        cpus=float(compute.cpus_per_worker or (cpus_per_gpu(place) if on_gpu else 1)),
+        gpus=(compute.gpus_per_worker or 1.0) if on_gpu else 0.0,
+        in_process=single or in_process(compute, predicted.seconds),
+        predicted_s=round(predicted.seconds, 3),
+        predicted_from=predicted.source,
+        least=0 if single else compute.min_workers or 0,
+        spread=compute.placement == "spread",
+    )
+
+
 def predict(plan: Plan, known: Experience, machine: Machine, compute: Compute) -> dict[str, Prediction]:
-    """Every stage of the plan, finished or not, by id."""
+    """Predict every stage of the plan, finished or not; by id."""
     return _Predictor(plan, known, machine, compute).all()
 
 
 class _Predictor:
     def __init__(self, plan: Plan, known: Experience, machine: Machine, compute: Compute) -> None:
         self._plan, self._known, self._machine, self._compute = plan, known, machine, compute
-        self._configs = {n.id: n.spec.config for n in plan.stages if isinstance(n.spec, PretrainSpec)}
+        self._configs = {s.id: s.spec.config for s in plan.stages if isinstance(s.spec, PretrainSpec)}
         infos = [info for cell in plan.cells for info in cell.datasets]
         self._by_print = {info.fingerprint: info for info in infos}
         self._by_prepare = {info.prepare_id: info for info in infos}
@@ -128,11 +156,10 @@ class _Predictor:
                 images = info.n_train if split == "train" else info.n_test
                 each, source = self._image("features", self._configs[encoder])
                 part = _LIGHT_GPUS if self._gpus else 1.0
-                whole = 1.0 if source == "measured" else part  # what was measured had no more of a GPU
+                whole = 1.0 if source == "measured" else part  # measured stages had the same share of a GPU
                 return self._light(images * each / whole, source, part, gpu=self._gpus > 0)
             case FinetuneSpec(encoder=encoder, n_labels=labels, config=tuning):
-                folds = tuning.folds if labels < tuning.holdout_from else 1  # three rates on each, a fit
-                images = tuning.total_steps(labels) * tuning.batches(labels)[0] * (1 + 3 * folds)
+                images = _finetune_views(tuning, labels)
                 each, source = self._image("finetune", self._configs[encoder])
                 return self._light(images * each, source, self._gpus or self._cpus(), gpu=self._gpus > 0)
             case ProbeSpec():
@@ -171,12 +198,12 @@ class _Predictor:
         )
 
     def _image(self, stage: str, config: PretrainConfig) -> tuple[float, RateSource]:
-        """Seconds an image: features take one view forward, fine-tunings one forward and back."""
+        """Seconds per image: features take one view forward, fine-tunings one forward and back."""
         machine = self._machine
         key = (stage, config.encoder, config.image_size, machine.device, machine.hardware)
         if (measured := self._known.images.get(key)) is not None:
             return measured, "measured"
-        if config.method in UNTRAINED:  # its network costs what SimCLR's does
+        if config.method in UNTRAINED:  # its encoder costs the same as one that SimCLR trains
             config = replace(config, method="simclr", weights="")
         rate = self._known.rates.rate(config, machine)
         part = 1 / (_VIEWS * _PASSES) if stage == "features" else 1 / _VIEWS
@@ -208,7 +235,7 @@ class _Predictor:
 def _per_image(
     manifest: Manifest, trainings: Mapping[str, Manifest]
 ) -> tuple[tuple[str, str, int, str, str], float] | None:
-    """(stage, encoder, image size, device, hardware) and its seconds an image; None where it does not say."""
+    """Return a key of ``Experience.images`` and the seconds per image; None if the manifest lacks them."""
     run, spec = manifest.run, manifest.spec
     if manifest.stage == "prepare":
         images = int(manifest.outputs.get("n_train") or 0) + int(manifest.outputs.get("n_test") or 0)
@@ -226,9 +253,14 @@ def _per_image(
 
 
 def _finetune_images(spec: Mapping[str, Any]) -> int:
-    """Views that a finished fine-tuning went through, its choice of a rate among them."""
-    config, labels = spec["config"], int(spec["n_labels"])
-    per_epoch = max(1, min(math.ceil(labels / config["batch"]), labels // 2))
-    folds = config["folds"] if labels < config["holdout_from"] else 1
-    steps = config["steps"] or config["epochs"] * per_epoch
-    return int(steps * (labels // per_epoch) * (1 + 3 * folds))
+    """Return the views that a finished fine-tuning went through, from the spec in its manifest."""
+    stored = spec["config"]
+    known = {field.name: stored[field.name] for field in fields(FinetuneConfig) if field.name in stored}
+    return _finetune_views(FinetuneConfig(**known), int(spec["n_labels"]))
+
+
+def _finetune_views(config: FinetuneConfig, labels: int) -> int:
+    """Return the views of a fine-tuning: of the final fit, and of one fit per learning rate and fold."""
+    folds = config.folds if labels < config.holdout_from else 1
+    fits = 1 + len(config.learning_rates) * folds
+    return config.total_steps(labels) * config.batches(labels)[0] * fits

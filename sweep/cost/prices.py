@@ -1,4 +1,4 @@
-"""What an hour of a device costs: the grid's own figure, or a list price to be checked."""
+"""The price of a device per hour: from the grid, or else a list price."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from ssl_sweep.sweep.grid.schema import Compute
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """US dollars of one device for an hour (what currency the grid's own figure is in, the user knows);
-    `spot` is None where it is not known, and
-    `listed` says that nobody here has checked it."""
+    """The price of one device per hour."""
 
     on_demand: float
+    """List prices are in US dollars; the grid's price is in any currency."""
     source: str
+    """Where the price comes from, for the user."""
     spot: float | None = None
+    """Price of an interruptible device; None if unknown."""
     listed: bool = False
+    """A list price, which may be out of date."""
 
 
 def price_of(compute: Compute, machine: Machine) -> Price | None:
-    """Of one GPU, or one CPU core where networks run on CPUs; None for hardware that is not in the list."""
+    """Return the price of one GPU, or of one CPU core if networks run on CPUs; None if it is unknown."""
     if compute.price_per_hour is not None:
         return Price(on_demand=compute.price_per_hour, source="compute.price_per_hour")
     for row in _rows():

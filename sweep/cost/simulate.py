@@ -1,7 +1,7 @@
-"""How long a plan takes on a given cluster: the graph is played through, without running anything.
+"""How long a plan takes on a given cluster, by simulation.
 
-As `sweep.execute` does it: light stages as they become ready, trainings in their order, as many at once as
-there is room for.
+Like ``execution.scheduler``, it starts light stages as they become ready and trainings in their order, as
+many at once as fit.
 """
 
 from __future__ import annotations
@@ -15,58 +15,62 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One stage: `seconds` on so many CPUs and GPUs, once all of `upstream` are done (what is not in the list
-    is done already). Heavy ones keep their order."""
+class SimulatedStage:
+    """One stage of the simulation."""
 
     id: str
     seconds: float
+    """How long it takes."""
     cpus: float
+    """CPU cores that it holds."""
     gpus: float
+    """GPUs that it holds."""
     upstream: tuple[str, ...]
+    """Stages that must end first. An id that is not simulated counts as complete."""
     heavy: bool
+    """Whether it is a training: trainings start in their order."""
 
 
-def makespan(jobs: Sequence[Job], cpus: float, gpus: float) -> float:
-    """Seconds until the last job has ended. A job that is larger than the cluster runs alone."""
-    ids = {job.id for job in jobs}
-    missing = {job.id: {up for up in job.upstream if up in ids} for job in jobs}
-    below: dict[str, list[Job]] = {}
-    for job in jobs:
-        for up in missing[job.id]:
-            below.setdefault(up, []).append(job)
-    heavy: deque[Job] = deque()
-    light: deque[Job] = deque()
+def makespan(stages: Sequence[SimulatedStage], cpus: float, gpus: float) -> float:
+    """Return the seconds until the last stage ends. A stage that is larger than the cluster runs alone."""
+    ids = {stage.id for stage in stages}
+    missing = {stage.id: {up for up in stage.upstream if up in ids} for stage in stages}
+    below: dict[str, list[SimulatedStage]] = {}
+    for stage in stages:
+        for up in missing[stage.id]:
+            below.setdefault(up, []).append(stage)
+    heavy: deque[SimulatedStage] = deque()
+    light: deque[SimulatedStage] = deque()
 
-    def ready(job: Job) -> None:
-        (heavy if job.heavy else light).append(job)
+    def ready(stage: SimulatedStage) -> None:
+        (heavy if stage.heavy else light).append(stage)
 
-    for job in jobs:
-        if not missing[job.id]:
-            ready(job)
+    for stage in stages:
+        if not missing[stage.id]:
+            ready(stage)
     free = [cpus, gpus]
-    running: list[tuple[float, int, Job]] = []
+    running: list[tuple[float, int, SimulatedStage]] = []
     now, started = 0.0, 0
 
-    def start_from(queue: deque[Job]) -> None:
+    def start_from(queue: deque[SimulatedStage]) -> None:
         nonlocal started
         while queue:
-            job = queue[0]
-            fits = job.cpus <= free[0] + _ROUNDING and job.gpus <= free[1] + _ROUNDING
+            stage = queue[0]
+            fits = stage.cpus <= free[0] + _ROUNDING and stage.gpus <= free[1] + _ROUNDING
             if not fits and running:
                 return
             queue.popleft()
-            free[0], free[1] = free[0] - job.cpus, free[1] - job.gpus
+            free[0], free[1] = free[0] - stage.cpus, free[1] - stage.gpus
             started += 1
-            heapq.heappush(running, (now + job.seconds, started, job))
+            heapq.heappush(running, (now + stage.seconds, started, stage))
 
     while heavy or light or running:
         start_from(light)
         start_from(heavy)
-        now, _, job = heapq.heappop(running)
-        free[0], free[1] = free[0] + job.cpus, free[1] + job.gpus
-        for next_ in below.get(job.id, ()):
-            missing[next_.id].discard(job.id)
+        now, _, stage = heapq.heappop(running)
+        free[0], free[1] = free[0] + stage.cpus, free[1] + stage.gpus
+        for next_ in below.get(stage.id, ()):
+            missing[next_.id].discard(stage.id)
             if not missing[next_.id]:
                 ready(next_)
     return now

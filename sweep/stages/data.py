@@ -1,4 +1,4 @@
-"""What stages read: prepared datasets, and the pool of a pretraining."""
+"""What stages read: prepared datasets, and the image pool of a pretraining."""
 
 from __future__ import annotations
 
@@ -17,23 +17,28 @@ from ssl_sweep.sweep.store.store import Store
 if TYPE_CHECKING:
     from ssl_sweep.ssl_core.training.watch import LabelledSlice
 
-_WATCHED = 384
+_WATCHED = 384  # images
 
 
 def open_dataset(runtime: Runtime, store: Store, fingerprint: str) -> PreparedDataset:
-    """The prepared images of a fingerprint."""
+    """Open the prepared images with this fingerprint."""
     return PreparedDataset(store.fetch("prepare", runtime.datasets[fingerprint]) / "data")
 
 
 def training_images(spec: PretrainSpec, runtime: Runtime, store: Store) -> ImagePool:
-    """The pool of a pretraining, decoded and corrupted."""
+    """Open the image pool of a pretraining; images come corrupted as the spec asks."""
     shares = [_share(part, runtime, store) for part in spec.parts]
     return ImagePool(shares, parse_corruption(spec.corruption), spec.corruption_seed)
 
 
 def watched_slice(spec: PretrainSpec, runtime: Runtime, store: Store) -> LabelledSlice | None:
-    """Up to 384 labelled training images of the pool's first dataset that are not in the pool, to watch the
-    training by; None where there are too few. They are no test images."""
+    """Choose up to 384 labelled images to judge the encoder on during training.
+
+    They are training images of the pool's first dataset that are not in the pool, and never test images.
+
+    Returns:
+        None if there are fewer than 96 such images.
+    """
     from ssl_sweep.ssl_core.training.watch import LabelledSlice
 
     part = spec.parts[0]

@@ -1,4 +1,4 @@
-"""What a training leaves in its stage's folder on the way: its epochs, and the checkpoint it goes on from."""
+"""What a training saves in its stage's folder as it goes: a record of each epoch, and its checkpoint."""
 
 from __future__ import annotations
 
@@ -13,13 +13,21 @@ from ssl_sweep.sweep.store.store import Store
 
 
 class StageReporter:
-    """A `ssl_core.reporter.Reporter` on the folder of a stage. On an object store every checkpoint is
-    uploaded as it is saved, so that another node can go on from it.
+    """A ``ssl_core.training.reporter.Reporter`` that writes to the folder of a stage.
 
-    `stop()` says whether the run was asked to stop. Of several workers each gives its `rank`.
+    On an object store every checkpoint is uploaded as it is saved, so that another node can resume from it.
     """
 
     def __init__(self, store: Store, stage: Stage, id: str, stop: Callable[[], bool], rank: int = 0) -> None:
+        """Report on the stage ``id`` from one of several workers.
+
+        Args:
+            store: The store that the stage is in.
+            stage: Kind of the stage.
+            id: Id of the stage.
+            stop: Whether the run was asked to stop.
+            rank: Rank of this worker; only rank 0 uploads.
+        """
         self._store, self._stage, self._id = store, stage, id
         self._stop, self._rank = stop, rank
         self._local = LocalReporter(store.path(stage, id), rank)
@@ -35,7 +43,7 @@ class StageReporter:
     def latest(self) -> Path | None:
         found = self._store.checkpoint(self._stage, self._id)
         if found is not None and self._rank == 0:
-            self._store.extra(self._stage, self._id, "epochs.jsonl")  # goes on where another node left it
+            self._store.extra(self._stage, self._id, "epochs.jsonl")  # append to what another node wrote
         return None if found is None else found.parent
 
     def stop_requested(self) -> bool:
@@ -43,10 +51,13 @@ class StageReporter:
 
 
 def keep_checkpoint(store: Store, stage: Stage, id: str) -> None:
-    """Where the store does not answer the training goes on: the checkpoint is on this node, and the next one
-    is uploaded again."""
+    """Upload the checkpoint of a stage.
+
+    If the store does not answer, the training continues: this checkpoint stays on this node, and the next one
+    is uploaded as usual.
+    """
     try:
-        store.share(stage, id)  # first: who goes on from the checkpoint finds the epochs before it
+        store.share(stage, id)  # first, so that a resumed training finds the epochs before its checkpoint
         store.keep_checkpoint(stage, id)
     except StoreError as error:
-        print(f"the checkpoint of {stage} {id} stays on this node alone: {error}", file=sys.stderr)
+        print(f"the checkpoint of {stage} {id} was saved on this node only: {error}", file=sys.stderr)

@@ -1,5 +1,8 @@
-"""One training from its beginning or its checkpoint to its commit, in whatever process: watched, logged, and
-stopped where the run is asked to or has lost the stage to another driver. No Ray here."""
+"""One training, from its start or its checkpoint to its commit, in any process.
+
+It is watched for hangs and logged. It stops if the run is asked to stop, or if another driver took the stage
+over.
+"""
 
 from __future__ import annotations
 
@@ -16,30 +19,33 @@ from ssl_sweep.sweep.execution.backend import Outcome
 from ssl_sweep.sweep.execution.failures import failure_of
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
 from ssl_sweep.sweep.planning.stages import PlannedStage
-from ssl_sweep.sweep.stages.perform import StageInterrupted, run_training
+from ssl_sweep.sweep.stages.context import StageInterrupted
+from ssl_sweep.sweep.stages.perform import run_training
 from ssl_sweep.sweep.stages.reporter import StageReporter
 from ssl_sweep.sweep.stages.watchdog import Watchdog
 from ssl_sweep.sweep.store.leases import held_by
 from ssl_sweep.sweep.store.log import StageLog
 from ssl_sweep.sweep.store.store import Store
 
-_FENCE_S = 10.0  # between two looks at the lease
+_LEASE_CHECK_S = 10.0  # between two looks at the lease
 
 
 def train(stage: PlannedStage, runtime: Runtime, plan: TrainPlan, rank: int = 0) -> Outcome:
-    """Train and commit. A failure of the stage is an outcome, not an exception."""
+    """Train and commit. If the stage fails, the outcome says so; nothing is raised."""
     store = runtime.open_store()
     log = StageLog(store.path(stage.kind, stage.id))
     if store.complete(stage.kind, stage.id):
         return Outcome(stage.id, "complete", executed=False)
     if runtime.stop_requested():
         return Outcome(stage.id, "interrupted")
-    store.extra(stage.kind, stage.id, log.path.name)  # of an attempt on another node: this one adds to it
+    store.extra(
+        stage.kind, stage.id, log.path.name
+    )  # fetch an earlier attempt's log from another node: this attempt appends
     log.started(f"{stage.kind} {stage.id}" + (f" worker {rank}" if plan.workers > 1 else ""))
     try:
         with Watchdog(log.path, runtime.hang_after_s) as watchdog, _warnings_in(log):
             inner = StageReporter(store, stage.kind, stage.id, runtime.stop_requested, rank)
-            reporter = _Watched(inner, stage, runtime, store, log, watchdog)
+            reporter = _LoggingReporter(inner, stage, runtime, store, log, watchdog)
             executed = run_training(runtime, stage, plan, reporter)
     except StageInterrupted as stop:
         log.line(f"stopped: {stop.__cause__ or stop}")
@@ -51,13 +57,13 @@ def train(stage: PlannedStage, runtime: Runtime, plan: TrainPlan, rank: int = 0)
         log.line("complete")
         outcome = Outcome(stage.id, "complete", executed=executed)
     if rank == 0:
-        with suppress(StoreError, OSError):  # other nodes will not see the last lines
+        with suppress(StoreError, OSError):  # other nodes then do not see the last lines
             store.share(stage.kind, stage.id)
     return outcome
 
 
-class _Watched:
-    """A reporter around another: what passes through it is progress, and goes into the log."""
+class _LoggingReporter:
+    """Wraps a reporter: counts every call as progress, logs epochs, and watches the stage's lease."""
 
     def __init__(
         self,
@@ -70,16 +76,16 @@ class _Watched:
     ) -> None:
         self._inner, self._log, self._watchdog = inner, log, watchdog
         self._storage, self._stage, self._driver = store.storage, (stage.kind, stage.id), runtime.driver
-        self._looked, self._lost = time.monotonic(), False
+        self._checked, self._lost = time.monotonic(), False
 
     def log(self, record: EpochRecord) -> None:
         self._watchdog.progress()
         self._inner.log(record)
-        told = {key: value for key, value in dataclasses.asdict(record).items() if value is not None}
-        self._log.line(" ".join(f"{key} {_short(value)}" for key, value in told.items()))
+        values = {key: value for key, value in dataclasses.asdict(record).items() if value is not None}
+        self._log.line(" ".join(f"{key} {_short(value)}" for key, value in values.items()))
 
     def save(self, directory: Path, step: int) -> None:
-        """Not over the checkpoint of a driver that has taken this stage over."""
+        """Save a checkpoint, unless another driver took the stage over: its checkpoint must stay."""
         self._watchdog.progress()
         if not self._lost:
             self._inner.save(directory, step)
@@ -88,17 +94,19 @@ class _Watched:
         return self._inner.latest()
 
     def stop_requested(self) -> bool:
-        """Asked about twice a second between steps."""
+        """The trainer asks about twice a second, between steps."""
         self._watchdog.progress()
-        self._look_at_lease()
+        self._check_lease()
         return self._lost or self._inner.stop_requested()
 
-    def _look_at_lease(self) -> None:
+    def _check_lease(self) -> None:
         now = time.monotonic()
-        if self._lost or not self._driver or now - self._looked < _FENCE_S:
+        if self._lost or not self._driver or now - self._checked < _LEASE_CHECK_S:
             return
-        self._looked = now
-        with suppress(StoreError, OSError):  # nobody has taken over what nobody can reach
+        self._checked = now
+        with suppress(
+            StoreError, OSError
+        ):  # if this driver cannot reach the store, assume it still holds the lease
             self._lost = held_by(self._storage, *self._stage) != self._driver
             if self._lost:
                 self._log.line("another driver has taken this stage over")
@@ -110,7 +118,7 @@ def _short(value: float) -> str:
 
 @contextmanager
 def _warnings_in(log: StageLog) -> Iterator[None]:
-    """Python's warnings go to the log as well."""
+    """Send Python's warnings to the log."""
     shown = warnings.showwarning
 
     def show(message, category, filename, lineno, file=None, line=None) -> None:  # type: ignore[no-untyped-def]

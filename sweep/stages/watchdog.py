@@ -1,6 +1,6 @@
-"""Ends a process whose training makes no progress, leaving the stacks of all threads in the stage's log.
+"""End a process whose training makes no progress, and leave the stacks of all threads in the stage's log.
 
-The standard library's timer works even where a call in C holds the interpreter's lock for ever.
+The timer of ``faulthandler`` fires even if a call in C never releases the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -12,15 +12,24 @@ from types import TracebackType
 from typing import IO
 
 START_S = 600.0
-"""Seconds before the first step, at least: data are opened and networks may be compiled."""
-_REARM_S = 1.0
+"""Minimum time limit in seconds before the first step: data are opened and networks may be compiled."""
+_REARM_S = 1.0  # at most one new timer per second
 
 
 class Watchdog:
-    """Around a training; there is one in a process. `limit_s` is the time without progress, in seconds, after
-    which the process ends with status 1. A process that is stopped counts as one without progress."""
+    """A context manager around a training. A process can have only one at a time.
+
+    A suspended process (SIGSTOP) counts as one without progress.
+    """
 
     def __init__(self, log: Path, limit_s: float, start_s: float = START_S) -> None:
+        """Watch one training.
+
+        Args:
+            log: File that the stacks are appended to.
+            limit_s: Seconds without progress after which the process ends with exit code 1.
+            start_s: Minimum limit in seconds before the first sign of progress.
+        """
         self._log, self._limit_s, self._start_s = log, limit_s, start_s
         self._armed = time.monotonic()
         self._file: IO[bytes] | None = None
@@ -32,7 +41,7 @@ class Watchdog:
         return self
 
     def progress(self) -> None:
-        """A sign of life; cheap enough for every step."""
+        """Restart the timer. Cheap enough to call at every step."""
         now = time.monotonic()
         if now - self._armed >= min(_REARM_S, self._limit_s / 4):
             self._armed = now

@@ -62,7 +62,7 @@ def test_a_store_that_cannot_be_written(bench: Bench) -> None:
 def test_a_gpu_asked_for_and_absent(bench: Bench, name: str) -> None:
     bench.env["CUDA_VISIBLE_DEVICES"] = ""
     result = bench.call("run", "grid.yaml", f"compute.{name}=gpu", "--store", bench.store, expect=3)
-    assert f"compute.{name} is gpu, and no CUDA GPU" in result.stderr
+    assert f"compute.{name} is gpu, but no CUDA GPU" in result.stderr
 
 
 def test_more_workers_than_the_machine_has(bench: Bench) -> None:
@@ -73,7 +73,7 @@ def test_more_workers_than_the_machine_has(bench: Bench) -> None:
 
 def test_a_batch_that_the_workers_cannot_share(bench: Bench) -> None:
     result = bench.call("run", "grid.yaml", "compute.workers=5", "--store", bench.store, expect=3)
-    assert "a batch of 32 cannot be shared by compute.workers = 5" in result.stderr
+    assert "a batch of 32 images cannot be divided among 5 workers (compute.workers)" in result.stderr
 
 
 def test_no_cluster_at_the_address(bench: Bench) -> None:

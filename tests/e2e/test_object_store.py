@@ -21,7 +21,7 @@ from ssl_sweep.sweep.inspect.verify import verify
 from ssl_sweep.sweep.planning.planner import plan_in
 from ssl_sweep.sweep.results.report_table import results_with_evidence
 from ssl_sweep.sweep.results.table import results
-from ssl_sweep.sweep.stages.export import export_encoder
+from ssl_sweep.sweep.stages.encoder_card import export_encoder
 from ssl_sweep.sweep.store.store import Store
 
 pytestmark = pytest.mark.exhaustive

@@ -14,9 +14,9 @@ import pytest
 from ssl_sweep.sweep.cost import calibrate
 from ssl_sweep.sweep.cost.calibrate import calibrate_grid
 from ssl_sweep.sweep.cost.calibrate_job import Job, Measured
-from ssl_sweep.sweep.cost.calibration import calibrations
 from ssl_sweep.sweep.cost.estimate import costed
 from ssl_sweep.sweep.cost.machine import Machine
+from ssl_sweep.sweep.cost.rates import calibrations
 from ssl_sweep.sweep.errors import InfeasibleError
 from ssl_sweep.sweep.util.files import remove_abandoned, temporary
 
@@ -25,7 +25,7 @@ def test_what_a_killed_measurement_left_is_removed_and_other_peoples_files_are_n
     source = "import sys; from pathlib import Path; from ssl_sweep.sweep.util.files import temporary\n"
     source += "temporary(Path(sys.argv[1]), 'calibrate').mkdir()"
     subprocess.run([sys.executable, "-c", source, str(tmp_path)], check=True)
-    mine, others = temporary(tmp_path, "calibrate"), tmp_path / ".somebody-s.tmp"
+    mine, others = temporary(tmp_path, "calibrate"), tmp_path / ".other-process.tmp"
     mine.mkdir()
     others.mkdir()
     assert len(list(tmp_path.iterdir())) == 3
@@ -41,7 +41,7 @@ class _SmallGpu:
 
 
 def test_a_measurement_that_fails_is_a_message(sweeps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrate, "_crew", lambda *_: contextlib.nullcontext(_SmallGpu()))
+    monkeypatch.setattr(calibrate, "_processes", lambda *_: contextlib.nullcontext(_SmallGpu()))
     with pytest.raises(InfeasibleError) as error:
         store = str(sweeps.store.root)
         calibrate_grid(sweeps.write(), (), store, None, seconds=1, again=False, say=lambda text: None)
@@ -63,7 +63,7 @@ def test_every_shape_is_measured_once_with_neighbours(sweeps: Any) -> None:
     assert measured() == 1  # epochs, images and domains make no shape
     (found,) = calibrations(sweeps.store.storage).values()
     assert found.copies >= 1 and found.step_s > 0 and found.shape.batch == 64
-    assert measured() == 0 and said[-1].startswith("0 kinds")
+    assert measured() == 0 and said[-1].startswith("0 shapes")
     after = costed(grid, compute, store, None, None).estimate
     assert after.trainings.sources == {"calibrated": 12}
     other = costed(grid, (*compute, "pretrain=[{domain: objects, images: 400, batch: 32}]"), store, 2, 0)

@@ -8,13 +8,19 @@ from typing import Any, NoReturn
 
 import pytest
 
-from ssl_sweep.sweep.cost.calibration import Calibration, calibrations, keep, shape_of
-from ssl_sweep.sweep.cost.estimate import Estimate, costed, estimate
+from ssl_sweep.sweep.cost.estimate import CostEstimate, costed, estimate
 from ssl_sweep.sweep.cost.machine import Machine, machine
 from ssl_sweep.sweep.cost.predict import Experience, Prediction, predict
 from ssl_sweep.sweep.cost.prices import price_of
-from ssl_sweep.sweep.cost.rates import Rates, images_seen
-from ssl_sweep.sweep.cost.simulate import Job, makespan
+from ssl_sweep.sweep.cost.rates import (
+    Calibration,
+    Rates,
+    calibrations,
+    images_seen,
+    save_calibration,
+    shape_of,
+)
+from ssl_sweep.sweep.cost.simulate import SimulatedStage, makespan
 from ssl_sweep.sweep.errors import InfeasibleError, UsageError
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
@@ -81,8 +87,8 @@ def test_the_sources_come_in_order(sweeps: Any) -> None:
         copies=2,
         time="",
     )
-    keep(sweeps.store.storage, replace(asked, step_s=99.0))
-    keep(sweeps.store.storage, asked)  # in place of the first
+    save_calibration(sweeps.store.storage, replace(asked, step_s=99.0))
+    save_calibration(sweeps.store.storage, asked)  # in place of the first
     sweeps.store.storage.put("rates/damaged.json", b"{")
     assert list(calibrations(sweeps.store.storage).values()) == [asked]
     found = predicted(sweeps, plan, stage)
@@ -120,7 +126,7 @@ def test_light_stages_are_measured_too(sweeps: Any) -> None:
     assert other and all(after[n.id].seconds > 0 for n in other)
 
 
-def estimated(sweeps: Any, plan: Plan, compute: Compute = COMPUTE, place: Machine = HERE) -> Estimate:
+def estimated(sweeps: Any, plan: Plan, compute: Compute = COMPUTE, place: Machine = HERE) -> CostEstimate:
     return estimate(plan, sweeps.store, compute, place)
 
 
@@ -152,7 +158,7 @@ def test_money_is_the_users_price_or_a_list_price_to_be_checked(sweeps: Any) -> 
     assert price_of(COMPUTE, replace(H200, hardware="NVIDIA L4")) is not None
     assert price_of(COMPUTE, replace(H200, hardware="NVIDIA L40S")) is None
     unknown = estimated(sweeps, plan, COMPUTE, replace(H200, hardware="a new GPU"))
-    assert unknown.cost is None and "give compute.price_per_hour" in "\n".join(unknown.lines())
+    assert unknown.cost is None and "set compute.price_per_hour" in "\n".join(unknown.lines())
 
 
 def test_prices_and_hardware_are_in_no_identity(sweeps: Any) -> None:
@@ -173,7 +179,7 @@ def test_a_plan_is_for_what_was_asked_or_is_refused(sweeps: Any) -> None:
     sweeps.prepared()
     grid, uri = sweeps.write(), sweeps.store.uri
     on_gpus = ("compute.device=gpu", "compute.workers=8", "pretrain.0.batch=64")
-    with pytest.raises(InfeasibleError, match=r"8 workers x 1 GPUs = 8 GPUs; --gpus says 4"):
+    with pytest.raises(InfeasibleError, match=r"8 workers x 1 GPUs = 8 GPUs; --gpus is 4"):
         costed(grid, on_gpus, uri, None, 4)
     assert costed(grid, on_gpus, uri, None, 8).estimate.machine.gpus == 8
     assert costed(grid, (*on_gpus, "compute.gpus_per_worker=0.5"), uri, None, 4).estimate.machine.gpus == 4
@@ -199,24 +205,28 @@ def test_estimating_is_quick_for_many_cells(sweeps: Any) -> None:
     assert len(plan.cells) > 3000 and time.process_time() - started < 1
 
 
-def job(id: str, seconds: float, *upstream: str, cpus: float = 1, gpus: float = 0, heavy: bool = True) -> Job:
-    return Job(id, seconds, cpus, gpus, upstream, heavy)
+def stage(
+    id: str, seconds: float, *upstream: str, cpus: float = 1, gpus: float = 0, heavy: bool = True
+) -> SimulatedStage:
+    return SimulatedStage(id, seconds, cpus, gpus, upstream, heavy)
 
 
 @pytest.mark.parametrize(
-    ("jobs", "cpus", "gpus", "seconds"),
+    ("stages", "cpus", "gpus", "seconds"),
     [
         ([], 2, 0, 0),
-        ([job("a", 3), job("b", 3), job("c", 3)], 2, 0, 6),
-        ([job("a", 3), job("b", 2, "a", heavy=False), job("c", 4)], 2, 0, 5),
-        ([job("a", 3), job("b", 2, "a", heavy=False), job("c", 4)], 1, 0, 9),
-        ([job("b", 2, "done before")], 1, 0, 2),
-        ([job("a", 5, cpus=8), job("b", 1)], 2, 0, 6),  # too large for the cluster: alone
-        ([job("a", 5, gpus=1), job("b", 5, gpus=1), job("p", 9, heavy=False)], 4, 1, 10),
-        ([job("a", 4, gpus=0.25, cpus=0), job("b", 4, gpus=0.25, cpus=0)], 1, 1, 4),
-        ([job("long", 9), job("short", 1), job("short2", 1)], 2, 0, 9),
-        ([job("short", 1), job("short2", 1), job("long", 9)], 2, 0, 10),  # the order counts
+        ([stage("a", 3), stage("b", 3), stage("c", 3)], 2, 0, 6),
+        ([stage("a", 3), stage("b", 2, "a", heavy=False), stage("c", 4)], 2, 0, 5),
+        ([stage("a", 3), stage("b", 2, "a", heavy=False), stage("c", 4)], 1, 0, 9),
+        ([stage("b", 2, "done before")], 1, 0, 2),
+        ([stage("a", 5, cpus=8), stage("b", 1)], 2, 0, 6),  # too large for the cluster: alone
+        ([stage("a", 5, gpus=1), stage("b", 5, gpus=1), stage("p", 9, heavy=False)], 4, 1, 10),
+        ([stage("a", 4, gpus=0.25, cpus=0), stage("b", 4, gpus=0.25, cpus=0)], 1, 1, 4),
+        ([stage("long", 9), stage("short", 1), stage("short2", 1)], 2, 0, 9),
+        ([stage("short", 1), stage("short2", 1), stage("long", 9)], 2, 0, 10),  # the order counts
     ],
 )
-def test_a_schedule_is_played_through(jobs: list[Job], cpus: float, gpus: float, seconds: float) -> None:
-    assert makespan(jobs, cpus, gpus) == pytest.approx(seconds)
+def test_a_schedule_is_played_through(
+    stages: list[SimulatedStage], cpus: float, gpus: float, seconds: float
+) -> None:
+    assert makespan(stages, cpus, gpus) == pytest.approx(seconds)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ssl_sweep.sweep.cost.limits import Budget, Limits
+from ssl_sweep.sweep.cost.limits import LimitGuard, Limits
 from ssl_sweep.sweep.cost.machine import Machine
 from ssl_sweep.sweep.cost.predict import Experience, predict
 from ssl_sweep.sweep.errors import InfeasibleError, UsageError
@@ -30,10 +30,10 @@ compute: {price_per_hour: 3600, mode: in-process, cpus_per_worker: 1}
 """
 
 
-def check(sweeps: Any, limits: Limits, compute: Compute = COMPUTE) -> Budget:
-    budget = Budget(limits)
-    budget.check(sweeps.prepared(), sweeps.store, compute, HERE)
-    return budget
+def check(sweeps: Any, limits: Limits, compute: Compute = COMPUTE) -> LimitGuard:
+    guard = LimitGuard(limits)
+    guard.check(sweeps.prepared(), sweeps.store, compute, HERE)
+    return guard
 
 
 def test_a_plan_above_a_limit_is_refused_with_numbers_and_what_to_cut(sweeps: Any) -> None:
@@ -42,7 +42,7 @@ def test_a_plan_above_a_limit_is_refused_with_numbers_and_what_to_cut(sweeps: An
         check(sweeps, Limits(gpu_hours=1e-6))
     said = error.value.report()
     assert "--max-gpu-hours is 1e-06" in said and "core-hours" in said and "6 default guess" in said
-    assert "The largest:" in said and "s  pretrain " in said and "cut images, epochs or seeds" in said
+    assert "The largest stages:" in said and "s  pretrain " in said and "cut images, epochs or seeds" in said
     assert error.value.exit_code == 3
     with pytest.raises(InfeasibleError, match=r"--max-cost is 0\.01"):
         check(sweeps, Limits(cost=0.01), Compute(price_per_hour=1000))
@@ -52,7 +52,7 @@ def test_a_plan_above_a_limit_is_refused_with_numbers_and_what_to_cut(sweeps: An
 def test_a_limit_in_money_needs_a_price(sweeps: Any) -> None:
     unknown = Machine(cpus=8, gpus=1, device="gpu", hardware="a new GPU")
     with pytest.raises(UsageError, match="--max-cost needs a price"):
-        Budget(Limits(cost=5)).check(sweeps.prepared(), sweeps.store, Compute(), unknown)
+        LimitGuard(Limits(cost=5)).check(sweeps.prepared(), sweeps.store, Compute(), unknown)
 
 
 def test_what_runs_counts_until_it_ends_and_what_does_not_fit_does_not_start(sweeps: Any) -> None:
@@ -60,37 +60,37 @@ def test_what_runs_counts_until_it_ends_and_what_does_not_fit_does_not_start(swe
     predictions = predict(plan, Experience.of(sweeps.store), HERE, Compute())
     first, second, third = plan.pretrainings[:3]
     now = [0.0]
-    budget = Budget(Limits(gpu_hours=1), clock=lambda: now[0])
-    budget.check(plan, sweeps.store, Compute(), HERE)
-    budget.follow(predictions, gpu=False)
-    assert budget.allows(first)
-    budget.changed(first, "running")
+    guard = LimitGuard(Limits(gpu_hours=1), clock=lambda: now[0])
+    guard.check(plan, sweeps.store, Compute(), HERE)
+    guard.follow(predictions, gpu=False)
+    assert guard.allows(first)
+    guard.changed(first, "running")
     now[0] = 1800
-    assert budget.spent_s == pytest.approx(1800) and not budget.over
-    budget.changed(first, "waiting")  # a failed attempt was paid for as well
-    budget.changed(second, "running")
+    assert guard.spent_s == pytest.approx(1800) and not guard.over
+    guard.changed(first, "waiting")  # a failed attempt was paid for as well
+    guard.changed(second, "running")
     now[0] = 3599
-    assert not budget.allows(third) and not budget.over and "1 trainings" in budget.said
+    assert not guard.allows(third) and not guard.over and "would exceed it: 1" in guard.stop_reason
     now[0] = 3601
-    assert budget.over and "the budget is spent" in budget.said
+    assert guard.over and "the limit is reached" in guard.stop_reason
     light = next(stage for stage in plan.stages if stage.kind == "probe")
-    budget.changed(light, "running")
-    budget.changed(light, "complete")
-    assert budget.spent_s == pytest.approx(3601 + predictions[light.id].device_s)
+    guard.changed(light, "running")
+    guard.changed(light, "complete")
+    assert guard.spent_s == pytest.approx(3601 + predictions[light.id].device_s)
 
 
 def test_what_another_driver_does_is_not_paid_for_here(sweeps: Any) -> None:
     plan = sweeps.prepared()
     mine, others = [stage for stage in plan.stages if stage.kind == "probe"][:2]
-    budget = Budget(Limits(gpu_hours=100))
-    budget.check(plan, sweeps.store, Compute(), HERE)
-    budget.follow(predict(plan, Experience.of(sweeps.store), HERE, Compute()), gpu=False)
+    guard = LimitGuard(Limits(gpu_hours=100))
+    guard.check(plan, sweeps.store, Compute(), HERE)
+    guard.follow(predict(plan, Experience.of(sweeps.store), HERE, Compute()), gpu=False)
     for status in ("elsewhere", "complete"):
-        budget.changed(others, status)
-    assert budget.spent_s == 0
+        guard.changed(others, status)
+    assert guard.spent_s == 0
     for status in ("running", "waiting", "running", "complete"):
-        budget.changed(mine, status)
-    assert budget.spent_s > 0
+        guard.changed(mine, status)
+    assert guard.spent_s > 0
 
 
 def test_the_command_line_refuses_before_anything_starts(tmp_path: Path) -> None:
@@ -110,12 +110,12 @@ def run(folder: Path, *options: str, train_s: float) -> subprocess.CompletedProc
 
 
 @pytest.mark.exhaustive
-def test_a_run_stops_when_its_budget_is_spent_and_goes_on_with_a_higher_one(tmp_path: Path) -> None:
+def test_a_run_stops_at_its_limit_and_continues_with_a_higher_one(tmp_path: Path) -> None:
     """Six trainings that were thought to take moments take five seconds each, on two processes."""
     (tmp_path / "grid.yaml").write_text(GRID)
     stopped = run(tmp_path, "--max-cost", "12", train_s=5)
     assert stopped.returncode == 3, stopped.stderr
-    assert "the budget is spent" in stopped.stderr and "Traceback" not in stopped.stderr
+    assert "the limit is reached" in stopped.stderr and "Traceback" not in stopped.stderr
     manifests = len(list(tmp_path.glob("store/pretrain/*/manifest.json")))
     assert manifests < 6
     assert not list(tmp_path.glob("store/leases/*"))

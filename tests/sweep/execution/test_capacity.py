@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ssl_sweep.sweep.cost.feasible import require_feasible, require_room, require_workers
-from ssl_sweep.sweep.cost.resources import machine_of
+from ssl_sweep.sweep.cost.machine import machine_of
 from ssl_sweep.sweep.errors import InfeasibleError
 from ssl_sweep.sweep.execution.backend import Cluster
 from ssl_sweep.sweep.execution.capacity import Capacity, NodeType
@@ -65,15 +65,15 @@ def test_a_gpu_for_features_or_probes_is_refused_where_no_training_is_left(
     """Ray would wait for it without an end."""
     monkeypatch.setattr("ssl_sweep.sweep.cost.feasible.gpus_here", lambda: 0)
     alone = cluster(Capacity.of_nodes([(8, 0)]))
-    sweeps.finish(node for node in sweeps.prepared().nodes if node.stage == "pretrain")
+    sweeps.finish(stage for stage in sweeps.prepared().stages if stage.kind == "pretrain")
     plan = sweeps.plan()
     assert {node.stage for node in plan.to_run} == {"features", "probe"}
     for name in ("device", "probe_device"):
         compute = Compute.model_validate({name: "gpu"})
-        with pytest.raises(InfeasibleError, match=f"compute.{name} is gpu, and no CUDA GPU"):
+        with pytest.raises(InfeasibleError, match=f"compute.{name} is gpu, but no CUDA GPU"):
             require_feasible(plan, compute, None)
         require_feasible(plan, compute, "auto")
-        with pytest.raises(InfeasibleError, match=f"compute.{name} is gpu; the cluster can be no more"):
+        with pytest.raises(InfeasibleError, match=f"compute.{name} is gpu, but the cluster is limited to"):
             require_room(plan.to_run, compute, alone)
         require_room(plan.to_run, compute, cluster(Capacity((HEAD, SMALL), 8)))
     sweeps.finish(node for node in plan.nodes if node.stage == "features")
@@ -91,6 +91,6 @@ def test_where_no_training_is_left_its_size_does_not_matter(sweeps: Any) -> None
     plan = sweeps.prepared()
     with pytest.raises(InfeasibleError, match="9999 CPUs"):
         require_feasible(plan, large, None)
-    sweeps.finish(node for node in plan.nodes if node.stage == "pretrain")
+    sweeps.finish(stage for stage in plan.stages if stage.kind == "pretrain")
     assert sweeps.plan().to_run
     require_feasible(sweeps.plan(), large, None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ssl_sweep.sweep.cost.estimate import Estimate, estimate
+from ssl_sweep.sweep.cost.estimate import CostEstimate, estimate
 from ssl_sweep.sweep.cost.machine import machine
 from ssl_sweep.sweep.errors import GridError, UsageError
 from ssl_sweep.sweep.grid.studies import STUDIES, preset, question, write_preset
@@ -27,9 +27,9 @@ EMBEDDED = [study for study in STUDIES if study not in OWN_DATA]
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """study -> (its plan, what it takes), without any data on disk."""
     folder = tmp_path_factory.mktemp("presets")
-    known: dict[str, tuple[Plan, Estimate]] = {}
+    known: dict[str, tuple[Plan, CostEstimate]] = {}
 
-    def of(study: str) -> tuple[Plan, Estimate]:
+    def of(study: str) -> tuple[Plan, CostEstimate]:
         if study not in known:
             with pytest.MonkeyPatch.context() as patch:
                 patch.delenv("SSL_SWEEP_DATA", raising=False)
@@ -120,7 +120,7 @@ def test_the_paper_is_whole(planned: Any) -> None:
     said = "\n".join(takes.lines())
     assert f"{len(plan.pretrainings)} trainings serve {len(plan.cells)} cells" in said
     assert "H200 (assumed)" in said and f"({len(plan.pretrainings)} default guess)" in said
-    assert "one for each would take" in said and takes.alone_s > 3 * takes.shared_s
+    assert "one training per cell would take" in said and takes.alone_s > 3 * takes.shared_s
     assert takes.cost == pytest.approx(takes.device_s / 3600 * 5.41) and "to be checked" in said
 
 

@@ -14,8 +14,9 @@ from ssl_sweep.sweep.errors import GridError
 from ssl_sweep.sweep.execution.runtime import Runtime
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.spec.specs import PretrainSpec
-from ssl_sweep.sweep.stages.evaluate import budget_rows
-from ssl_sweep.sweep.stages.perform import perform_light, training_images
+from ssl_sweep.sweep.stages.data import training_images
+from ssl_sweep.sweep.stages.label_budget import budget_rows
+from ssl_sweep.sweep.stages.perform import perform_light
 
 GRID = """\
 name: leak

@@ -12,8 +12,9 @@ from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.run.run import datasets_of
-from ssl_sweep.sweep.stages.export import export_encoder
-from ssl_sweep.sweep.stages.perform import StageInterrupted, perform_light, run_training
+from ssl_sweep.sweep.stages.context import StageInterrupted
+from ssl_sweep.sweep.stages.encoder_card import export_encoder
+from ssl_sweep.sweep.stages.perform import perform_light, run_training
 
 DATA = "name: x\ndatasets: {objects: {source: synthetic, domain: objects, train: 60, test: 30}}\n"
 TUNED = f"""{DATA}
