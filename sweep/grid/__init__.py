@@ -4,5 +4,15 @@
 """
 
 __all__ = [
-    "axes", "datasets", "load", "marked_yaml", "overrides", "pools", "schema", "sizes", "studies", "views", "weights"
+    "axes",
+    "datasets",
+    "load",
+    "marked_yaml",
+    "overrides",
+    "pools",
+    "schema",
+    "sizes",
+    "studies",
+    "views",
+    "weights",
 ]

@@ -1,4 +1,4 @@
-"""What the models of the grid file are made of: axes that take a value or a list, the strict base model."""
+"""Building blocks of the grid's models: axes that take a value or a list, and the strict base model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 T = TypeVar("T")
 Scalar = str | int | float | bool
 
-MOST = 10**12
-"""More of anything that is counted is a slip, and is refused: with larger numbers arithmetic overflows."""
-
 
 class _OneOrMany:
-    """Annotation: a single value stands for a list of one; an empty list is refused."""
+    """Annotation: a single value stands for a list of one, and an empty list is refused."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
         return handler(Annotated[source, BeforeValidator(_as_tuple)])
@@ -27,7 +24,7 @@ class _OneOrMany:
 
 def _as_tuple(value: Any) -> Any:
     if value is None or value == [] or value == ():
-        raise ValueError("is empty; give at least one value or leave the key out")
+        raise ValueError("is empty; give at least one value or remove the key")
     return value if isinstance(value, list | tuple) else (value,)
 
 
@@ -36,7 +33,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Model(BaseModel):
-    """Frozen; unknown keys are refused."""
+    """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", arbitrary_types_allowed=True, coerce_numbers_to_str=True

@@ -1,4 +1,4 @@
-"""The entries of `datasets:` in a grid file, one model per source. Fields are named as the source's."""
+"""The entries of ``datasets:`` in a grid file: one model for each source, with the source's field names."""
 
 from __future__ import annotations
 
@@ -24,30 +24,37 @@ from ssl_sweep.data_ops.sources.registry import (
     TorchvisionSource,
     WebDatasetSource,
 )
-from ssl_sweep.sweep.grid.axes import MOST, Axis, Model, Seed
+from ssl_sweep.sweep.grid.axes import Axis, Model, Seed
+from ssl_sweep.sweep.grid.sizes import MAX_COUNT
 
 Levels = Annotated[Axis[str], Field(description="Label columns, fine to coarse.")]
 GroupColumn = Annotated[
     str | None,
-    Field(description="Column of scenes, patients or the like, which stay on one side of a split made here."),
+    Field(
+        description="Column of groups, such as scenes or patients; the program keeps each group on one side"
+        " of a split."
+    ),
 ]
 SplitColumn = Annotated[
-    str | None, Field(description="Column that says train or test; then there is no test.")
+    str | None, Field(description="Column that holds train or test for each row; use it instead of test.")
 ]
-TestPath = Annotated[str | None, Field(description="The same for the test split.")]
-Root = Annotated[str, Field(description="The folder with the published layout. ${VAR} is expanded.")]
+TestPath = Annotated[str | None, Field(description="The same for the test images.")]
+Root = Annotated[str, Field(description="The folder, with the published layout. ${VAR} is expanded.")]
 
 
 class Dataset(Model):
-    """What every dataset entry has. `kind` is the source it describes, `paths` the keys that hold paths."""
+    """The keys of every dataset."""
 
     kind: ClassVar[Any]
+    """The source that the entry describes."""
     paths: ClassVar[tuple[str, ...]] = ()
+    """The keys that hold paths."""
     size: int = Field(
-        default=32, ge=8, le=1024, description="Side in pixels to which every image is brought."
+        default=32, ge=8, le=1024, description="Side in pixels to which every image is resized."
     )
 
     def to_source(self) -> Source:
+        """The source, with the values of the fields that have its names."""
         names = [field.name for field in dataclasses.fields(self.kind)]
         source: Source = self.kind(**{name: getattr(self, name) for name in names})
         return source
@@ -59,9 +66,9 @@ class SyntheticDataset(Dataset):
     kind = SyntheticSource
     source: Literal["synthetic"] = Field(description="Procedurally rendered images.")
     domain: str = Field(description="Name of the procedural domain.")
-    train: int = Field(default=4000, ge=1, le=MOST, description="Training images.")
-    test: int = Field(default=1000, ge=0, le=MOST, description="Test images.")
-    seed: Seed = Field(default=0, description="Another seed is another set of images.")
+    train: int = Field(default=4000, ge=1, le=MAX_COUNT, description="Training images.")
+    test: int = Field(default=1000, ge=0, le=MAX_COUNT, description="Test images.")
+    seed: Seed = Field(default=0, description="Seed of the images; another seed gives another set.")
 
 
 class DigitsDataset(Dataset):
@@ -69,36 +76,45 @@ class DigitsDataset(Dataset):
 
     kind = DigitsSource
     source: Literal["digits"] = Field(description="scikit-learn's 1,797 handwritten digits.")
-    test_fraction: float = Field(default=0.3, gt=0, lt=1, description="Share held out as test images.")
+    test_fraction: float = Field(
+        default=0.3, gt=0, lt=1, description="Share of the images that is held out as test images."
+    )
     seed: Seed = Field(default=0, description="Draw of the test images.")
 
 
 class Expected(Model):
-    """How many images a dataset has that is not here."""
+    """The sizes of a dataset whose images are not on this machine."""
 
-    train: int = Field(ge=1, le=MOST, description="Training images.")
-    test: int = Field(default=0, ge=0, le=MOST, description="Test images.")
+    train: int = Field(ge=1, le=MAX_COUNT, description="Training images.")
+    test: int = Field(default=0, ge=0, le=MAX_COUNT, description="Test images.")
 
 
 class UserDataset(Dataset):
-    """What entries with images on disk have."""
+    """The keys of datasets with images on disk."""
 
     expect: Expected | None = Field(
-        default=None, description="Sizes that `plan` takes while the images are not here; `run` refuses."
+        default=None,
+        description="Sizes that `plan` assumes if the images are not on this machine; `run` needs the"
+        " images.",
     )
     on_bad_image: Literal["fail", "skip"] = Field(
-        default="fail", description="An undecodable image ends the run, or is left out and recorded."
+        default="fail",
+        description="Whether an image that cannot be decoded stops the run, or is skipped and recorded.",
     )
     hierarchy: str | None = Field(
-        default=None, description="JSON or CSV file with the parents of the classes, for one label level."
+        default=None,
+        description="JSON or CSV file with the parents of the classes, for a dataset with one label level.",
     )
 
 
 class SplitDataset(UserDataset):
-    """What entries have from which test images can be held out."""
+    """The keys of datasets from which test images can be held out."""
 
     test_fraction: float | None = Field(
-        default=None, gt=0, lt=1, description="Share to hold out where there is no test split."
+        default=None,
+        gt=0,
+        lt=1,
+        description="Share of the images to hold out as test images if there is no test split.",
     )
     seed: Seed = Field(default=0, description="Draw of the held-out images.")
 
@@ -127,11 +143,13 @@ class FolderDataset(SplitDataset):
     train: str = Field(description="The folder. ${VAR} is expanded.")
     test: TestPath = None
     unlabelled: str | None = Field(
-        default=None, description="A folder of images without labels, at any depth, for pretraining."
+        default=None,
+        description="A folder of images without labels, at any depth; they are used for pretraining only.",
     )
     group: str | None = Field(
         default=None,
-        description="Regular expression over paths below the folder; its capture group names the group.",
+        description="Regular expression for paths below the folder; its capture group gives the image's"
+        " group.",
     )
 
 
@@ -159,11 +177,11 @@ class NpzDataset(SplitDataset):
     test: TestPath = None
     image: str = Field(default="images", description="Array of images: uint8, (N, H, W) or (N, H, W, C).")
     label: str = Field(
-        default="labels", description="Array of labels, (N,) or (N, levels); -1 where an image has none."
+        default="labels", description="Array of labels, (N,) or (N, levels); -1 for an image without a label."
     )
     levels: Axis[str] = Field(default=("label",), description="Names of the label columns, fine to coarse.")
     group: str | None = Field(
-        default=None, description="Array of groups, which stay on one side of a split made here."
+        default=None, description="Array of groups; the program keeps each group on one side of a split."
     )
 
 
@@ -179,19 +197,20 @@ class WebDatasetDataset(SplitDataset):
     test: TestPath = None
     levels: Axis[str] = Field(default=("label",), description="Keys of key.json, fine to coarse.")
     group: str | None = Field(
-        default=None, description="Key of key.json: groups stay on one side of a split made here."
+        default=None,
+        description="Key of key.json with the group; the program keeps each group on one side of a split.",
     )
 
 
 class TorchvisionDataset(SplitDataset):
-    """A classification set of torchvision."""
+    """A classification dataset of torchvision."""
 
     kind = TorchvisionSource
     paths = ("root", "hierarchy")
-    source: Literal["torchvision"] = Field(description="A classification set of torchvision by name.")
+    source: Literal["torchvision"] = Field(description="A classification dataset of torchvision.")
     name: str = Field(description="Name of torchvision's class: CIFAR100, EuroSAT, Flowers102, …")
-    root: str = Field(description="The folder that torchvision's class takes. ${VAR} is expanded.")
-    download: bool = Field(default=False, description="Fetch the set if it is not there.")
+    root: str = Field(description="The folder to give to torchvision's class as root. ${VAR} is expanded.")
+    download: bool = Field(default=False, description="Download the dataset if it is missing.")
 
 
 class TinyImageNetDataset(UserDataset):

@@ -1,7 +1,7 @@
 """YAML with marks: plain Python data plus, for every key and value, the line and column it came from.
 
-Scalars follow YAML 1.2's core rules instead of YAML 1.1's, which PyYAML has by default and which surprise:
-here `no`, `yes` and `on` are text, `1e-4` is a number, `010` is ten and `1:30` is text.
+Scalars follow YAML 1.2's core rules. PyYAML's default, YAML 1.1, surprises users: here ``no``, ``yes`` and
+``on`` are text, ``1e-4`` is a number, ``010`` is ten and ``1:30`` is text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 from ssl_sweep.sweep.errors import GridError, Located
 
 KeyPath = Path_ = tuple[str | int, ...]
-"""Where a value stands in the data: keys and list positions from the top."""
+"""The place of a value in the data: keys and list positions from the top."""
 
 MAX_VALUES = 200_000
 _NULL = re.compile(r"~|null|Null|NULL|")
@@ -27,17 +27,17 @@ _FLOAT = re.compile(
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
 _NAMES = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
-_TAGS = {
-    f"tag:yaml.org,2002:{name}" for name in _NAMES
-}  # the last three: what YAML 1.1 takes a plain word for
+_TAGS = {f"tag:yaml.org,2002:{name}" for name in _NAMES}  # YAML 1.1 gives plain words the last three
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a key and its value stand. `file` is a file's name or an override; line 0 means no line."""
+    """The place of a key and of its value."""
 
     file: str
+    """A file's name, or an override."""
     line: int
+    """Counts from 1; 0 in an override, which has no lines."""
     col: int
     key_line: int
     key_col: int
@@ -45,21 +45,22 @@ class Mark:
 
 @dataclass(frozen=True)
 class YamlSource:
-    """`data` as read; `marks` by path. `folder` is what relative paths in the file start from."""
+    """A YAML document with the place of every value."""
 
     file: str
     folder: Path
+    """Relative paths in the file start here."""
     data: Any
     marks: Mapping[KeyPath, Mark] = field(repr=False)
 
     def mark(self, path: KeyPath) -> Mark:
-        """The mark of `path`, or of the nearest value around it that has one."""
+        """The mark of ``path``, or of the nearest value around it that has a mark."""
         while path not in self.marks and path:
             path = path[:-1]
         return self.marks.get(path, Mark(self.file, 1, 1, 1, 1))
 
     def problem(self, path: KeyPath, message: str, *, key: bool = False) -> Located:
-        """A located message about the value at `path`, or about its key."""
+        """A located message about the value at ``path``, or about its key."""
         mark = self.mark(path)
         line, col = (mark.key_line, mark.key_col) if key else (mark.line, mark.col)
         return Located(mark.file, line, col, message)
@@ -68,8 +69,13 @@ class YamlSource:
         """Whether the value came from the command line."""
         return self.mark(path).line == 0
 
+    def axis_path(self, block: KeyPath, key: str, i: int) -> KeyPath:
+        """The place of value ``i`` of an axis: the axis itself if it has a single value instead of a list."""
+        path = (*block, key, i)
+        return path if path in self.marks else path[:-1]
+
     def with_value(self, path: KeyPath, value: Any, name: str) -> YamlSource:
-        """A copy with `value` at `path`, whose parents exist; `name` stands in for the file in messages."""
+        """A copy with ``value`` at ``path``, whose parents exist; messages call its source ``name``."""
         marks = {key: mark for key, mark in self.marks.items() if key[: len(path)] != path}
         for depth in range(len(path), 0, -1):
             marks.setdefault(path[:depth], Mark(name, 0, 0, 0, 0))
@@ -86,7 +92,11 @@ def _replaced(data: Any, path: KeyPath, value: Any) -> Any:
 
 
 def read_yaml(path: Path) -> YamlSource:
-    """Reads a file; GridError for one that is missing, not UTF-8 or not YAML."""
+    """Read a YAML file.
+
+    Raises:
+        GridError: the file is missing, not UTF-8 or not YAML.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -97,13 +107,17 @@ def read_yaml(path: Path) -> YamlSource:
 
 
 def parse_yaml(text: str, *, file: str, folder: Path) -> YamlSource:
-    """Parses one YAML document; GridError with all duplicate keys and odd tags, or the first syntax error."""
+    """Parse one YAML document.
+
+    Raises:
+        GridError: all duplicate keys and unsupported tags, or the first syntax error.
+    """
     builder = _Builder(file)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = builder.value(node, (), (1, 1), ()) if node is not None else None
     except RecursionError:
-        raise GridError([Located(file, 0, 0, "its values are nested too deeply to be read")]) from None
+        raise GridError([Located(file, 0, 0, "its values are nested too deeply")]) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -116,7 +130,7 @@ def parse_yaml(text: str, *, file: str, folder: Path) -> YamlSource:
 
 
 def parse_value(text: str) -> Any:
-    """One YAML value, as given to an override. ValueError where it is not YAML."""
+    """One YAML value, as given to an override. Raises ValueError if it is not YAML."""
     try:
         return parse_yaml(text, file="value", folder=Path()).data
     except GridError as error:
@@ -141,7 +155,7 @@ def _character_problem(text: str, file: str, error: yaml.YAMLError) -> Located:
 
 
 class _Builder:
-    """Turns composed nodes into data, noting marks and problems."""
+    """Turns composed YAML nodes into data, and collects marks and problems."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -155,13 +169,18 @@ class _Builder:
         )
 
     def value(self, node: yaml.Node, path: KeyPath, key: tuple[int, int], parents: tuple[int, ...]) -> Any:
-        """Data of `node`; `key` is the line and column of its key, `parents` the ids of the nodes around."""
+        """The data of a YAML node.
+
+        Args:
+            key: line and column of its key.
+            parents: ``id()`` of the YAML nodes around it.
+        """
         line, col = node.start_mark.line + 1, node.start_mark.column + 1
         self.marks[path] = Mark(self.file, line, col, *key)
         if id(node) in parents:
             self._problem(node, "an alias that contains itself")
             return None
-        if not self._room_for(node):
+        if not self._count(node):
             return None
         if node.tag not in _TAGS:
             self._problem(node, f"the tag {node.tag} is not allowed; plain YAML values only")
@@ -177,11 +196,11 @@ class _Builder:
         assert isinstance(node, yaml.ScalarNode)
         return scalar(node.value, quoted=node.style is not None)
 
-    def _room_for(self, node: yaml.Node) -> bool:
-        """Counts: aliases of aliases, in lists or merged into mappings, can stand for billions of values."""
+    def _count(self, node: yaml.Node) -> bool:
+        """Whether one more value is allowed: aliases of aliases can stand for billions of values."""
         self._values += 1
         if self._values == MAX_VALUES + 1:
-            self._problem(node, f"more than {MAX_VALUES:,} values")
+            self._problem(node, f"the file has more than {MAX_VALUES:,} values")
         return self._values <= MAX_VALUES
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath, parents: tuple[int, ...]) -> dict[str, Any]:
@@ -192,7 +211,7 @@ class _Builder:
                 for base in item.value if isinstance(item, yaml.SequenceNode) else [item]:
                     if not isinstance(base, yaml.MappingNode) or id(base) in parents:
                         self._problem(base, "<< takes another mapping")
-                    elif self._room_for(base):
+                    elif self._count(base):
                         data |= self._mapping(base, path, (*parents, id(base)))
         for key, item in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -210,7 +229,7 @@ class _Builder:
 
 
 def scalar(text: str, *, quoted: bool = False) -> Any:
-    """A scalar by YAML 1.2's core rules."""
+    """The value of a scalar by YAML 1.2's core rules."""
     if quoted:
         return text
     if _NULL.fullmatch(text):

@@ -1,7 +1,8 @@
-"""Overrides from the command line: `pretrain.epochs=5`.
+"""Overrides from the command line: ``pretrain.epochs=5``.
 
-A step into a list without a number reaches every entry: `pretrain.epochs=5` sets all blocks,
-`pretrain.0.epochs=5` the first. Blocks of random encoders only are passed over for what they do not take.
+Without an index, a step into a list reaches every entry: ``pretrain.epochs=5`` sets all blocks,
+``pretrain.0.epochs=5`` sets the first. Blocks that train nothing are skipped for keys that only trainings
+use.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ssl_sweep.sweep.errors import Located, did_you_mean, masked
+from ssl_sweep.sweep.errors import Located, did_you_mean
 from ssl_sweep.sweep.grid.marked_yaml import KeyPath, YamlSource, parse_value
 from ssl_sweep.sweep.grid.schema import PretrainBlock
+from ssl_sweep.sweep.spec.specs import UNTRAINED
+from ssl_sweep.sweep.util.addresses import masked
 
 NOT_FOR_RANDOM = frozenset(PretrainBlock.model_fields) - {"method", "encoder", "seed", "weights"}
-"""Keys of a pretrain block that an encoder nobody trains has no use for."""
+"""Keys of a pretrain block that an untrained encoder does not use."""
 
 _SHAPE = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*=.*", re.DOTALL)
 
 
 def apply_overrides(source: YamlSource, overrides: Iterable[str]) -> tuple[YamlSource, list[Located]]:
-    """`source` with each `path=value` set in turn, and the problems of those that cannot be."""
+    """``source`` with each ``path=value`` applied in turn, and the problems of those that cannot be
+    applied."""
     problems: list[Located] = []
     for text in overrides:
         name = f"override {masked(text)}"
@@ -36,14 +40,17 @@ def apply_overrides(source: YamlSource, overrides: Iterable[str]) -> tuple[YamlS
 
 def _parse(text: str) -> tuple[list[str], Any]:
     if not _SHAPE.fullmatch(text):
-        raise ValueError("not of the form key.path=value")
+        raise ValueError("is not of the form key.path=value")
     path, _, value = text.partition("=")
     return path.split("."), parse_value(value)
 
 
 def _targets(data: Any, steps: list[str], path: KeyPath) -> list[KeyPath]:
-    """The paths that `steps` reach from `path`, where `data` stands. A missing last key is made; so is a
-    missing section of the top level. The grid's model refuses those it does not know."""
+    """The paths that ``steps`` reach from ``path``, whose value is ``data``.
+
+    A missing last key is created, and so is a missing top-level section. The grid's model refuses unknown
+    ones.
+    """
     if not steps:
         return [path]
     step, rest = steps[0], steps[1:]
@@ -53,7 +60,7 @@ def _targets(data: Any, steps: list[str], path: KeyPath) -> list[KeyPath]:
             if int(step) >= len(data):
                 raise ValueError(f"{where} has {len(data)} entries, counted from 0")
             return _targets(data[int(step)], rest, (*path, int(step)))
-        chosen = [i for i, item in enumerate(data) if not _passes_over(item, step)]
+        chosen = [i for i, item in enumerate(data) if not _skips(item, step)]
         return [found for i in chosen for found in _targets(data[i], steps, (*path, i))]
     if isinstance(data, dict):
         if step not in data and rest and path:
@@ -62,8 +69,8 @@ def _targets(data: Any, steps: list[str], path: KeyPath) -> list[KeyPath]:
     raise ValueError(f"{where} is {data!r}, which has no {step!r} inside")
 
 
-def _passes_over(block: Any, key: str) -> bool:
+def _skips(block: Any, key: str) -> bool:
     if not isinstance(block, dict) or key not in NOT_FOR_RANDOM or key in block:
         return False
     methods = block.get("method")
-    return set(methods if isinstance(methods, list) else [methods]) <= {"random", "weights"}
+    return set(methods if isinstance(methods, list) else [methods]) <= UNTRAINED

@@ -12,28 +12,30 @@ from ssl_sweep.sweep.grid.sizes import Size, parse_size
 
 @dataclass(frozen=True)
 class Pool:
-    """Datasets to pretrain on together, in the order of their names. `sizes` as given, else equal shares."""
+    """Datasets to pretrain on together, in the order of their names."""
 
     names: tuple[str, ...]
     sizes: tuple[Size, ...] = ()
+    """Shares or numbers of images; empty for equal shares."""
 
     @property
     def counted(self) -> bool:
-        """Whether it says itself how many images it has."""
+        """Whether the pool itself fixes its number of images."""
         return bool(self.sizes) and self.sizes[0].kind == "count"
 
     @property
     def label(self) -> str:
-        """`a+b`; with shares of their own `75% + 25%` is in `shares_label`."""
+        """``a+b``; ``shares_label`` has the shares."""
         return "+".join(self.names)
 
     @property
     def shares_label(self) -> str:
-        """`75%+25%` in the order of the names; empty for equal shares."""
+        """``75%+25%``, in the order of the names; empty for equal shares."""
         return "+".join(size.canonical for size in self.sizes)
 
     def largest(self, available: Mapping[str, int]) -> int:
-        """The most images that the pool can have, from `available` training images of each dataset."""
+        """The largest number of images of the pool, given the ``available`` training images of each
+        dataset."""
         if self.counted:
             return sum(int(size.value) for size in self.sizes)
         if not self.sizes:
@@ -44,8 +46,15 @@ class Pool:
         return min(limits)
 
     def shares(self, total: int, order: tuple[str, ...]) -> dict[str, int]:
-        """Images of each dataset; `order` says who gets the odd ones of equal shares. ValueError where a
-        dataset is left without an image."""
+        """Number of images of each dataset.
+
+        Args:
+            total: images of the pool.
+            order: names in the order in which equal shares are rounded up.
+
+        Raises:
+            ValueError: a dataset gets no image.
+        """
         if not self.sizes:
             if total < len(self.names):
                 raise ValueError(f"{self.label} is {total}; each needs at least 1")
@@ -61,9 +70,10 @@ class Pool:
 
 
 def parse_pool(value: object) -> Pool:
-    """A dataset's name, a list of names, or a mapping of names to shares (75%) or sizes (250k).
+    """The pool that a grid writes as a name, a list of names, or a mapping to shares (75%) or sizes (250k).
 
-    ValueError for anything else, names given twice, or shares that do not add up to 100%.
+    Raises:
+        ValueError: it is something else, repeats a name, or has shares that do not add up to 100%.
     """
     if isinstance(value, Pool):
         return value
@@ -74,14 +84,14 @@ def parse_pool(value: object) -> Pool:
         names = tuple(sorted(sizes))
         kinds = {size.kind for size in sizes.values()}
         if kinds not in ({"count"}, {"share"}):
-            raise ValueError("a pool's members have all sizes (250k) or all shares (75%)")
+            raise ValueError("a pool's members need all sizes (250k) or all shares (75%)")
         if kinds == {"share"} and sum((size.value for size in sizes.values()), Fraction(0)) != 1:
-            raise ValueError("the shares of a pool add up to 100%")
+            raise ValueError("the shares of a pool must add up to 100%")
         if kinds == {"share"} and len({size.value for size in sizes.values()}) == 1:
             return Pool(names)
         return Pool(names, tuple(sizes[name] for name in names))
     if not isinstance(value, list | tuple) or not value:
-        raise ValueError("a domain is a dataset's name, a pool a list of names")
+        raise ValueError("a domain is a dataset's name, or a list of names (a pool)")
     if len(set(map(str, value))) < len(value):
-        raise ValueError("a pool names each dataset once")
+        raise ValueError("a pool can name each dataset only once")
     return Pool(tuple(sorted(map(str, value))))

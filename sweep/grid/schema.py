@@ -1,7 +1,7 @@
-"""The grid file as pydantic models. Every axis takes one value or a list; a key left out takes its default.
+"""The grid file as pydantic models. Every axis takes one value or a list; a missing key takes its default.
 
-Models check the shape of single values; what needs names, datasets or other values is checked in `grid.py`
-and `expand.py`, so that every problem of a file is found in one pass.
+Models check single values. Checks that need names, datasets or other values are in ``grid.load``,
+``grid.blocks`` and ``planning.expand``, so that one pass finds every problem of a file.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ from ssl_sweep.data_ops.views.named_policies import POLICIES
 from ssl_sweep.ssl_core.config.probe import MIN_TEMPERATURE
 from ssl_sweep.ssl_core.config.registry import ENCODERS, FEATURES, METHODS
 from ssl_sweep.sweep.errors import did_you_mean
-from ssl_sweep.sweep.grid.axes import MOST, Axis, Model, Scalar, Seed
+from ssl_sweep.sweep.grid.axes import Axis, Model, Scalar, Seed
 from ssl_sweep.sweep.grid.datasets import AnyDataset
 from ssl_sweep.sweep.grid.pools import Pool, parse_pool
-from ssl_sweep.sweep.grid.sizes import Size, parse_size
+from ssl_sweep.sweep.grid.sizes import MAX_COUNT, Size, parse_size
 from ssl_sweep.sweep.grid.views import ViewChoice, parse_views
 
 
 def _method(value: str) -> str:
     if value not in METHODS:
-        from ssl_sweep.ssl_core.config.plugins import (  # asked only where a name is not built in
-            added,
-            method_names,
-        )
+        # Only a name that is not built in needs a look at the plugins
+        from ssl_sweep.ssl_core.config.plugins import added, method_names
 
         names, refused = method_names(), added().refused
         if value not in names:
@@ -54,7 +52,7 @@ def _corruption(value: str) -> str:
 _SIZE_SCHEMA = {
     "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^(all|[0-9._]+ ?[kKmM%]?)$"}]
 }
-Count = Annotated[int, Field(ge=1, le=MOST)]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 VoteTemperature = Annotated[float, Field(ge=MIN_TEMPERATURE, allow_inf_nan=False)]
@@ -86,14 +84,14 @@ Rule = dict[str, Axis[Scalar]]
 
 
 def _one_set(value: Any) -> Any:
-    """A single set of rules, not in a list of sets."""
+    """Put a single set of rules into a list of sets."""
     single = isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
     return [value] if single else value
 
 
 def _two_or_more(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     if len(rules) < 2:
-        raise ValueError("joins two encoders or more: give one rule for each")
+        raise ValueError("joins two or more encoders; give one rule for each")
     return rules
 
 
@@ -101,74 +99,83 @@ FusedRules = Annotated[tuple[Rule, ...], AfterValidator(_two_or_more)]
 
 
 class PretrainBlock(Model):
-    """A product of axes; blocks are united and duplicates fall together."""
+    """A product of axes. All blocks are joined, and duplicates count once."""
 
     method: Axis[Method] = Field(
-        default=("simclr",), description="How the encoder learns; random is the floor."
+        default=("simclr",), description="Pretraining method; random, an untrained encoder, is the baseline."
     )
     domain: Axis[Pooled] = Field(
         default=(),
-        description="Datasets to pretrain on; an inner list is a pool of equal shares, an inner mapping"
-        " one of given shares (75%) or sizes (250k).",
+        description="Datasets to pretrain on. An inner list is a pool with equal shares, an inner mapping a"
+        " pool with given shares (75%) or sizes (250k).",
     )
-    images: Axis[Sized] = Field(default=(), description="Total images: 500, 50k, 1M, 10%, all.")
+    images: Axis[Sized] = Field(default=(), description="Total number of images: 500, 50k, 1M, 10%, all.")
     corruption: Axis[Corruption] = Field(
-        default=("none",), description="Damage done to the pretraining images."
+        default=("none",), description="Corruption of the pretraining images."
     )
-    subset_seed: Axis[Seed] = Field(default=(0,), description="Draw of the images.")
-    draw: Axis[Draw] = Field(default=("uniform",), description="Draw of the images: uniform or by class.")
+    subset_seed: Axis[Seed] = Field(default=(0,), description="Seed of the draw of the images.")
+    draw: Axis[Draw] = Field(
+        default=("uniform",), description="How the images are drawn: uniformly or by class."
+    )
     imbalance: Axis[Imbalance] = Field(
         default=(1.0,),
         description="Long tail: the largest class of the subset is this many times the smallest.",
     )
     seed: Axis[Seed] = Field(
-        default=(), description="Initialisation, order and views. Default 0; random: 0, 1, 2."
+        default=(), description="Seed of initialisation, order and views. Default: 0; for random: 0, 1, 2."
     )
     encoder: Axis[Encoder] = Field(default=("resnet-demo",), description="Architecture.")
-    epochs: Axis[Count] = Field(default=(), description="Passes over the images.")
+    epochs: Axis[Count] = Field(default=(), description="Number of passes over the images.")
     batch: Axis[Count] = Field(
-        default=(), description="Global batch: images whose views are contrasted together."
+        default=(), description="Global batch size: number of images whose views are contrasted together."
     )
     optimizer: Axis[Literal["lars", "sgd", "adamw"]] = Field(default=(), description="Optimiser.")
-    learning_rate: Axis[Positive] = Field(default=(), description="Base rate, before scaling with the batch.")
+    learning_rate: Axis[Positive] = Field(
+        default=(), description="Base learning rate, before scaling with the batch."
+    )
     lr_scaling: Axis[Literal["linear", "sqrt"]] = Field(
-        default=(), description="How the rate grows with the batch."
+        default=(), description="How the learning rate grows with the batch."
     )
     warmup_epochs: Axis[NotNegative] = Field(default=(), description="Epochs of linear warm-up.")
     weight_decay: Axis[NotNegative] = Field(default=(), description="Weight decay.")
     temperature: Axis[Positive] = Field(default=(), description="Temperature of the loss.")
     head_layers: Axis[HeadLayers] = Field(
-        default=(), description="Layers of the projection head: 0 to 3, or none, linear, mlp2, mlp3."
+        default=(),
+        description="Number of layers of the projection head: 0 to 3, or none, linear, mlp2, mlp3.",
     )
     head_dim: Axis[Count] = Field(default=(), description="Width of the projection.")
     strength: Axis[NotNegative] = Field(
-        default=(), description="Strength of the colour jitter; 1 as on ImageNet."
+        default=(), description="Strength of the colour jitter; 1 is SimCLR's strength on ImageNet."
     )
     blur: Axis[bool] = Field(default=(), description="Gaussian blur of the views.")
     views: Axis[Viewed] = Field(
         default=(),
         description="View policy: a name (simclr, moco-v2, byol, crop, colour, …), a mapping of fields, or"
-        " a list with one of these for each view. Default: simclr's for the image size.",
+        " a list with one of these for each view. Default: simclr's policy for the image size.",
     )
     view_mode: Axis[Literal["exact", "affine"]] = Field(
         default=(), description="Exact or affine colour operations."
     )
-    steps: Axis[Annotated[int, Field(ge=0, le=MOST)]] = Field(
-        default=(), description="Optimisation steps, held constant instead of epochs; 0 counts in epochs."
+    steps: Axis[Annotated[int, Field(ge=0, le=MAX_COUNT)]] = Field(
+        default=(), description="Number of optimisation steps, used instead of epochs; 0 uses epochs."
     )
     momentum: Axis[NotNegative] = Field(default=(), description="Momentum of the optimiser.")
     momentum_encoder: Axis[NotNegative] = Field(
-        default=(), description="Share of MoCo's and BYOL's slow encoder that a step keeps."
+        default=(), description="Share of MoCo's and BYOL's momentum encoder that a step keeps."
     )
-    queue: Axis[Annotated[int, Field(ge=0, le=MOST)]] = Field(
-        default=(), description="Images in MoCo's queue; a multiple of the batch, 0 for the default."
+    queue: Axis[Annotated[int, Field(ge=0, le=MAX_COUNT)]] = Field(
+        default=(),
+        description="Number of images in MoCo's queue; a multiple of the batch, or 0 for the default.",
     )
-    predictor_dim: Axis[Annotated[int, Field(ge=0, le=MOST)]] = Field(
+    predictor_dim: Axis[Annotated[int, Field(ge=0, le=MAX_COUNT)]] = Field(
         default=(), description="Width of BYOL's hidden layers; 0 for the default."
     )
-    grad_clip: Axis[NotNegative] = Field(default=(), description="Bound of the gradient's norm; 0 for none.")
+    grad_clip: Axis[NotNegative] = Field(
+        default=(), description="Largest allowed norm of the gradient; 0 for no limit."
+    )
     lars_form: Axis[Literal["official", "you2017"]] = Field(
-        default=(), description="Trust ratio of LARS: as in SimCLR's code, or as published."
+        default=(),
+        description="Trust ratio of LARS: as in SimCLR's code (official), or as published (you2017).",
     )
     weights: Axis[str] = Field(
         default=(), description="For method weights: a file (.pt, .safetensors), or a name of torchvision's."
@@ -179,143 +186,166 @@ class PretrainBlock(Model):
 
 
 class EvaluateBlock(Model):
-    """A product of axes, crossed with every pretraining that `match` lets through."""
+    """A product of axes, crossed with every pretraining that ``match`` selects."""
 
     domain: Axis[str] = Field(description="Datasets to evaluate on.")
     labels: Axis[Sized] = Field(description="Label budgets: 50, 1k, 10%, all.")
-    draw: Axis[Draw] = Field(default=("uniform",), description="Draw of the budget.")
+    draw: Axis[Draw] = Field(
+        default=("uniform",), description="How the label budget is drawn: uniformly or by class."
+    )
     imbalance: Axis[Imbalance] = Field(
-        default=(1.0,), description="Long tail of the budget: its largest class over its smallest."
+        default=(1.0,),
+        description="Long tail: the largest class of the label budget is this many times the smallest.",
     )
     corruption: Axis[Corruption] = Field(
-        default=("none",), description="Damage done to the test images; the labelled ones stay clean."
+        default=("none",),
+        description="Corruption of the test images; the labelled training images stay clean.",
     )
     protocol: Axis[Literal["linear", "knn", "fine-tune"]] = Field(
         default=("linear",),
         description="linear: logistic regression on frozen features. knn: votes of the nearest labelled"
-        " images. fine-tune: the encoder trained on, end to end; with method random this is training from"
-        " scratch.",
+        " images. fine-tune: the encoder is trained further, end to end; with method random this is training"
+        " from scratch.",
     )
     representation: Axis[str] = Field(
         default=(FEATURES,),
-        description="What a linear probe or knn reads: h (before the projection head), g(h) (after it), or"
-        " the output of a block (layer3).",
+        description="Features that a linear probe or knn reads: h (before the projection head), g(h) (after"
+        " it), or the output of a block (layer3).",
     )
     train_level: Axis[str] = Field(
         default=("finest",),
-        description="Label level that is learnt; coarser ones are judged by mapping predictions up. each: one"
+        description="Label level that is learnt; predictions are mapped up to test coarser levels. each: one"
         " classifier for every level.",
     )
     fuse: Annotated[Axis[FusedRules], BeforeValidator(_one_set)] = Field(
         default=(),
-        description="Join features: each entry is a list of rules over results columns, one an encoder.",
+        description="Join features of several encoders: each entry is a list of rules over results columns,"
+        " one for each encoder.",
     )
     c_path: Axis[Literal["default", "simclr"]] = Field(
         default=("default",),
-        description="Strengths that a linear probe chooses from: 7, or the 45 of SimCLR's transfer protocol.",
+        description="Regularisation strengths from which a linear probe chooses: 7 (default), or the 45 of"
+        " SimCLR's transfer protocol (simclr).",
     )
-    knn_k: Axis[Count] = Field(default=(), description="Neighbours that vote; default 200.")
+    knn_k: Axis[Count] = Field(default=(), description="Number of neighbours that vote. Default: 200.")
     knn_temperature: Axis[VoteTemperature] = Field(
-        default=(), description="Temperature of their votes, 0.005 or more; default 0.1."
+        default=(), description="Temperature of the neighbours' votes, at least 0.005. Default: 0.1."
     )
     finetune_schedule: Axis[Literal["constant-steps", "reference"]] = Field(
         default=(),
-        description="constant-steps: the preset's, the same for every budget. reference: SimCLR's epochs, 60"
-        " up to 1 % of the labels, else 30, from scratch 90. Default: constant-steps, unless steps or epochs"
-        " are given.",
+        description="constant-steps: the preset's steps, the same for every label budget. reference:"
+        " SimCLR's epochs: 60 up to 1 % of the labels, else 30; 90 from scratch. Default: constant-steps,"
+        " unless steps or epochs are given.",
     )
     finetune_steps: Axis[Count] = Field(
-        default=(), description="Steps of a fine-tuning, the same for every budget; default: the preset's."
+        default=(),
+        description="Steps of a fine-tuning, the same for every label budget. Default: the preset's.",
     )
     finetune_epochs: Axis[Count] = Field(
-        default=(), description="Epochs of a fine-tuning instead: fewer labels, fewer steps."
+        default=(),
+        description="Epochs of a fine-tuning, instead of steps; fewer labels then take fewer steps.",
     )
-    seed: Axis[Seed] = Field(default=(0,), description="Draw of the budget and of the folds.")
-    match: Rule = Field(default={}, description="Only pretrainings whose results columns have these values.")
+    seed: Axis[Seed] = Field(
+        default=(0,), description="Seed of the draws of the label budget and of the folds."
+    )
+    match: Rule = Field(
+        default={}, description="Use only pretrainings whose results columns have these values."
+    )
 
 
 class Compute(Model):
-    """Where and how fast; never part of an identity."""
+    """Resources of a run. They are never part of an identity."""
 
-    workers: Count = Field(default=1, description="Workers of each training.")
+    workers: Count = Field(default=1, description="Number of workers of each training.")
     min_workers: Count | None = Field(
         default=None,
-        description="Workers that are enough to begin or go on with where there is no room for all. They"
-        " share the same batch, so the result is the same. Default: all.",
+        description="Number of workers with which a training may start or continue if there is no room for"
+        " all. They share the same batch, so the result is the same. Default: all.",
     )
     placement: Literal["pack", "spread"] = Field(
-        default="pack", description="Workers of one training on few nodes, or each on its own where possible."
+        default="pack",
+        description="Put the workers of one training on few nodes (pack), or each on its own node if possible"
+        " (spread).",
     )
     device: Literal["auto", "cpu", "gpu"] = Field(
-        default="auto", description="auto takes GPUs where there are any."
+        default="auto", description="auto uses GPUs if there are any."
     )
     probe_device: Literal["cpu", "gpu"] = Field(
         default="cpu",
-        description="Where linear probes are fitted; gpu pays from about a hundred thousand labels on.",
+        description="Device that fits linear probes; gpu is faster from about 100,000 labels.",
     )
     cpus_per_worker: Count | None = Field(
         default=None,
-        description="CPU cores a worker; default 1, on GPUs an even part of the cores, at most 8.",
+        description="CPU cores for each worker. Default: 1; on GPUs an equal share of the cores, at most 8.",
     )
     gpus_per_worker: Positive | None = Field(
-        default=None, description="GPUs a worker; default 1 on device gpu."
+        default=None, description="GPUs for each worker. Default: 1 on device gpu."
     )
-    backend: Literal["auto", "torch", "dali"] = Field(default="auto", description="What renders the views.")
+    backend: Literal["auto", "torch", "dali"] = Field(
+        default="auto", description="Software that renders the views."
+    )
     mode: Literal["auto", "workers", "in-process"] = Field(
         default="auto",
-        description="Ray Train's worker processes, or the training inside its task for short ones.",
+        description="Run a training in worker processes of Ray Train (workers), or inside its task"
+        " (in-process), which suits short ones. auto chooses.",
     )
     checkpoint_every_s: Positive = Field(default=30.0, description="Seconds between checkpoints.")
-    checkpoint_every_steps: Annotated[int, Field(ge=0, le=MOST)] = Field(
-        default=0, description="Steps between checkpoints as well; 0 looks at the clock alone."
+    checkpoint_every_steps: Annotated[int, Field(ge=0, le=MAX_COUNT)] = Field(
+        default=0, description="Steps between checkpoints, in addition; 0 uses only the time."
     )
     activation_checkpointing: bool = Field(
-        default=False, description="Less memory, more time, the same result: activations are computed twice."
+        default=False, description="Compute activations twice: less memory, more time, the same result."
     )
-    compile: bool = Field(default=False, description="torch.compile; its warm-up counts as training time.")
+    compile: bool = Field(
+        default=False, description="Use torch.compile; its warm-up counts as training time."
+    )
     hardware: str = Field(
         default="",
-        description="Name of the GPU, as NVIDIA H200, or processor to estimate for; default: this machine's.",
+        description="Name of the GPU or processor for which `plan` estimates, such as NVIDIA H200. Default:"
+        " that of this machine.",
     )
     price_per_hour: NotNegative | None = Field(
-        default=None, description="What one GPU, or one CPU core without any, costs for an hour."
+        default=None, description="Price of one GPU for one hour; without GPUs, of one CPU core."
     )
     hang_after_s: Positive = Field(
         default=900.0,
-        description="Seconds without a step after which a training counts as hung; it is ended and goes on"
-        " from its checkpoint, once. Ten minutes at least before the first step.",
+        description="Seconds without a step after which a training counts as hung. It is stopped, and resumes"
+        " once from its checkpoint. Before the first step, at least 600 seconds.",
     )
     grace_s: Positive = Field(
         default=25.0,
-        description="Seconds that running work has to stop after Ctrl-C or SIGTERM; what has not is dropped.",
+        description="Seconds that running work has to stop after Ctrl-C or SIGTERM; then it is dropped.",
     )
     log_models: bool = Field(
-        default=False, description="Log every encoder as an MLflow model too; some seconds each."
+        default=False, description="Also log every encoder as an MLflow model; takes a few seconds each."
     )
     watch_knn: bool = Field(
         default=False,
-        description="After each epoch, the accuracy of nearest neighbours on 384 labelled images that are not"
-        " trained on; nothing where there are none.",
+        description="After each epoch, log the nearest-neighbour accuracy on 384 labelled images that are"
+        " not used for training; nothing if there are none.",
     )
 
 
 class Outline(Model):
-    """The sections of a grid file, before their entries are checked one by one."""
+    """The sections of a grid file, whose entries are then checked one by one."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Name of the sweep.")
-    datasets: dict[str, Any] = Field(min_length=1, description="Name → where images come from.")
-    pretrain: Axis[Any] = Field(description="Blocks of encoders to make; they are united.")
+    datasets: dict[str, Any] = Field(min_length=1, description="Name → source of images.")
+    pretrain: Axis[Any] = Field(description="Blocks of encoders to train; all blocks are joined.")
     evaluate: Axis[Any] = Field(description="Blocks of evaluations.")
     exclude: tuple[Any, ...] = Field(
         default=(),
-        description="Rules over results columns; a cell that fits all of a rule's values is left out.",
+        description="Rules over results columns; a cell that matches all values of a rule is excluded.",
     )
     leakage: Literal["drop", "report"] = Field(
         default="drop",
-        description="Training images that are also test images of an evaluation: left out of pretraining,"
-        " and of label budgets where they are test images of the same dataset (drop), or only reported.",
+        description="What to do with training images that are also test images of an evaluation. drop:"
+        " exclude them from pretraining, and from label budgets if they are test images of the same dataset."
+        " report: only count them.",
     )
-    compute: Any = Field(default=Compute(), description="Resources; they change no result's identity.")
+    compute: Any = Field(
+        default=Compute(), description="Resources of a run; they never change a result's identity."
+    )
 
 
 def _field(name: str) -> Any:
@@ -341,7 +371,7 @@ def grid_schema() -> dict[str, Any]:
 
 
 def _tidy(value: Any) -> Any:
-    """Without `"default": []`: that is how the models write "not given", and no valid value."""
+    """``value`` without ``"default": []``, which the models use for "not given" but which is not valid."""
     if isinstance(value, dict):
         return {key: _tidy(item) for key, item in value.items() if not (key == "default" and item == [])}
     return [_tidy(item) for item in value] if isinstance(value, list) else value

@@ -7,31 +7,32 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+MAX_COUNT = 10**12
+"""A larger number of anything is a slip, and is refused: arithmetic would overflow."""
 _COUNT = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kKmM]?)")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*%")
-_MOST = 10**12
 _FACTOR = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 @dataclass(frozen=True)
 class Size:
-    """A number of images, a share of a dataset (`value` as a fraction of 1), or all of it.
-
-    `text` is as written. Equal sizes in different spellings (2k, 2000) have one `canonical` text.
-    """
+    """A number of images, a share of a dataset, or the whole dataset."""
 
     text: str
+    """As written."""
     kind: Literal["count", "share", "all"]
     value: Fraction
+    """Images of a count; a fraction of 1 for a share."""
 
     @property
     def canonical(self) -> str:
+        """The same text for equal sizes in different spellings (2k, 2000)."""
         if self.kind == "all":
             return "all"
         return str(self.value) if self.kind == "count" else f"{_decimal(self.value * 100)}%"
 
     def resolve(self, total: int) -> int:
-        """Number of images out of `total`; shares are rounded down. A count may exceed `total`."""
+        """Number of images out of ``total``. Shares are rounded down; a count may exceed ``total``."""
         if self.kind == "count":
             return int(self.value)
         return int(self.value * total)
@@ -42,7 +43,7 @@ def _decimal(value: Fraction) -> str:
 
 
 def parse_size(value: object) -> Size:
-    """ValueError, saying what is understood, for anything else than a size above zero."""
+    """The size that a grid writes. Raises ValueError for anything but a size above zero."""
     if isinstance(value, Size):
         return value
     text = str(value).strip()
@@ -66,7 +67,7 @@ def parse_size(value: object) -> Size:
             raise ValueError(f"{text} is not a whole number of images")
         if count < 1:
             raise ValueError(f"{text} is too small; choose at least 1")
-        if count > _MOST:
-            raise ValueError(f"{text} is too large; choose at most {_MOST:,}")
+        if count > MAX_COUNT:
+            raise ValueError(f"{text} is too large; choose at most {MAX_COUNT:,}")
         return Size(text, "count", count)
     raise ValueError(f"{text!r} is not a size; write 500, 50k, 1M, 10% or all")

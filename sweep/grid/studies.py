@@ -1,4 +1,4 @@
-"""`ssl-sweep init`: grids of whole studies to start from, as they ship with the program."""
+"""``ssl-sweep init``: grids of whole studies, which ship with the program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STUDIES = (
 
 
 def preset(study: str) -> str:
-    """The commented grid of a study. UsageError, with the nearest name, where there is none."""
+    """The commented grid of a study. Raises UsageError, with the nearest name, for an unknown study."""
     study = study.replace("_", "-")
     if study not in STUDIES:
         raise UsageError(f"no study {study!r}{did_you_mean(study, STUDIES)}")
@@ -30,19 +30,19 @@ def preset(study: str) -> str:
 
 
 def question(study: str) -> str:
-    """What a study asks: the first line of its grid."""
+    """The question that a study asks: the first line of its grid."""
     return preset(study).partition("\n")[0].removeprefix("# ")
 
 
 def write_preset(study: str, output: Path, *, force: bool = False) -> Path:
-    """Writes the grid of a study, whole or not at all.
+    """Write the grid of a study to ``output``, completely or not at all.
 
     Raises:
-        UsageError: no such study; the file is there and `force` is not given; or it cannot be written.
+        UsageError: the study is unknown, or the file exists without ``force`` or cannot be written.
     """
     text = preset(study)
     if output.exists() and not force:
-        raise UsageError(f"{output} is there already", hint="choose another -o, or overwrite it with --force")
+        raise UsageError(f"{output} exists already", hint="choose another -o, or overwrite it with --force")
     try:
         with whole(output) as partial:
             partial.write_text(text, encoding="utf-8")

@@ -1,4 +1,5 @@
-"""Checks one entry of a grid file against its model, turning every pydantic error into a located message."""
+"""Checks one entry of a grid file against its model, and turns every pydantic error into a located
+message."""
 
 from __future__ import annotations
 
@@ -19,8 +20,13 @@ M = TypeVar("M", bound=Model)
 def check_entry(
     model: type[M], data: Any, path: KeyPath, source: YamlSource
 ) -> tuple[M | None, frozenset[str], list[Located]]:
-    """(entry, doubtful keys, problems). Where keys are wrong the entry is built without them, so that later
-    checks can find what else is wrong; None where it cannot be. Nothing more is to be said of those keys."""
+    """Check ``data`` at ``path`` against ``model``.
+
+    Returns:
+        The entry, its doubtful keys and the problems. Doubtful keys have a problem already, so later checks
+        do not report them again. The entry is built without wrong keys, so that later checks can find other
+        problems; it is None if that is impossible.
+    """
     if not isinstance(data, dict):
         fields = ", ".join(model.model_fields)
         return None, frozenset(), [source.problem(path, f"should be a mapping with keys of {fields}")]
@@ -32,7 +38,7 @@ def check_entry(
         for error in invalid.errors(include_url=False):
             key = str(error["loc"][0])
             if error["type"] == "missing" and key in doubtful:
-                continue  # said already: it is misspelt
+                continue  # reported already, as misspelt
             problems.append(_located(error, data, path, source))
             doubtful.add(key)
     try:
@@ -75,8 +81,8 @@ def _located(error: Any, data: Any, path: KeyPath, source: YamlSource) -> Locate
 
 
 def _steps_in(data: Any, loc: Iterable[str | int]) -> KeyPath:
-    """pydantic's location without the steps that are not in the file: the position of a single value that
-    stands for a list, and names of union members."""
+    """pydantic's location without the steps that the file does not have: the index of a single value that
+    stands for a list, and the names of union members."""
     path: list[str | int] = []
     for step in loc:
         if isinstance(data, dict) and step in data:
@@ -90,5 +96,5 @@ def _steps_in(data: Any, loc: Iterable[str | int]) -> KeyPath:
 
 
 def path_text(path: KeyPath) -> str:
-    """`pretrain.0.images`: as an override is written."""
+    """The path as an override writes it: ``pretrain.0.images``."""
     return ".".join(map(str, path))

@@ -1,12 +1,13 @@
-"""Weights that somebody else trained: a file is known by its content, a published set by its name."""
+"""Weights from outside the sweep: a file is identified by its content, a published set by its name."""
 
 from __future__ import annotations
 
-import hashlib
+import os
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+
+from ssl_sweep.sweep.util.files import cached_digest
 
 _NAME = re.compile(r"[A-Za-z0-9_]+_Weights\.[A-Z0-9_]+")
 _IDENTITY = re.compile(r"sha256:[0-9a-f]{16}")
@@ -15,33 +16,35 @@ _FILES = (".pt", ".pth", ".safetensors")
 
 @dataclass(frozen=True)
 class GivenWeights:
-    """`identity` is what an encoder's id is made of; `path` is where the file is, empty for a name."""
+    """Weights that a grid names."""
 
     identity: str
+    """Part of the encoder's id."""
     path: str
+    """The file; empty for a published set."""
 
 
 def given_weights(text: str, folder: Path) -> GivenWeights:
-    """A file, relative to the grid's folder, a name of torchvision's, or the identity of a file whose encoder
-    the store has. ValueError for a missing file."""
+    """The weights that a grid names by a file, by torchvision's name, or by the identity of a file.
+
+    An identity alone is enough if the store has the encoder.
+
+    Args:
+        folder: the grid's folder, from which a relative path starts.
+
+    Raises:
+        ValueError: the name is not valid, or the file is missing.
+    """
     if _NAME.fullmatch(text) or _IDENTITY.fullmatch(text):
         return GivenWeights(text, "")
     if not text.endswith(_FILES):
-        raise ValueError(f"weights: {text!r} is no file ({', '.join(_FILES)}) and no name of torchvision's")
-    path = folder / Path(text).expanduser()
-    try:
-        stat = path.stat()
-        if not path.is_file():
-            raise FileNotFoundError
-    except OSError:
         raise ValueError(
-            f"weights: no file {path}; give the path it has now, or where its encoder is finished, the value"
-            " that the results' column weights has for it (sha256:…)"
-        ) from None
-    return GivenWeights(f"sha256:{_digest(path, stat.st_size, stat.st_mtime_ns)}", str(path.resolve()))
-
-
-@lru_cache(maxsize=64)
-def _digest(path: Path, size: int, modified_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+            f"weights: {text!r} is neither a file ({', '.join(_FILES)}) nor a name of torchvision's"
+        )
+    path = folder / Path(text).expanduser()
+    if not os.path.isfile(path):  # unlike Path.is_file, also False for a name that is too long
+        raise ValueError(
+            f"weights: no file {path}; give its current path or, if its encoder is finished, the value of the"
+            " results column weights (sha256:…)"
+        )
+    return GivenWeights(f"sha256:{cached_digest(path)[:16]}", str(path.resolve()))

@@ -144,7 +144,7 @@ def test_overrides_that_fit_nothing_are_refused(problems: Problems) -> None:
     assert "override pretrian.epochs=5: unknown key 'pretrian' (did you mean 'pretrain'?)" in text
     assert "override pretrain.7.epochs=5: pretrain has 2 entries, counted from 0" in text
     assert "override datasets.objcts.train=5: no 'objcts' in datasets (did you mean 'objects'?)" in text
-    assert "override epochs: not of the form key.path=value" in text
+    assert "override epochs: is not of the form key.path=value" in text
     assert "override name.x=1: name is 'demo', which has no 'x' inside" in text
     assert "override pretrain.epochs=many: epochs: should be a valid integer" in text
 

@@ -9,10 +9,11 @@ from typing import Any, get_args
 import pytest
 
 from ssl_sweep.data_ops.sources.registry import Source
-from ssl_sweep.sweep.errors import GridError, StoreError, masked
+from ssl_sweep.sweep.errors import GridError, StoreError
 from ssl_sweep.sweep.grid.datasets import DATASETS
 from ssl_sweep.sweep.grid.load import Grid, load_grid
 from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.util.addresses import masked
 
 ENTRIES: dict[str, dict[str, Any]] = {
     "synthetic": {"domain": "objects"},
@@ -142,8 +143,8 @@ def test_an_address_without_a_secret_is_taken(tmp_path: Path, address: str) -> N
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("http://[", "'http://[' is no address: Invalid IPv6 URL"),
-        ("s3://[bucket]/x", "'s3://[bucket]/x' is no address"),
+        ("http://[", "'http://[' is not a valid address: Invalid IPv6 URL"),
+        ("s3://[bucket]/x", "'s3://[bucket]/x' is not a valid address"),
         ("x-{1..99999999}.tar", "stands for more than 1,000,000 shards"),
         ("x-{0..999}-{0..9999}.tar", "stands for more than 1,000,000 shards"),
         (f"x-{{1..{'9' * 5000}}}.tar", "stands for more than 1,000,000 shards"),

@@ -132,7 +132,7 @@ def test_the_examples_are_the_presets(example: str, study: str) -> None:
 def test_what_is_written_is_the_preset_and_nothing_is_overwritten(tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
     assert write_preset("quality", grid).read_text() == preset("quality")
-    with pytest.raises(UsageError, match=r"grid\.yaml is there already") as refused:
+    with pytest.raises(UsageError, match=r"grid\.yaml exists already") as refused:
         write_preset("domain", grid)
     assert refused.value.exit_code == 2 and "--force" in refused.value.report()
     assert grid.read_text() == preset("quality")

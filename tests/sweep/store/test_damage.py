@@ -91,7 +91,7 @@ CASES: list[tuple[str, str, Callable[[Store, str], None], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("stage", "file", "harm", "said", "reason"), CASES)
+@pytest.mark.parametrize(("kind", "file", "harm", "said", "reason"), CASES)
 def test_damage_is_named_and_the_stage_done_again_on_request(
     done: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -262,7 +262,7 @@ def test_the_command(sweeps: Any) -> None:
     called = CliRunner().invoke(cli, ["verify", "--store", sweeps.store.uri, "--repair", "--json"])
     assert called.exit_code == 1 and json.loads(called.output)["withdrawn"] == [["pretrain", stage.id]]
     called = CliRunner().invoke(cli, ["verify", str(sweeps.write(GRID)), "--store", sweeps.store.uri])
-    assert called.exit_code == 0 and "all as committed" in called.output
+    assert called.exit_code == 0 and "no damage" in called.output
 
 
 def test_a_store_that_is_not_there_is_not_sound(tmp_path: Path) -> None:

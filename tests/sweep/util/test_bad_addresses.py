@@ -19,7 +19,7 @@ from ssl_sweep.sweep.tracking.location import tracking_uri
 
 @pytest.mark.parametrize("address", ["s3://[x", "s3://[bucket]/x", "az://[x", "file://[x/y"])
 def test_a_store(address: str) -> None:
-    with pytest.raises(StoreError, match="is no address"):
+    with pytest.raises(StoreError, match="is not a valid address"):
         Store(address)
 
 
@@ -29,7 +29,7 @@ def test_a_store(address: str) -> None:
 def test_a_tracker_on_the_command_line(words: list[str]) -> None:
     called = CliRunner().invoke(cli, [*words, "--tracking-uri", "http://me:planted@[x"])
     assert isinstance(called.exception, UsageError)
-    assert "--tracking-uri is no address" in str(called.exception)
+    assert "--tracking-uri is not a valid address" in str(called.exception)
     assert "planted" not in called.exception.report()
 
 
