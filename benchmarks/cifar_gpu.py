@@ -28,11 +28,13 @@ from torch import Tensor
 
 from ssl_sweep.data_ops.hashing import hash64
 from ssl_sweep.data_ops.views.torch_views import pixels_to_input
-from ssl_sweep.ssl_core.config.pretrain import ENCODERS, default_config
-from ssl_sweep.ssl_core.encoders.registry import Encoder
-from ssl_sweep.ssl_core.training.checkpoint import load_encoder
+from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.config.registry import ENCODERS
+from ssl_sweep.ssl_core.encoders.base import Encoder
+from ssl_sweep.ssl_core.training.data import TrainingImages
+from ssl_sweep.ssl_core.training.encoder_files import load_encoder
 from ssl_sweep.ssl_core.training.reporter import EpochRecord, LocalReporter
-from ssl_sweep.ssl_core.training.trainer import Interrupted, TrainingImages, pretrain
+from ssl_sweep.ssl_core.training.trainer import Interrupted, RuntimeOptions, pretrain
 
 NEIGHBOURS, TEMPERATURE = 200, 0.1
 SIZE = 32
@@ -89,9 +91,7 @@ def main() -> int:
             data,
             args.out,
             Clocked(args.out, until),
-            backend=args.backend,
-            device=args.device,
-            compile=args.compile,
+            RuntimeOptions(backend=args.backend, device=args.device, compile=args.compile),
         )
     except Interrupted as part:
         seconds = time.perf_counter() - started

@@ -25,10 +25,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from ssl_sweep.data_ops.views.backend import choose_views
 from ssl_sweep.data_ops.views.loader import ViewLoader
-from ssl_sweep.ssl_core.config.pretrain import ENCODERS, default_config
-from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
+from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.config.registry import ENCODERS
+from ssl_sweep.ssl_core.encoders.build import build_encoder, torch_seed
+from ssl_sweep.ssl_core.training.data import TrainingImages
 from ssl_sweep.ssl_core.training.optim import LARS
-from ssl_sweep.ssl_core.training.trainer import Training, TrainingImages
+from ssl_sweep.ssl_core.training.trainer import Training
 
 SKIPPED = 3  # steps of a block: more than either side prefetches before the clock runs
 IMAGES = 4096

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from machine import header
 
-from ssl_sweep.ssl_core.config.pretrain import METHODS, default_config
+from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.config.registry import METHODS
+from ssl_sweep.ssl_core.training.data import TrainingImages
 from ssl_sweep.ssl_core.training.reporter import EpochRecord, LocalReporter
-from ssl_sweep.ssl_core.training.trainer import TrainingImages, pretrain
+from ssl_sweep.ssl_core.training.trainer import RuntimeOptions, pretrain
 
 
 def resident_mb() -> float:
@@ -54,7 +56,8 @@ def main() -> None:
     config = default_config("resnet-demo", 32, method=args.method, epochs=args.epochs, batch=128)
     with tempfile.TemporaryDirectory() as folder:
         reporter = Watching(Path(folder))
-        pretrain(config, data, Path(folder), reporter, device=args.device, checkpoint_every_s=2)
+        options = RuntimeOptions(device=args.device, checkpoint_every_s=2)
+        pretrain(config, data, Path(folder), reporter, options)
     shown = [f"{epoch}: {reporter.resident[epoch - 1]:.0f}" for epoch in range(5, args.epochs + 1, 5)]
     print(f"{args.method}, resident MB after epoch {', '.join(shown)}")
     print(f"growth from epoch 10 to {args.epochs}: {reporter.resident[-1] - reporter.resident[9]:.1f} MB")

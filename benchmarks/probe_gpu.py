@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from machine import header
 
-from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.ssl_core.evaluation.linear import ProbeFit, fit_linear_probe
 
 

@@ -26,7 +26,7 @@ from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.ssl_core.evaluation.folds import stratified_folds
 from ssl_sweep.ssl_core.evaluation.linear import LinearProbes
 from ssl_sweep.ssl_core.evaluation.metrics import level_predictions

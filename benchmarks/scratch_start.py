@@ -14,9 +14,10 @@ from machine import header
 
 from ssl_sweep.data_ops.hashing import hash64
 from ssl_sweep.ssl_core.config.finetune import default_finetune
-from ssl_sweep.ssl_core.config.pretrain import ENCODERS, default_config
+from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.config.registry import ENCODERS
+from ssl_sweep.ssl_core.encoders.base import Encoder
 from ssl_sweep.ssl_core.encoders.random import random_encoder
-from ssl_sweep.ssl_core.encoders.registry import Encoder
 from ssl_sweep.ssl_core.encoders.resnets import zero_residual_gains
 from ssl_sweep.ssl_core.evaluation.finetune import LabelBudget, finetune
 

@@ -23,9 +23,11 @@ import torch
 from ssl_sweep.data_ops.views.backend import ViewBackend, choose_views
 from ssl_sweep.data_ops.views.loader import ViewBatch, ViewLoader
 from ssl_sweep.data_ops.views.policy import sample_params
-from ssl_sweep.ssl_core.config.pretrain import ENCODERS, default_config
-from ssl_sweep.ssl_core.encoders.registry import torch_seed
-from ssl_sweep.ssl_core.training.trainer import Training, TrainingImages
+from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.config.registry import ENCODERS
+from ssl_sweep.ssl_core.encoders.build import torch_seed
+from ssl_sweep.ssl_core.training.data import TrainingImages
+from ssl_sweep.ssl_core.training.trainer import Training
 
 SKIPPED = 4  # steps of a block: more than are prefetched
 IMAGES = 4096

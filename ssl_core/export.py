@@ -1,4 +1,5 @@
-"""An encoder for others: weights in one file, and a card that says how plain torchvision or timm loads it."""
+"""An encoder for use elsewhere: weights in one file, and a card that says how plain torchvision or timm loads
+it."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import nn
 
-from ssl_sweep.ssl_core.encoders.registry import Encoder
+from ssl_sweep.ssl_core.encoders.base import Encoder
 from ssl_sweep.ssl_core.encoders.resnets import StandardResNet
 from ssl_sweep.ssl_core.encoders.vits import StandardViT
 from ssl_sweep.ssl_core.encoders.weight_names import to_timm
-from ssl_sweep.ssl_core.training.checkpoint import CARD_FILE, load_encoder, write_atomic
+from ssl_sweep.ssl_core.training.encoder_files import load_encoder, read_card
 
 _RESNETS = ("resnet18", "resnet34", "resnet50")
 _SMALL_STEM = (
@@ -26,34 +27,31 @@ _SMALL_STEM = (
 
 @dataclass(frozen=True, kw_only=True)
 class LoadingCode:
-    """Lines of Python that build `model`, an encoder that takes the file's weights; empty where the library
-    has no such network. `path` in them is the file's."""
+    """Lines of Python that build ``model`` and load the weights of the file ``path`` into it; empty if the
+    library has no such network."""
 
     torchvision: tuple[str, ...]
     timm: tuple[str, ...]
 
 
-def add_to_card(encoder_dir: Path, facts: Mapping[str, Any]) -> None:
-    """Put further facts, JSON values by name, on the card of an exported encoder."""
-    path = Path(encoder_dir) / CARD_FILE
-    card = json.loads(path.read_text()) | dict(facts)
-    write_atomic(path, lambda partial: partial.write_text(json.dumps(card, indent=1) + "\n"))
-
-
 def export(encoder_dir: Path, out: Path, facts: Mapping[str, Any] | None = None) -> Path:
-    """Write the encoder of `encoder_dir` to `out` (.safetensors) and its card beside it (.json); returns the
-    card's path.
+    """Write the encoder of ``encoder_dir`` to ``out`` (.safetensors) and a card beside it (.json).
 
-    The weights have torchvision's names, those of timm's ResNets too; for a ViT a second file with timm's
-    names, `<out>.timm.safetensors`, is written. The card is that of the training, `facts` by name, and the
-    code that loads the file in plain torchvision and timm. FileNotFoundError where there is no encoder,
-    ValueError for another ending of `out`.
+    Returns the path of the card.
+
+    The weights have torchvision's names, which timm's ResNets share. For a ViT a second file has timm's
+    names, see ``timm_file``. The card is that of the training, with ``facts`` by name and the code that loads
+    the file in plain torchvision and timm.
+
+    Raises:
+        FileNotFoundError: ``encoder_dir`` has no exported encoder.
+        ValueError: ``out`` does not end in .safetensors.
     """
     out = Path(out)
     if out.suffix != ".safetensors":
         raise ValueError(f"out is {out}; use a name ending in .safetensors")
     encoder = load_encoder(encoder_dir)
-    card = json.loads((Path(encoder_dir) / CARD_FILE).read_text()) | dict(facts or {})
+    card = read_card(encoder_dir) | dict(facts or {})
     code = loading_code(encoder, card["encoder"], card["image_size"])
     weights = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -68,13 +66,13 @@ def export(encoder_dir: Path, out: Path, facts: Mapping[str, Any] | None = None)
 
 
 def timm_file(out: Path) -> Path:
-    """Where a ViT's weights under timm's names are."""
+    """The file with a ViT's weights under timm's names."""
     return out.with_suffix(".timm.safetensors")
 
 
 def loading_code(encoder: Encoder, name: str, image_size: int) -> LoadingCode:
-    """How plain torchvision and timm build this encoder. The demo encoder and the wider ResNets are in
-    neither."""
+    """How plain torchvision and timm build this encoder. Neither has the demo encoder and the wider
+    ResNets."""
     if isinstance(encoder, StandardResNet) and name in _RESNETS:
         return _resnet(encoder, name)
     if isinstance(encoder, StandardViT):

@@ -1,4 +1,4 @@
-"""Training methods of other distributions: known by their entry points, imported only where one trains."""
+"""Training methods of other distributions: known by their entry points, imported only to train."""
 
 from __future__ import annotations
 
@@ -9,33 +9,40 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from types import MappingProxyType
 
+from ssl_sweep.ssl_core.config.registry import METHODS
+
 GROUP = "ssl_sweep.methods"
-"""Entry-point group: the name that a grid uses, and `module:Class` of a `ssl_core.methods.Method`."""
+"""Entry-point group: the name that a grid uses, and ``module:Class`` of an ``ssl_core.methods.Method``."""
 
 
 @dataclass(frozen=True)
 class AddedMethod:
-    """`target` is `module:Class`; `version` the distribution and its version, `lab-methods 1.2`."""
+    """A method that another distribution adds."""
 
     name: str
     target: str
+    """``module:Class``."""
     version: str
+    """The distribution and its version, such as ``lab-methods 1.2``."""
 
 
 @dataclass(frozen=True)
 class Added:
-    """`methods` by name, and why those of other names are left out, a sentence each."""
+    """The methods that other distributions add here."""
 
     methods: Mapping[str, AddedMethod]
+    """The usable ones, by name."""
     refused: Mapping[str, str]
+    """Why the others are left out, one sentence each, by name."""
 
 
 @lru_cache(maxsize=1)
 def added() -> Added:
-    """What is installed here. A name that is built in stays so, and one that two distributions give is
-    nobody's: which of them trains must not depend on the order of a path."""
-    from ssl_sweep.ssl_core.config.pretrain import METHODS
+    """What is installed here.
 
+    A built-in name cannot be taken over. A name that two distributions use is refused: which one trains must
+    not depend on the order of ``sys.path``.
+    """
     found: dict[str, list[AddedMethod]] = {}
     for point in entry_points(group=GROUP):
         dist = point.dist
@@ -55,14 +62,16 @@ def added() -> Added:
 
 
 def method_names() -> tuple[str, ...]:
-    """Every method of a grid: those built in, and those added."""
-    from ssl_sweep.ssl_core.config.pretrain import METHODS
-
+    """Every method that a grid can name: built-in ones, then added ones."""
     return (*METHODS, *added().methods)
 
 
 def added_method(name: str) -> AddedMethod:
-    """An added method; ValueError for a name that nobody gives, or more than one."""
+    """The added method of this name.
+
+    Raises:
+        ValueError: No distribution adds it, or more than one does.
+    """
     found = added()
     if name not in found.methods:
         raise ValueError(

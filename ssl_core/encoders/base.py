@@ -9,19 +9,26 @@ from torch import Tensor, nn
 
 
 class Encoder(nn.Module):
-    """A module from normalised images (n, 3, S, S) to features (n, feature_dim)."""
+    """A module from normalised images (n, 3, S, S) to features (n, feature_dim).
+
+    A new encoder is a class with a constructor ``(image_size, *, zero_init_residual, **options)`` and an
+    entry of ``config.registry.ENCODERS``.
+    """
 
     feature_dim: int
     layers: tuple[str, ...]
-    """Names of its modules whose output `stages` gives, from input to output."""
+    """Names of the modules whose output ``stages`` gives, from input to output."""
     fixed_size: ClassVar[bool] = False
-    """Whether it takes images of one size only, the one it was built for."""
+    """Whether it takes only images of the size it was built for."""
 
     def stages(self, images: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """The pooled outputs (n, channels) of some `layers`, of all where None are given, in one pass.
+        """The pooled outputs (n, channels) of some ``layers``, or of all if None, in one pass.
 
-        Maps (n, c, h, w) are averaged over the positions; of tokens (n, t, c) the class token is taken,
-        before the final norm. Any module's name will do. ValueError for a name that is none.
+        Maps (n, c, h, w) are averaged over the positions. Of tokens (n, t, c) the class token is taken,
+        before the final norm. A layer may be the name of any module.
+
+        Raises:
+            ValueError: The encoder has no such module.
         """
         wanted = self.layers if layers is None else tuple(layers)
         modules = dict(self.named_modules())

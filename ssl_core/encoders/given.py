@@ -15,7 +15,8 @@ from torch import Tensor
 from torchvision.models import get_weight
 
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
-from ssl_sweep.ssl_core.encoders.registry import Encoder, build_encoder
+from ssl_sweep.ssl_core.encoders.base import Encoder
+from ssl_sweep.ssl_core.encoders.build import build_encoder
 from ssl_sweep.ssl_core.encoders.weight_names import plain_names
 
 _IGNORED = re.compile(r"num_batches_tracked$")  # old files lack it, and eval mode never reads it

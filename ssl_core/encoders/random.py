@@ -12,7 +12,8 @@ from ssl_sweep.data_ops.hashing import derive_seed
 from ssl_sweep.data_ops.images import ImageArray
 from ssl_sweep.data_ops.views.torch_views import pixels_to_input
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
-from ssl_sweep.ssl_core.encoders.registry import Encoder, build_encoder, torch_seed
+from ssl_sweep.ssl_core.encoders.base import Encoder
+from ssl_sweep.ssl_core.encoders.build import build_encoder, torch_seed
 
 _BATCH = 512
 

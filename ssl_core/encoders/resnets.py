@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, ResNet
+from collections.abc import Sequence
 
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+from ssl_sweep.ssl_core.config.registry import SMALL_IMAGE
 from ssl_sweep.ssl_core.encoders.base import Encoder
 
 
 class StandardResNet(ResNet, Encoder):
     """torchvision's ResNet without its classifier; its parameter names are torchvision's.
 
-    `small_images` takes SimCLR's CIFAR stem (appendix B.9): a 3x3 convolution of stride 1 and no max-pooling.
-    `zero_init_residual` starts the last batch-norm gain of every residual block at 0, as SimCLR's code does.
-    `width` multiplies every number of channels, as SimCLR's ResNet-50 2x and 4x (torchvision's "wide" ones
-    widen the middle of each block only).
+    Args:
+        image_size: Up to 64 px the stem is SimCLR's for CIFAR (appendix B.9): a 3x3 convolution of stride 1
+            and no max-pooling.
+        zero_init_residual: Start the last batch-norm gain of every residual block at 0, as SimCLR's code.
+        depths: Blocks of each of the four stages.
+        bottleneck: Use bottleneck blocks instead of basic ones.
+        width: Multiplies every number of channels, as in SimCLR's ResNet-50 2x and 4x. (torchvision's "wide"
+            ResNets widen only the middle of each block.)
     """
 
     def __init__(
         self,
-        block: type[nn.Module],
-        layers: list[int],
+        image_size: int,
         *,
-        feature_dim: int,
-        small_images: bool,
         zero_init_residual: bool,
-        width: int = 1,
+        depths: Sequence[int],
+        bottleneck: bool,
+        width: int,
     ) -> None:
-        super().__init__(block, layers, zero_init_residual=zero_init_residual)
-        self.feature_dim = feature_dim * width
+        block = Bottleneck if bottleneck else BasicBlock
+        super().__init__(block, list(depths), zero_init_residual=zero_init_residual)
+        self.feature_dim = 512 * block.expansion * width
         self.layers = ("layer1", "layer2", "layer3", "layer4")
         self.fc = nn.Identity()
         if width > 1:
-            self._widen(block, layers, width, zero_init_residual)
-        if small_images:
+            self._widen(block, depths, width, zero_init_residual)
+        if image_size <= SMALL_IMAGE:
             self.conv1 = nn.Conv2d(3, 64 * width, kernel_size=3, stride=1, padding=1, bias=False)
             nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
             self.maxpool = nn.Identity()
 
-    def _widen(self, block: type[nn.Module], layers: list[int], width: int, zero_init: bool) -> None:
-        """Build all layers again: torchvision has no setting for the stem's width."""
+    def _widen(self, block: type[nn.Module], depths: Sequence[int], width: int, zero_init: bool) -> None:
+        """Build all layers again: torchvision cannot set the width of the stem."""
         self.inplanes = 64 * width
         self.conv1 = nn.Conv2d(3, self.inplanes, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(self.inplanes)
-        for stage, depth in enumerate(layers):
+        for stage, depth in enumerate(depths):
             planes, stride = 64 * width * 2**stage, 1 if stage == 0 else 2
             layer = ResNet._make_layer(self, block, planes, depth, stride=stride)
             setattr(self, f"layer{stage + 1}", layer)
@@ -53,9 +60,12 @@ class StandardResNet(ResNet, Encoder):
 
 
 class DemoResNet(Encoder):
-    """A narrow ResNet for one CPU core at 32 px: stride-2 stem, one basic block per stage."""
+    """A narrow ResNet for one CPU core at 32 px: stride-2 stem, one basic block per stage.
 
-    def __init__(self, *, zero_init_residual: bool) -> None:
+    Images of any size have the same stem.
+    """
+
+    def __init__(self, image_size: int, *, zero_init_residual: bool) -> None:
         super().__init__()
         self.feature_dim = 128
         self.layers = ("blocks.0", "blocks.1", "blocks.2", "blocks.3")

@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import nn
 from torchvision.models.vision_transformer import VisionTransformer
 
+from ssl_sweep.ssl_core.config.registry import SMALL_IMAGE
 from ssl_sweep.ssl_core.encoders.base import Encoder
 
 _DEPTH = 12
@@ -16,14 +17,19 @@ _LARGE_PATCH, _SMALL_PATCH = 16, 4
 class StandardViT(VisionTransformer, Encoder):
     """torchvision's VisionTransformer without its classifier; its parameter names are torchvision's.
 
-    Patches are of 16 px, of 4 px for `small_images`: 196 of them at 224 px, 64 at 32 px. The feature is the
-    class token after the final norm. ValueError where the patches do not fill the image.
+    Patches have 4 px up to 64 px, else 16 px: 64 patches at 32 px, 196 at 224 px. The feature is the class
+    token after the final norm. ``zero_init_residual`` is ignored.
+
+    Raises:
+        ValueError: The image size is not a multiple of the patch size.
     """
 
     fixed_size: ClassVar[bool] = True
 
-    def __init__(self, image_size: int, *, feature_dim: int, heads: int, small_images: bool) -> None:
-        patch = _SMALL_PATCH if small_images else _LARGE_PATCH
+    def __init__(
+        self, image_size: int, *, zero_init_residual: bool = False, feature_dim: int, heads: int
+    ) -> None:
+        patch = _SMALL_PATCH if image_size <= SMALL_IMAGE else _LARGE_PATCH
         if image_size % patch:
             raise ValueError(
                 f"image_size is {image_size}; a ViT cuts it into patches of {patch} px, use a multiple of it"

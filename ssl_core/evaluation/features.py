@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ssl_sweep.data_ops.images import ImageArray
-from ssl_sweep.data_ops.preparation.room import new_array
+from ssl_sweep.data_ops.preparation.workspace import new_array
 from ssl_sweep.data_ops.views.torch_views import pixels_to_input
-from ssl_sweep.ssl_core.encoders.registry import Encoder
+from ssl_sweep.ssl_core.encoders.base import Encoder
 
 
 def extract_features(

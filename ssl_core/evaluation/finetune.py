@@ -27,13 +27,13 @@ from ssl_sweep.data_ops.views.backend import ViewBackend, choose_views
 from ssl_sweep.data_ops.views.loader import ViewLoader
 from ssl_sweep.data_ops.views.torch_views import pixels_to_input
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
-from ssl_sweep.ssl_core.encoders.registry import Encoder, torch_seed
+from ssl_sweep.ssl_core.encoders.base import Encoder
+from ssl_sweep.ssl_core.encoders.build import torch_seed
 from ssl_sweep.ssl_core.evaluation.finetune_state import FinetuneState, identity_of
 from ssl_sweep.ssl_core.evaluation.folds import folds_of
 from ssl_sweep.ssl_core.evaluation.metrics import TOP, rank_classes
 from ssl_sweep.ssl_core.training.memory import checkpoint_blocks, finetune_memory_guard
-from ssl_sweep.ssl_core.training.optim import LARS, learning_rate_at
-from ssl_sweep.ssl_core.training.precision import fast_bfloat16
+from ssl_sweep.ssl_core.training.optim import LARS, fast_bfloat16, learning_rate_at
 from ssl_sweep.ssl_core.training.trainer import DivergedError, Interrupted
 
 Ints = npt.NDArray[np.int64]

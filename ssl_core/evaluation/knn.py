@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ssl_sweep.ssl_core.config.pretrain import KnnConfig
+from ssl_sweep.ssl_core.config.probe import KnnConfig
 from ssl_sweep.ssl_core.evaluation.fusion import (
     Features,
     Floats,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.ssl_core.evaluation.fusion import (
     Features,
     Ints,

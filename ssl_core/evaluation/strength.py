@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.ssl_core.evaluation.folds import folds_of
 from ssl_sweep.ssl_core.evaluation.fusion import Floats, Ints, read
 from ssl_sweep.ssl_core.evaluation.logistic import LogisticFit, linear_scores, standardised_in_single

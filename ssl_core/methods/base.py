@@ -7,43 +7,57 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ssl_sweep.ssl_core.encoders.registry import Encoder
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.encoders.base import Encoder
 
 
 @dataclass(frozen=True)
 class StepOutput:
-    """`loss`, a scalar, is this worker's share: its mean over the workers is the loss of the global batch.
-    `features` (m, feature_dim) are the encoder's of this step, those of one view after the other, for the
-    watch over collapse."""
+    """What one step of a method gives."""
 
     loss: Tensor
+    """This worker's share, a scalar: its mean over the workers is the loss of the global batch."""
     features: Tensor
+    """(m, feature_dim) of the encoder, one view after the other, to watch for collapse."""
 
 
 class Method(nn.Module):
-    """One way to train an encoder. A method is a file with one of these and a line in the registry, or an
-    entry point of another distribution (docs/methods.md).
+    """One way to train an encoder.
 
-    The constructor takes `(config, n_classes, n_images)` and draws weights from torch's global generator.
-    `encoder` is what is exported. What the method keeps from step to step is a parameter or a buffer, the
-    same on every worker, so that checkpoints hold it and a resume is exact. Random numbers come from
-    torch's CPU generator, which the trainer seeds for each (seed, step, worker).
+    A built-in method is a file with a subclass and an entry of ``config.registry.METHODS``. A method of
+    another distribution is an entry point (docs/methods.md).
+
+    The constructor takes ``(config, n_classes, n_images)`` and draws weights from torch's global generator.
+    What a method keeps from step to step is a parameter or a buffer, the same on every worker, so that
+    checkpoints hold it and a resume is exact. Random numbers come from torch's CPU generator, which the
+    trainer seeds for each (seed, step, worker).
     """
 
     encoder: Encoder
+    """The network that is exported."""
     n_views: ClassVar[int] = 2
     """Views of each image that the loader renders."""
     labelled: ClassVar[bool] = False
-    """Whether `forward` needs labels."""
+    """Whether ``forward`` needs labels."""
+
+    @classmethod
+    def build_head(cls, config: PretrainConfig, in_dim: int) -> nn.Module:
+        """A new projection head for features (n, in_dim), to build it or to load a saved one into.
+
+        Raises:
+            ValueError: The method has no projection head.
+        """
+        raise ValueError(f"method {config.method!r} has no projection head; evaluate the features h")
 
     def forward(self, views: tuple[Tensor, ...], labels: Tensor | None) -> StepOutput:
-        """Loss of `n_views` views, float32 (n, 3, S, S) each, of the same n images; `labels` int64 (n,)."""
+        """One step on ``n_views`` views, float32 (n, 3, S, S) each, of the same n images; ``labels`` int64
+        (n,)."""
         raise NotImplementedError
 
     def projection(self) -> nn.Module | None:
-        """The head whose output g(h) the loss compares, kept beside the encoder; None where there is none."""
+        """The head whose output g(h) the loss compares, to be saved beside the encoder; None if the method
+        has no head."""
         return None
 
     def after_step(self, step: int, total_steps: int) -> None:
-        """What follows the optimiser's update of step 0, 1, …, on every worker alike: moving averages,
-        queues."""
+        """Called on every worker after the optimiser's update of step 0, 1, …: moving averages, queues."""

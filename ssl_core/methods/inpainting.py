@@ -1,4 +1,4 @@
-"""Inpainting (Pathak et al. 2016, context encoders): draw the masked centre from what is around it."""
+"""Inpainting (Pathak et al. 2016, context encoders): draw the masked centre from its surroundings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
-from ssl_sweep.ssl_core.encoders.registry import build_encoder
+from ssl_sweep.ssl_core.encoders.build import build_encoder
 from ssl_sweep.ssl_core.methods.base import Method, StepOutput
 
 BORDER_WEIGHT = 10.0
@@ -19,9 +19,9 @@ class Inpainting(Method):
 
     From the paper: the middle half of both sides is drawn; a strip of 4 px in 128 around the hole stays
     visible, is drawn too and counts ten times; the loss is the squared error; the hole has the mean colour
-    (here mid-grey, which is 0). What differs: the adversarial loss is left out, as in the paper's own
-    feature learning; the bottleneck is the encoder's pooled features instead of a fully connected layer over
-    channels, so that the representation is what is evaluated.
+    (here mid-grey, which is 0). What differs: there is no adversarial loss, as in the paper's own feature
+    learning; the bottleneck is the encoder's pooled features instead of a fully connected layer over
+    channels, so that the evaluated representation is the one that was trained.
     """
 
     n_views = 1
@@ -41,8 +41,8 @@ class Inpainting(Method):
 
 
 class Centre:
-    """Where the hole is: `side` pixels of the image's centre are drawn, all but a strip of `overlap` pixels
-    along its edge are hidden."""
+    """The hole: ``side`` pixels of the image's centre are drawn, and all of them but a strip of ``overlap``
+    pixels along the edge are hidden."""
 
     def __init__(self, image_size: int) -> None:
         self.side = image_size // 2
@@ -55,14 +55,14 @@ class Centre:
         return images[:, :, drawn, drawn]
 
     def masked(self, images: Tensor) -> Tensor:
-        """The images with mid-grey for what is hidden."""
+        """The images with mid-grey in the hidden part."""
         hidden = slice(self.start + self.overlap, self.start + self.side - self.overlap)
         masked = images.clone(memory_format=torch.preserve_format)
         masked[:, :, hidden, hidden] = 0.0
         return masked
 
     def weights(self, images: Tensor) -> Tensor:
-        """(side, side): 10 on the strip, 1 in the hole, scaled to a mean of 1 whatever the size."""
+        """Weights (side, side): 10 on the strip, 1 in the hole, scaled to a mean of 1 at any size."""
         weights = images.new_full((self.side, self.side), BORDER_WEIGHT)
         hidden = slice(self.overlap, self.side - self.overlap)
         weights[hidden, hidden] = 1.0
@@ -70,8 +70,11 @@ class Centre:
 
 
 class Decoder(nn.Module):
-    """Features (n, feature_dim) to images (n, 3, side, side): a linear layer to a small map, then transposed
-    convolutions that double it and halve its channels, with batch norm and ReLU between (the paper's)."""
+    """Features (n, feature_dim) to images (n, 3, side, side).
+
+    As in the paper: a linear layer to a small map, then transposed convolutions that double its side and
+    halve its channels, with batch norm and ReLU between them.
+    """
 
     def __init__(self, feature_dim: int, side: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Jigsaw puzzles (Noroozi & Favaro 2016): in which of a few orders do the nine tiles of the image lie?"""
+"""Jigsaw puzzles (Noroozi & Favaro 2016): in which of some orders are the nine tiles of the image?"""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from torch import Tensor, nn
 
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.distributed import own_share
-from ssl_sweep.ssl_core.encoders.registry import build_encoder
+from ssl_sweep.ssl_core.encoders.build import build_encoder
 from ssl_sweep.ssl_core.methods.base import Method, StepOutput
 
 PERMUTATIONS = 100
 GRID = 3
 TILES = GRID * GRID
 SMALLEST_TILE = 16
-"""Pixels; smaller tiles are enlarged to it, or an encoder's strides would leave nothing of them."""
+"""Side in pixels. Smaller tiles are enlarged to it; else an encoder's strides would leave nothing of them."""
 GRAY = 0.3
-_TILE_DIM, _HIDDEN = 512, 4096  # of the paper's layers after the trunk, at most
-_FLAT = 1e-2  # added to a tile's deviation, in units of the input: a flat tile stays 0, noise is not blown up
+_TILE_DIM, _HIDDEN = 512, 4096  # largest widths of the layers after the trunk, the paper's
+_FLAT = 1e-2  # added to a tile's deviation, in units of the input: noise of a flat tile is not amplified
 
 
 class Jigsaw(Method):
@@ -32,10 +32,10 @@ class Jigsaw(Method):
 
     From the paper: a 3x3 grid, in each cell a tile of 3/4 of its side at a random place, so that edges do
     not match; each tile normalised by its own mean and deviation per channel; 30 % of the images grey;
-    permutations far apart in Hamming distance. What differs: the encoder stands for AlexNet's trunk and the
+    permutations far apart in Hamming distance. What differs: the encoder replaces AlexNet's trunk, and the
     layers after it are in proportion to its features (512 and 4096 at most); there are 100 permutations as
     in the paper's smaller set, not 1000; the view is a random crop with flip, not a centre crop; the colour
-    shift per channel is left out, since the tile's own normalisation takes it away again. An encoder for one
+    shift per channel is omitted, since the normalisation of each tile would undo it. An encoder for one
     size only (a ViT) gets tiles enlarged to the whole image, at nine times the cost.
     """
 
@@ -58,7 +58,7 @@ class Jigsaw(Method):
         self.register_buffer("permutations", permutations, persistent=False)
 
     def forward(self, views: tuple[Tensor, ...], labels: Tensor | None = None) -> StepOutput:
-        """Mean cross entropy over n puzzles; `features` (9n, feature_dim) are those of the tiles."""
+        """Mean cross entropy over n puzzles; ``features`` (9n, feature_dim) are those of the tiles."""
         images = views[0]
         n, device = len(images), images.device
         gray = (own_share(n, torch.rand) < GRAY).to(device)
@@ -75,7 +75,7 @@ class Jigsaw(Method):
 
 
 def tile_side(image_size: int) -> int:
-    """Side of a tile in pixels: 64 of the 85 px of a cell in the paper, the same share elsewhere."""
+    """Side of a tile in pixels: 64 of the 85 px of a cell in the paper, and the same share at other sizes."""
     return round(image_size // GRID * 64 / 85)
 
 
@@ -94,16 +94,20 @@ def cut_tiles(images: Tensor) -> Tensor:
 
 
 def normalised(tiles: Tensor) -> Tensor:
-    """Tiles (..., c, t, t) with mean 0 and deviation 1 per channel: no tile tells its place by its level."""
+    """Tiles (..., c, t, t) with mean 0 and deviation 1 per channel, so that brightness tells nothing."""
     deviation, mean = torch.std_mean(tiles, dim=(-2, -1), correction=0, keepdim=True)
     return (tiles - mean) / (deviation + _FLAT)
 
 
 @cache
 def distant_permutations(count: int) -> npt.NDArray[np.uint8]:
-    """(count, 9): permutations chosen one after the other, each with the largest summed Hamming distance to
-    those before (algorithm 1 of the paper), the first in the dictionary where several have it. The first is
-    the identity, where the paper draws it. ValueError for more than there are.
+    """Permutations (count, 9) far apart in Hamming distance (algorithm 1 of the paper).
+
+    Each has the largest summed distance to those before it; of several, the first in lexicographic order.
+    The first permutation is the identity; the paper draws it at random.
+
+    Raises:
+        ValueError: ``count`` is below 1, or more than there are.
     """
     if not 1 <= count <= math.factorial(TILES):
         raise ValueError(f"permutations is {count}; use 1 to {math.factorial(TILES)}")

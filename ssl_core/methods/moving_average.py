@@ -1,4 +1,4 @@
-"""The slow copy of a network that MoCo's keys and BYOL's targets come from."""
+"""The slow copy of a network that gives MoCo's keys and BYOL's targets."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import nn
 
 
 def slow_copy(module: nn.Module) -> nn.Module:
-    """A copy that starts equal and takes no gradient."""
+    """A copy that starts equal and gets no gradient."""
     copied = copy.deepcopy(module)
     return copied.requires_grad_(False)
 
 
 @torch.no_grad()
 def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
-    """slow = momentum * slow + (1 - momentum) * fast, parameter by parameter.
+    """Set slow = momentum * slow + (1 - momentum) * fast, parameter by parameter.
 
-    Batch-norm statistics are left alone, as in the official codes: the copy gathers its own in its forward
+    Batch-norm statistics are not averaged, as in the official codes: the copy gathers its own in its forward
     passes.
     """
     pairs = list(zip(slow.parameters(), fast.parameters(), strict=True))

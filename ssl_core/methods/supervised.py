@@ -6,14 +6,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
-from ssl_sweep.ssl_core.encoders.registry import build_encoder
+from ssl_sweep.ssl_core.encoders.build import build_encoder
 from ssl_sweep.ssl_core.methods.base import Method, StepOutput
 
 
 class Supervised(Method):
-    """Encoder and a linear classifier of `n_classes`, the finest labels of the data.
+    """Encoder and a linear classifier of ``n_classes``, the finest labels of the data.
 
-    What is exported is the encoder, evaluated like any other. ValueError without classes.
+    Raises:
+        ValueError: There are no classes.
     """
 
     n_views = 1
@@ -27,7 +28,11 @@ class Supervised(Method):
         self.head = nn.Linear(self.encoder.feature_dim, n_classes)
 
     def forward(self, views: tuple[Tensor, ...], labels: Tensor | None = None) -> StepOutput:
-        """Mean cross entropy. ValueError without labels; a label is 0 to n_classes - 1."""
+        """Mean cross entropy; a label is 0 to n_classes - 1.
+
+        Raises:
+            ValueError: There are no labels.
+        """
         if labels is None:
             raise ValueError("method supervised got images without labels; give every image one")
         features = self.encoder(views[0])

@@ -1,56 +1,57 @@
-"""Files of a training: the checkpoint it resumes from, and the encoder it ends in. Written whole or not at
-all."""
+"""The checkpoint that a training resumes from, and when the workers save one."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+import torch.distributed as dist
+from torch import Tensor
 
-from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, default_config
-from ssl_sweep.ssl_core.encoders.heads import build_head
-from ssl_sweep.ssl_core.encoders.registry import Encoder, build_encoder
-from ssl_sweep.ssl_core.training.reporter import CHECKPOINT_FILE, EpochRecord
+from ssl_sweep.ssl_core.distributed import rank, world_size
+from ssl_sweep.ssl_core.training.reporter import CHECKPOINT_FILE, EpochRecord, Reporter
 
-ENCODER_FILE = "encoder.safetensors"
-HEAD_FILE = "head.safetensors"
-CARD_FILE = "encoder.json"
+LOOK_EVERY_S = 0.5
+"""Seconds between two looks of rank 0 at the clock and at whether to stop."""
 _FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a training is. `step` is the next one to do: with the seed it gives the data position and
-    all random numbers, so no generator state has to be kept. Of the unfinished epoch: `loss_sum` over its
-    steps (mean over workers) and `seconds` spent; `epochs` are the finished ones."""
+    """How far a training is."""
 
     step: int = 0
+    """The next step. With the seed it gives the data position and all random numbers, so no generator's
+    state has to be saved."""
     loss_sum: float = 0.0
+    """Over the steps of the unfinished epoch, mean over workers."""
     seconds: float = 0.0
+    """Spent on the unfinished epoch."""
     epochs: tuple[EpochRecord, ...] = ()
+    """The finished epochs."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """`identity` names what is being trained on what; a resume with another one is refused. `features` are
-    those of the unfinished epoch that its record will be made of."""
+    """The state of a training between two steps."""
 
     identity: Mapping[str, Any]
+    """What is trained on which data; a training with another identity does not resume from it."""
     progress: Progress
     model: dict[str, Any]
     optimizer: dict[str, Any]
     features: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0))
+    """Features of the unfinished epoch, from which its record will be computed."""
 
 
 def save_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:
-    """Write `directory`/CHECKPOINT_FILE atomically: tensors and plain values only."""
+    """Write ``directory``/``CHECKPOINT_FILE`` atomically: only tensors and plain values."""
     content = {
         "format": _FORMAT,
         "identity": json.dumps(checkpoint.identity),
@@ -64,17 +65,21 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:
 
 
 def load_checkpoint(directory: Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU; nothing in the file is executed. ValueError where it cannot be read."""
+    """Read a checkpoint onto the CPU; nothing in the file is executed.
+
+    Raises:
+        ValueError: The file is damaged or has another format.
+    """
     path = directory / CHECKPOINT_FILE
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         found = content["format"]
     except Exception as error:
         kind = type(error).__name__
-        raise ValueError(f"{path} is no readable checkpoint ({kind}); delete it to start again") from error
+        raise ValueError(f"{path} is not a readable checkpoint ({kind}); delete it to start again") from error
     if found != _FORMAT:
         raise ValueError(
-            f"{path} has checkpoint format {found}, this version reads {_FORMAT}; delete it to start again"
+            f"{path} has format {found}, but this version reads {_FORMAT}; delete it to start again"
         )
     progress = json.loads(content["progress"])
     epochs = tuple(EpochRecord(**record) for record in progress.pop("epochs"))
@@ -87,77 +92,55 @@ def load_checkpoint(directory: Path) -> Checkpoint:
     )
 
 
-def export_encoder(
-    encoder: Encoder,
-    config: PretrainConfig,
-    directory: Path,
-    training: Mapping[str, Any] | None = None,
-    head: nn.Module | None = None,
-) -> None:
-    """Write the encoder's weights, those of its projection head where it has one and, last, its card.
-    `training` are further facts for the card, JSON values."""
-    directory.mkdir(parents=True, exist_ok=True)
-    card = {
-        "format": _FORMAT,
-        "encoder": config.encoder,
-        "image_size": config.image_size,
-        "feature_dim": encoder.feature_dim,
-        "input": "RGB, (n, 3, S, S), (x / 255 - 0.5) / 0.25",
-        "method": config.method,
-        "config": dataclasses.asdict(config),
-        "training": dict(training or {}),
-    }
-    if head is not None:
-        write_atomic(directory / HEAD_FILE, lambda path: save_file(_weights(head), path))
-    write_atomic(directory / ENCODER_FILE, lambda path: save_file(_weights(encoder), path))
-    write_atomic(directory / CARD_FILE, lambda path: path.write_text(json.dumps(card, indent=1) + "\n"))
+class CheckpointClock:
+    """Agrees among workers when to save a checkpoint and when to stop, without a collective per step.
 
+    At each look rank 0 decides for all, and sets the step of the next look, about half a second ahead.
 
-def load_encoder(directory: Path) -> Encoder:
-    """The exported encoder in eval mode, on the CPU. FileNotFoundError where there is none."""
-    card = _card(directory)
-    with torch.random.fork_rng(devices=[]):  # the random weights are replaced at once
-        encoder = build_encoder(card["encoder"], card["image_size"])
-    encoder.load_state_dict(load_file(Path(directory) / ENCODER_FILE))
-    encoder.eval()
-    return encoder
+    Args:
+        reporter: Is asked whether to stop.
+        every_s: Seconds between checkpoints.
+        every_steps: A checkpoint is also due every this many steps; 0: by time only.
+        step: Step at which the training starts or resumes.
+        device: Where a collective's tensors are.
+    """
 
+    def __init__(
+        self, reporter: Reporter, every_s: float, every_steps: int, step: int, device: torch.device
+    ) -> None:
+        self._reporter, self._device = reporter, device
+        self._every_s, self._every_steps = every_s, every_steps
+        self._saved_at = self._looked_at = time.monotonic()
+        self._looked_step, self._next_step = step, step + 1
+        self.stop = False
 
-def load_head(directory: Path) -> nn.Module:
-    """The projection head beside an exported encoder, features (n, feature_dim) to g(h) (n, head_dim), in
-    eval mode, on the CPU. FileNotFoundError where there is none: the method has no such head, or it was
-    random."""
-    card = _card(directory)
-    path = Path(directory) / HEAD_FILE
-    if not path.exists():
-        raise FileNotFoundError(
-            f"the encoder in {directory} has no projection head ({HEAD_FILE} is missing); ask for h"
-        )
-    named = {name: card["config"][name] for name in ("head_layers", "head_dim", "predictor_dim")}
-    config = default_config(card["encoder"], card["image_size"], method=card["method"], **named)
-    with torch.random.fork_rng(devices=[]):
-        head = build_head(config, card["feature_dim"])
-    head.load_state_dict(load_file(path))
-    head.eval()
-    return head
+    def due(self, step: int) -> bool:
+        """Whether every worker should save a checkpoint after ``step`` steps; sets ``stop`` if the training
+        should end."""
+        by_step = self._every_steps > 0 and step % self._every_steps == 0
+        by_time = step >= self._next_step and self._look(step)
+        if by_step or by_time:
+            self._saved_at = time.monotonic()
+        return by_step or by_time
 
-
-def _card(directory: Path) -> dict[str, Any]:
-    path = Path(directory) / CARD_FILE
-    if not path.exists():
-        raise FileNotFoundError(f"{directory} holds no exported encoder ({CARD_FILE} is missing)")
-    card: dict[str, Any] = json.loads(path.read_text())
-    if card["format"] != _FORMAT:
-        raise ValueError(f"{path} has format {card['format']}, this version reads {_FORMAT}; train it again")
-    return card
-
-
-def _weights(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    def _look(self, step: int) -> bool:
+        now = time.monotonic()
+        asked = self._reporter.stop_requested()  # on every rank: it shows that the worker is alive
+        self.stop = rank() == 0 and asked
+        save = self.stop or now - self._saved_at >= self._every_s
+        pace = (now - self._looked_at) / (step - self._looked_step)
+        next_step = step + max(1, min(1000, int(LOOK_EVERY_S / max(pace, 1e-9))))
+        if world_size() > 1:
+            decision = torch.tensor([self.stop, save, next_step], device=self._device)
+            dist.broadcast(decision, src=0)
+            stop, due, next_step = decision.tolist()
+            self.stop, save = bool(stop), bool(due)
+        self._looked_at, self._looked_step, self._next_step = now, step, next_step
+        return save
 
 
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
-    """`write` a file at a path beside `path`, on disk before it takes its place."""
+    """Let ``write`` a file beside ``path``, and move it there once it is on the disk."""
     partial = path.with_name(f"{path.name}.partial")
     write(partial)
     with open(partial, "rb+") as file:

@@ -1,5 +1,4 @@
-"""Training in less memory: activations computed again in the backward pass, and what to do when memory
-runs out."""
+"""Training in less memory: activation checkpointing, and what to do if memory runs out."""
 
 from __future__ import annotations
 
@@ -19,15 +18,15 @@ _BLOCKS = ("BasicBlock", "Bottleneck", "EncoderBlock", "Block")
 
 
 class OutOfMemory(Exception):
-    """A step does not fit into memory; the message names three ways out. Nothing was changed silently."""
+    """A step does not fit into memory; the message names three ways out. Nothing is changed silently."""
 
 
 def checkpoint_blocks(module: nn.Module) -> int:
-    """Make every residual or transformer block of `module` keep its input alone and compute the rest again
-    in the backward pass; gives the number of blocks.
+    """Make every residual or transformer block of ``module`` keep only its input and compute the rest again
+    in the backward pass; returns the number of blocks.
 
-    Weights, gradients, batch-norm statistics and the names in the state dict stay what they are: the second
-    pass draws the same random numbers and leaves the running statistics alone.
+    Weights, gradients, batch-norm statistics and the names in the state dict are unchanged: the second pass
+    draws the same random numbers and does not update the running statistics.
     """
     blocks = [block for block in module.modules() if type(block).__name__ in _BLOCKS]
     for block in blocks:
@@ -50,7 +49,7 @@ def _recomputed(block: nn.Module, forward: Callable[..., Tensor]) -> Callable[..
 
 @contextmanager
 def _frozen_statistics(block: nn.Module) -> Iterator[None]:
-    """Batch norm normalises as in training, but its running statistics stay (a momentum of 0)."""
+    """Batch norm normalises as in training, but keeps its running statistics (a momentum of 0)."""
     before: list[tuple[_BatchNorm, float | None, Tensor, Tensor]] = []
     for norm in block.modules():
         if isinstance(norm, _BatchNorm) and norm.num_batches_tracked is not None:
@@ -58,7 +57,7 @@ def _frozen_statistics(block: nn.Module) -> Iterator[None]:
             norm.momentum = 0.0
     try:
         yield
-    finally:  # the second pass ends early by an exception
+    finally:  # also if an exception ends the second pass early
         for norm, momentum, counter, count in before:
             norm.momentum = momentum
             counter.copy_(count)
@@ -66,19 +65,19 @@ def _frozen_statistics(block: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def memory_guard(config: PretrainConfig, workers: int, checkpointed: bool) -> Iterator[None]:
-    """OutOfMemory in place of what torch and Python raise in a pretraining."""
+    """Raise ``OutOfMemory`` instead of what torch and Python raise in a pretraining."""
     with _explained(lambda: _advice(config, workers, checkpointed)):
         yield
 
 
 @contextmanager
 def finetune_memory_guard(batch: int, size: int, device: str, checkpointed: bool) -> Iterator[None]:
-    """OutOfMemory in place of what torch and Python raise in a fine-tuning, whose batch is its recipe's."""
+    """Raise ``OutOfMemory`` instead of what torch and Python raise in a fine-tuning, whose batch is fixed."""
     ways = [] if checkpointed else ["activation_checkpointing (the same result, slower)"]
     ways += ["device=cpu (the same recipe, slower)"] if device != "cpu" else ["a machine with more memory"]
     ways += ["smaller images", "a smaller encoder"]
-    said = f"a fine-tuning in batches of {batch} at {size} px does not fit into memory; use "
-    with _explained(lambda: said + ", or ".join(ways[:3])):
+    problem = f"a fine-tuning in batches of {batch} at {size} px does not fit into memory; use "
+    with _explained(lambda: problem + ", or ".join(ways[:3])):
         yield
 
 

@@ -1,4 +1,4 @@
-"""LARS, SGD and AdamW as the methods use them, and the learning rate of every step."""
+"""How a step updates the weights: LARS, SGD and AdamW, the learning rate, and whether bfloat16 pays."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ TRUST_COEFFICIENT = 0.001
 class LARS(torch.optim.Optimizer):
     """Layer-wise adaptive rates (You et al. 2017) in the official SimCLR form (lars_optimizer.py).
 
-    Per tensor w with gradient g:  g += decay * w;  trust = coefficient * |w| / |g|, or 1 where a norm is
-    0; v = momentum * v + rate * trust * g;  w -= v. The rate is inside the momentum buffer ("classic"
-    momentum), unlike torch.optim.SGD's. A group with `adapt=False` has trust 1; give it `weight_decay=0`
-    too. `form` "you2017" divides, as the paper writes it, by |g| + decay * |w| of the gradient without
-    decay.
+    For each tensor w with gradient g::
+
+        g += weight_decay * w
+        trust = trust_coefficient * |w| / |g|, or 1 if a norm is 0
+        v = momentum * v + lr * trust * g
+        w -= v
+
+    The rate is inside the momentum buffer ("classic" momentum), unlike in torch.optim.SGD. A group with
+    ``adapt=False`` has trust 1; give it ``weight_decay=0`` too. The form ``you2017`` divides, as the paper
+    does, by |g| + weight_decay * |w|, with the gradient before decay.
     """
 
     def __init__(
@@ -48,7 +53,7 @@ class LARS(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update from the gradients; parameters without one are left alone."""
+        """One update from the gradients; parameters without a gradient stay as they are."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -82,8 +87,11 @@ class LARS(torch.optim.Optimizer):
 
 
 def build_optimizer(model: nn.Module, config: PretrainConfig) -> torch.optim.Optimizer:
-    """The optimiser of `config`; biases and norm parameters (all of one dimension) are free of decay and,
-    in LARS, of adaptation. SGD and AdamW take torch's fused step on CUDA."""
+    """The optimiser of ``config``.
+
+    Biases and norm parameters (all of one dimension) are free of decay and, in LARS, of adaptation. SGD and
+    AdamW use torch's fused step on CUDA.
+    """
     trained = [p for p in model.parameters() if p.requires_grad]
     decayed = [p for p in trained if p.ndim > 1]
     free = [p for p in trained if p.ndim <= 1]
@@ -102,11 +110,23 @@ def build_optimizer(model: nn.Module, config: PretrainConfig) -> torch.optim.Opt
 
 
 def learning_rate_at(step: int, *, total_steps: int, warmup_steps: int, peak: float) -> float:
-    """Rate of step 0, 1, …: linear from 0 over the warm-up, then half a cosine towards 0 at `total_steps`.
+    """Rate of step 0, 1, …: linear from 0 over the warm-up, then half a cosine to 0 at ``total_steps``.
 
-    As in the official code the first step of a warm-up has rate 0.
+    As in the official SimCLR code, the first step of a warm-up has rate 0.
     """
     if step < warmup_steps:
         return peak * step / warmup_steps
     progress = (step - warmup_steps) / (total_steps - warmup_steps)
     return peak * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices faster than float32: NVIDIA GPUs from Ampere on, CPUs
+    with AVX512-BF16 or AMX.
+
+    A config's ``bfloat16`` is used only then. Other hardware would emulate autocast, slower than float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    supported = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))
+    return any(check is not None and check() for check in supported)

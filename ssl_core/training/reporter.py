@@ -1,4 +1,4 @@
-"""How a training talks to whoever started it: epochs, checkpoints, and the wish to stop. No torch, no Ray
+"""How a training talks to its surroundings: epochs, checkpoints and stop requests. No torch and no Ray
 here."""
 
 from __future__ import annotations
@@ -16,54 +16,60 @@ CHECKPOINT_FILE = "checkpoint.pt"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """One finished epoch, counted from 0. `loss` is the mean over its steps and all workers, in nats.
+    """One finished epoch.
 
-    Of the epoch's last step: `learning_rate`; `grad_norm` over all parameters; `feature_std`, the standard
-    deviation over the batch of L2-normalised features, mean over dimensions and times the root of their
-    number (near 1 where features spread over the sphere, 0 where they collapsed to a point).
-    `images_per_s` counts images, not views.
-
-    Over the epoch's last steps, up to 2,048 features: `rankme`, `alignment` and `uniformity` (see
-    `ssl_core.watch`); `knn`, the accuracy of nearest neighbours on the slice that is watched. None where
-    there is nothing to measure them on.
+    ``rankme``, ``alignment`` and ``uniformity`` are measured on up to 2,048 features of its last steps, see
+    ``training.watch``. A measure is None if there is nothing to measure it on.
     """
 
     epoch: int
+    """Counted from 0."""
     loss: float
+    """Mean over the epoch's steps and all workers, in nats."""
     learning_rate: float
+    """At the last step."""
     grad_norm: float
+    """Norm of the gradient over all parameters, at the last step."""
     feature_std: float
+    """Standard deviation over the last batch of the L2-normalised features, mean over dimensions and times
+    the root of their number: near 1 if features spread over the sphere, 0 if they collapsed to a point."""
     images_per_s: float
+    """Images, not views, per second."""
     seconds: float
     rankme: float | None = None
     alignment: float | None = None
     uniformity: float | None = None
     knn: float | None = None
+    """Nearest-neighbour accuracy on the watched slice."""
 
 
 class Reporter(Protocol):
-    """What `ssl_core.trainer.pretrain` needs of its surroundings."""
+    """What ``training.trainer.pretrain`` needs of its surroundings."""
 
     def log(self, record: EpochRecord) -> None:
-        """Take an epoch; called on rank 0 only. After a resume an epoch may come again, with the same
-        numbers."""
+        """Take the record of an epoch; called only on rank 0. After a resume an epoch may come again, with
+        the same numbers."""
 
     def save(self, directory: Path, step: int) -> None:
-        """Keep a checkpoint. Called by every rank; `directory` holds rank 0's CHECKPOINT_FILE, is visible
-        where rank 0 runs, and may be emptied or removed by the reporter."""
+        """Keep a checkpoint; called on every rank. ``directory`` holds ``CHECKPOINT_FILE`` of rank 0, on its
+        machine. The reporter may empty or remove it."""
 
     def latest(self) -> Path | None:
-        """Directory of the checkpoint to resume from; every rank must be able to read the same one."""
+        """Directory of the checkpoint to resume from, or None; every rank must be able to read the same
+        one."""
 
     def stop_requested(self) -> bool:
-        """Whether to stop after a checkpoint; rank 0's answer counts. Asked on every rank, between steps,
-        about twice a second: a sign of life."""
+        """Whether to stop after a checkpoint; the answer of rank 0 counts.
+
+        Called on every rank between steps, about twice a second: it also shows that the worker is alive.
+        """
 
 
 class LocalReporter:
-    """Keeps everything in `workdir`: `checkpoint/` (the newest one, replaced atomically), `epochs.jsonl`;
-    stops when a file named `stop` appears there. With several workers give each its `rank`: only rank 0
-    writes.
+    """Keeps everything in ``workdir``: the newest checkpoint in ``checkpoint/``, replaced atomically, and
+    ``epochs.jsonl``. Stops if a file named ``stop`` appears there.
+
+    With several workers give each its ``rank``: only rank 0 writes.
     """
 
     def __init__(self, workdir: Path, rank: int = 0) -> None:
@@ -72,8 +78,8 @@ class LocalReporter:
         self._workdir.mkdir(parents=True, exist_ok=True)
 
     def log(self, record: EpochRecord) -> None:
-        """Lines of this epoch and later ones (from before a resume) are dropped, so that every epoch is
-        there once."""
+        """Append a line. Lines of this epoch and later ones, from before a resume, are dropped, so that every
+        epoch is there once."""
         path = self._workdir / "epochs.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         kept = [line for line in lines if json.loads(line)["epoch"] < record.epoch]

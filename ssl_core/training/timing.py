@@ -1,11 +1,11 @@
-"""How long the steps of a training take: the trainer itself on images of noise, for some seconds."""
+"""How long the steps of a training take: the trainer itself, on images of noise, for some seconds."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,72 +14,77 @@ from torch import Tensor, nn
 from ssl_sweep.data_ops.hashing import hash64
 from ssl_sweep.data_ops.views.loader import ViewBatch
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.training.data import TrainingImages
 from ssl_sweep.ssl_core.training.reporter import LocalReporter, Reporter
-from ssl_sweep.ssl_core.training.trainer import Interrupted, Training, TrainingImages, pretrain
+from ssl_sweep.ssl_core.training.trainer import (
+    DEFAULT_OPTIONS,
+    Interrupted,
+    RuntimeOptions,
+    Training,
+    pretrain,
+)
 from ssl_sweep.ssl_core.training.watch import LabelledSlice
 
-_RESIDENT_BYTES = 256 * 1024**2  # of noise; more images than that repeat
+_RESIDENT_BYTES = 256 * 1024**2  # of noise; if the images need more, they repeat
 _CLASSES = 100
-_WATCHED = 384
+_WATCHED = 384  # images
 _TAIL_S = 1.0
 _WARM_STEPS = 3
+_FEWEST_STEPS = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StepTimes:
-    """Means in seconds: of a step, of what an epoch's end adds, of a checkpoint. `steps` were timed."""
+    """Mean times in seconds."""
 
     step_s: float
     epoch_s: float
+    """What the end of an epoch adds."""
     checkpoint_s: float
     steps: int
+    """Number of steps that were timed."""
 
 
 def time_steps(
     config: PretrainConfig,
     images: int,
     folder: Path,
+    options: RuntimeOptions = DEFAULT_OPTIONS,
     *,
     warm_up_s: float,
     seconds: float,
-    backend: Literal["auto", "torch", "dali"] = "auto",
-    device: str = "cpu",
-    threads: int = 1,
-    activation_checkpointing: bool = False,
-    compile: bool = False,
     watch: bool = False,
 ) -> StepTimes:
-    """Train on `images` images of noise in `folder` and time the steps of `seconds` after the warm-up; as
-    many as four at least, however long they take. A second more is trained and not counted, so that
-    neighbours that started a little later are not alone at their end.
+    """Train on images of noise and time the steps.
+
+    One more second is trained and not counted, so that neighbours that started a little later are not alone
+    at their end.
+
+    Args:
+        config: What is trained.
+        images: Number of images.
+        folder: Where the training writes.
+        options: How it runs; checkpoints are saved only to time them.
+        warm_up_s: Seconds that are not counted.
+        seconds: Seconds that are counted, at least four steps.
+        watch: Include a nearest-neighbour accuracy after every epoch.
     """
     noise = _Noise(images, config.image_size)
     labels = np.arange(images) % _CLASSES
     data = TrainingImages(noise, hash64(0, np.arange(images)), labels, _CLASSES)
     watched = LabelledSlice(noise[np.arange(_WATCHED)], labels[:_WATCHED]) if watch else None
     timer = _Timer(folder, warm_up_s, seconds)
+    endless = dataclasses.replace(config, epochs=1_000_000, steps=0)
+    options = dataclasses.replace(options, checkpoint_every_s=1e9, watched=watched)
     try:
-        pretrain(
-            dataclasses.replace(config, epochs=1_000_000, steps=0),
-            data,
-            folder,
-            timer,
-            backend=backend,
-            device=device,
-            checkpoint_every_s=1e9,
-            threads=threads,
-            activation_checkpointing=activation_checkpointing,
-            compile=compile,
-            watched=watched,
-            training=timer.training,
-        )
+        pretrain(endless, data, folder, timer, options, training=timer.training)
     except Interrupted:
         return timer.times()
     raise AssertionError("a million epochs cannot end")
 
 
 class _Timer(LocalReporter):
-    """Stops the training when its time is up, and has made it a `_TimedTraining`."""
+    """Makes the training a ``_TimedTraining``, and stops it when its time is up."""
 
     def __init__(self, folder: Path, warm_up_s: float, seconds: float) -> None:
         super().__init__(folder)
@@ -91,12 +96,12 @@ class _Timer(LocalReporter):
 
     def stop_requested(self) -> bool:
         ends = self._timed.ends
-        if len(ends) < _WARM_STEPS + 4:
+        if len(ends) < _WARM_STEPS + _FEWEST_STEPS:
             return False
         return ends[-1] - self._begin() >= self._seconds + _TAIL_S
 
     def _begin(self) -> float:
-        """The end of the warm-up: of the first steps, and of so many seconds."""
+        """End of the warm-up: after the first steps, and after its seconds."""
         return max(self._timed.ends[_WARM_STEPS - 1], self._timed.ends[0] + self._warm_up_s)
 
     def times(self) -> StepTimes:
@@ -115,8 +120,8 @@ class _Timer(LocalReporter):
 
 
 class _TimedTraining(Training):
-    """`steps` in seconds, from the end of the one before to the end of it, without epoch ends and checkpoints
-    between them; `ends` on the clock."""
+    """Times each step in ``steps``, in seconds from the end of the step before it, without epoch ends and
+    checkpoints between them. ``ends`` are times of the clock."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -144,15 +149,15 @@ class _TimedTraining(Training):
         self._since = time.perf_counter()
         self.epoch_ends.append(self._since - started)
 
-    def _keep(self, reporter: Reporter, out_dir: Path) -> None:
+    def _save_checkpoint(self, reporter: Reporter, out_dir: Path) -> None:
         started = time.perf_counter()
-        super()._keep(reporter, out_dir)
+        super()._save_checkpoint(reporter, out_dir)
         self._since = time.perf_counter()
         self.checkpoints.append(self._since - started)
 
 
 class _Noise:
-    """(N, S, S, 3) uint8 at random, of which only so many are different as fit into memory."""
+    """Random images (N, S, S, 3) uint8, which repeat so that they fit into memory."""
 
     dtype = np.dtype(np.uint8)
 

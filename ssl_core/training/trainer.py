@@ -23,16 +23,15 @@ from ssl_sweep.data_ops.views.backend import ViewBackend, choose_views
 from ssl_sweep.data_ops.views.loader import ViewBatch, ViewLoader
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.distributed import convert_batchnorm, rank, world_size
-from ssl_sweep.ssl_core.encoders.registry import torch_seed
-from ssl_sweep.ssl_core.methods import build_method, method_class
+from ssl_sweep.ssl_core.encoders.build import torch_seed
+from ssl_sweep.ssl_core.methods.build import build_method, method_class
 from ssl_sweep.ssl_core.training.checkpoint import (
     Checkpoint,
+    CheckpointClock,
     Progress,
-    export_encoder,
     load_checkpoint,
     save_checkpoint,
 )
-from ssl_sweep.ssl_core.training.checkpoint_clock import CheckpointClock
 from ssl_sweep.ssl_core.training.data import (
     TrainingImages,
     check_inputs,
@@ -40,13 +39,14 @@ from ssl_sweep.ssl_core.training.data import (
     training_identity,
     with_neutral_fields,
 )
+from ssl_sweep.ssl_core.training.encoder_files import export_encoder
 from ssl_sweep.ssl_core.training.memory import OutOfMemory, checkpoint_blocks, memory_guard
-from ssl_sweep.ssl_core.training.optim import build_optimizer, learning_rate_at
-from ssl_sweep.ssl_core.training.precision import fast_bfloat16
+from ssl_sweep.ssl_core.training.optim import build_optimizer, fast_bfloat16, learning_rate_at
 from ssl_sweep.ssl_core.training.reporter import EpochRecord, Reporter
 from ssl_sweep.ssl_core.training.watch import FeatureWatch, LabelledSlice, knn_accuracy
 
 __all__ = [
+    "DEFAULT_OPTIONS",
     "DivergedError",
     "Interrupted",
     "OutOfMemory",
@@ -58,36 +58,41 @@ __all__ = [
 ]
 
 _CHECKPOINT_NEXT = "checkpoint-next"  # where rank 0 writes before the reporter takes over
-
-
-# Every worker computes the same buffers, and a queue is large. torch renamed the argument.
-_SYNC_ARGUMENTS = {"broadcast_buffers", "forward_sync_buffers"}
-_UNSYNCED: dict[str, Any] = {max(_SYNC_ARGUMENTS & set(signature(DistributedDataParallel).parameters)): False}
+# Every worker computes the same buffers, and a queue is large: they need no broadcast. torch renamed the
+# argument that says so.
+_RENAMED = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
+_NO_BROADCAST: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadcast_buffers": False}
 
 
 class Interrupted(Exception):
-    """The training stopped because its reporter asked for it; a checkpoint was kept."""
+    """The training stopped because its reporter asked for it; a checkpoint was saved."""
 
 
 class DivergedError(Exception):
-    """The loss is not a finite number any more; nothing of this training is of use."""
+    """The loss is no longer a finite number; this training has no usable result."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RuntimeOptions:
-    """How a training runs, without changing what it learns: no part of any identity.
+    """How a training runs, without changing what it learns: not part of any identity."""
 
-    `checkpoint_every_s` in seconds, `checkpoint_every_steps` besides (0: by time alone).
-    `activation_checkpointing` computes the encoder's activations twice to keep fewer. `compile` runs the
-    encoder through torch.compile, whose warm-up counts into the first epoch's time; rounding differs.
-    `watched` is a labelled slice for a nearest-neighbour accuracy after every epoch.
-    """
-
+    backend: Literal["auto", "torch", "dali"] = "auto"
+    """What renders the views."""
+    device: str = "cpu"
+    """``cpu``, or ``cuda`` for the current CUDA device."""
+    threads: int | None = None
+    """CPU threads of this worker; None keeps torch's setting."""
     checkpoint_every_s: float = 30.0
+    """Seconds between checkpoints."""
     checkpoint_every_steps: int = 0
+    """A checkpoint is also saved every this many steps; 0: by time only."""
     activation_checkpointing: bool = False
+    """Compute the activations of the encoder twice, to keep fewer of them in memory."""
     compile: bool = False
+    """Run the encoder through torch.compile. Its warm-up counts into the time of the first epoch, and
+    rounding differs."""
     watched: LabelledSlice | None = None
+    """A labelled slice for a nearest-neighbour accuracy after every epoch."""
 
 
 DEFAULT_OPTIONS = RuntimeOptions()
@@ -95,16 +100,18 @@ DEFAULT_OPTIONS = RuntimeOptions()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainSummary:
-    """A finished training. `loss` is the last epoch's; times and rates are those of its epochs, resumed
-    ones included, without start-up; `backend` names what rendered the views, `precision` what the network
-    computed in."""
+    """A finished training. Times and rates are those of its epochs, also of those before a resume, without
+    start-up."""
 
     loss: float
+    """Of the last epoch, in nats."""
     steps: int
     images_per_s: float
     seconds: float
     backend: str
+    """What rendered the views."""
     precision: str
+    """What the network computed in."""
     epochs: tuple[EpochRecord, ...]
 
 
@@ -113,54 +120,45 @@ def pretrain(
     data: TrainingImages,
     out_dir: Path,
     reporter: Reporter,
+    options: RuntimeOptions = DEFAULT_OPTIONS,
     *,
-    backend: Literal["auto", "torch", "dali"] = "auto",
-    device: str = "cpu",
-    checkpoint_every_s: float = 30.0,
-    checkpoint_every_steps: int = 0,
-    threads: int | None = None,
-    activation_checkpointing: bool = False,
-    compile: bool = False,
-    watched: LabelledSlice | None = None,
     training: Callable[..., Training] | None = None,
 ) -> TrainSummary:
-    """Train an encoder and export it to `out_dir` (rank 0), resuming where `reporter.latest()` left off.
+    """Train an encoder and export it to ``out_dir`` (rank 0), resuming from ``reporter.latest()``.
 
-    Where torch.distributed is initialised every worker calls this with the same arguments and takes its
-    equal part of each global batch; the result is that of one worker up to rounding. On one CPU worker the
-    same seed gives the same weights bit for bit, however often the training was interrupted. `device`
-    "cuda" is the current CUDA device. `threads` are CPU threads of this worker; None leaves torch's
-    setting. For the other options see `RuntimeOptions`. `training` makes the loop, `Training` itself unless
-    somebody wants to watch it (`ssl_core.timing`).
+    If torch.distributed is initialised, every worker calls this with the same arguments and takes its equal
+    part of each global batch; the result is that of one worker up to rounding. On one CPU worker the same
+    seed gives the same weights bit for bit, however often the training was interrupted.
 
     The global batch is never changed and never split in time: there is no gradient accumulation, because
     NT-Xent and batch norm over parts of a batch are another loss.
 
+    Args:
+        config: What is trained.
+        data: The images it learns from.
+        out_dir: Where the encoder is written.
+        reporter: Takes epochs and checkpoints, and says when to stop.
+        options: How it runs; they do not change the result.
+        training: Makes the loop, for a subclass of ``Training`` that measures it (``training.timing``).
+
     Raises:
-        Interrupted: the reporter asked to stop; a checkpoint was kept.
-        DivergedError: the loss is not finite.
-        OutOfMemory: a step does not fit; the message names three ways out.
-        ValueError: method, batch, images, labels or checkpoint do not fit together.
-        DataError: fewer images than the batch.
+        Interrupted: The reporter asked to stop; a checkpoint was saved.
+        DivergedError: The loss is not finite.
+        OutOfMemory: A step does not fit; the message names three ways out.
+        ValueError: Method, batch, images, labels or checkpoint do not fit together.
+        DataError: There are fewer images than one batch.
     """
     check_inputs(config, data)
-    options = RuntimeOptions(
-        checkpoint_every_s=checkpoint_every_s,
-        checkpoint_every_steps=checkpoint_every_steps,
-        activation_checkpointing=activation_checkpointing,
-        compile=compile,
-        watched=watched,
-    )
-    cuda = torch.device(device).type == "cuda"
+    cuda = torch.device(options.device).type == "cuda"
     with ExitStack() as stack:
-        threads = stack.enter_context(_torch_threads(threads))
+        threads = stack.enter_context(_torch_threads(options.threads))
         stack.enter_context(torch_seed(derive_seed("initial-weights", config.seed)))
         views: list[ViewBackend] = []
         for policy in (config.views, config.views2):
             if policy is not None:
                 chosen = choose_views(
                     policy,
-                    backend,
+                    options.backend,
                     config.batch // world_size(),
                     cuda=cuda,
                     threads=threads if cuda else max(1, threads // 4),
@@ -176,7 +174,7 @@ def pretrain(
             world=world_size(),
             n_views=method_class(config.method).n_views,
         )
-        loop = (training or Training)(config, loader, torch.device(device), data, options)
+        loop = (training or Training)(config, loader, torch.device(options.device), data, options)
         loop.resume(reporter)
         loop.run(reporter, out_dir)
         return loop.finish(out_dir, views[0].name)
@@ -211,16 +209,16 @@ class Training:
         self.optimizer = build_optimizer(self.model, config)
         self.progress = Progress()
         self.features = FeatureWatch(self.model.n_views == 2)
-        self.grad_norm = torch.tensor(math.nan)  # of the last step, where it was clipped
+        self.grad_norm = torch.tensor(math.nan)  # of the last step, if it was clipped
 
     def resume(self, reporter: Reporter) -> None:
-        """From the reporter's checkpoint, where there is one; all workers or none."""
+        """Continue from the reporter's checkpoint if there is one, on all workers or on none."""
         latest = reporter.latest()
         checkpoint = load_checkpoint(latest) if latest is not None else None
         step = checkpoint.progress.step if checkpoint is not None else 0
         if step != self._mean_over_workers(step):
             raise RuntimeError(
-                f"worker {rank()} found a checkpoint of step {step} and others one of another step; "
+                f"worker {rank()} found a checkpoint of step {step}, but other workers found another step; "
                 "give all workers a reporter on storage that they share"
             )
         if checkpoint is None:
@@ -238,14 +236,14 @@ class Training:
         self.features.restore(checkpoint.features, self.device)
 
     def run(self, reporter: Reporter, out_dir: Path) -> None:
-        """All steps that are left."""
+        """Do all remaining steps."""
         replica: nn.Module = self.model
         if world_size() > 1:
             replica = DistributedDataParallel(
                 self.model,
                 device_ids=[torch.cuda.current_device()] if self.device.type == "cuda" else None,
                 gradient_as_bucket_view=True,
-                **_UNSYNCED,
+                **_NO_BROADCAST,
             )
         replica.train()
         clock = CheckpointClock(
@@ -271,12 +269,17 @@ class Training:
                     self._end_epoch(reporter, batch.epoch, features, rate)
                     started = now
                 if clock.due(self.progress.step):
-                    self._keep(reporter, out_dir)
+                    self._save_checkpoint(reporter, out_dir)
                     if clock.stop:
                         raise Interrupted(f"stopped after step {self.progress.step} of {self.total_steps}")
 
     def step(self, replica: nn.Module, batch: ViewBatch) -> tuple[float, Tensor, float]:
-        """One update; gives this worker's loss, its features and the learning rate. DivergedError."""
+        """One update; returns this worker's loss and features and the learning rate.
+
+        Raises:
+            DivergedError: The loss is not finite.
+            OutOfMemory: The step does not fit into memory.
+        """
         rate = learning_rate_at(
             batch.step,
             total_steps=self.total_steps,
@@ -307,7 +310,7 @@ class Training:
         self.model.after_step(batch.step, self.total_steps)
         features = output.features.detach()
         self.features.add(features, len(batch.index), world_size())
-        value = float(loss.detach())  # last: on a GPU this waits for the whole step, and not half-way
+        value = float(loss.detach())  # last: on a GPU this waits for the whole step
         if not math.isfinite(value):
             raise DivergedError(
                 f"the loss is {value} at step {batch.step} (epoch {batch.epoch}, learning rate {rate:.3g}); "
@@ -316,9 +319,9 @@ class Training:
         return value, features, rate
 
     def _seed_step(self, step: int) -> None:
-        """What a method draws comes from (seed, step), so a resume needs no generator's state; all workers
-        stand alike, see `own_share`."""
-        seed = derive_seed("step", self.config.seed, step, 0)  # once the worker's number
+        """What a method draws follows from (seed, step), so a resume needs no generator's state. All workers'
+        generators have the same state, see ``own_share``."""
+        seed = derive_seed("step", self.config.seed, step, 0)  # without the 0 all numbers change
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
@@ -358,7 +361,7 @@ class Training:
             return None
         return knn_accuracy(self.model.encoder, self.options.watched, self.device)
 
-    def _keep(self, reporter: Reporter, out_dir: Path) -> None:
+    def _save_checkpoint(self, reporter: Reporter, out_dir: Path) -> None:
         loss_sum = self._mean_over_workers(self.progress.loss_sum)
         features = self.features.state()
         directory = out_dir / _CHECKPOINT_NEXT
@@ -373,7 +376,7 @@ class Training:
             save_checkpoint(checkpoint, directory)
         reporter.save(directory, self.progress.step)
         if world_size() > 1:
-            dist.barrier()  # nobody goes on, or starts again, before the checkpoint is there
+            dist.barrier()  # no worker continues or restarts before the checkpoint is saved
 
     def _mean_over_workers(self, value: float) -> float:
         if world_size() == 1:
@@ -383,7 +386,7 @@ class Training:
         return float(total) / world_size()
 
     def finish(self, out_dir: Path, backend: str) -> TrainSummary:
-        """Export on rank 0."""
+        """Summarise the training, and export the encoder on rank 0."""
         epochs = self.progress.epochs
         seconds = sum(record.seconds for record in epochs)
         summary = TrainSummary(
@@ -404,7 +407,7 @@ class Training:
 
 @contextmanager
 def _torch_threads(threads: int | None) -> Iterator[int]:
-    """torch's threads inside an operation, put back afterwards. Gives the number in use."""
+    """Set torch's threads inside the block, restore them after it, and give the number in use."""
     before = torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)

@@ -1,5 +1,7 @@
-"""Whether a training collapses: label-free measures of features, and nearest neighbours on a labelled
-slice. Measuring draws no random number and changes no state of what it measures."""
+"""Whether a training collapses: label-free measures of features, and nearest neighbours on a labelled slice.
+
+Measuring draws no random numbers and does not change what it measures.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,10 @@ from torch import Tensor, nn
 from ssl_sweep.data_ops.images import ImageArray
 from ssl_sweep.data_ops.views.torch_views import pixels_to_input
 from ssl_sweep.ssl_core.distributed import gather, rank, world_size
-from ssl_sweep.ssl_core.encoders.registry import Encoder
+from ssl_sweep.ssl_core.encoders.base import Encoder
 
 ROWS = 2048
+"""Features that the measures of an epoch use, about, over all workers."""
 _PAIRWISE_ROWS = 1024  # uniformity is quadratic in them
 _NEIGHBOURS, _TEMPERATURE = 20, 0.1
 _BATCH = 256
@@ -28,16 +31,18 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class LabelledSlice:
-    """Images (n, S, S, 3) uint8 and labels (n,) that the training does not learn from; a few hundred to a
-    few thousand, since each is looked up among the others."""
+    """Labelled images that the training does not learn from: a few hundred to a few thousand, since each is
+    compared with all others."""
 
     images: ImageArray
+    """(n, S, S, 3) uint8."""
     labels: npt.NDArray[np.int64]
+    """(n,)."""
 
 
 @dataclass(frozen=True)
 class FeatureReport:
-    """See the functions of the same names; `alignment` is None where a step gives one view."""
+    """See the functions of the same names; ``alignment`` is None for methods of one view."""
 
     rankme: float
     alignment: float | None
@@ -45,15 +50,17 @@ class FeatureReport:
 
 
 class FeatureWatch:
-    """Keeps the features of the epoch's last steps, up to about ROWS of all workers together. With
-    `two_views`, a step that gives features of both is told apart."""
+    """Keeps the features of the epoch's last steps, up to about ``ROWS`` of all workers together.
+
+    With ``two_views``, the features of a step are divided by view if it gives those of both.
+    """
 
     def __init__(self, two_views: bool) -> None:
         self._two_views = two_views
         self._kept: deque[Tensor] = deque()  # (views, rows, d) of each step
 
     def add(self, features: Tensor, images: int, workers: int) -> None:
-        """Features (m, d) of one step of this worker on `images` images."""
+        """Take the features (m, d) of one step of this worker on ``images`` images."""
         paired = self._two_views and len(features) == 2 * images
         self._kept.append(features.detach().unflatten(0, (2 if paired else 1, -1)))
         most = max(1, math.ceil(ROWS / (len(features) * workers)))
@@ -61,17 +68,17 @@ class FeatureWatch:
             self._kept.popleft()
 
     def state(self) -> Tensor:
-        """What is kept, of all workers (world, steps, views, rows, d), for a checkpoint. Collective."""
+        """The kept features of all workers, (world, steps, views, rows, d), for a checkpoint. Collective."""
         return gather(torch.stack(list(self._kept)).float()) if self._kept else torch.empty(0)
 
     def restore(self, state: Tensor, device: torch.device) -> None:
-        """From `state`, to where the next steps' features are; a checkpoint of another number of workers
-        gives nothing."""
+        """Continue from ``state``, on the device of the next steps' features. A state of another number of
+        workers is ignored."""
         if len(state) == world_size():
             self._kept = deque(state[rank()].to(device).unbind(0))
 
     def report(self) -> FeatureReport:
-        """Of what was kept, which is then forgotten. Collective: every worker calls this."""
+        """Measure the kept features, and drop them. Collective: every worker calls this."""
         views = self.state().movedim(2, 0).flatten(1, 3).double()  # (views, rows, d)
         self._kept.clear()
         return FeatureReport(
@@ -82,8 +89,8 @@ class FeatureWatch:
 
 
 def rankme(features: Tensor) -> float:
-    """Effective rank of features (n, d): the exponential of the entropy of their singular values divided by
-    the sum (Garrido et al. 2023, eq. 1). 1 for a collapse to a line; at most min(n, d)."""
+    """Effective rank of features (n, d) (Garrido et al. 2023, eq. 1): the exponential of the entropy of their
+    singular values divided by their sum. 1 for a collapse to a line; at most min(n, d)."""
     z = features.double()
     gram = z.T @ z if z.shape[1] <= z.shape[0] else z @ z.T
     singular = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
@@ -93,7 +100,7 @@ def rankme(features: Tensor) -> float:
 
 def alignment(first: Tensor, second: Tensor) -> float:
     """Mean squared distance of the L2-normalised features (n, d) of two views of the same images (Wang and
-    Isola 2020, alpha 2): 0 where views do not matter, 2 for unrelated features."""
+    Isola 2020, alpha 2): 0 if views do not matter, 2 for unrelated features."""
     one, two = F.normalize(first.double(), dim=1), F.normalize(second.double(), dim=1)
     return float((one - two).square().sum(dim=1).mean())
 
@@ -108,8 +115,11 @@ def uniformity(features: Tensor) -> float:
 
 
 def knn_accuracy(encoder: Encoder, watched: LabelledSlice, device: torch.device) -> float:
-    """Share of images whose label their nearest neighbours in the slice vote for, each image left out for
-    itself: 20 neighbours by cosine similarity, weighted by exp(similarity / 0.1) (Wu et al. 2018)."""
+    """Share of the images whose neighbours vote for the right label (Wu et al. 2018).
+
+    Each image is compared with the others of the slice: its 20 nearest by cosine similarity vote with weights
+    exp(similarity / 0.1).
+    """
     z = F.normalize(_features(encoder, watched.images, device), dim=1)
     _, labels = np.unique(watched.labels, return_inverse=True)
     own = torch.from_numpy(labels).to(device)
@@ -132,7 +142,7 @@ def _features(encoder: Encoder, images: ImageArray, device: torch.device) -> Ten
 
 @contextmanager
 def _eval_mode(module: nn.Module) -> Iterator[None]:
-    """Eval mode inside, and every module's own mode after it."""
+    """Eval mode inside the block; every module's own mode is restored after it."""
     modes = [(m, m.training) for m in module.modules()]
     module.eval()
     try:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ssl_sweep.data_ops.views.policy import ViewPolicy
-from ssl_sweep.ssl_core.config.pretrain import FEATURES, KnnConfig, ProbeConfig
+from ssl_sweep.ssl_core.config.probe import KnnConfig, ProbeConfig
+from ssl_sweep.ssl_core.config.registry import FEATURES
 from ssl_sweep.sweep.grid.sizes import Size
 from ssl_sweep.sweep.grid.views import policy_name
 from ssl_sweep.sweep.planning.datasets import DatasetInfo

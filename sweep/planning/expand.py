@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ssl_sweep.ssl_core.config.pretrain import FEATURES
+from ssl_sweep.ssl_core.config.registry import FEATURES
 from ssl_sweep.sweep.errors import GridError, Located
 from ssl_sweep.sweep.grid.load import Entry, Grid
 from ssl_sweep.sweep.grid.marked_yaml import Path_

@@ -15,7 +15,8 @@ from typing import Any
 
 from ssl_sweep.data_ops.dataset.subsets import Draw, largest_tail
 from ssl_sweep.data_ops.errors import DataError
-from ssl_sweep.ssl_core.config.pretrain import LABELLED_METHODS, PretrainConfig
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.config.registry import LABELLED_METHODS
 from ssl_sweep.sweep.grid.load import Entry
 from ssl_sweep.sweep.grid.pools import Pool
 from ssl_sweep.sweep.grid.schema import PretrainBlock

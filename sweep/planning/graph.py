@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ssl_sweep.ssl_core.config.pretrain import FEATURES
+from ssl_sweep.ssl_core.config.registry import FEATURES
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.planning.cells import Cell, Pretraining
 from ssl_sweep.sweep.planning.datasets import DatasetInfo

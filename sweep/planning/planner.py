@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
-from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.sweep.errors import GridError, Located
 from ssl_sweep.sweep.grid.load import Grid, read_grid
 from ssl_sweep.sweep.planning.cells import Cell

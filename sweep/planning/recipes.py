@@ -11,15 +11,9 @@ from typing import Any
 from ssl_sweep.data_ops.views.named_policies import Mode
 from ssl_sweep.data_ops.views.policy import simclr_policy
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig, default_finetune, reference_epochs
-from ssl_sweep.ssl_core.config.pretrain import (
-    C_PATHS,
-    TWO_VIEWS,
-    KnnConfig,
-    PretrainConfig,
-    ProbeConfig,
-    default_config,
-    looks_at,
-)
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, default_config
+from ssl_sweep.ssl_core.config.probe import C_PATHS, KnnConfig, ProbeConfig
+from ssl_sweep.ssl_core.config.registry import TWO_VIEWS, looks_at
 from ssl_sweep.sweep.grid.schema import EvaluateBlock, PretrainBlock
 from ssl_sweep.sweep.grid.views import ViewChoice
 from ssl_sweep.sweep.planning.cells import LATER_SETTINGS, RECIPE

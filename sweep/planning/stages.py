@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.spec.specs import UNTRAINED, FinetuneSpec, PretrainSpec, ProbeSpec, Spec, Stage
 

@@ -71,7 +71,7 @@ def _log_model(client: MlflowClient, run_id: str, folder: Path) -> None:
     import torch
     from mlflow import pytorch
 
-    from ssl_sweep.ssl_core.training.checkpoint import CARD_FILE, load_encoder
+    from ssl_sweep.ssl_core.training.encoder_files import CARD_FILE, load_encoder
 
     encoder, size = load_encoder(folder), json.loads((folder / CARD_FILE).read_text())["image_size"]
     example = torch.zeros(2, 3, size, size).numpy()

@@ -11,7 +11,8 @@ import torch
 
 from ssl_sweep.data_ops.hashing import hash64
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig, default_finetune
-from ssl_sweep.ssl_core.encoders.registry import Encoder, build_encoder, torch_seed
+from ssl_sweep.ssl_core.encoders.base import Encoder
+from ssl_sweep.ssl_core.encoders.build import build_encoder, torch_seed
 from ssl_sweep.ssl_core.evaluation import finetune as module
 from ssl_sweep.ssl_core.evaluation.finetune import FinetuneFit, LabelBudget, Supervision, finetune
 from ssl_sweep.ssl_core.evaluation.metrics import score

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from training_case import calm_config, train
 
-from ssl_sweep.ssl_core.methods import trained_methods
+from ssl_sweep.ssl_core.config.registry import trained_methods
 
 FOLDER = Path(__file__).parent / "golden"
 

@@ -9,8 +9,8 @@ from training_case import CURVES
 
 from ssl_sweep.ssl_core.config.pretrain import default_config
 from ssl_sweep.ssl_core.distributed import convert_batchnorm
-from ssl_sweep.ssl_core.encoders.registry import torch_seed
-from ssl_sweep.ssl_core.methods import build_method
+from ssl_sweep.ssl_core.encoders.build import torch_seed
+from ssl_sweep.ssl_core.methods.build import build_method
 
 
 def method_step(method: str, views: tuple[torch.Tensor, ...], world: int) -> dict[str, object]:

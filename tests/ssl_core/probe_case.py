@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.ssl_core.evaluation.linear import ProbeFit, fit_linear_probe
 
 CONFIG = ProbeConfig()

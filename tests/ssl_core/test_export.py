@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.encoders.build import build_encoder, torch_seed
 from ssl_sweep.ssl_core.encoders.given import load_weights
-from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
 from ssl_sweep.ssl_core.export import export, timm_file
-from ssl_sweep.ssl_core.training.checkpoint import export_encoder, load_encoder
+from ssl_sweep.ssl_core.training.encoder_files import export_encoder, load_encoder
 
 CASES = [("resnet18", 32), ("resnet18", 96), ("resnet34", 32), ("resnet50", 96), ("vit-s", 16), ("vit-s", 96)]
 

@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 
 from ssl_sweep.data_ops.hashing import hash64
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, default_config
+from ssl_sweep.ssl_core.training.data import TrainingImages
 from ssl_sweep.ssl_core.training.reporter import LocalReporter
-from ssl_sweep.ssl_core.training.trainer import TrainingImages, TrainSummary, pretrain
+from ssl_sweep.ssl_core.training.trainer import RuntimeOptions, TrainSummary, pretrain
 
 SIZE = 16
 CURVES = ("simclr", "moco-v2", "byol", "jigsaw")
@@ -45,7 +46,7 @@ def calm_config(**overrides: Any) -> PretrainConfig:
 def train(folder: Path, config: PretrainConfig, images: int = 56, **overrides: Any) -> TrainSummary:
     """3 steps an epoch, 8 images left over."""
     reporter = overrides.pop("reporter", None) or LocalReporter(folder)
-    return pretrain(config, blobs(images), folder, reporter, threads=1, **overrides)
+    return pretrain(config, blobs(images), folder, reporter, RuntimeOptions(threads=1, **overrides))
 
 
 TIMINGS = ("images_per_s", "seconds")

@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
-from ssl_sweep.ssl_core.encoders.registry import build_encoder
+from ssl_sweep.ssl_core.encoders.build import build_encoder
 from ssl_sweep.ssl_core.methods import Method, StepOutput
 
 _HANGS_AT = 2

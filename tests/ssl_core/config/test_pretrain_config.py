@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-from ssl_sweep.ssl_core.config.pretrain import C_PATHS, METHODS, PretrainConfig, ProbeConfig, default_config
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, default_config
+from ssl_sweep.ssl_core.config.probe import C_PATHS, ProbeConfig
+from ssl_sweep.ssl_core.config.registry import METHODS
 
 
 def test_planning_modules_load_without_torch():

@@ -6,9 +6,9 @@ import torchvision
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from ssl_sweep.ssl_core.config.pretrain import ENCODERS
+from ssl_sweep.ssl_core.config.registry import ENCODERS
+from ssl_sweep.ssl_core.encoders.build import build_encoder, torch_seed
 from ssl_sweep.ssl_core.encoders.heads import projection_head
-from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
 
 DIMS = {
     "resnet-demo": 128,

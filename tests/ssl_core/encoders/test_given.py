@@ -11,8 +11,8 @@ from torch import nn
 from training_case import Evil
 
 from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.encoders.build import build_encoder, torch_seed
 from ssl_sweep.ssl_core.encoders.given import load_weights
-from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
 from ssl_sweep.ssl_core.encoders.weight_names import from_timm, plain_names, to_timm
 
 IMAGES = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))

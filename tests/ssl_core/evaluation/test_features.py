@@ -10,8 +10,8 @@ from ssl_sweep.data_ops.views.torch_views import pixels_to_input
 from ssl_sweep.ssl_core.config.pretrain import default_config
 from ssl_sweep.ssl_core.encoders.random import random_encoder
 from ssl_sweep.ssl_core.evaluation.features import extract_features
-from ssl_sweep.ssl_core.methods import build_method
-from ssl_sweep.ssl_core.training.checkpoint import export_encoder, load_encoder, load_head
+from ssl_sweep.ssl_core.methods.build import build_method
+from ssl_sweep.ssl_core.training.encoder_files import export_encoder, load_encoder, load_head
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from torch import nn
 from ssl_sweep.data_ops.hashing import hash64
 from ssl_sweep.data_ops.views.named_policies import named_policy
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig, default_finetune, reference_epochs
-from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
+from ssl_sweep.ssl_core.encoders.build import build_encoder, torch_seed
 from ssl_sweep.ssl_core.evaluation import finetune as module
 from ssl_sweep.ssl_core.evaluation.finetune import FinetuneFit, Supervision, finetune, split_budget
 from ssl_sweep.ssl_core.training.trainer import DivergedError, Interrupted

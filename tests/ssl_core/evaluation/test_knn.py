@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ssl_sweep.ssl_core.config.pretrain import KnnConfig
+from ssl_sweep.ssl_core.config.probe import KnnConfig
 from ssl_sweep.ssl_core.evaluation import knn
 from ssl_sweep.ssl_core.evaluation.fusion import FusedFeatures
 from ssl_sweep.ssl_core.evaluation.knn import fit_knn

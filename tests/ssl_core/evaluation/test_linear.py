@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.ssl_core.evaluation import linear
 from ssl_sweep.ssl_core.evaluation.fusion import FusedFeatures
 from ssl_sweep.ssl_core.evaluation.linear import LinearProbes

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.ssl_core.evaluation import strength
 from ssl_sweep.ssl_core.evaluation.folds import folds_of, group_folds
 from ssl_sweep.ssl_core.evaluation.logistic import LogisticFit, standardised, standardised_in_single

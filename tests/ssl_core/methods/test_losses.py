@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_sweep.ssl_core.losses import byol_loss, moco_loss, nt_xent
+from ssl_sweep.ssl_core.methods.losses import byol_loss, moco_loss, nt_xent
 
 
 def written_out(z1: np.ndarray, z2: np.ndarray, temperature: float) -> float:

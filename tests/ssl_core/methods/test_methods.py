@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from ssl_sweep.ssl_core.config.pretrain import default_config
-from ssl_sweep.ssl_core.encoders.registry import torch_seed
-from ssl_sweep.ssl_core.methods import build_method, method_class, trained_methods
+from ssl_sweep.ssl_core.config.registry import trained_methods
+from ssl_sweep.ssl_core.encoders.build import torch_seed
+from ssl_sweep.ssl_core.methods.build import build_method, method_class
 from ssl_sweep.ssl_core.methods.byol import BYOL, target_momentum
 from ssl_sweep.ssl_core.methods.moco import MoCo, queue_length
 from ssl_sweep.ssl_core.methods.simclr import SimCLR

@@ -10,8 +10,9 @@ from training_case import blobs, small_config
 
 from ssl_sweep.data_ops.views.torch_views import pixels_to_input
 from ssl_sweep.ssl_core.config.pretrain import default_config
-from ssl_sweep.ssl_core.encoders.registry import torch_seed
-from ssl_sweep.ssl_core.methods import build_method, trained_methods
+from ssl_sweep.ssl_core.config.registry import trained_methods
+from ssl_sweep.ssl_core.encoders.build import torch_seed
+from ssl_sweep.ssl_core.methods.build import build_method
 from ssl_sweep.ssl_core.methods.inpainting import Centre, Decoder
 from ssl_sweep.ssl_core.methods.jigsaw import (
     PERMUTATIONS,

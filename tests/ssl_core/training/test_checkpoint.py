@@ -8,15 +8,9 @@ from safetensors import safe_open
 from training_case import Evil
 
 from ssl_sweep.ssl_core.config.pretrain import default_config
-from ssl_sweep.ssl_core.encoders.registry import build_encoder
-from ssl_sweep.ssl_core.training.checkpoint import (
-    Checkpoint,
-    Progress,
-    export_encoder,
-    load_checkpoint,
-    load_encoder,
-    save_checkpoint,
-)
+from ssl_sweep.ssl_core.encoders.build import build_encoder
+from ssl_sweep.ssl_core.training.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
+from ssl_sweep.ssl_core.training.encoder_files import export_encoder, load_encoder
 from ssl_sweep.ssl_core.training.reporter import CHECKPOINT_FILE, EpochRecord
 
 RECORD = EpochRecord(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from golden_curves import FOLDER, curve
 
-from ssl_sweep.ssl_core.methods import trained_methods
+from ssl_sweep.ssl_core.config.registry import trained_methods
 
 
 @pytest.mark.parametrize("method", trained_methods())

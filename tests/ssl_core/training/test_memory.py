@@ -6,7 +6,7 @@ import pytest
 import torch
 from training_case import assert_same_training, small_config, train
 
-from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
+from ssl_sweep.ssl_core.encoders.build import build_encoder, torch_seed
 from ssl_sweep.ssl_core.methods.simclr import SimCLR
 from ssl_sweep.ssl_core.training.memory import OutOfMemory, checkpoint_blocks, memory_guard
 

@@ -8,7 +8,7 @@ from training_case import small_config, train
 
 from ssl_sweep.ssl_core.config.pretrain import default_config
 from ssl_sweep.ssl_core.training import trainer
-from ssl_sweep.ssl_core.training.precision import fast_bfloat16
+from ssl_sweep.ssl_core.training.optim import fast_bfloat16
 
 
 def test_presets_ask_for_it_where_it_pays():

@@ -27,12 +27,15 @@ from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.hashing import derive_seed
 from ssl_sweep.data_ops.views.policy import ViewPolicy
 from ssl_sweep.ssl_core.config.pretrain import default_config
-from ssl_sweep.ssl_core.encoders.registry import torch_seed
-from ssl_sweep.ssl_core.methods import build_method, simclr, trained_methods
-from ssl_sweep.ssl_core.training.checkpoint import load_checkpoint, load_encoder, save_checkpoint
-from ssl_sweep.ssl_core.training.data import schedule
+from ssl_sweep.ssl_core.config.registry import trained_methods
+from ssl_sweep.ssl_core.encoders.build import torch_seed
+from ssl_sweep.ssl_core.methods import simclr
+from ssl_sweep.ssl_core.methods.build import build_method
+from ssl_sweep.ssl_core.training.checkpoint import load_checkpoint, save_checkpoint
+from ssl_sweep.ssl_core.training.data import TrainingImages, schedule
+from ssl_sweep.ssl_core.training.encoder_files import load_encoder
 from ssl_sweep.ssl_core.training.reporter import LocalReporter
-from ssl_sweep.ssl_core.training.trainer import DivergedError, Interrupted, TrainingImages, pretrain
+from ssl_sweep.ssl_core.training.trainer import DivergedError, Interrupted, RuntimeOptions, pretrain
 
 
 class StopsAt(LocalReporter):
@@ -49,7 +52,7 @@ class StopsAt(LocalReporter):
 
 @pytest.fixture
 def look_every_step(monkeypatch):
-    monkeypatch.setattr("ssl_sweep.ssl_core.training.checkpoint_clock.LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("ssl_sweep.ssl_core.training.checkpoint.LOOK_EVERY_S", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +146,9 @@ def test_resuming_again_and_again_is_exact(straight, tmp_path, look_every_step):
 
 def test_random_layers_resume_exactly(tmp_path, look_every_step, monkeypatch):
     """Dropout draws the same numbers whether a step comes in one go or after a resume."""
-    plain = simclr.build_head
+    plain = simclr.projection_head
     monkeypatch.setattr(
-        simclr, "build_head", lambda *a: torch.nn.Sequential(torch.nn.Dropout(0.5), plain(*a))
+        simclr, "projection_head", lambda *a: torch.nn.Sequential(torch.nn.Dropout(0.5), plain(*a))
     )
     train(tmp_path / "straight", small_config())
     with pytest.raises(Interrupted):
@@ -217,7 +220,7 @@ def test_the_order_of_the_augmentation_follows_the_keys(tmp_path, straight):
         TrainingImages(data.images, data.keys + np.uint64(1)),
         tmp_path,
         LocalReporter(tmp_path),
-        threads=1,
+        RuntimeOptions(threads=1),
     )
     assert records(tmp_path) != records(straight)
 

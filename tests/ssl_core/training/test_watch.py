@@ -7,7 +7,7 @@ import pytest
 import torch
 from training_case import SIZE, assert_same_training, blobs, records, small_config, train, weights
 
-from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
+from ssl_sweep.ssl_core.encoders.build import build_encoder, torch_seed
 from ssl_sweep.ssl_core.training.watch import (
     ROWS,
     FeatureWatch,

@@ -108,7 +108,7 @@ def test_the_version_is_part_of_what_it_trains_and_of_nothing_else(sweeps: Any, 
 def test_no_distribution_takes_a_built_in_name_or_anothers(
     sweeps: Any, install: Install, problems: Callable[..., list[str]]
 ) -> None:
-    from ssl_sweep.ssl_core.methods import method_class
+    from ssl_sweep.ssl_core.methods.build import method_class
 
     before = trainings(sweeps.plan(grid("simclr")))["simclr"].id
     install("evil", "6.6.6", "simclr = evil:SimCLR\nmine = evil:Mine")
@@ -132,7 +132,7 @@ def _checks(name: str) -> list[Any]:
 
 def test_a_node_with_another_version_refuses_to_train(sleep: None) -> None:
     from ssl_sweep.ssl_core.config.pretrain import default_config
-    from ssl_sweep.ssl_core.methods import build_method
+    from ssl_sweep.ssl_core.methods.build import build_method
 
     config = default_config("resnet-demo", 32, method="sleep", method_version="sleep-method 0.9")
     with pytest.raises(ValueError, match=r"planned as sleep-method 0\.9, and here it is sleep-method 1\.0"):
@@ -140,7 +140,7 @@ def test_a_node_with_another_version_refuses_to_train(sleep: None) -> None:
 
 
 def test_a_method_that_cannot_be_loaded_names_its_distribution(install: Install) -> None:
-    from ssl_sweep.ssl_core.methods import method_class
+    from ssl_sweep.ssl_core.methods.build import method_class
 
     install("lab", "1.0", "mine = nowhere_to_be_found:Mine\nother = textwrap:dedent")
     with pytest.raises(ValueError, match=r"'mine' of lab 1\.0 cannot be loaded.*nowhere_to_be_found"):

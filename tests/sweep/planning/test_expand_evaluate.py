@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from expansion import CATALOG, cells, impossible
 
-from ssl_sweep.ssl_core.config.pretrain import ENCODERS, LAYERS, KnnConfig, ProbeConfig
+from ssl_sweep.ssl_core.config.probe import KnnConfig, ProbeConfig
+from ssl_sweep.ssl_core.config.registry import ENCODERS
 from ssl_sweep.sweep.planning.cells import EVALUATE_COLUMNS, Cell
 from ssl_sweep.sweep.spec.specs import FeatureSpec
 
@@ -20,11 +21,10 @@ def column(cell: Cell, name: str) -> object:
 
 
 def test_the_blocks_that_planning_knows_are_those_of_the_encoders():
-    from ssl_sweep.ssl_core.encoders.registry import build_encoder
+    from ssl_sweep.ssl_core.encoders.build import build_encoder
 
-    assert set(LAYERS) == set(ENCODERS)
     for name in ("resnet-demo", "resnet18", "vit-s"):
-        assert LAYERS[name] == tuple(build_encoder(name, 32).layers)
+        assert ENCODERS[name].layers == tuple(build_encoder(name, 32).layers)
 
 
 def test_settings_of_a_protocol_make_no_copies_of_another_ones_cells():

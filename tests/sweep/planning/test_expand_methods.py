@@ -43,8 +43,8 @@ def test_wrong_view_policies_name_what_there_is():
 
 
 def test_what_planning_knows_of_methods_is_what_they_are():
-    from ssl_sweep.ssl_core.config.pretrain import LABELLED_METHODS, METHODS, TWO_VIEWS
-    from ssl_sweep.ssl_core.methods import method_class, trained_methods
+    from ssl_sweep.ssl_core.config.registry import LABELLED_METHODS, METHODS, TWO_VIEWS, trained_methods
+    from ssl_sweep.ssl_core.methods.build import method_class
 
     assert set(trained_methods()) | UNTRAINED == set(METHODS)
     classes = {name: method_class(name) for name in trained_methods()}

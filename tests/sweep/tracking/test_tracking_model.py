@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from ssl_sweep.ssl_core.config.pretrain import default_config
-from ssl_sweep.ssl_core.encoders.registry import build_encoder, torch_seed
-from ssl_sweep.ssl_core.training.checkpoint import export_encoder, load_encoder
+from ssl_sweep.ssl_core.encoders.build import build_encoder, torch_seed
+from ssl_sweep.ssl_core.training.encoder_files import export_encoder, load_encoder
 from ssl_sweep.sweep.tracking.mlflow_client import MirrorRun, model_of
 from ssl_sweep.sweep.tracking.runs import Mirrored
 

@@ -1,4 +1,4 @@
-"""Losses over pairs of views. All of them are computed in float32, under autocast too."""
+"""Losses over pairs of views. All are computed in float32, also under autocast."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float, group: dist.ProcessGroup
     """NT-Xent (Chen et al. 2020, eq. 1): mean cross entropy, in nats, of finding each view's partner among
     all others.
 
-    `z1`, `z2` (n, d) are the projections of this worker's n images under two views; they are L2-normalised
-    here, and everything is computed in float32. The 2n local views are the anchors; their candidates are
-    the 2N - 1 other views of the global batch. So the mean over workers is the loss of the global batch;
-    and because the gather passes gradients summed over workers, the mean over workers of the parameter
-    gradients is its gradient. The mean runs over 2N anchors (the official code sums the two directions,
-    which is twice this).
+    The 2n local views are the anchors; their candidates are the 2N - 1 other views of the global batch. So
+    the mean over workers is the loss of the global batch. Because the gather passes gradients summed over
+    workers, the mean over workers of the parameter gradients is its gradient. The mean is over 2N anchors
+    (the official code sums the two directions, which is twice this).
+
+    Args:
+        z1: Projections (n, d) of this worker's n images under one view; they are L2-normalised here.
+        z2: Those under the other view, (n, d).
+        temperature: Divides the similarities.
+        group: Workers that share the batch; None: all.
     """
     with torch.autocast(z1.device.type, enabled=False):  # it would round the similarities to half precision
         return _nt_xent(F.normalize(torch.cat([z1, z2]).float(), dim=1), temperature, group)
@@ -45,8 +49,13 @@ def moco_loss(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) 
     """InfoNCE over a queue (He et al. 2020, eq. 1): mean cross entropy, in nats, of finding each query's key
     among that key and the whole queue.
 
-    `queries` and `keys` (n, d) belong together row by row and are L2-normalised here; `queue` (K, d) holds
-    normalised keys of other images. Gradients go to the queries alone.
+    Only the queries get gradients.
+
+    Args:
+        queries: (n, d); they are L2-normalised here.
+        keys: (n, d), row by row the keys of the queries; they are L2-normalised here.
+        queue: (K, d), normalised keys of other images.
+        temperature: Divides the similarities.
     """
     with torch.autocast(queries.device.type, enabled=False):
         queries = F.normalize(queries.float(), dim=1)
@@ -57,8 +66,11 @@ def moco_loss(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) 
 
 
 def byol_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """One direction of BYOL's loss (Grill et al. 2020, eq. 2): mean squared distance of the normalised
-    prediction (n, d) from the normalised target (n, d), 2 - 2 cos. Gradients go to the prediction alone."""
+    """One direction of BYOL's loss (Grill et al. 2020, eq. 2): mean of 2 - 2 cos.
+
+    This is the mean squared distance of the normalised ``prediction`` (n, d) from the normalised ``target``
+    (n, d). Only the prediction gets gradients.
+    """
     with torch.autocast(prediction.device.type, enabled=False):
         cosine = F.cosine_similarity(prediction.float(), target.detach().float(), dim=1, eps=1e-12)
         return (2 - 2 * cosine).mean()

@@ -1,0 +1,24 @@
+"""Checks of a config's fields: each raises a ValueError that names the field, its value and what to use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+
+def require(condition: bool, field: str, value: object, what: str) -> None:
+    """``field`` has a ``value`` that meets a condition; ``what`` says which values do."""
+    if not condition:
+        raise ValueError(f"{field} is {value}; use {what}")
+
+
+def one_of(field: str, value: str, names: Iterable[str]) -> None:
+    """``value`` is one of ``names``."""
+    known = tuple(names)
+    if value not in known:
+        raise ValueError(f"{field} is {value!r}; use one of {', '.join(known)}")
+
+
+def positive(value: float) -> bool:
+    """Whether a number is finite and above 0."""
+    return 0 < value < math.inf

@@ -1,0 +1,152 @@
+"""What is built in: the training methods and the encoders, one entry each. No torch here.
+
+A new method is a file in ``ssl_core/methods`` and an entry of ``METHODS``; a new encoder is a class in
+``ssl_core/encoders`` and an entry of ``ENCODERS``. Methods of other distributions are in ``plugins``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from ssl_sweep.ssl_core.config import presets
+
+FEATURES, HEAD_OUTPUT = "h", "g(h)"
+"""The representation before the projection head, and the one after it."""
+SMALL_IMAGE = 64
+"""Up to this side in pixels, encoders take the small-image stem and configs the CIFAR preset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodInfo:
+    """A built-in method."""
+
+    title: str
+    """The name as its authors write it."""
+    target: str = ""
+    """``module:Class`` in ``ssl_core.methods``; empty if the method trains nothing."""
+    views: int = 1
+    """Views of an image that it compares, the ``n_views`` of its class."""
+    labelled: bool = False
+    """Whether it learns from labels."""
+    settings: tuple[str, ...] = ()
+    """Fields of ``PretrainConfig`` that this method reads and some others ignore."""
+    relative_cost: float = 1.0
+    """Time of a step relative to SimCLR's on the same images, measured with ``resnet-demo`` on a CPU."""
+    preset: presets.Preset = presets.simclr
+    """Its published settings."""
+
+
+_HEAD = ("head_layers", "head_dim")
+METHODS: Mapping[str, MethodInfo] = MappingProxyType(
+    {
+        "random": MethodInfo(title="random"),
+        "simclr": MethodInfo(
+            title="SimCLR",
+            target="simclr:SimCLR",
+            views=2,
+            settings=("temperature", *_HEAD),
+        ),
+        "moco-v2": MethodInfo(
+            title="MoCo v2",
+            target="moco:MoCo",
+            views=2,
+            settings=("temperature", *_HEAD, "queue", "momentum_encoder"),
+            relative_cost=0.9,
+            preset=presets.moco,
+        ),
+        "byol": MethodInfo(
+            title="BYOL",
+            target="byol:BYOL",
+            views=2,
+            settings=(*_HEAD, "predictor_dim", "momentum_encoder"),
+            relative_cost=1.4,
+            preset=presets.byol,
+        ),
+        "rotation": MethodInfo(
+            title="rotation", target="rotation:Rotation", relative_cost=1.5, preset=presets.rotation
+        ),
+        "jigsaw": MethodInfo(
+            title="jigsaw", target="jigsaw:Jigsaw", relative_cost=1.2, preset=presets.jigsaw
+        ),
+        "inpainting": MethodInfo(
+            title="inpainting", target="inpainting:Inpainting", relative_cost=2.0, preset=presets.inpainting
+        ),
+        "supervised": MethodInfo(
+            title="supervised",
+            target="supervised:Supervised",
+            labelled=True,
+            relative_cost=0.45,
+            preset=presets.supervised,
+        ),
+        "weights": MethodInfo(title="weights"),
+    }
+)
+
+LABELLED_METHODS = frozenset(name for name, method in METHODS.items() if method.labelled)
+"""Methods that learn from labels."""
+TWO_VIEWS = frozenset(name for name, method in METHODS.items() if method.views == 2)
+"""Methods that compare two views of an image; the others take one."""
+USED_BY: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        setting: frozenset(name for name, method in METHODS.items() if setting in method.settings)
+        for setting in dict.fromkeys(s for method in METHODS.values() for s in method.settings)
+    }
+)
+"""Settings that only some built-in methods read, and those methods."""
+
+
+def trained_methods() -> tuple[str, ...]:
+    """The built-in methods that ``pretrain`` takes; the others need no training."""
+    return tuple(name for name, method in METHODS.items() if method.target)
+
+
+def looks_at(method: str, setting: str) -> bool:
+    """Whether a setting can change what a method learns. An added method may read any setting."""
+    return method not in METHODS or method in USED_BY.get(setting, METHODS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderInfo:
+    """A built-in encoder."""
+
+    target: str
+    """``module:Class`` in ``ssl_core.encoders``."""
+    layers: tuple[str, ...]
+    """Its blocks whose pooled output can be evaluated, from input to output."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the class."""
+
+
+def _resnet(*depths: int, bottleneck: bool = False, width: int = 1) -> EncoderInfo:
+    return EncoderInfo(
+        target="resnets:StandardResNet",
+        layers=tuple(f"layer{i}" for i in range(1, 5)),
+        options={"depths": depths, "bottleneck": bottleneck, "width": width},
+    )
+
+
+def _vit(feature_dim: int, heads: int) -> EncoderInfo:
+    return EncoderInfo(
+        target="vits:StandardViT",
+        layers=tuple(f"encoder.layers.encoder_layer_{i}" for i in range(12)),
+        options={"feature_dim": feature_dim, "heads": heads},
+    )
+
+
+ENCODERS: Mapping[str, EncoderInfo] = MappingProxyType(
+    {
+        "resnet-demo": EncoderInfo(
+            target="resnets:DemoResNet", layers=tuple(f"blocks.{i}" for i in range(4))
+        ),
+        "resnet18": _resnet(2, 2, 2, 2),
+        "resnet34": _resnet(3, 4, 6, 3),
+        "resnet50": _resnet(3, 4, 6, 3, bottleneck=True),
+        "resnet50-2x": _resnet(3, 4, 6, 3, bottleneck=True, width=2),
+        "resnet50-4x": _resnet(3, 4, 6, 3, bottleneck=True, width=4),
+        "vit-s": _vit(384, heads=6),
+        "vit-b": _vit(768, heads=12),
+    }
+)
