@@ -1,6 +1,6 @@
 """Write docs/cli.md from the help texts of the commands. Run it after a help text changed:
 
-    python docs/scripts/cli_reference.py
+python docs/scripts/cli_reference.py
 """
 
 from __future__ import annotations
