@@ -1,7 +1,7 @@
-"""Ask a connected cluster what it can ever be: its autoscaler's node types, else the nodes that are there.
+"""Ask a connected cluster how large it can become: its autoscaler's node types, or else its present nodes.
 
-Ray keeps an autoscaler's limits in no place of its API. They are read where the autoscaler reads them: the
-file that the head's monitor was started with, or on Kubernetes the RayCluster object.
+Ray's API does not give an autoscaler's limits. They are read where the autoscaler reads them: in the file
+that the head's monitor was started with or, on Kubernetes, in the RayCluster object.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 import ray
 import yaml
 
-from ssl_sweep.sweep.cluster.connect import A_BIT, HEAD, nodes_now
+from ssl_sweep.sweep.cluster.internals import kuberay_config
+from ssl_sweep.sweep.cluster.nodes import A_BIT, HEAD, nodes_now
 from ssl_sweep.sweep.errors import first_line
 from ssl_sweep.sweep.execution.capacity import Capacity, NodeType
 
@@ -25,13 +26,13 @@ _ASK_S = 30.0
 
 
 def capacity() -> Capacity | None:
-    """None where an autoscaler does not tell what it may do."""
+    """How large the cluster can become; None if the autoscaler's limits cannot be read."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     try:
         config = _autoscaler(ray.get_runtime_context().gcs_address)
         if config is None and not _on_head(nodes):
             config = ray.get(_ask_head.remote(), timeout=_ASK_S)
-    except Exception as error:  # Kubernetes that refuses, a file that is none
+    except Exception as error:  # Kubernetes refuses, or the file is not valid YAML
         _log.warning("the autoscaler's configuration cannot be read: %s", first_line(error))
         return None
     if config is None:
@@ -40,7 +41,7 @@ def capacity() -> Capacity | None:
 
 
 def from_config(config: Mapping[str, Any], head: tuple[float, float]) -> Capacity:
-    """The limits in an autoscaler's configuration; `head` is what the head has."""
+    """The limits in an autoscaler's configuration; ``head`` is the CPUs and GPUs of the head."""
     types = [NodeType("head", *head, 1)]
     limit = int(config.get("max_workers", 2))
     for name, each in config["available_node_types"].items():
@@ -60,11 +61,11 @@ def _on_head(nodes: list[dict[str, Any]]) -> bool:
 
 
 def _autoscaler(gcs_address: str) -> dict[str, Any] | None:
-    """The configuration of the autoscaler whose cluster's address this is, looked for on this machine."""
+    """The configuration of the autoscaler of the cluster at this address, if it runs on this machine."""
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             arguments = process.read_bytes().decode(errors="replace").split("\0")
-        except OSError:  # it has just ended, or is another user's
+        except OSError:  # it has just ended, or belongs to another user
             continue
         given = dict(word.partition("=")[::2] for word in arguments if word.startswith("--"))
         if given.get("--gcs-address") == gcs_address and given.get("--autoscaling-config"):
@@ -72,10 +73,7 @@ def _autoscaler(gcs_address: str) -> dict[str, Any] | None:
             return found
     name = os.environ.get("RAY_CLUSTER_NAME")
     if name and _POD.exists():
-        from ray.autoscaler._private.kuberay.autoscaling_config import AutoscalingConfigProducer
-
-        object: dict[str, Any] = AutoscalingConfigProducer(name, _POD.read_text().strip())()
-        return object
+        return kuberay_config(name, _POD.read_text().strip())
     return None
 
 

@@ -1,7 +1,7 @@
-"""`ssl-sweep run --address ray://HOST:10001`: the driver runs on the head, its lines are shown here.
+"""``ssl-sweep run --address ray://HOST:10001``: the driver runs on the head, and its output is shown here.
 
-Ray's client would send every call of Tune and Train over the wire; the program itself is sent instead. It
-ends when this connection does; `ssl-sweep submit` is for what should go on without it.
+Ray's client would send every call of Tune and Train over the network, so the program itself is sent instead.
+It ends with this connection; ``ssl-sweep submit`` is for sweeps that outlive it.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ _STOPPED = 128 + signal.SIGTERM
 
 
 class Driver:
-    """On the head: the command as a process, and its lines."""
+    """An actor on the head: the command as a process, and its output."""
 
     def __init__(self, command: list[str], notify: str | None) -> None:
         import ray
-        from ray._private.utils import remove_ray_internal_flags_from_env
+
+        from ssl_sweep.sweep.cluster.internals import remove_worker_flags
 
         environment = os.environ.copy()
-        remove_ray_internal_flags_from_env(environment)
+        remove_worker_flags(environment)
         context = ray.get_runtime_context()
         environment["RAY_ADDRESS"] = context.gcs_address
         environment["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps({"runtime_env": dict(context.runtime_env)})
-        if notify:  # not an argument, which everybody on the head could read
+        if notify:  # not as an argument: every user of the head could read that
             environment["SSL_SWEEP_NOTIFY"] = notify
         self._process = subprocess.Popen(
             [sys.executable, *command[1:]],
@@ -59,7 +60,7 @@ class Driver:
             self._lines.put(line)
 
     def news(self) -> tuple[list[str], int | None]:
-        """The lines since the last call, waited for a second, and the exit code once there are no more."""
+        """Wait up to a second for lines. Returns the new lines, and the exit code once there are no more."""
         lines = []
         with contextlib.suppress(queue.Empty):
             lines.append(self._lines.get(timeout=_WAIT_S))
@@ -69,17 +70,23 @@ class Driver:
         return lines, self._process.wait() if over else None
 
     def stop(self) -> None:
-        """As Ctrl-C on the head would; Ray's workers block SIGINT, and what they start inherits that."""
+        """Stop as Ctrl-C on the head would. Children of Ray's workers ignore SIGINT, hence SIGTERM."""
         self._process.terminate()
 
 
 def run_on_head(
     asked: Submission, address: str, show: Callable[[str], None], notify: str | None = None
 ) -> int:
-    """The exit code of the sweep's driver on the head, which tells `notify` how it ended.
+    """Run the sweep's driver on the head and return its exit code.
+
+    Args:
+        asked: the sweep.
+        address: ray://HOST:PORT of the client server.
+        show: takes each line of the driver's output.
+        notify: the command or webhook that the driver notifies when the sweep ends.
 
     Raises:
-        InfeasibleError: no client server answers at `address`, or it answers no more.
+        InfeasibleError: no client server answers at ``address``, or the connection is lost.
     """
     from ssl_sweep.sweep.cluster.connect import no_answer, require_answer
 
@@ -98,20 +105,21 @@ def run_on_head(
                 logging_level=logging.ERROR,
                 log_to_driver=False,
             )
-        except ConnectionAbortedError as error:  # with the server's traceback, whose last line is the cause
+        except ConnectionAbortedError as error:  # holds the server's traceback; its last line is the cause
             raise InfeasibleError(
                 f"the client server at {address!r} starts no session: {str(error).strip().splitlines()[-1]}",
-                hint="again may do; else ssl-sweep submit, which needs the dashboard alone",
+                hint="try again, or use `ssl-sweep submit`; it only needs the dashboard",
             ) from error
-        except Exception as error:  # Ray's client raises what its gRPC channel, its server or itself raises
+        except Exception as error:  # from Ray's client, its gRPC channel or its server
             raise no_answer("client server", address, error, heard=True) from error
         try:
             return _watch(asked, show, notify)
         except (ConnectionError, grpc.RpcError, RayError) as error:
             raise InfeasibleError(
-                f"the connection to {address!r} is lost: {first_line(error)}; the sweep's driver on the head"
-                " ends with it, and trainings keep their checkpoints",
-                hint="the same command goes on; ssl-sweep submit is for what should outlive its connection",
+                f"the connection to {address!r} is lost: {first_line(error)}. The sweep's driver on the head"
+                " ends with it; trainings keep their checkpoints",
+                hint="run the same command again to continue, or use `ssl-sweep submit`, which does not need"
+                " the connection",
             ) from error
         finally:
             with contextlib.suppress(ConnectionError, grpc.RpcError, RayError):
@@ -121,10 +129,10 @@ def run_on_head(
 def _watch(asked: Submission, show: Callable[[str], None], notify: str | None) -> int:
     import ray
 
-    from ssl_sweep.sweep.cluster.connect import A_BIT, HEAD
+    from ssl_sweep.sweep.cluster.nodes import A_BIT, HEAD
 
     actor: Any = ray.remote(num_cpus=0, resources={HEAD: A_BIT}, max_concurrency=2)(Driver)
-    told = False
+    stopping = False
     with stop_on_signal(lambda: None, lambda: None) as stop:
         driver = actor.remote(asked.command, notify)
         while True:
@@ -133,6 +141,6 @@ def _watch(asked: Submission, show: Callable[[str], None], notify: str | None) -
                 show(line)
             if code is not None:
                 return code if stop.signal is None or code != _STOPPED else 128 + stop.signal
-            if stop.signal is not None and not told:
-                told = True
+            if stop.signal is not None and not stopping:
+                stopping = True
                 ray.get(driver.stop.remote())

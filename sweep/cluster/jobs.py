@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,25 +11,26 @@ from collections.abc import Callable, Iterator
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from ssl_sweep.sweep.cluster.connect import no_answer
+from ssl_sweep.sweep.cluster.internals import quiet_job_client
 from ssl_sweep.sweep.cluster.submission import Submission
 from ssl_sweep.sweep.errors import InfeasibleError, UsageError, first_line
 from ssl_sweep.sweep.util.scratch import scratch
 
 Say = Callable[[str], None]
 _AGAIN_S = 2.0
-_PATIENCE_S = 600.0  # without an answer of the cluster
-_LOOK_S = 15.0  # between two looks at the store meanwhile
-_TROUBLE = (RuntimeError, OSError)  # what Ray's client raises; requests and aiohttp raise OSErrors
-_ADDRESSES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")  # Ray would take these before what it is told
+_PATIENCE_S = 600.0  # how long the cluster may not answer
+_LOOK_S = 15.0  # between two looks at the store in that time
+_TROUBLE = (RuntimeError, OSError)  # from Ray's client; requests and aiohttp raise OSErrors
+_ADDRESSES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")  # Ray would prefer these to its argument
 INTERRUPTED = 130
 
 
 class Jobs:
     """The jobs of one cluster.
 
-    Raises (at the start):
+    Raises:
         UsageError: the address is not that of a dashboard.
-        InfeasibleError: nobody answers there.
+        InfeasibleError: nothing answers there.
     """
 
     def __init__(self, address: str) -> None:
@@ -40,19 +40,19 @@ class Jobs:
                 hint="give http://HOST:8265; ray:// and HOST:PORT addresses are for ssl-sweep run",
             )
         self._address = address
-        logging.disable(logging.INFO)  # Ray's client tells of every request
+        quiet_job_client()
         try:
             with _without(_ADDRESSES):
                 self._client = JobSubmissionClient(address)
-        except Exception as error:  # a ConnectionError, or RuntimeError where aiohttp is missing
+        except Exception as error:  # a ConnectionError; a RuntimeError if aiohttp is missing
             raise no_answer("dashboard", address, error) from error
 
     def running(self, asked: Submission) -> str | None:
-        """The id under which the sweep runs or waits to."""
+        """The id of the sweep's job that runs or waits, or None."""
         return next((id for id, status in self._known(asked).items() if not status.is_terminal()), None)
 
     def start(self, asked: Submission) -> str:
-        """Start the sweep; its id."""
+        """Start the sweep and return the job's id."""
         id = asked.next_id(self._known(asked))
         with scratch("job") as folder:
             asked.pack(folder)
@@ -66,9 +66,9 @@ class Jobs:
                     },
                 )
             except _TROUBLE as error:
-                if "already exists" in str(error):  # another machine was faster
+                if "already exists" in str(error):  # another machine submitted it first
                     return id
-                raise InfeasibleError(f"the cluster did not take the job: {first_line(error)}") from error
+                raise InfeasibleError(f"the cluster refused the job: {first_line(error)}") from error
         return id
 
     def stop(self, id: str) -> None:
@@ -95,18 +95,20 @@ class Jobs:
 def follow(
     jobs: Jobs, asked: Submission, id: str, show: Callable[[str], None], say: Say
 ) -> JobDetails | None:
-    """Show the job's log until it has ended, whatever becomes of the connection. None where the cluster does
-    not answer: once the store has every cell, or for ten minutes."""
-    shown, told = 0, False
+    """Show the job's log until it ends, across broken connections.
+
+    Returns None if the cluster stops answering: after ten minutes, or as soon as the store has every cell.
+    """
+    shown, warned = 0, False
     answered = looked = time.monotonic()
     while True:
         try:
-            shown, told = max(shown, asyncio.run(_show(jobs, id, shown, show))), False
+            shown, warned = max(shown, asyncio.run(_show(jobs, id, shown, show))), False
         except _Broken as broken:
             shown = broken.shown
-            if not told:
-                say(f"the log's stream broke ({broken}); trying again")
-            told = True
+            if not warned:
+                say(f"the connection to the job's log broke ({broken}); trying again")
+            warned = True
         try:
             details = jobs.details(id)
             answered = time.monotonic()
@@ -116,7 +118,7 @@ def follow(
             now = time.monotonic()
             if now - answered > _PATIENCE_S:
                 say(f"the cluster has not answered for {_PATIENCE_S / 60:.0f} minutes: {first_line(error)}")
-                say("the sweep may go on without this terminal; the same command attaches to it again")
+                say("the sweep may still run; the same command attaches to it again")
                 return None
             if now - looked > _LOOK_S:
                 looked = now
@@ -126,13 +128,18 @@ def follow(
 
 
 class _Broken(Exception):
+    """The log's stream broke after ``shown`` characters."""
+
     def __init__(self, error: Exception, shown: int) -> None:
         super().__init__(first_line(error))
         self.shown = shown
 
 
 async def _show(jobs: Jobs, id: str, shown: int, show: Callable[[str], None]) -> int:
-    """Every stream begins with the log's beginning: what was shown is left out. The characters so far."""
+    """Show the log from character ``shown`` on, since every stream starts at the beginning of the log.
+
+    Returns the number of characters shown so far.
+    """
     passed = 0
     try:
         async for chunk in jobs.tail(id):
@@ -150,8 +157,8 @@ async def _show(jobs: Jobs, id: str, shown: int, show: Callable[[str], None]) ->
 
 
 def _heed_interrupt() -> None:
-    """A Ctrl-C cancels the task, and what waits for the stream may swallow that: asyncio's `wait_for` does
-    where something arrives in the same moment. The task still knows."""
+    """Stop after Ctrl-C. It cancels the task, but ``asyncio.wait_for`` swallows that if data arrives at the
+    same moment; the task still knows."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
@@ -167,16 +174,16 @@ def _without(names: tuple[str, ...]) -> Iterator[None]:
 
 
 def exit_code(asked: Submission, details: JobDetails | None, say: Say) -> int:
-    """The store's word; where it leaves cells open or cannot be read here, the job's."""
-    code, told = asked.verdict()
-    say(told)
+    """The exit code by the store; by the job if cells are missing or the store cannot be read from here."""
+    code, line = asked.verdict()
+    say(line)
     if details is not None and details.status == JobStatus.STOPPED and code != 0:
         return INTERRUPTED
     if code is not None:
         return code
     if details is None:
         return 1
-    say(f"by the job itself: {details.status.value.lower()}")
+    say(f"state of the job: {details.status.value.lower()}")
     if details.status == JobStatus.SUCCEEDED:
         return 0
     return details.driver_exit_code or 1

@@ -22,12 +22,23 @@ from ssl_sweep.sweep.util.addresses import secret_in
 
 _PACKAGE = "ssl_sweep"
 _PARTS = ("sweep", "ssl_core", "data_ops")  # of the package's folder, which may be a whole clone
-_STOP_MARGIN_S = 20  # to write down what stopped, after the grace
+_STOP_MARGIN_S = 20  # after the grace, to save what stopped
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What is asked: `overrides` and addresses as the cluster gets them, `read` the grid as it was."""
+    """A sweep to run on a cluster.
+
+    Attributes:
+        id: the first job's id; equal for the same grid, overrides and store.
+        grid: the grid file.
+        read: the grid as it was when the submission was made.
+        overrides: as the cluster gets them.
+        store: the address as the cluster gets it.
+        tracking: the address of the MLflow server, if one was given.
+        stop_wait_s: how many seconds a stopped job may take to save its work.
+        options: further arguments of ``ssl-sweep run``.
+    """
 
     id: str
     grid: Path
@@ -40,29 +51,30 @@ class Submission:
 
     @property
     def command(self) -> list[str]:
-        """What the head runs, in the folder that was shipped."""
+        """The command that the head runs in the shipped folder."""
         tracking = ["--tracking-uri", self.tracking] if self.tracking else []
         words = ["run", "grid.yaml", *self.overrides, "--store", self.store, *tracking, *self.options]
         return ["python", "-m", "ssl_sweep.cli", *words, "--address", "auto"]
 
     @property
     def line(self) -> str:
+        """The command as one line for a shell."""
         return shlex.join(self.command)
 
     def number(self, id: str) -> int:
-        """Which submission of this sweep a job is, from 1; 0 where it is of another sweep."""
+        """Which submission of this sweep the job ``id`` is, from 1; 0 for a job of another sweep."""
         name, _, number = id.rpartition("-")
         if id == self.id:
             return 1
         return int(number) if name == self.id and number.isdigit() else 0
 
     def next_id(self, known: Iterable[str]) -> str:
-        """A job that ended stays listed, or not: the next number is above all."""
+        """An id above all ``known`` ones; jobs that ended may still be listed."""
         last = max(map(self.number, known), default=0)
         return f"{self.id}-{last + 1}" if last else self.id
 
     def pack(self, folder: Path) -> None:
-        """Copy what the command needs: this very version of the program, and the grid."""
+        """Copy what the command needs: this version of the program, and the grid."""
         source = Path(ssl_sweep.__file__).parent
         (folder / _PACKAGE).mkdir()
         for file in source.glob("*.py"):
@@ -73,21 +85,24 @@ class Submission:
         shutil.copy(self.grid, folder / "grid.yaml")
 
     def verdict(self) -> tuple[int | None, str]:
-        """How the sweep stands by the store: 0 all cells complete, 1 failures, None cells are missing or the
-        store cannot be read here; and a line on it."""
+        """The sweep's exit code by the store, and a line that says why.
+
+        0: all cells are complete. 1: some failed. None: some are missing, or this machine cannot read the
+        store.
+        """
         try:
             store = Store(self.store)
-            plan = plan_read(self.read, store, expect=True)  # what was shipped, however the file is now
+            plan = plan_read(self.read, store, expect=True)  # as shipped, even if the file changed since
             store.require_existing()
             found = status(plan, store)
         except (SweepError, OSError) as error:
-            return None, f"the sweep cannot be looked up from this machine: {first_line(error)}"
+            return None, f"this machine cannot read the sweep's store: {first_line(error)}"
         cells = found.cells
-        told = ", ".join(f"{count:,} {state}" for state, count in cells.items() if count)
+        counts = ", ".join(f"{count:,} {state}" for state, count in cells.items() if count)
         if sum(cells.values()) == cells["complete"]:
-            return 0, f"cells by the store: {told}"
+            return 0, f"cells in the store: {counts}"
         failed = cells["failed"] + cells["blocked"]
-        return (1 if failed else None), f"cells by the store: {told}"
+        return (1 if failed else None), f"cells in the store: {counts}"
 
 
 def prepare_submission(
@@ -97,19 +112,21 @@ def prepare_submission(
     tracking_uri: str | None,
     options: Sequence[str] = (),
 ) -> Submission:
-    """Check what can be checked without a cluster; `options` are more of `ssl-sweep run`.
+    """Check what can be checked without a cluster.
+
+    ``options`` are further arguments of ``ssl-sweep run``.
 
     Raises:
         GridError: the grid is wrong.
         UsageError: a credential would travel in the job's arguments.
-        StoreError: the store's address is none.
+        StoreError: the store's address is not valid.
     """
     read, problems = read_grid(grid, overrides)
     if problems:
         raise GridError(problems)
     if tracking_uri and (secret := secret_in(tracking_uri)):
         raise UsageError(
-            f"the tracking address holds {secret}, and everybody on the cluster can read a job's arguments",
+            f"the tracking address holds {secret}, and every user of the cluster can read a job's arguments",
             hint="give the address without it, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             " in the environment of the cluster's head",
         )

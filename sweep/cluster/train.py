@@ -1,7 +1,7 @@
-"""One training inside a Tune trial: in its own process, or by a worker group of Ray Train.
+"""One training inside a Tune trial: in the trial's process, or by a worker group of Ray Train.
 
-Train has no checkpoints and no retries here. A worker group that loses a worker ends, and `execute` starts
-the training again from the checkpoint in the store: one place decides, whichever process it was that died.
+Train neither saves checkpoints nor retries here. A worker group that loses a worker ends, and the scheduler
+starts the training again from the checkpoint in the store: one place decides, whichever process died.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import shutil
 from dataclasses import replace
 from typing import Any
 
-from ssl_sweep.sweep.cluster.connect import free_now
+from ssl_sweep.sweep.cluster.nodes import free_now
 from ssl_sweep.sweep.execution.backend import Outcome
 from ssl_sweep.sweep.execution.failures import StageFailed, failure_from_afar
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
@@ -19,35 +19,25 @@ from ssl_sweep.sweep.spec.specs import PretrainSpec
 from ssl_sweep.sweep.stages.training import train
 from ssl_sweep.sweep.util.scratch import new_scratch
 
-# What a training leaves of its CPUs to the light stages (features, probes), so that they start as soon as
-# their encoder is there instead of waiting for the last training.
 CPU_SHARE = 0.8
+"""The share of its CPUs that a training takes. Light stages (features, probes) get the rest, so that they
+start as soon as their encoder is complete instead of waiting for the last training."""
 
 
 def perform(stage: PlannedStage, runtime: Runtime, plan: TrainPlan) -> Outcome:
-    """Train and commit, in whichever of Train's two modes was planned."""
+    """Train and commit, in the one of Train's two modes that was planned."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
 
-    from ssl_sweep.sweep.cluster.groups import NamedGroups
-    from ssl_sweep.sweep.cluster.meeting import MeetByFile
-
-    class LeanTrainer(TorchTrainer):
-        """Leaves out two callbacks that cost a process each: Ray Data is not used, and placement groups are
-        taken away by name."""
-
-        def _create_default_callbacks(self) -> list[Any]:
-            unused = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
-            return [each for each in super()._create_default_callbacks() if type(each).__name__ not in unused]
+    from ssl_sweep.sweep.cluster.internals import lean_trainer, meet_by_file, named_group
 
     if plan.least:
         plan = replace(plan, workers=_workers_now(stage, plan))
-    loop_config = {"node": stage, "runtime": runtime, "plan": plan}
+    loop_config = {"stage": stage, "runtime": runtime, "plan": plan}
     if plan.in_process:
         scaling = ScalingConfig(num_workers=0)
-        alone: Outcome = (
-            LeanTrainer(_alone, train_loop_config=loop_config, scaling_config=scaling).fit().return_value
-        )
+        trainer = lean_trainer(_alone, train_loop_config=loop_config, scaling_config=scaling)
+        alone: Outcome = trainer.fit().return_value
         return alone
     store = runtime.open_store()
     if store.complete(stage.kind, stage.id):
@@ -55,12 +45,12 @@ def perform(stage: PlannedStage, runtime: Runtime, plan: TrainPlan) -> Outcome:
     if runtime.stop_requested():
         return Outcome(stage.id, "interrupted")
     share = {"CPU": plan.cpus * CPU_SHARE} | ({"GPU": plan.gpus} if plan.gpus else {})
-    scratch = str(new_scratch("train"))  # Train wants one, on this node
+    scratch = str(new_scratch("train"))  # Train needs a folder on this node
     backend = "nccl" if plan.gpus else "gloo"
-    here = MeetByFile(backend=backend, meeting=f"{scratch}/meeting")
-    meeting = here if runtime.private else TorchConfig(backend=backend)
+    on_one_machine = runtime.private
+    meeting = meet_by_file(backend, f"{scratch}/meeting") if on_one_machine else TorchConfig(backend=backend)
     try:
-        result = LeanTrainer(
+        result = lean_trainer(
             _one_of_many,
             train_loop_config=loop_config,
             torch_config=meeting,
@@ -74,10 +64,10 @@ def perform(stage: PlannedStage, runtime: Runtime, plan: TrainPlan) -> Outcome:
                 name=stage.id,
                 storage_path=scratch,
                 failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),
-                callbacks=[NamedGroups(stage)],
+                callbacks=[named_group(stage)],
             ),
         ).fit()
-    except Exception as error:  # every failure of the group ends here
+    except Exception as error:  # every failure of the group arrives here
         return Outcome(stage.id, "failed", failure_from_afar(error, stage, store))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -86,7 +76,7 @@ def perform(stage: PlannedStage, runtime: Runtime, plan: TrainPlan) -> Outcome:
 
 
 def _workers_now(stage: PlannedStage, plan: TrainPlan) -> int:
-    """As many as have room, within what is allowed; of the counts that share the batch evenly."""
+    """The largest allowed number of workers that fits now and divides the batch evenly."""
     assert isinstance(stage.spec, PretrainSpec)
     batch, room = stage.spec.config.batch, free_now().workers(plan.cpus * CPU_SHARE, plan.gpus)
     counts = [n for n in range(plan.least, plan.workers + 1) if batch % n == 0 and batch // n >= 2]
@@ -94,16 +84,16 @@ def _workers_now(stage: PlannedStage, plan: TrainPlan) -> int:
 
 
 def _alone(config: dict[str, Any]) -> Outcome:
-    return train(config["node"], config["runtime"], config["plan"])
+    return train(config["stage"], config["runtime"], config["plan"])
 
 
 def _one_of_many(config: dict[str, Any]) -> Outcome:
-    """One of the group's workers. A failure is raised: the others wait for this one, and Train must end the
-    group."""
+    """Run one of the group's workers. It raises its failure, so that Train ends the group: the others wait
+    for this one."""
     from ray import train as ray_train
 
     rank = ray_train.get_context().get_world_rank()
-    outcome = train(config["node"], config["runtime"], config["plan"], rank)
+    outcome = train(config["stage"], config["runtime"], config["plan"], rank)
     if outcome.failure is not None:
         raise StageFailed(outcome.failure)
     return outcome

@@ -1,8 +1,8 @@
-"""Ray Tune as an executor that is fed one training at a time, in a thread of its own.
+"""Ray Tune as an executor that is given one training at a time, in a thread of its own.
 
-Tune never restores and never tries again: what is done is read from the store, and `execute` decides what
-comes next. A search algorithm that hands out what it was given keeps the trial processes warm in between.
-Imported late: planning must not wait for Ray.
+Tune neither restores nor retries: the store says what is done, and the scheduler decides what comes next. A
+search algorithm that suggests the given trainings keeps the trial processes warm between them. This module is
+imported late, because planning must not wait for Ray.
 """
 
 from __future__ import annotations
@@ -15,29 +15,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray import cloudpickle, tune
-from ray.tune.execution import class_cache
+from ray import tune
 from ray.tune.search import Searcher
 
-from ssl_sweep.sweep.cluster.connect import A_BIT, HEAD
+from ssl_sweep.sweep.cluster.internals import keep_credentials_out_of_trials, trial_error
+from ssl_sweep.sweep.cluster.nodes import A_BIT, HEAD
 from ssl_sweep.sweep.cluster.train import CPU_SHARE, perform
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.util.scratch import new_scratch
 
-# Tune would put these into every trial's runtime environment, and Ray writes that into its logs. Workers have
-# the environment of their node.
-class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
-    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
-)
+keep_credentials_out_of_trials()
 
 Ended = Callable[[PlannedStage, Any], None]
-"""Told what a trial returned, or the error of one whose process died."""
+"""Receives what a trial returned, or the error that ended its process."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one trial does. Tune writes it out as the id."""
+    """What one trial does. Tune shows it by the stage's id."""
 
     stage: PlannedStage
     plan: TrainPlan
@@ -49,17 +45,17 @@ class Work:
 
 
 class TuneThread:
-    """Tune's endless search. However it ends, `ended` is told of everything that it took."""
+    """Tune's endless search. However it ends, ``ended`` is called once for each training that it took."""
 
     def __init__(self, runtime: Runtime, ended: Ended) -> None:
         self._runtime, self._ended = runtime, ended
         self._feed, self._left = _Feed(), threading.Event()
-        self._taken: dict[str, PlannedStage] = {}  # and not told of yet
+        self._taken: dict[str, PlannedStage] = {}  # taken, and not passed to `ended` yet
         self._thread = threading.Thread(target=self._run, name="tune", daemon=True)
         self._thread.start()
 
     def give(self, work: Work) -> bool:
-        """False where Tune takes no more."""
+        """Queue a training. False if Tune takes no more."""
         self._taken[work.stage.id] = work.stage
         if not self._feed.give(work):
             self._taken.pop(work.stage.id, None)
@@ -67,8 +63,11 @@ class TuneThread:
         return True
 
     def close(self, timeout: float, *, leave: bool = False) -> None:
-        """No more; wait that many seconds at most for Tune to end. `leave` what does not stop: Tune must be
-        over before the connection is, or Ray ends this process in the middle of a call."""
+        """Take no more trainings, and wait up to ``timeout`` seconds for Tune to end.
+
+        ``leave``: abandon the trials that do not stop. Tune must end before the connection to Ray does, or
+        Ray ends this process in the middle of a call.
+        """
         if leave:
             self._left.set()
         self._feed.close()
@@ -85,7 +84,7 @@ class TuneThread:
                     storage_path=scratch,
                     name="trials",
                     verbose=0,
-                    callbacks=[_Watch(self._tell, self._left)],
+                    callbacks=[_Watch(self._pass_on, self._left)],
                     failure_config=tune.FailureConfig(max_failures=0),
                 ),
             ).fit()
@@ -93,12 +92,12 @@ class TuneThread:
             self._taken.clear()
         except BaseException as died:
             error = died
-        self._feed.close()  # before anything is told: what comes next is another Tune's
+        self._feed.close()  # before `ended` is called: it may give the next training to another Tune
         for stage in list(self._taken.values()):
-            self._tell(stage, error)
+            self._pass_on(stage, error)
         shutil.rmtree(scratch, ignore_errors=True)
 
-    def _tell(self, stage: PlannedStage, result: Any) -> None:
+    def _pass_on(self, stage: PlannedStage, result: Any) -> None:
         if self._taken.pop(stage.id, None) is not None:
             self._ended(stage, result)
 
@@ -110,21 +109,21 @@ def _trial(config: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
 
 def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     plan = config["training"].plan
-    if not plan.in_process:  # its workers hold their own; it stays on the head, which nobody takes back
+    if not plan.in_process:  # its workers hold theirs; it stays on the head, which is not taken back
         return tune.PlacementGroupFactory([{HEAD: A_BIT}])
     gpus = {"GPU": plan.gpus} if plan.gpus else {}
     return tune.PlacementGroupFactory([{"CPU": plan.cpus * CPU_SHARE} | gpus])
 
 
 class _Unsaved:
-    """Tune writes what it consists of to disk at its start; nothing reads that here."""
+    """Pickled empty: Tune saves its parts to disk when it starts, and nothing reads that here."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 class _Feed(_Unsaved, Searcher):
-    """Suggests what it was given, in that order."""
+    """Suggests the trainings that it was given, in that order."""
 
     def __init__(self) -> None:
         Searcher.__init__(self)
@@ -145,7 +144,7 @@ class _Feed(_Unsaved, Searcher):
             self._news.notify()
 
     def suggest(self, trial_id: str) -> Any:
-        """Waits while no trial lives: Tune would sleep for a second before it asks again."""
+        """Wait while no trial is alive; without that Tune would sleep for a second before it asks again."""
         with self._news:
             while not (self._queue or self._live or self._closed):
                 self._news.wait()
@@ -159,19 +158,19 @@ class _Feed(_Unsaved, Searcher):
             self._live -= 1
 
     def save(self, checkpoint_path: str) -> None:
-        """Tune wants a file; nothing reads it."""
+        """Tune needs a file; nothing reads it."""
         Path(checkpoint_path).touch()
 
     def restore(self, checkpoint_path: str) -> None:
-        """Never asked for."""
+        """Tune never restores here."""
 
 
 class _LeftError(BaseException):
-    """Tune ends without waiting for its trials; an `Exception` would make it wait."""
+    """Ends Tune without waiting for its trials; an ``Exception`` would make it wait."""
 
 
 class _Watch(_Unsaved, tune.Callback):
-    """Passes on how trials end, until they are left."""
+    """Passes on how trials end, until they are abandoned."""
 
     def __init__(self, ended: Ended, left: threading.Event) -> None:
         self._ended, self._left = ended, left
@@ -184,15 +183,4 @@ class _Watch(_Unsaved, tune.Callback):
         self._ended(trial.config["training"].stage, trial.last_result.get("outcome"))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._ended(trial.config["training"].stage, _error_of(trial))
-
-
-def _error_of(trial: Any) -> BaseException:
-    """What Ray said of a trial's process. Tune has written it down on this machine; its own accessor looks at
-    the place to which that is copied later."""
-    written = trial.pickled_error_file
-    if not written or not Path(written).exists():
-        return RuntimeError("the trial's process died")
-    with open(written, "rb") as file:
-        error: BaseException = cloudpickle.load(file)
-    return error
+        self._ended(trial.config["training"].stage, trial_error(trial))

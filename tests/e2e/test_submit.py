@@ -66,7 +66,7 @@ def test_detach_attach_stop_and_go_on(submitting: Bench, head: Head) -> None:
     stopped = bench.call(*words(bench, head, "--stop"))
     assert "stops" in stopped.stderr
     out, err = again.communicate(timeout=60)
-    assert "which runs already" in err and again.returncode == 130, err
+    assert "which is already running" in err and again.returncode == 130, err
     assert "pretrain" in out and not list(logs.glob("*/manifest.json"))
     done = bench.call(*words(bench, head))
     assert "-2 is submitted" in done.stderr and "1 complete" in done.stderr, done.stderr
@@ -107,7 +107,7 @@ def test_ctrl_c_through_rays_client_stops_the_driver_on_the_head(submitting: Ben
     os.killpg(run.pid, signal.SIGINT)
     out, err = run.communicate(timeout=60)
     assert run.returncode == 130 and "Traceback" not in err, out + err
-    assert "interrupted; go on with" in out
+    assert "interrupted; to continue" in out
     assert not list(logs.glob("*/manifest.json")) and list(logs.glob("*/checkpoint/*"))
     assert not list((bench.folder / bench.store / "leases").iterdir())
     assert json.loads(told.read_text())["outcome"] == "stopped"
@@ -155,7 +155,7 @@ def test_the_store_tells_the_end_where_the_tunnel_has_broken(submitting: Bench, 
     tunnel.close()
     out, err = job.communicate(timeout=150)
     assert job.returncode == 0, out + err
-    assert err.count("stream broke") == 1 and "1 complete" in err and "Traceback" not in err, err
+    assert err.count("log broke") == 1 and "1 complete" in err and "Traceback" not in err, err
 
 
 def test_told_by_webhook_and_by_command(finished: Bench) -> None:

@@ -94,19 +94,19 @@ def test_without_the_store_there_is_no_verdict(grid: Path, tmp_path: Path) -> No
     away = prepare_submission(grid, (), str(tmp_path / "not there"), None)
     assert away.verdict() == (
         None,
-        f"the sweep cannot be looked up from this machine: there is no store at {tmp_path / 'not there'}",
+        f"this machine cannot read the sweep's store: there is no store at {tmp_path / 'not there'}",
     )
     (tmp_path / "empty").mkdir()
     code, told = prepare_submission(grid, (), str(tmp_path / "empty"), None).verdict()
-    assert code is None and told == "cells by the store: 3 missing"
+    assert code is None and told == "cells in the store: 3 missing"
     asked = prepare_submission(grid, (), str(tmp_path / "empty"), None)
     whole = grid.read_text()
     grid.write_text("no grid any more")
-    assert asked.verdict() == (None, "cells by the store: 3 missing")
+    assert asked.verdict() == (None, "cells in the store: 3 missing")
     grid.write_text(whole)
     (tmp_path / "loop").symlink_to("loop")
     code, told = prepare_submission(grid, (), str(tmp_path / "loop/store"), None).verdict()
-    assert code is None and "cannot be looked up from this machine" in told
+    assert code is None and "this machine cannot read the sweep's store" in told
 
 
 def test_a_store_below_a_file_is_no_store(grid: Path, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_wrong_priority_is_not_sent(grid: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "refused"),
     [
-        ("http://127.0.0.1:8265", "ssl-sweep submit takes it"),
+        ("http://127.0.0.1:8265", "ssl-sweep submit takes it; --address takes HOST:6379 here"),
         ("127.0.0.1:9", "ray start --head"),
         ("auto", "ray start --head"),  # a cluster that was started here and has ended since
     ],
