@@ -1,4 +1,4 @@
-"""The command line: declares commands and renders what they return. Heavy imports happen inside commands."""
+"""The command line: declares commands and shows what they return. Heavy imports happen inside commands."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ssl_sweep.sweep.commands.cost import calibrate, cluster_options, gc, limit_
 from ssl_sweep.sweep.commands.data import data
 from ssl_sweep.sweep.commands.options import (
     FORMATS,
+    accept_verbose,
     address_option,
     console,
     grid_argument,
@@ -35,24 +36,24 @@ from ssl_sweep.sweep.commands.verify import verify
 def cli() -> None:
     """Does self-supervised pretraining pay on your images?
 
-    Write a grid file (ssl-sweep init has whole studies), then: ssl-sweep data check GRID (are the images
-    sound?), ssl-sweep plan GRID (what it takes), ssl-sweep run GRID (do what is missing; the same command
-    resumes), ssl-sweep results GRID (the table), ssl-sweep report GRID -o DIR (figures and findings),
-    ssl-sweep ui (compare in MLflow).
+    Write a grid file (ssl-sweep init has whole studies), then use: ssl-sweep data check GRID (check the
+    images), ssl-sweep plan GRID (what a run would do and cost), ssl-sweep run GRID (do what is missing; the
+    same command resumes), ssl-sweep results GRID (the table), ssl-sweep report GRID -o DIR (figures and
+    findings), ssl-sweep ui (compare in MLflow).
     """
 
 
 def grid_command(function: Callable[..., None]) -> click.Command:
-    """A command on a grid, its overrides and a store."""
+    """Declare a command on a grid, its overrides and a store."""
     return cli.command()(grid_argument(overrides_argument(store_option(function))))
 
 
 @cli.command()
-@click.option("--study", help="Which one; without it they are listed.")
-@click.option("-o", "--output", help="The grid to write (default STUDY.yaml); - is stdout.")
-@click.option("--force", is_flag=True, help="Overwrite it.")
+@click.option("--study", help="Name of the study; without it, list them.")
+@click.option("-o", "--output", help="Grid file to write; - is stdout. Default: STUDY.yaml.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(study: str | None, output: str | None, force: bool) -> None:
-    """Write the commented grid of a whole study, to run as it is or with your own images."""
+    """Write the commented grid of a whole study. Run it as it is, or with your own images."""
     from ssl_sweep.sweep.grid.studies import STUDIES, preset, question, write_preset
 
     if study is None:
@@ -62,7 +63,7 @@ def init(study: str | None, output: str | None, force: bool) -> None:
         click.echo(preset(study), nl=False)
     else:
         written = write_preset(study, Path(output or f"{study}.yaml"), force=force)
-        click.echo(f"{written} is written; next: ssl-sweep plan {written}", err=True)
+        click.echo(f"wrote {written}; next: ssl-sweep plan {written}", err=True)
 
 
 @grid_command
@@ -73,7 +74,7 @@ def init(study: str | None, output: str | None, force: bool) -> None:
     "--notify",
     envvar="SSL_SWEEP_NOTIFY",
     metavar="COMMAND|URL",
-    help="Told how it ended, as JSON: a command on its stdin, a webhook by POST.",
+    help="Command (JSON on stdin) or webhook (POST) to notify when the run ends.",
 )
 def run(
     grid: Path,
@@ -86,7 +87,7 @@ def run(
     priority: tuple[str, ...],
     notify: str | None,
 ) -> None:
-    """Train, extract and probe whatever the store lacks; safe to repeat, resumes after a kill."""
+    """Do whatever the store lacks. Safe to repeat; resumes after an interruption."""
     from ssl_sweep.sweep.commands.render import again, print_run
     from ssl_sweep.sweep.cost.limits import Limits
     from ssl_sweep.sweep.run.notify import notified
@@ -128,7 +129,7 @@ def plan(
     gpus: float | None,
     as_json: bool,
 ) -> None:
-    """Show what a run would do and what it would take; starts nothing."""
+    """Show what a run would do and what it would cost; starts nothing."""
     from ssl_sweep.sweep.cluster.connect import connect
     from ssl_sweep.sweep.commands.render import print_plan
     from ssl_sweep.sweep.cost.estimate import costed
@@ -140,7 +141,7 @@ def plan(
 @grid_argument
 @overrides_argument
 def validate(grid: Path, overrides: tuple[str, ...]) -> None:
-    """Check a grid file and the sizes of its datasets; prints every problem with its line."""
+    """Check a grid file and the sizes of its datasets; print every problem with its line."""
     from ssl_sweep.sweep.planning.planner import validate_grid
 
     click.echo(validate_grid(grid, overrides))
@@ -149,7 +150,7 @@ def validate(grid: Path, overrides: tuple[str, ...]) -> None:
 @grid_command
 @json_option
 def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool) -> None:
-    """Stages by state and what failed, read from the store."""
+    """Show the stages by state, and what failed, from the store."""
     from ssl_sweep.sweep.commands.render import print_status
     from ssl_sweep.sweep.planning.planner import plan_in
     from ssl_sweep.sweep.results.status import status as status_of
@@ -162,12 +163,16 @@ def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool
 
 @grid_command
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File instead of stdout.")
-@click.option("--per-class", is_flag=True, help="A row per class as well: test images and those found.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write a file instead of stdout.")
+@click.option(
+    "--per-class",
+    is_flag=True,
+    help="One row per class: its test images, and how many were predicted correctly.",
+)
 def results(
     grid: Path, overrides: tuple[str, ...], store_uri: str, form: str, output: Path | None, per_class: bool
 ) -> None:
-    """One row per cell and label level; cells that are not done yet have a status instead of numbers."""
+    """Show one row per cell and label level. Cells that are not done have a status instead of numbers."""
     from ssl_sweep.sweep.commands.render import show_results
     from ssl_sweep.sweep.planning.planner import plan_in
     from ssl_sweep.sweep.results.per_class import results_per_class
@@ -186,8 +191,8 @@ def results(
 @overrides_argument
 @store_option
 @tracking_option
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
-@click.option("--compare", type=click.Choice(["paper"]), help="Lay the published numbers over one's own.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
+@click.option("--compare", type=click.Choice(["paper"]), help="Compare with the published numbers.")
 def report(
     source: Path,
     overrides: tuple[str, ...],
@@ -196,7 +201,7 @@ def report(
     output: Path,
     compare: str | None,
 ) -> None:
-    """Write report.html, findings.md and the figures of a sweep, finished or not."""
+    """Write report.html, findings.md and the figures of a sweep, complete or not."""
     from ssl_sweep.sweep.commands.report import report_of
 
     click.echo(
@@ -207,7 +212,7 @@ def report(
 @grid_command
 @tracking_option
 def sync(grid: Path, overrides: tuple[str, ...], store_uri: str, tracking_uri: str | None) -> None:
-    """Write to MLflow whatever the store holds and MLflow lacks."""
+    """Write to MLflow what the store holds and MLflow lacks."""
     from ssl_sweep.sweep.tracking.mirror import sync_grid
 
     written = sync_grid(grid, overrides, store_uri, tracking_uri)
@@ -220,11 +225,11 @@ def sync(grid: Path, overrides: tuple[str, ...], store_uri: str, tracking_uri: s
 @click.option("--host", default="127.0.0.1", show_default=True, help="Interface to listen on.")
 @click.option("--port", default=5000, show_default=True, help="Port.")
 def ui(store_uri: str, tracking_uri: str | None, host: str, port: int) -> None:
-    """Start the MLflow UI on the sweep's runs; reachable from this machine only by default."""
+    """Start the MLflow UI on the sweep's runs; by default only this machine can reach it."""
     from ssl_sweep.sweep.tracking.location import ui_command
 
     command, environment = ui_command(store_uri, tracking_uri, host, port)
-    click.echo(f"MLflow UI on http://{host}:{port} (Ctrl-C ends it)", err=True)
+    click.echo(f"MLflow UI on http://{host}:{port} (stop it with Ctrl-C)", err=True)
     os.execve(command[0], command, os.environ | environment)
 
 
@@ -241,7 +246,7 @@ def schema() -> None:
 @tracking_option
 @address_option
 def doctor(store_uri: str, tracking_uri: str | None, address: str | None) -> None:
-    """Check packages, GPU, DALI, store, tracking server and Ray."""
+    """Check the packages, GPU, DALI, store, MLflow and Ray."""
     from ssl_sweep.sweep.commands.doctor import diagnose
     from ssl_sweep.sweep.commands.render import print_checks
 
@@ -251,20 +256,23 @@ def doctor(store_uri: str, tracking_uri: str | None, address: str | None) -> Non
 @cli.command()
 @click.argument("encoder_id")
 @store_option
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .safetensors file.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The .safetensors file to write."
+)
 def export(encoder_id: str, store_uri: str, output: Path) -> None:
-    """Write an encoder's weights, and a card beside them, for plain torchvision or timm."""
-    from ssl_sweep.sweep.stages.export import export_encoder
+    """Write an encoder's weights, and a card beside them, for torchvision or timm."""
+    from ssl_sweep.sweep.stages.encoder_card import export_encoder
 
     click.echo(export_encoder(encoder_id, store_uri, output))
 
 
 for command in (data, verify, calibrate, gc, submit, *COMMANDS):
     cli.add_command(command)
+accept_verbose(cli)
 
 
 def main() -> None:
-    """The console script: an error a person can mend is a message and an exit code, never a traceback."""
+    """The console script. An error that a user can fix is a message and an exit code, never a traceback."""
     from ssl_sweep.sweep.errors import SweepError
 
     try:
@@ -278,7 +286,7 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; the same command goes on from the last checkpoints", err=True)
+        click.echo("interrupted; run the same command again to continue from the last checkpoints", err=True)
         sys.stderr.flush()
         os._exit(130)
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""`ssl-sweep submit`: the same sweep as a job of a cluster."""
+"""``ssl-sweep submit``, and ``run`` at a ray:// address: the same sweep on a cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ssl_sweep.sweep.commands.cost import limit_options
-from ssl_sweep.sweep.commands.options import grid_argument, overrides_argument, readable
+from ssl_sweep.sweep.commands.options import grid_argument, overrides_argument, readable, verbosity
 
 if TYPE_CHECKING:
     from ssl_sweep.sweep.cluster.submission import Submission
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     "--store",
     "store_uri",
     required=True,
-    help="Where results are kept: s3://bucket/prefix, or a folder that every node mounts at this path.",
+    help="Where results are kept: s3://bucket/prefix, or a folder that all nodes mount at the same path.",
 )
 @click.option(
     "--tracking-uri",
     callback=readable,
-    help="MLflow server, without a password; default: SQLite inside the store.",
+    help="MLflow server, without a password. Default: SQLite inside the store.",
 )
 @limit_options
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Follow it and end as it ends.")
-@click.option("--stop", is_flag=True, help="Stop it: trainings write a checkpoint first.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the job until it ends.")
+@click.option("--stop", is_flag=True, help="Stop the job; trainings write a checkpoint first.")
 def submit(
     grid: Path,
     overrides: tuple[str, ...],
@@ -47,8 +47,8 @@ def submit(
 ) -> None:
     """Run the sweep on a cluster, as a job that outlives this terminal.
 
-    The same command again attaches to it while it runs; Ctrl-C only detaches. The exit code is read from the
-    store: 0 every cell complete, 1 failures, 130 stopped.
+    Run the same command again to attach to the job; Ctrl-C only detaches. The exit code comes from the store:
+    0 if every cell is complete, 1 after failures, 130 if it was stopped.
     """
     from ssl_sweep.sweep.cluster.submission import prepare_submission
 
@@ -58,14 +58,18 @@ def submit(
 
 
 def words(max_gpu_hours: float | None, max_cost: float | None, priority: tuple[str, ...]) -> list[str]:
-    """The limits as given, for the same command elsewhere. UsageError for a priority that is none."""
+    """The limits, priorities and verbosity as arguments, for the same command on the cluster.
+
+    Raises:
+        UsageError: a priority does not have the form axis=value.
+    """
     from ssl_sweep.sweep.run.priority import Priority
 
     for each in priority:
         Priority.parse(each)
     limits = {"--max-gpu-hours": max_gpu_hours, "--max-cost": max_cost}
     given = [f"{name}={value}" for name, value in limits.items() if value is not None]
-    return given + [f"--priority={each}" for each in priority]
+    return [*given, *(f"--priority={each}" for each in priority), *verbosity()]
 
 
 def run_on_head(
@@ -77,7 +81,7 @@ def run_on_head(
     options: list[str],
     notify: str | None,
 ) -> int:
-    """`ssl-sweep run --address ray://…`: the same command on the head; its exit code."""
+    """``ssl-sweep run --address ray://…``: run the same command on the head and return its exit code."""
     from ssl_sweep.sweep.cluster.client import run_on_head as run_there
     from ssl_sweep.sweep.cluster.submission import prepare_submission
 
@@ -90,8 +94,8 @@ def _submit(asked: Submission, address: str, wait: bool) -> int:
 
     jobs = Jobs(address)
     if id := jobs.running(asked):
-        given = " (with the limits and priorities that it was given)" if asked.options else ""
-        _say(f"attaching to {id}, which runs already{given}")
+        given = " (with the options that it was started with)" if asked.options else ""
+        _say(f"attaching to {id}, which is already running{given}")
     else:
         id = jobs.start(asked)
         _say(f"{id} is submitted")
@@ -101,7 +105,7 @@ def _submit(asked: Submission, address: str, wait: bool) -> int:
     try:
         details = follow(jobs, asked, id, lambda text: click.echo(text, nl=False), _say)
     except KeyboardInterrupt:
-        _say(f"\ndetached; {id} goes on without this terminal\n{_how_to(asked)}")
+        _say(f"\ndetached; {id} keeps running\n{_how_to(asked)}")
         return INTERRUPTED
     return exit_code(asked, details, _say)
 
@@ -112,17 +116,17 @@ def _stop(asked: Submission, address: str) -> int:
     jobs = Jobs(address)
     id = jobs.running(asked)
     if id is None:
-        _say("this sweep does not run there: nothing to stop")
+        _say("this sweep is not running there: nothing to stop")
         return 0
     jobs.stop(id)
-    _say(f"{id} stops: trainings write a checkpoint; submitting it again goes on from there")
+    _say(f"{id} is stopping: trainings write a checkpoint. Submit it again to continue.")
     return 0
 
 
 def _how_to(asked: Submission) -> str:
     return (
-        "attach: the same command again; stop: the same command with --stop; what there is: ssl-sweep status"
-        f" {asked.grid} --store {asked.store}"
+        "To attach, run the same command again; to stop it, add --stop.\n"
+        f"To see what is done: ssl-sweep status {asked.grid} --store {asked.store}"
     )
 
 

@@ -1,10 +1,10 @@
-"""Commands and options around what a sweep costs: calibrate, gc, limits, the cluster that a plan is for."""
+"""Commands and options about cost: ``calibrate``, ``gc``, limits, and the cluster to plan for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -18,6 +18,12 @@ from ssl_sweep.sweep.commands.options import (
     store_option,
 )
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ssl_sweep.sweep.cost.rates import Calibration
+    from ssl_sweep.sweep.inspect.garbage import Garbage
+
 F = TypeVar("F", bound=Callable[..., object])
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -29,15 +35,15 @@ def limit_options(function: F) -> F:
             "--priority",
             multiple=True,
             metavar="AXIS=VALUE[,…]",
-            help="What fits goes first, as eval_domain=birds; repeatable, the first counts most.",
+            help="Do matching cells first, for example eval_domain=birds. Repeatable; the first counts most.",
         ),
         click.option(
-            "--max-cost", type=_POSITIVE, help="As --max-gpu-hours, in money by the price that plan shows."
+            "--max-cost", type=_POSITIVE, help="Like --max-gpu-hours, in money at the price that plan shows."
         ),
         click.option(
             "--max-gpu-hours",
             type=_POSITIVE,
-            help="Refuse what would take more, stop cleanly when it is spent; core-hours without a GPU.",
+            help="Refuse a sweep that needs more, stop when they are used. Core hours without a GPU.",
         ),
     ):
         function = option(function)
@@ -48,9 +54,9 @@ def cluster_options(function: F) -> F:
     """--cpus and --gpus: the cluster to plan for."""
     for option in (
         click.option(
-            "--gpus", type=click.FloatRange(min=0), help="GPUs to plan for; default: this machine's."
+            "--gpus", type=click.FloatRange(min=0), help="GPUs to plan for. Default: this machine's."
         ),
-        click.option("--cpus", type=_POSITIVE, help="CPU cores to plan for; default: this machine's."),
+        click.option("--cpus", type=_POSITIVE, help="CPU cores to plan for. Default: this machine's."),
     ):
         function = option(function)
     return function
@@ -61,8 +67,10 @@ def cluster_options(function: F) -> F:
 @overrides_argument
 @store_option
 @address_option
-@click.option("--seconds", default=12.0, show_default=True, type=_POSITIVE, help="Time for each shape.")
-@click.option("--again", is_flag=True, help="Also what has a rate already.")
+@click.option(
+    "--seconds", default=12.0, show_default=True, type=_POSITIVE, help="Seconds per kind of training."
+)
+@click.option("--again", is_flag=True, help="Also measure what has a rate.")
 def calibrate(
     grid: Path,
     overrides: tuple[str, ...],
@@ -71,9 +79,8 @@ def calibrate(
     seconds: float,
     again: bool,
 ) -> None:
-    """Measure how long this machine's steps take, for every kind of training in the grid; needs no images."""
+    """Measure step times on this machine so that `plan` can use them; needs no images."""
     from ssl_sweep.sweep.cluster.calibrate import ray_crew
-    from ssl_sweep.sweep.commands.render_cost import print_calibrations
     from ssl_sweep.sweep.cost.calibrate import calibrate_grid
 
     found = calibrate_grid(
@@ -86,21 +93,65 @@ def calibrate(
         say=lambda text: click.echo(text, err=True),
         crew_at=ray_crew,
     )
-    print_calibrations(found, console())
+    _print_calibrations(found, console())
 
 
 @click.command()
 @click.argument("grids", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="GRID...")
 @store_option
-@click.option("--delete", is_flag=True, help="Delete it; without this it is only listed.")
-@click.option("--features", is_flag=True, help="Also features that no stage left to run needs.")
+@click.option("--delete", is_flag=True, help="Delete instead of listing.")
+@click.option("--features", is_flag=True, help="Also features that no remaining stage needs.")
 @click.option("--data", is_flag=True, help="Also prepared datasets that no grid names.")
 @json_option
 def gc(
     grids: tuple[Path, ...], store_uri: str, delete: bool, features: bool, data: bool, as_json: bool
 ) -> None:
-    """List, or delete, what is in the store and belongs to none of these grids."""
-    from ssl_sweep.sweep.commands.render_cost import print_garbage
+    """List, or delete, what the store holds and none of these grids needs."""
     from ssl_sweep.sweep.inspect.garbage import collect
 
-    show(collect(grids, store_uri, delete=delete, features=features, data=data), print_garbage, as_json)
+    show(collect(grids, store_uri, delete=delete, features=features, data=data), _print_garbage, as_json)
+
+
+def _print_calibrations(found: Sequence[Calibration], out: Console) -> None:
+    """A row per kind of training and hardware."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not found:
+        out.print(
+            "nothing to measure: every training has a rate on this hardware (--again measures them again)"
+        )
+        return
+    table = Table("training", "hardware", box=None, pad_edge=False)
+    for name in ("copies", "steps", "ms/step", "images/s", "ms/epoch end", "ms/checkpoint"):
+        table.add_column(name, justify="right")
+    for each in found:
+        table.add_row(
+            each.shape.label,
+            escape(each.shape.hardware),
+            str(each.copies),
+            str(each.steps),
+            f"{1000 * each.step_s:,.1f}",
+            f"{each.shape.batch / each.step_s:,.0f}",
+            f"{1000 * each.epoch_s:,.1f}",
+            f"{1000 * each.checkpoint_s:,.1f}",
+        )
+    out.print(table)
+
+
+def _print_garbage(found: Garbage, out: Console) -> None:
+    """What no grid needs, by kind."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ssl_sweep.sweep.cost.estimate import size_text
+
+    table = Table("what", box=None, pad_edge=False)
+    table.add_column("number", justify="right")
+    table.add_column("size", justify="right")
+    for kind in found.kinds:
+        table.add_row(kind.name, f"{kind.count:,}", size_text(kind.bytes))
+    if found.kinds:
+        out.print(table)
+    for line in found.notes:
+        out.print(escape(line))

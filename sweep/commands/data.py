@@ -1,4 +1,4 @@
-"""`ssl-sweep data …`: declares the commands on datasets and renders what they return."""
+"""Declares ``ssl-sweep data …``, the commands on datasets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ssl_sweep.sweep.commands.options import (
 
 @click.group()
 def data() -> None:
-    """Look at the datasets of a grid, check them, prepare them."""
+    """List, inspect, check and prepare the datasets of a grid."""
 
 
 @data.command("list")
@@ -29,7 +29,7 @@ def data() -> None:
 @store_option
 @json_option
 def data_list(grid: Path | None, overrides: tuple[str, ...], store_uri: str, as_json: bool) -> None:
-    """Datasets of a grid; without one, the kinds of sources and the embedded domains."""
+    """List the datasets of a grid, or without a grid the kinds of sources and the embedded domains."""
     from ssl_sweep.sweep.commands.render_data import print_found
     from ssl_sweep.sweep.datasets.commands import list_datasets, list_sources
 
@@ -46,12 +46,13 @@ def data_list(grid: Path | None, overrides: tuple[str, ...], store_uri: str, as_
 def data_inspect(
     grid: Path, name: str, overrides: tuple[str, ...], store_uri: str, as_json: bool, output: Path | None
 ) -> None:
-    """Counts, classes, sizes and exact copies of one dataset."""
-    from ssl_sweep.sweep.commands.render_data import print_found, progress_on
+    """Show the counts, classes, image sizes and exact copies of one dataset."""
+    from ssl_sweep.sweep.commands.render import progress_bars
+    from ssl_sweep.sweep.commands.render_data import print_found
     from ssl_sweep.sweep.datasets.inspect import inspect_dataset
 
-    with progress_on(console(stderr=True)) as told:
-        found = inspect_dataset(grid, overrides, store_uri, name, output, told)
+    with progress_bars(console(stderr=True)) as on_progress:
+        found = inspect_dataset(grid, overrides, store_uri, name, output, on_progress)
     show(found, print_found, as_json)
 
 
@@ -61,12 +62,13 @@ def data_inspect(
 @store_option
 @json_option
 def data_prepare(grid: Path, names: tuple[str, ...], store_uri: str, as_json: bool) -> None:
-    """Write the store's copy of the named datasets, or of all, as `run` would; it then finds them done."""
-    from ssl_sweep.sweep.commands.render_data import print_found, progress_on
+    """Prepare the named datasets, or all of them, as `run` would; it then finds them complete."""
+    from ssl_sweep.sweep.commands.render import progress_bars
+    from ssl_sweep.sweep.commands.render_data import print_found
     from ssl_sweep.sweep.datasets.commands import prepare_datasets
 
-    with progress_on(console(stderr=True)) as told:
-        found = prepare_datasets(grid, names, store_uri, told)
+    with progress_bars(console(stderr=True)) as on_progress:
+        found = prepare_datasets(grid, names, store_uri, on_progress)
     show(found, print_found, as_json)
 
 
@@ -76,12 +78,13 @@ def data_prepare(grid: Path, names: tuple[str, ...], store_uri: str, as_json: bo
 @json_option
 @click.option("--few", default=10, show_default=True, help="Report classes with fewer training images.")
 def data_check(grid: Path, overrides: tuple[str, ...], as_json: bool, few: int) -> None:
-    """Decode every image; list bad ones, copies, leaks and odd classes. Exits with 1 on a problem."""
-    from ssl_sweep.sweep.commands.render_data import print_found, progress_on
+    """Decode every image; list bad images, copies, leaks and odd classes. Exits with 1 on a problem."""
+    from ssl_sweep.sweep.commands.render import progress_bars
+    from ssl_sweep.sweep.commands.render_data import print_found
     from ssl_sweep.sweep.datasets.check import check_datasets
 
-    with progress_on(console(stderr=True)) as told:
-        found = check_datasets(grid, overrides, told, few)
+    with progress_bars(console(stderr=True)) as on_progress:
+        found = check_datasets(grid, overrides, on_progress, few)
     show(found, print_found, as_json)
 
 
@@ -90,15 +93,15 @@ def data_check(grid: Path, overrides: tuple[str, ...], as_json: bool, few: int) 
 @name_argument
 @overrides_argument
 @store_option
-@click.option("--images", required=True, help="How many: 500, 50k, 10%, all.")
-@click.option("--seed", default=0, show_default=True, help="The grid's subset_seed.")
+@click.option("--images", required=True, help="How many images: 500, 50k, 10%, all.")
+@click.option("--seed", default=0, show_default=True, help="The subset_seed of the grid.")
 @click.option(
-    "-o", "--output", type=click.File("w", atomic=True), default="-", help="File instead of stdout."
+    "-o", "--output", type=click.File("w", atomic=True), default="-", help="Write a file instead of stdout."
 )
 def data_subset(
     grid: Path, name: str, overrides: tuple[str, ...], store_uri: str, images: str, seed: int, output: IO[str]
 ) -> None:
-    """Ids of the images of a pretraining subset; a smaller one is the first lines of a larger one."""
+    """List the ids of a pretraining subset. The first lines of a larger subset are a smaller one."""
     from ssl_sweep.sweep.datasets.commands import export_subset
 
     ids = export_subset(grid, overrides, store_uri, name, images, seed)

@@ -1,4 +1,4 @@
-"""`ssl-sweep doctor`: is everything here that a sweep needs? Each check says what to do when it is not."""
+"""``ssl-sweep doctor``: check everything that a sweep needs. Each check says what to do if it fails."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.location import tracking_uri, where_tracked
 from ssl_sweep.sweep.tracking.mlflow_client import require_answer
 
-# The first release whose placement-group cleaner also survives a stopped trial.
+# The oldest release that is tested.
 _RAY_AT_LEAST = (2, 60)
 
 
 @dataclass(frozen=True)
 class Check:
-    """``state``: ``ok``, ``note`` (works without) or ``problem`` (a sweep would fail)."""
+    """One finding. ``state``: ``ok``, ``note`` (a sweep works without it) or ``problem`` (it would fail)."""
 
     name: str
     state: str
@@ -31,7 +31,7 @@ class Check:
 
 
 def diagnose(store_uri: str, tracker: str | None, address: str | None) -> Iterator[Check]:
-    """Every check in turn; slow ones (Ray, tracker) last."""
+    """Every check in turn; the slow ones (MLflow, Ray) last."""
     cores = os.cpu_count() or 1
     yield Check("machine", "ok", f"{cores} cores, {processor()}")
     yield _packages()
@@ -48,7 +48,7 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
         return check()
     except SweepError as error:
         return Check(name, "problem", str(error), error.hint or "")
-    except Exception as error:  # whatever a server or driver throws is a finding here, not a crash
+    except Exception as error:  # an error of a server or a driver is a finding here
         return Check(name, "problem", masked(f"{type(error).__name__}: {first_line(error)}"))
 
 
@@ -60,7 +60,7 @@ def _packages() -> Check:
         except PackageNotFoundError:
             missing.append(name)
     if missing:
-        return Check("packages", "problem", f"missing: {', '.join(missing)}", "install ssl-sweep again")
+        return Check("packages", "problem", f"missing: {', '.join(missing)}", "reinstall ssl-sweep")
     ray = tuple(int(part) for part in version("ray").split(".")[:2])
     if ray < _RAY_AT_LEAST:
         return Check("packages", "problem", f"ray {version('ray')} is too old", "pip install 'ray>=2.60'")
@@ -68,7 +68,7 @@ def _packages() -> Check:
 
 
 def _methods() -> Iterator[Check]:
-    """Methods of other distributions, where there are any."""
+    """Methods that other packages add, if any."""
     found = added()
     if found.methods:
         named = (f"{method.name} ({method.version})" for method in found.methods.values())
@@ -79,12 +79,15 @@ def _methods() -> Iterator[Check]:
 
 def _gpu() -> Check:
     if not gpus_here():
-        return Check("gpu", "note", "none visible: trainings run on the CPU")
+        return Check("gpu", "note", "no GPU is visible: trainings run on the CPU")
     import torch
 
     if not torch.cuda.is_available():
         return Check(
-            "gpu", "problem", "a GPU is there, torch cannot use it", "check the driver's CUDA version"
+            "gpu",
+            "problem",
+            "torch cannot use this machine's GPU",
+            "check that the driver supports the CUDA version of torch",
         )
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return Check("gpu", "ok", ", ".join(names))
@@ -93,7 +96,7 @@ def _gpu() -> Check:
 def _dali() -> Check:
     if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
         hint = "pip install nvidia-dali-cuda130 (Linux only)"
-        return Check("dali", "note", "no wheel here: views come from the torch back end", hint)
+        return Check("dali", "note", "not installed: the torch back end makes the views", hint)
     use = "used on GPUs" if gpus_here() else "installed; without a GPU the torch back end is faster"
     return Check("dali", "ok", use)
 

@@ -1,20 +1,22 @@
-"""Arguments and options that commands share, and how they show what they found."""
+"""Arguments and options that commands share, and how results are shown."""
 
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+from ssl_sweep.sweep.util.addresses import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-DEFAULT_STORE = "ssl-sweep-store"  # as in sweep.store, which is not imported for --help
 FORMATS = ("table", "csv", "json", "parquet")
 
 grid_argument = click.argument("grid", type=click.Path(path_type=Path))
@@ -30,37 +32,87 @@ store_option = click.option(
 
 
 def readable(context: click.Context, option: click.Parameter, address: str | None) -> str | None:
-    """The address of an option; UsageError where it is none. It may hold a password: it is not repeated."""
+    """The address of an option. It may hold a password, so the error does not repeat it.
+
+    Raises:
+        UsageError: it is not a valid address.
+    """
     from ssl_sweep.sweep.errors import UsageError
     from ssl_sweep.sweep.util.addresses import malformed
 
     if address and (why := malformed(address)):
-        raise UsageError(f"{option.opts[0]} is no address: {why}", hint="as http://127.0.0.1:5000")
+        raise UsageError(
+            f"{option.opts[0]} is not a valid address: {why}", hint="give one such as http://127.0.0.1:5000"
+        )
     return address
 
 
 tracking_option = click.option(
-    "--tracking-uri", callback=readable, help="MLflow server; default: SQLite inside the store."
+    "--tracking-uri", callback=readable, help="MLflow server. Default: SQLite inside the store."
 )
 address_option = click.option(
-    "--address", help="Ray cluster (auto, HOST:PORT, ray://HOST:10001); default: this machine alone."
+    "--address", help="Ray cluster (auto, HOST:PORT, ray://HOST:10001). Default: this machine only."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+class _Stderr(logging.StreamHandler):
+    """Writes to whatever ``sys.stderr`` is at the time: a live table replaces it while it is drawn."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+        self.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+
+def log_to_stderr(context: click.Context, option: click.Parameter, count: int) -> None:
+    """Show the program's log: decisions with one ``-v``, details with more."""
+    if count:
+        logger = logging.getLogger("ssl_sweep")
+        if not any(isinstance(handler, _Stderr) for handler in logger.handlers):
+            logger.addHandler(_Stderr())
+        logger.setLevel(logging.INFO if count == 1 else logging.DEBUG)
+
+
+def verbosity() -> list[str]:
+    """The option that shows as much of the log elsewhere."""
+    return {logging.INFO: ["-v"], logging.DEBUG: ["-vv"]}.get(logging.getLogger("ssl_sweep").level, [])
+
+
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    expose_value=False,
+    callback=log_to_stderr,
+    help="Log each decision on stderr; -vv logs more.",
+)
+
+
+def accept_verbose(command: click.Command) -> None:
+    """Let a command, and the commands of a group, take ``-v`` as well."""
+    verbose_option(command)
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            accept_verbose(each)
 
 
 def in_store(store_uri: str) -> str:
-    """What a hint adds to a command for a store that is not the default one."""
+    """What a hint adds to a command if the store is not the default one."""
     return "" if store_uri == DEFAULT_STORE else f" {shlex.join(['--store', store_uri])}"
 
 
 def remark(text: str) -> None:
-    """On stderr, where there is something to say."""
+    """Print a note on stderr unless it is empty."""
     if text:
         click.echo(text, err=True)
 
 
 def show(found: Any, printer: Callable[[Any, Console], None], as_json: bool) -> None:
-    """On stdout, for a person or a program; the exit code is what was found."""
+    """Print a result on stdout, for people or as JSON, and exit with its exit code."""
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:
@@ -69,7 +121,7 @@ def show(found: Any, printer: Callable[[Any, Console], None], as_json: bool) -> 
 
 
 def console(stderr: bool = False) -> Console:
-    """Plain where the output is no terminal or NO_COLOR is set (rich looks at both)."""
+    """A console; rich prints plain text if the stream is not a terminal or NO_COLOR is set."""
     from ssl_sweep.sweep.commands.render import console_on
 
     return console_on(sys.stderr if stderr else sys.stdout)

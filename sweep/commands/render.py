@@ -1,11 +1,12 @@
-"""Tables and sentences for people; machines get --json, csv or parquet."""
+"""Tables and sentences for people; programs use --json, csv or parquet."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -18,13 +19,15 @@ from ssl_sweep.sweep.results.status import STATES, Status
 from ssl_sweep.sweep.results.summary import summary
 from ssl_sweep.sweep.run.progress import duration
 from ssl_sweep.sweep.spec.specs import STAGES
-from ssl_sweep.sweep.store.store import DEFAULT_STORE
+from ssl_sweep.sweep.util.addresses import DEFAULT_STORE
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from rich.progress import TaskID
 
     from ssl_sweep.sweep.commands.doctor import Check
     from ssl_sweep.sweep.cost.estimate import Costed
+    from ssl_sweep.sweep.datasets.commands import OnProgress
     from ssl_sweep.sweep.run.run import RunResult
 
 _STAGE_ROWS_SHOWN = 40
@@ -32,19 +35,42 @@ _RUNNING_SHOWN = 20
 
 
 class _Console(Console):
-    """A console that leaves a closed pipe to the command line, which exits as other programs do."""
+    """A console that lets the command line handle a closed pipe, as other programs do."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
 def console_on(stream: IO[str]) -> Console:
-    """Plain and wide where the output is no terminal."""
+    """A console; plain and wide if the stream is not a terminal."""
     return _Console(file=stream, width=None if stream.isatty() else 240, highlight=False)
 
 
+@contextmanager
+def progress_bars(console: Console) -> Iterator[OnProgress]:
+    """A function that draws a bar for each dataset while it is read, if the console is a terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    bars: dict[str, TaskID] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+
+        def on_progress(name: str, done: int, total: int) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(escape(name), total=total)
+            progress.update(bars[name], completed=done)
+
+        yield on_progress
+
+
 def print_plan(costed: Costed, out: Console) -> None:
-    """Cells against unique stages, why each runs, and what it takes."""
+    """The number of cells and of unique stages, why each runs, and the estimate."""
     plan, estimate = costed.plan, costed.estimate
     unique = ", ".join(f"{sum(n.kind == kind for n in plan.stages)} {kind}" for kind in STAGES)
     out.print(
@@ -69,14 +95,14 @@ def print_plan(costed: Costed, out: Console) -> None:
     for line in (*estimate.lines(), *plan.notes):
         out.print(escape(line))
     if plan.prepares:
-        unread = "Datasets are not prepared yet: ids below them are provisional until they are."
+        unread = "Some datasets are not prepared yet; the ids of stages that need them are provisional."
         out.print(escape(plan.moved or unread))
 
 
 def print_run(
     result: RunResult, out: Console, err: Console, again: Sequence[str], tracking_uri: str | None = None
 ) -> None:
-    """The summary table on stdout; what happened and what to do next on stderr."""
+    """The summary table on stdout; what was done and what to do next on stderr."""
     tracked = [*again, "--tracking-uri", masked(tracking_uri)] if tracking_uri else again
     print_summary(result.table, out)
     done = Counter(stage.kind for stage in result.executed)
@@ -89,23 +115,21 @@ def print_run(
     if result.mirror_error:
         err.print(f"[yellow]MLflow is behind[/yellow]: {escape(result.mirror_error)}", soft_wrap=True)
         err.print(f"  next: {_shell(tracked, 'sync')}", soft_wrap=True)
-    if result.budget:
-        err.print(
-            f"{result.budget}; go on, with a higher limit, with: {_shell(tracked, 'run')}", soft_wrap=True
-        )
+    if result.limit:
+        err.print(f"{result.limit}; to continue, raise the limit: {_shell(tracked, 'run')}", soft_wrap=True)
         return
     if result.interrupted is not None:
-        err.print(f"interrupted; go on with: {_shell(tracked, 'run')}", soft_wrap=True)
+        err.print(f"interrupted; to continue: {_shell(tracked, 'run')}", soft_wrap=True)
         return
     if result.failed:
-        err.print(f"mend what failed, then: {_shell(tracked, 'run')}", soft_wrap=True)
+        err.print(f"Fix the failures, then run: {_shell(tracked, 'run')}", soft_wrap=True)
     store = [*again[again.index("--store") :]] if "--store" in again else []
     err.print(f"next: {_shell(again, 'results')} --format csv", soft_wrap=True)
     err.print(f"      {shlex.join(['ssl-sweep', 'ui', *store])}", soft_wrap=True)
 
 
 def again(command: str, grid: Path, overrides: Sequence[str], store_uri: str) -> list[str]:
-    """The arguments that name a sweep again, for hints."""
+    """The command that names the same sweep, for hints."""
     store = [] if store_uri == DEFAULT_STORE else ["--store", store_uri]
     return ["ssl-sweep", command, str(grid), *overrides, *store]
 
@@ -115,10 +139,10 @@ def _shell(again: Sequence[str], command: str) -> str:
 
 
 def print_summary(table: pa.Table, out: Console) -> None:
-    """Mean top-1 at each domain's largest finished budget, a row per pretraining, a column per domain."""
+    """Mean top-1 at each domain's largest label budget so far: a row per pretraining, a column per domain."""
     rows = summary(table)
     if not rows:
-        out.print("no finished cell yet")
+        out.print("no cell is complete yet")
         return
     domains = sorted({(row.eval_domain, row.n_labels) for row in rows})
     shown = Table(title="top-1 % at the largest label budget, mean over seeds", title_justify="left")
@@ -157,8 +181,8 @@ _MORE_IF_VARIED = (
 
 
 def print_table(table: pa.Table, out: Console) -> None:
-    """Every row in reading order, with the columns a reader needs and those in which rows differ; --format
-    csv has all columns. The table of classes is shown whole."""
+    """Every row in reading order, with the main columns and those in which rows differ; ``--format csv`` has
+    all columns. A table per class is shown with all columns."""
     from ssl_sweep.sweep.results.summary import reading_order, varied_protocols, varied_settings
 
     rows, names = table.to_pylist(), table.column_names
@@ -180,7 +204,7 @@ def _cell(value: object) -> str:
 
 
 def print_status(status: Status, out: Console, where: str = "") -> None:
-    """Stages by state, who works on what, what failed and why; `where` is what hints add to a command."""
+    """Stages by state, which driver holds what, and what failed and why; hints add ``where`` to a command."""
     table = Table("stage", *STATES)
     for stage in STAGES:
         count = status.counts[stage]
@@ -188,22 +212,27 @@ def print_status(status: Status, out: Console, where: str = "") -> None:
             table.add_row(stage, *(str(count[state]) if count[state] else "·" for state in STATES))
     out.print(table)
     for held in status.running[:_RUNNING_SHOWN]:
-        who = f"driver {held.driver} on {held.host} since {held.since}"
-        out.print(f"[cyan]{held.stage} {held.id}[/cyan] {escape(held.label)}: {escape(who)}", soft_wrap=True)
+        holder = f"driver {held.driver} on {held.host} since {held.since}"
+        out.print(
+            f"[cyan]{held.stage} {held.id}[/cyan] {escape(held.label)}: {escape(holder)}", soft_wrap=True
+        )
     if len(status.running) > _RUNNING_SHOWN:
         out.print(f"… and {len(status.running) - _RUNNING_SHOWN} more are held (--json lists all)")
     for failure in status.failures:
-        how = f"{failure.kind}, attempt {failure.attempt}: {failure.message}"
+        why = f"{failure.kind}, attempt {failure.attempt}: {failure.message}"
         out.print(
-            f"[red]{failure.stage} {failure.id}[/red] {escape(failure.label)}: {escape(how)}", soft_wrap=True
+            f"[red]{failure.stage} {failure.id}[/red] {escape(failure.label)}: {escape(why)}", soft_wrap=True
         )
     if status.failures:
         first = status.failures[0].id
-        out.print(f"next: ssl-sweep logs {first}{where}; mend it, then run again", soft_wrap=True)
+        out.print(
+            f"next: see `ssl-sweep logs {first}{where}`, fix the cause, then run the sweep again",
+            soft_wrap=True,
+        )
 
 
 def print_checks(checks: Iterable[Check], out: Console) -> int:
-    """A line of the doctor for each check, and its hint; the exit code."""
+    """Print each check of the doctor with its hint. Returns the exit code."""
     problems = False
     for check in checks:
         colour = {"ok": "green", "note": "yellow", "problem": "red"}[check.state]
@@ -217,10 +246,7 @@ def print_checks(checks: Iterable[Check], out: Console) -> int:
 
 def show_results(table: pa.Table, form: str, output: Path | None, out: Console) -> None:
     """The table in one of the forms of `ssl-sweep results`, on stdout or in a file."""
-    from ssl_sweep.sweep.results.table import (  # with pyarrow, which planning does without
-        save_results,
-        write_results,
-    )
+    from ssl_sweep.sweep.results.table import save_results, write_results  # imports pyarrow
 
     if form == "table" and output is None:
         print_table(table, out)

@@ -1,42 +1,25 @@
-"""What the data commands print for people, and their progress on a terminal."""
+"""What the ``data`` commands print. It is not in ``data``, so that ``--help`` need not load rich."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ssl_sweep.data_ops.preparation.check import Finding
 from ssl_sweep.sweep.datasets.check import Checked
-from ssl_sweep.sweep.datasets.commands import DatasetList, Document, PreparedList, SourceList, Told
+from ssl_sweep.sweep.datasets.commands import DatasetList, Document, PreparedList, SourceList
 from ssl_sweep.sweep.datasets.inspect import Inspection, LevelFacts
 from ssl_sweep.sweep.run.progress import duration
 
-_COPIES_SHOWN = 20  # lines of copies; all are in --json
+_COPIES_SHOWN = 20  # lines of copies; --json has all
 _COPIES = ("copies within a split", "copies across splits", "copies across datasets", "leak")
 
 
-@contextmanager
-def progress_on(console: Console) -> Iterator[Told]:
-    """A bar for each dataset while it is read; nothing where the output is no terminal."""
-    bars: dict[str, TaskID] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-
-        def told(name: str, done: int, total: int) -> None:
-            if name not in bars:
-                bars[name] = progress.add_task(escape(name), total=total)
-            progress.update(bars[name], completed=done)
-
-        yield told
-
-
 def print_found(found: Document, out: Console) -> None:
-    """Whatever a data command found."""
+    """Print the result of a data command."""
     match found:
         case SourceList():
             _print_sources(found, out)
@@ -51,7 +34,7 @@ def print_found(found: Document, out: Console) -> None:
 
 
 def _print_sources(found: SourceList, out: Console) -> None:
-    """One line each."""
+    """One line per row."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for row in found.sources:
         table.add_row(row.name, row.kind, escape(row.about))
@@ -59,7 +42,7 @@ def _print_sources(found: SourceList, out: Console) -> None:
 
 
 def _print_datasets(found: DatasetList, out: Console) -> None:
-    """A row each; why one cannot be read stands below."""
+    """A row per dataset; below, why the others cannot be read."""
     table = Table("dataset", "source", box=None, pad_edge=False)
     for name in ("px", "train", "labelled", "test"):
         table.add_column(name, justify="right")
@@ -88,14 +71,14 @@ def _print_inspection(found: Inspection, out: Console) -> None:
         parts.append(f"{split.copies:,} exact copies")
         out.print(f"  {split.name}: {', '.join(parts)}")
     if found.shared:
-        out.print(f"  [red]test images that are training images too: {found.shared:,}[/red]")
+        out.print(f"  [red]test images that are also training images: {found.shared:,}[/red]")
     if found.sizes is not None:
         smallest, median, largest = (
             f"{width} × {height}"
             for width, height in (found.sizes.smallest, found.sizes.median, found.sizes.largest)
         )
-        of = f"of {found.sizes.images:,} images looked at"
-        out.print(f"  before resizing: {smallest} to {largest} px, median {median} ({of})")
+        read = f"{found.sizes.images:,} images read"
+        out.print(f"  before resizing: {smallest} to {largest} px, median {median} ({read})")
     if found.levels:
         table = Table("level", box=None, pad_edge=False)
         for name in ("classes", "imbalance", "without training images"):
@@ -120,7 +103,7 @@ def _level_row(level: LevelFacts) -> tuple[str, ...]:
 
 
 def _print_prepared(found: PreparedList, out: Console) -> None:
-    """One line each."""
+    """One line per row."""
     for row in found.datasets:
         if row.state == "failed":
             out.print(f"[red]failed[/red]    {escape(row.name)}: {escape(row.problem)}", soft_wrap=True)
@@ -132,7 +115,7 @@ def _print_prepared(found: PreparedList, out: Console) -> None:
 
 
 def _print_checked(found: Checked, out: Console) -> None:
-    """What was read, then every finding with all that it is about."""
+    """What was read, then every finding with its images or classes."""
     for row in found.datasets:
         parts = [f"{row.images:,} images", f"{row.bad:,} bad"]
         if row.unlabelled:

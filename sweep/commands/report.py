@@ -1,4 +1,4 @@
-"""`ssl-sweep report`: from a grid and its store, or from a Parquet file alone."""
+"""``ssl-sweep report``: from a grid and its store, or only from a Parquet file."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ def report_of(
     *,
     compare_paper: bool = False,
 ) -> str:
-    """Write the report; what to tell the user. That of a grid also goes to the sweep's MLflow run.
+    """Write the report, and for a grid also attach it to the sweep's MLflow run.
+
+    Returns what to print.
 
     Raises:
-        SweepError: the grid or the table cannot be read, or the folder cannot be written.
+        SweepError: the grid or the table cannot be read, or the folder cannot be written to.
     """
     if out.exists() and not out.is_dir():
-        raise SweepError(f"{out} is a file", hint="name a folder with -o")
+        raise SweepError(f"{out} is a file, not a folder", hint="name a folder with -o")
     if source.suffix == SUFFIX:
-        return _told(_from_table(source, overrides, out, compare_paper))
+        return _summary(_from_table(source, overrides, out, compare_paper))
     from ssl_sweep.sweep.planning.planner import plan_in
     from ssl_sweep.sweep.results.report_table import results_with_evidence
     from ssl_sweep.sweep.tracking.location import attach_report
@@ -37,8 +39,8 @@ def report_of(
     table = results_with_evidence(plan, store)
     written = write_report(table, out, title=plan.sweep, compare_paper=compare_paper)
     failed = attach_report(store, tracking_uri, plan.sweep, written.findings, written.page, written.figures)
-    notes = [f"not put on the sweep's MLflow run: {failed}"] if failed else []
-    return "\n".join([_told(written), *notes, *filter(None, [plan.unread])])
+    notes = [f"the report is not attached to the sweep's MLflow run: {failed}"] if failed else []
+    return "\n".join([_summary(written), *notes, *filter(None, [plan.unread])])
 
 
 def _from_table(source: Path, overrides: Sequence[str], out: Path, compare_paper: bool) -> ReportFiles:
@@ -46,15 +48,15 @@ def _from_table(source: Path, overrides: Sequence[str], out: Path, compare_paper
 
     if overrides:
         raise SweepError(
-            f"{overrides[0]}: a results table has no keys to change", hint="give the grid instead"
+            f"{overrides[0]}: overrides change a grid, not a results table", hint="give the grid instead"
         )
     table = read_table(source)
     return write_report(table, out, title=title_of(source, table), compare_paper=compare_paper)
 
 
-def _told(written: ReportFiles) -> str:
+def _summary(written: ReportFiles) -> str:
     counts = {verdict: written.verdicts.count(verdict) for verdict in dict.fromkeys(written.verdicts)}
-    said = ", ".join(f"{number} {verdict}" for verdict, number in counts.items()) or "none can be judged yet"
+    verdicts = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
     shown = len(written.figures) // 3
-    missing = f"; {len(written.missing)} have no cells in this sweep" if written.missing else ""
-    return f"{written.page}: findings: {said}; {shown} figures{missing}"
+    missing = f"; {len(written.missing)} more need cells that this sweep lacks" if written.missing else ""
+    return f"{written.page}: findings: {verdicts or 'too few results yet'}; {shown} figures{missing}"

@@ -1,15 +1,24 @@
-"""`ssl-sweep logs`, `retry`, `explain`: declares the commands on single stages and renders what they find."""
+"""``ssl-sweep logs``, ``retry`` and ``explain``: the commands on single stages and cells."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ssl_sweep.sweep.commands.options import in_store, json_option, show, store_option
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.tree import Tree
+
+    from ssl_sweep.sweep.inspect.explain import Explanation, Relative
     from ssl_sweep.sweep.inspect.lookup import Scope, Target
+
+_COLOURS = {"complete": "green", "failed": "red", "blocked": "yellow", "running": "cyan", "to_run": "default"}
+_RELATIVES_SHOWN = 10
 
 _words = click.argument("words", nargs=-1, required=True, metavar="[GRID] [KEY=VALUE]... ID")
 
@@ -17,9 +26,9 @@ _words = click.argument("words", nargs=-1, required=True, metavar="[GRID] [KEY=V
 @click.command()
 @_words
 @store_option
-@click.option("-f", "--follow", is_flag=True, help="Go on until the stage ends.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the log until the stage ends.")
 def logs(words: tuple[str, ...], store_uri: str, follow: bool) -> None:
-    """The log of a stage or cell, named by its id or the first letters of it, and how it failed."""
+    """Show the log of a stage or cell, and how it failed. The first letters of its id are enough."""
     from ssl_sweep.sweep.inspect import logs as stage_logs
 
     scope, target = _one(words, store_uri)
@@ -33,33 +42,33 @@ def logs(words: tuple[str, ...], store_uri: str, follow: bool) -> None:
     failure = store.failure(target.stage, target.id)
     if failure is not None:
         click.echo("\n".join(stage_logs.failure_lines(failure, shown)))
-        click.echo("next: mend it, then ssl-sweep run the grid again", err=True)
+        click.echo("next: fix the cause, then run the sweep again", err=True)
     elif not shown:
         more = f"ssl-sweep explain {target.id}{in_store(store_uri)}"
-        click.echo(f"{target.stage} {target.id} left no log; {more}", err=True)
+        click.echo(f"{target.stage} {target.id} has no log; try: {more}", err=True)
 
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[GRID] [KEY=VALUE]... [ID]...")
 @store_option
-@click.option("--failed", is_flag=True, help="Every stage that failed.")
+@click.option("--failed", is_flag=True, help="Reopen every failed stage.")
 def retry(words: tuple[str, ...], store_uri: str, failed: bool) -> None:
-    """Reopen failed stages: their errors and attempts are forgotten, the next run does them again."""
+    """Reopen failed stages: forget their errors and attempts, so that the next run retries them."""
     from ssl_sweep.sweep.errors import UsageError
     from ssl_sweep.sweep.inspect.lookup import read_words
     from ssl_sweep.sweep.inspect.retry import failed_stages, reopen
 
     scope, ids = read_words(words, store_uri)
     if bool(ids) == failed:
-        raise UsageError("name the stages to reopen, or give --failed for all of them")
+        raise UsageError("name the stages to reopen, or give --failed to reopen all that failed")
     reopened = reopen(scope, failed_stages(scope) if failed else map(scope.find, ids))
     for one in reopened:
         what = f"{one.target.stage} {one.target.id} ({one.failure.kind}, attempt {one.failure.attempt})"
-        waiting = f"; {one.waiting} stages wait for it" if one.waiting else ""
+        waiting = f"; it blocks {one.waiting} stages" if one.waiting else ""
         click.echo(f"reopened {what}{waiting}")
     grid = scope.plan.sweep if scope.plan else ""
-    again = f"the next run of {grid or 'a grid that needs them'} does them again, and what waits for them"
-    click.echo(again if reopened else "nothing failed", err=True)
+    again = f"the next run of {grid or 'a grid that needs them'} retries them and does what they block"
+    click.echo(again if reopened else "no stage failed", err=True)
 
 
 @click.command()
@@ -67,22 +76,80 @@ def retry(words: tuple[str, ...], store_uri: str, failed: bool) -> None:
 @store_option
 @json_option
 def explain(words: tuple[str, ...], store_uri: str, as_json: bool) -> None:
-    """What a stage or cell is, why it ran or waits, what it came from and what rests on it."""
-    from ssl_sweep.sweep.commands.render_stage import print_explanation
+    """Show what a stage or cell is, why it ran or waits, what it needs and what needs it."""
     from ssl_sweep.sweep.inspect.explain import explain as explained
 
-    show(explained(*_one(words, store_uri)), print_explanation, as_json)
+    show(explained(*_one(words, store_uri)), _print_explanation, as_json)
 
 
 def _one(words: tuple[str, ...], store_uri: str) -> tuple[Scope, Target]:
-    """Where to look, and the one stage or cell that is named."""
+    """The store and plan to search, and the one stage or cell that is named."""
     from ssl_sweep.sweep.errors import UsageError
     from ssl_sweep.sweep.inspect.lookup import read_words
 
     scope, ids = read_words(words, store_uri)
     if len(ids) != 1:
-        raise UsageError(f"{len(ids)} ids are named", hint="name one stage or cell, and its grid if you like")
+        raise UsageError(
+            f"{len(ids)} ids are given", hint="give the id of one stage or cell, with or without its grid"
+        )
     return scope, scope.find(ids[0])
 
 
 COMMANDS = (logs, retry, explain)
+
+
+def _print_explanation(found: Explanation, out: Console) -> None:
+    """What it is, its state and the reason, settings, what it needs, what needs it, files, time."""
+    from rich.markup import escape
+    from rich.tree import Tree
+
+    from ssl_sweep.sweep.cost.estimate import size_text
+    from ssl_sweep.sweep.run.progress import duration
+
+    def line(name: str, text: str) -> None:
+        out.print(f"[bold]{name:<11}[/bold] {escape(text)}", soft_wrap=True)
+
+    if found.cell:
+        line("cell", f"{found.cell}, the result of {found.stage} {found.id}")
+    line("stage", f"{found.stage} {found.id}" + (f"  {found.label}" if found.label else ""))
+    line("is", found.what)
+    line("state", found.state.replace("_", " "))
+    line("why", found.why)
+    if found.failure is not None:
+        line("next", f"see `ssl-sweep logs {found.id}`, fix the cause, then run the sweep again")
+    for i, (path, value) in enumerate(found.settings.items()):
+        line("settings" if i == 0 else "", f"{path} = {_shown(value)}")
+    if not found.settings:
+        line("settings", "unknown")
+    if found.upstream:
+        tree = Tree("[bold]needs[/bold]")
+        _grow(tree, found.upstream)
+        out.print(tree, soft_wrap=True)
+    for i, one in enumerate(found.dependants[:_RELATIVES_SHOWN]):
+        line("needed by" if i == 0 else "", _named(one))
+    below = ", ".join(f"{n:,} {stage}" for stage, n in found.downstream.items())
+    cells = f"; cells: {len(found.cells):,}" if found.cells else ""
+    line("below it", (below or "nothing") + cells)
+    for i, (name, size) in enumerate(found.files.items()):
+        line("files" if i == 0 else "", f"{name}  {size_text(size)}")
+    if (run := found.run) is not None:
+        place = " · ".join(
+            filter(None, [run.host, run.device, run.hardware, run.mode, f"workers: {run.workers}"])
+        )
+        line("ran", f"{run.started} for {duration(run.seconds)} on {place}")
+        line("with", ", ".join(f"{name} {version}" for name, version in run.versions.items()) or "unknown")
+
+
+def _grow(tree: Tree, relatives: Iterable[Relative]) -> None:
+    from rich.markup import escape
+
+    for one in relatives:
+        _grow(tree.add(f"[{_COLOURS[one.state]}]{escape(_named(one))}[/]"), one.upstream)
+
+
+def _named(one: Relative) -> str:
+    return f"{one.stage} {one.id} ({one.state.replace('_', ' ')})  {one.label}"
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

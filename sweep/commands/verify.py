@@ -1,4 +1,4 @@
-"""Declares `ssl-sweep verify` and renders what it finds."""
+"""``ssl-sweep verify``: compare the store's files with their checksums."""
 
 from __future__ import annotations
 
@@ -19,18 +19,22 @@ if TYPE_CHECKING:
 @click.argument("grid", type=click.Path(path_type=Path), required=False)
 @overrides_argument
 @store_option
-@click.option("--repair", is_flag=True, help="Withdraw damaged stages; the next run does them again.")
+@click.option("--repair", is_flag=True, help="Withdraw damaged stages, so that the next run does them again.")
 @json_option
 def verify(
     grid: Path | None, overrides: tuple[str, ...], store_uri: str, repair: bool, as_json: bool
 ) -> None:
     """Read every file of the finished stages of a grid, or of the whole store, and compare checksums."""
-    from ssl_sweep.sweep.commands.render_data import progress_on
+    from ssl_sweep.sweep.commands.render import progress_bars
     from ssl_sweep.sweep.inspect.verify import verify as verify_store
 
-    with progress_on(console(stderr=True)) as told:
+    with progress_bars(console(stderr=True)) as on_progress:
         found = verify_store(
-            store_uri, grid, overrides, repair=repair, told=lambda done, total: told("stages", done, total)
+            store_uri,
+            grid,
+            overrides,
+            repair=repair,
+            on_progress=lambda done, total: on_progress("stages", done, total),
         )
     show(found, _print, as_json)
 
@@ -40,13 +44,13 @@ def _print(found: Verified, out: Console) -> None:
         out.print(f"damaged: {damage.file} {damage.what}", markup=False, highlight=False, soft_wrap=True)
     checked = f"{found.stages:,} finished stages, {found.files:,} files, {found.bytes / 1e6:,.1f} MB"
     old = f"; {found.without_checksum:,} files have no checksum" if found.without_checksum else ""
-    sound = "all as committed" if found.stages else "nothing to compare"
+    sound = "no damage" if found.stages else "nothing to compare"
     verdict = f"{len(found.damages):,} damaged files" if found.damages else sound
     out.print(f"{checked}: {verdict}{old}", markup=False, highlight=False, soft_wrap=True)
     if found.withdrawn:
         out.print(f"{len(found.withdrawn):,} stages withdrawn: the next run does them again", highlight=False)
     for why in found.stuck:
-        out.print(f"{why}; mend its permissions or its disk", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"{why}; fix its permissions or its disk", markup=False, highlight=False, soft_wrap=True)
     if found.damages and not (found.withdrawn or found.stuck):
         out.print(
             "--repair withdraws the damaged stages, so that the next run does them again", highlight=False

@@ -1,4 +1,4 @@
-"""Tell a person's command or webhook how a run ended. What goes wrong with that is said, and no more."""
+"""Notify a command or a webhook when a run ends. If that fails, the run only says so."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ssl_sweep.sweep.errors import SweepError, masked
 from ssl_sweep.sweep.run.run import RunResult
 
 _PATIENCE_S = 20.0
-_SHOWN = 5  # failures that are told one by one
+_FAILURES_SENT = 5
 
 
 def notified(target: str | None, work: Callable[[], RunResult], say: Callable[[str], None]) -> RunResult:
-    """Do the work and tell `target` how it ended, where there is one."""
+    """Do the work and notify ``target``, if there is one, of how it ended."""
     try:
         result = work()
-    except Exception as error:  # those that nobody foresaw as well: that is when one wants to be told
+    except Exception as error:  # an unexpected error is worth a notification too
         code = error.exit_code if isinstance(error, SweepError) else 1
-        _tell(target, {"outcome": "failed", "exit_code": code, "message": masked(str(error))}, say)
+        _notify(target, {"outcome": "failed", "exit_code": code, "message": masked(str(error))}, say)
         raise
-    _tell(target, event(result), say)
+    _notify(target, event(result), say)
     return result
 
 
 def event(result: RunResult) -> dict[str, Any]:
-    """What is told of a run: no addresses, no paths of the store, no settings."""
-    if result.interrupted is not None or result.budget:
+    """The notification: it holds no addresses, no paths of the store and no settings."""
+    if result.interrupted is not None or result.limit:
         outcome = "stopped"
     else:
         outcome = "failed" if result.failed else "complete"
@@ -47,27 +47,28 @@ def event(result: RunResult) -> dict[str, Any]:
         "stages_failed": len(result.failed),
         "failures": [
             {"stage": stage.kind, "id": stage.id, "label": stage.label, "message": masked(why)}
-            for stage, why in result.failed[:_SHOWN]
+            for stage, why in result.failed[:_FAILURES_SENT]
         ],
     }
 
 
-def _tell(target: str | None, told: dict[str, Any], say: Callable[[str], None]) -> None:
+def _notify(target: str | None, content: dict[str, Any], say: Callable[[str], None]) -> None:
     if not target:
         return
-    body = json.dumps(told).encode()
+    body = json.dumps(content).encode()
     why: list[str] = []
     thread = threading.Thread(target=_send, args=(target, body, why), daemon=True)
     thread.start()
     thread.join(_PATIENCE_S + 1.0)
     if thread.is_alive():
-        why.append(f"no end within {_PATIENCE_S:.0f} s")
+        why.append(f"it did not finish within {_PATIENCE_S:.0f} s")
     if why:
         say(f"the notification failed: {masked(why[0])}")
 
 
 def _send(target: str, body: bytes, why: list[str]) -> None:
-    """The address may be a secret itself: it is in no message, and errors repeat what they were given."""
+    """Send it, and add what fails to ``why``. The address may be a secret, and an error's text may repeat it:
+    ``why`` holds neither."""
     target = target.strip()
     try:
         if target.lower().startswith(("http://", "https://")):
@@ -84,15 +85,15 @@ def _send(target: str, body: bytes, why: list[str]) -> None:
         )
         if done.returncode:
             last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            why.append(": ".join([f"the command ended with {done.returncode}", *last]))
+            why.append(": ".join([f"the command ended with exit code {done.returncode}", *last]))
     except subprocess.TimeoutExpired:
         why.append(f"the command took more than {_PATIENCE_S:.0f} s")
-    except Exception as error:  # whatever an address, a server or a command line is wrong with
-        why.append(_named(error))
+    except Exception as error:  # from the address, the server or the command line
+        why.append(_kind_of(error))
 
 
-def _named(error: Exception) -> str:
-    """An error without its text."""
+def _kind_of(error: Exception) -> str:
+    """The kind of an error, without its text."""
     if isinstance(error, HTTPError):
         return f"the server answered {error.code}"
     cause = error.reason if isinstance(error, URLError) else error

@@ -1,4 +1,4 @@
-"""Which trainings go first: those that unlock the most cells per hour, unless somebody says otherwise."""
+"""The order of trainings: first those that unlock the most cells per hour, unless ``--priority`` is given."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ _COLUMNS = (*PRETRAIN_COLUMNS, *SETTING_COLUMNS, *EVALUATE_COLUMNS)
 
 @dataclass(frozen=True)
 class Priority:
-    """Cells that fit all of a rule's values go before the others; `text` as it was given."""
+    """Cells that match all of ``matcher`` come first; ``text`` is the option as given."""
 
     text: str
     matcher: Matcher
 
     @classmethod
     def parse(cls, text: str) -> Priority:
-        """`axis=value[,axis=value]`, axes being results columns. UsageError where it is not of that form."""
+        """Read ``axis=value[,axis=value]``; axes are columns of the results.
+
+        Raises:
+            UsageError: it does not have that form.
+        """
         wanted: dict[str, frozenset[str]] = {}
         for part in text.split(","):
             column, is_one, value = (word.strip() for word in part.partition("="))
@@ -35,11 +39,11 @@ class Priority:
                 raise UsageError(f"--priority {text}: {part!r} is not of the form axis=value")
             if column not in _COLUMNS:
                 raise UsageError(
-                    f"--priority {text}: no results column {column!r}{did_you_mean(column, _COLUMNS)}"
+                    f"--priority {text}: results have no column {column!r}{did_you_mean(column, _COLUMNS)}"
                 )
             if column in wanted:
                 raise UsageError(
-                    f"--priority {text}: {column} is there twice", hint="give --priority once for each value"
+                    f"--priority {text}: {column} occurs twice", hint="give --priority once for each value"
                 )
             try:
                 wanted[column] = frozenset({spelled(column, value)})
@@ -48,12 +52,16 @@ class Priority:
         return cls(text, Matcher((), wanted))
 
     def fits(self, cell: Cell) -> bool:
-        """As the cell's row in the results says: of joined encoders the first counts."""
+        """Whether the cell's row in the results matches. The first encoder of a joined pair counts."""
         return self.matcher.fits(cell.pretraining, cell)
 
 
 def require_cells(priorities: Sequence[Priority], plan: Plan) -> None:
-    """UsageError where a priority is of no cell."""
+    """Check that each priority matches a cell.
+
+    Raises:
+        UsageError: one matches none.
+    """
     for priority in priorities:
         if not any(priority.fits(cell) for cell in plan.cells):
             pairs = [(cell.pretraining, cell) for cell in plan.cells]
@@ -66,11 +74,11 @@ def order(
     predictions: Mapping[str, Prediction],
     priorities: Sequence[Priority] = (),
 ) -> list[PlannedStage]:
-    """`nodes` of `plan` in the order to start them, topological as before.
+    """The stages in the order to start them, still topological.
 
-    Within a stage what the first priority asks for comes first, then the second's, then the rest; among
-    equals a training comes earlier the more cells it unlocks for the time of a device that it takes. A cell
-    counts in parts where it needs several trainings. Equal ones keep their order.
+    Within a kind of stage, those that the first priority needs come first, then the second's, then the rest.
+    Among equals, a training comes earlier the more cells it unlocks per second of a device. A cell that needs
+    n trainings counts 1/n for each. Ties keep their order.
     """
     ranks = _ranks(plan, priorities)
     worth: dict[str, float] = defaultdict(float)
@@ -92,7 +100,7 @@ def order(
 
 
 def _ranks(plan: Plan, priorities: Sequence[Priority]) -> dict[str, int]:
-    """The first priority that needs a node, by the node's id."""
+    """By stage id: the number of the first priority that needs the stage."""
     ranks: dict[str, int] = {}
     for rank, priority in enumerate(priorities):
         queue = [cell.probe_id for cell in plan.cells if priority.fits(cell)]

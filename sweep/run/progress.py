@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a live table on a terminal, one line per change elsewhere."""
+"""The progress of a run: a live table on a terminal, one line per change elsewhere."""
 
 from __future__ import annotations
 
@@ -26,22 +26,27 @@ _REFRESH_S = 0.5
 
 
 class Listener(Protocol):
-    """Told about every change of a run."""
+    """Receives every change of a run."""
 
-    def planned(self, stages: Iterable[PlannedStage], root: Path) -> None: ...
+    def planned(self, stages: Iterable[PlannedStage], root: Path) -> None:
+        """The stages to follow, and the store's folder."""
 
-    def changed(self, stage: PlannedStage, status: str, message: str) -> None: ...
+    def changed(self, stage: PlannedStage, status: str, message: str) -> None:
+        """A stage has a new status."""
 
-    def tick(self, progress: Progress) -> None: ...
+    def tick(self, progress: Progress) -> None:
+        """Called several times a second."""
 
-    def say(self, text: str) -> None: ...
+    def say(self, text: str) -> None:
+        """Show one line."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """The run is over."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How far the trainings are: images done and in all, and images a second since the start."""
+    """How far the trainings are: images done, images in all, and images per second since the start."""
 
     done: float
     total: float
@@ -49,18 +54,19 @@ class Pace:
 
     @property
     def eta_s(self) -> float | None:
+        """Seconds until the trainings end; None before the rate is known."""
         return (self.total - self.done) / self.rate if self.rate > 0 else None
 
 
 class PaceMeter:
-    """Reads the epochs that running trainings have logged in their folders."""
+    """Reads the epochs that running trainings log in their folders."""
 
     def __init__(self, folder_of: dict[str, Path]) -> None:
         self._folders = folder_of
         self._start: tuple[float, float] | None = None
 
     def read(self, progress: Progress) -> Pace:
-        """Images a second count from the first reading, so a resumed training does not flatter the rate."""
+        """The pace now. The rate counts from the first reading, so a resumed training does not inflate it."""
         done = total = 0.0
         for stage in progress.stages.values():
             if not stage.trains or progress.status[stage.id] not in ("running", "complete", "waiting"):
@@ -111,7 +117,7 @@ class LineListener:
         """Nothing before the first change."""
 
     def changed(self, stage: PlannedStage, status: str, message: str) -> None:
-        if status != "elsewhere" or stage.heavy:  # another driver's probes come by the thousand
+        if status != "elsewhere" or stage.heavy:  # another driver may do thousands of probes
             self.say(f"{stage.kind} {stage.id} {status}: {stage.label}" + (f": {message}" if message else ""))
 
     def tick(self, progress: Progress) -> None:
@@ -121,7 +127,7 @@ class LineListener:
         print(f"[{time.monotonic() - self._started:6.1f} s] {text}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Nothing to put away."""
+        """Nothing to close."""
 
 
 class LiveListener:
@@ -133,7 +139,7 @@ class LiveListener:
         self._drawn = 0.0
 
     def planned(self, stages: Iterable[PlannedStage], root: Path) -> None:
-        """The trainings whose logged epochs give the speed."""
+        """Remember the trainings; their logged epochs give the pace."""
         self._meter = PaceMeter({stage.id: root / stage.kind / stage.id for stage in stages if stage.trains})
 
     def changed(self, stage: PlannedStage, status: str, message: str) -> None:
@@ -146,7 +152,7 @@ class LiveListener:
         now = time.monotonic()
         if now - self._drawn >= _REFRESH_S:
             self._drawn = now
-            self._live.start()  # not before there is something to show: an error would leave it open
+            self._live.start()  # not earlier: an error before the first table would leave it open
             self._live.update(progress_table(progress, self._meter.read(progress)), refresh=True)
 
     def say(self, text: str) -> None:
@@ -157,7 +163,7 @@ class LiveListener:
 
 
 def progress_table(progress: Progress, pace: Pace) -> Table:
-    """Stages by state, with the trainings' speed and the time that is left."""
+    """Stages by state, with the trainings' pace and the time left."""
     left = pace.eta_s
     caption = f"{pace.rate:,.0f} images/s" + (f" · trainings end in {duration(left)}" if left else "")
     table = Table(caption=caption if pace.rate else None, caption_justify="left")

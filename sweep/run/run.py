@@ -1,4 +1,4 @@
-"""`ssl-sweep run`: plan, then execute what is missing. Running it again is how one resumes."""
+"""``ssl-sweep run``: plan, then execute what is missing. Running it again resumes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ import pyarrow as pa
 
 from ssl_sweep.sweep.cluster.backend import RayWorkplace
 from ssl_sweep.sweep.cost.feasible import require_feasible, require_room
-from ssl_sweep.sweep.cost.limits import NO_LIMITS, Budget, Limits
-from ssl_sweep.sweep.cost.machine import machine
-from ssl_sweep.sweep.cost.predict import Experience, predict
-from ssl_sweep.sweep.cost.resources import machine_of, train_plan
+from ssl_sweep.sweep.cost.limits import NO_LIMITS, LimitGuard, Limits
+from ssl_sweep.sweep.cost.machine import machine, machine_of
+from ssl_sweep.sweep.cost.predict import Experience, predict, train_plan
 from ssl_sweep.sweep.errors import InfeasibleError
 from ssl_sweep.sweep.execution.backend import Cluster, Workplace
 from ssl_sweep.sweep.execution.runtime import Runtime
@@ -39,9 +38,8 @@ from ssl_sweep.sweep.util.files import remove_abandoned, temporary
 from ssl_sweep.sweep.util.scratch import remove_scratch
 from ssl_sweep.sweep.util.signals import Stop, stop_on_signal
 
-# The mirror may still write this long when a person waits for the prompt; the next run writes what is left.
-_STOP_GRACE_S = 2.0
-_PREPARATIONS = 3
+_STOP_GRACE_S = 2.0  # for the mirror after Ctrl-C; the next run writes the rest
+_PREPARATIONS = 3  # attempts to read files that change meanwhile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +47,14 @@ class RunResult:
     """How a run ended.
 
     Attributes:
-        executed: stages carried out by this run.
-        failed: stages that failed or wait for one that did, as (node, why).
-        interrupted: the signal that stopped it, else None.
-        mirror_error: why the tracker lacks something, or ''.
-        budget: why it ended before its end, where that was its budget, or ''.
+        plan: the plan after the run.
+        table: the results.
+        executed: stages that this run executed.
+        failed: stages that failed or are blocked by a failed one, as (stage, why).
+        interrupted: the signal that stopped the run, or None.
+        mirror_error: why MLflow lacks something, or ''.
+        seconds: how long the run took.
+        limit: which limit stopped the run, or ''.
     """
 
     plan: Plan
@@ -63,13 +64,13 @@ class RunResult:
     interrupted: int | None
     mirror_error: str
     seconds: float
-    budget: str = ""
+    limit: str = ""
 
     @property
     def exit_code(self) -> int:
         if self.interrupted is not None:
             return 128 + self.interrupted
-        if self.budget:
+        if self.limit:
             return InfeasibleError.exit_code
         return 1 if self.failed else 0
 
@@ -86,18 +87,18 @@ def run(
     limits: Limits = NO_LIMITS,
     priorities: Sequence[Priority] = (),
 ) -> RunResult:
-    """Execute every stage of the grid that the store lacks, on Ray unless another `workplace` is given.
+    """Execute every stage of the grid that the store lacks, on Ray unless another ``workplace`` is given.
 
     Raises:
         GridError: the grid is wrong; nothing was started.
-        InfeasibleError: it asks for more than there is, or than `limits` allow; nothing was started.
-        UsageError: a priority is of no cell, or a limit in money without a price.
+        InfeasibleError: it needs more than there is, or than ``limits`` allow; nothing was started.
+        UsageError: a priority matches no cell, or a limit in money was given without a price.
         StoreError: the store cannot be used.
     """
     started = time.monotonic()
     store = Store(store_uri)
     store.check_writable()
-    stop_file = temporary(store.root, "stop")  # what a killed run leaves of it is removed by the next
+    stop_file = temporary(store.root, "stop")  # if the run is killed, the next one removes it
     flag = StopFlag(store, stop_file)
     with stop_on_signal(flag.put_up, listener.close) as stop, driving(store.storage) as leases:
         try:
@@ -105,14 +106,14 @@ def run(
             grid, plan = plan_grid(grid_path, overrides, store)
             progresses: list[Progress] = []
             require_cells(priorities, plan)
-            budget = Budget(limits)
+            guard = LimitGuard(limits)
             if plan.to_run:
                 require_feasible(plan, grid.compute, address)
                 if address in (None, "local"):
-                    budget.check(plan, store, grid.compute, machine(grid.compute))
+                    guard.check(plan, store, grid.compute, machine(grid.compute))
                 place = workplace or RayWorkplace()
                 sweep = _Sweep(grid, store, leases, tracking_uri, listener, place, stop)
-                sweep.budget, sweep.priorities = budget, priorities
+                sweep.guard, sweep.priorities = guard, priorities
                 try:
                     plan = sweep.execute(plan, address, stop_file)
                 finally:
@@ -121,25 +122,25 @@ def run(
                 mirror_error = sweep.mirror_error
             else:
                 mirror_error = Mirror(plan, store, tracking_uri, grid.compute.log_models, leases).finish()
-            # The cells that were asked: weeks later the grid may be edited, its images elsewhere.
+            # The cells as planned at the start: the grid may have been edited since, or its images moved.
             plan = planned(plan.cells, store, plan.sweep, plan.notes)
         finally:
             flag.take_down()
-    said = budget.said if plan.to_run else ""
+    limit = guard.stop_reason if plan.to_run else ""
     return RunResult(
         plan=plan,
         table=results(plan, store),
         executed=tuple(p.stages[id] for p in progresses for id in p.executed),
-        failed=_failures(progresses, plan, stopped=stop.requested or bool(said)),
+        failed=_failures(progresses, plan, stopped=stop.requested or bool(limit)),
         interrupted=stop.signal,
         mirror_error=mirror_error,
         seconds=time.monotonic() - started,
-        budget=said,
+        limit=limit,
     )
 
 
 def _tidy(store: Store) -> None:
-    """Put away what killed runs left."""
+    """Remove what killed runs left."""
     store.reconcile()
     for folder in ("", "leases", "drivers", "mlflow"):
         remove_abandoned(store.root / folder)
@@ -149,7 +150,7 @@ def _tidy(store: Store) -> None:
 
 
 class _Sweep:
-    """One execution: what it was asked, and what became of it."""
+    """One execution of a plan, and its outcome."""
 
     def __init__(
         self,
@@ -165,19 +166,19 @@ class _Sweep:
         self._tracking_uri, self._listener = tracking_uri, listener
         self._workplace, self._stop, self._leases = workplace, stop, leases
         self._mirror: Mirror | None = None
-        self.budget = Budget(NO_LIMITS)
+        self.guard = LimitGuard(NO_LIMITS)
         self.priorities: Sequence[Priority] = ()
         self.progresses: list[Progress] = []
         self.mirror_error = ""
 
     def execute(self, plan: Plan, address: str | None, stop_file: Path) -> Plan:
-        """Prepare the datasets, plan again with their fingerprints known, then do everything else."""
+        """Prepare the datasets, plan again with their fingerprints, then execute everything else."""
         self._listener.say(f"starting Ray{f' at {address}' if address else ''}")
         with self._workplace.join(address) as cluster:
             require_room(plan.to_run, self._compute, cluster)
             self._place = machine_of(self._compute, cluster)
             if not cluster.private:
-                self.budget.check(plan, self._store, self._compute, self._place)
+                self.guard.check(plan, self._store, self._compute, self._place)
             if not self._store.remote:
                 self._workplace.require_shared(self._store.root)
             runtime = Runtime(
@@ -196,7 +197,7 @@ class _Sweep:
                 private=cluster.private,
             )
             plan = self._prepared(plan, runtime, cluster)
-            # What is provisional now needs a dataset that could not be prepared.
+            # A stage that is still provisional needs a dataset that could not be prepared.
             ready = [stage for stage in plan.stages if stage.kind != "prepare" and not stage.provisional]
             for note in plan.notes:
                 self._listener.say(note)
@@ -210,12 +211,17 @@ class _Sweep:
             runtime = replace(runtime, datasets=datasets_of(plan, self._store), weights=weights)
             self._carry_out(plan, ready, runtime, cluster)
         grace = _STOP_GRACE_S if self._stop.signal is not None else math.inf
-        self.mirror_error = self._mirror.finish(grace)  # the cluster need not wait for the tracker
+        self.mirror_error = self._mirror.finish(
+            grace
+        )  # after the cluster is left: it need not wait for MLflow
         return plan
 
     def _prepared(self, plan: Plan, runtime: Runtime, cluster: Cluster) -> Plan:
-        """The plan with the datasets prepared, as far as they can be. What was made of files that changed
-        meanwhile may be of neither state of them: it is withdrawn, and done again a few times."""
+        """Prepare the datasets as far as possible, and plan again.
+
+        If a dataset's files changed while they were read, the result may mix both versions. It is withdrawn
+        and prepared again, a few times at most.
+        """
         tried: set[str] = set()
         for _ in range(_PREPARATIONS):
             todo = [stage for stage in plan.prepares if stage.id not in tried]
@@ -227,20 +233,22 @@ class _Sweep:
             changed = {name for stage in plan.prepares if stage.id not in tried for name in stage.datasets}
             for stage in todo:
                 if changed.intersection(stage.datasets) and self._store.withdraw("prepare", stage.id):
-                    self._listener.say(f"the files of {stage.label} changed while they were read; once more")
+                    self._listener.say(
+                        f"the files of {stage.label} changed while they were read; preparing it again"
+                    )
         return plan
 
     def _changed(self, stage: PlannedStage, status: str, message: str) -> None:
-        self.budget.changed(stage, status)
+        self.guard.changed(stage, status)
         if status == "complete" and self._mirror is not None:
             self._mirror.finished(stage)
         self._listener.changed(stage, status, message)
 
     def _tick(self, stop_file: Path, progress: Progress) -> None:
-        if self.budget.over and not self._stop.spent:
+        if self.guard.over and not self._stop.spent:
             self._stop.spent = True
             StopFlag(self._store, stop_file).put_up()
-            self._listener.say("the budget is spent: trainings write a checkpoint, nothing new starts")
+            self._listener.say("the limit is reached: trainings write a checkpoint, nothing new starts")
         self._listener.tick(progress)
 
     def _carry_out(
@@ -248,7 +256,7 @@ class _Sweep:
     ) -> None:
         predictions = predict(plan, Experience.of(self._store), self._place, self._compute)
         stages = order(stages, plan, predictions, self.priorities)
-        self.budget.follow(predictions, self._place.device == "gpu")
+        self.guard.follow(predictions, self._place.device == "gpu")
         plans = {
             stage.id: train_plan(stage, self._compute, predictions[stage.id], self._place)
             for stage in stages
@@ -264,13 +272,13 @@ class _Sweep:
                 grace_s=self._compute.grace_s,
                 changed=self._changed,
                 tick=partial(self._tick, runtime.stop_file),
-                allows=self.budget.allows,
+                allows=self.guard.allows,
             )
         self.progresses.append(progress)
 
 
 def datasets_of(plan: Plan, store: Store) -> dict[str, str]:
-    """Data fingerprint → id of the prepare stage that holds the images, for every prepared dataset."""
+    """For every prepared dataset: the fingerprint of its data → the id of its prepare stage."""
     manifests = (store.complete("prepare", stage.id) for stage in plan.stages if stage.kind == "prepare")
     return {str(m.outputs["fingerprint"]): m.id for m in manifests if m is not None}
 
@@ -278,14 +286,14 @@ def datasets_of(plan: Plan, store: Store) -> dict[str, str]:
 def _failures(
     progresses: Sequence[Progress], plan: Plan, *, stopped: bool
 ) -> tuple[tuple[PlannedStage, str], ...]:
-    """What failed or waits for it and, unless the run was stopped, whatever else is not done."""
+    """Stages that failed or are blocked and, unless the run was stopped, all others that are not done."""
     found = {
         stage.id: (stage, progress.messages.get(stage.id, stage.reason))
         for progress in progresses
         for stage in progress.having("failed", "blocked")
-        if plan.by_id[stage.id].state != "complete"  # by another driver since
+        if plan.by_id[stage.id].state != "complete"  # another driver completed it since
     }
-    changed = "the files of its dataset changed while the run read them; run again"
+    changed = "the files of its dataset changed while the run read them; run the sweep again"
     why = "its dataset could not be prepared" if found else changed
     for stage in () if stopped else plan.to_run:
         unread = stage.provisional or stage.kind == "prepare"

@@ -48,7 +48,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(finished: Bench, benc
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
-    assert "go on with: ssl-sweep run grid.yaml pretrain.0.epochs=2000" in err
+    assert "to continue: ssl-sweep run grid.yaml pretrain.0.epochs=2000" in err
     assert list(folder.glob("*/checkpoint*")), "no checkpoint was left"
     states = Counter(stage["state"] for stage in bench.plan(slow)["nodes"])  # type: ignore[attr-defined]
     assert states["to_run"] > 0

@@ -70,7 +70,7 @@ def test_a_hang_a_killed_trial_and_a_spot_notice_in_one_training(sleeping: Bench
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
-    assert "go on with: ssl-sweep run grid.yaml" in err
+    assert "to continue: ssl-sweep run grid.yaml" in err
     assert "hang: no progress" in err and "worker_error: the worker process died" in err
     store = bench.folder / bench.store
     assert list(store.glob("pretrain/*/checkpoint/*"))
@@ -96,7 +96,7 @@ def test_sigterm_while_ray_starts_and_ctrl_c_twice(sleeping: Bench) -> None:
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=90)
     assert process.returncode == 143, err
-    assert "go on with: ssl-sweep run grid.yaml" in err and "Traceback" not in err
+    assert "to continue: ssl-sweep run grid.yaml" in err and "Traceback" not in err
     assert not bench.folder.joinpath(bench.store, "executions.jsonl").exists()
     process = bench.start("run", "grid.yaml", "--store", bench.store)
     wait_for(lambda: epochs(bench) > 1, 120, "a first epoch")
@@ -106,7 +106,7 @@ def test_sigterm_while_ray_starts_and_ctrl_c_twice(sleeping: Bench) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=10)
     assert process.returncode == 130, err
-    assert "the same command goes on" in err and "Traceback" not in err
+    assert "run the same command again to continue" in err and "Traceback" not in err
     wait_for(lambda: not Path(f"/proc/{trial}").exists(), 30, "the end of the trial's process")
     result = bench.call("status", "grid.yaml", "--store", bench.store)
     assert "failed" not in result.stdout.replace("failed ", "")
@@ -122,6 +122,6 @@ def test_ctrl_c_while_a_training_hangs_goes_on_to_the_last_line(sleeping: Bench)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "executed 1 prepare" in err and "go on with: ssl-sweep run grid.yaml" in err
+    assert "executed 1 prepare" in err and "to continue: ssl-sweep run grid.yaml" in err
     assert "WARNING" not in err and "ERROR" not in err, err
     assert not list((bench.folder / bench.store).glob("leases/*"))

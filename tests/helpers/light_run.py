@@ -29,7 +29,7 @@ _PAGE_KIB = resource.getpagesize() // 1024
 
 
 class NoMirror:
-    """In the place of the mirror, to measure what it costs."""
+    """Replaces the mirror, to measure what it costs."""
 
     def __init__(self, *_: object) -> None: ...
 
@@ -104,8 +104,8 @@ def main() -> None:
         print(f"failed: {stage.kind} {stage.id}: {why}", file=sys.stderr)
     if result.mirror_error:
         print(f"MLflow is behind: {result.mirror_error}", file=sys.stderr)
-    if result.budget:
-        print(result.budget, file=sys.stderr)
+    if result.limit:
+        print(result.limit, file=sys.stderr)
     found = {"seconds": result.seconds, "executed": len(result.executed), "mirror": result.mirror_error}
     print(json.dumps(found))
     if args.report:

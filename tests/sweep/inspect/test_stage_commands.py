@@ -115,7 +115,7 @@ def test_what_a_live_driver_holds_is_running_and_is_not_reopened(sweeps: Any, br
         said = json.loads(call("explain", bad.id, "--json").output)
         assert said["state"] == "running" and leases.driver in said["why"]
         refused = call("retry", bad.id)
-        assert isinstance(refused.exception, UsageError) and "runs now" in str(refused.exception)
+        assert isinstance(refused.exception, UsageError) and "is running" in str(refused.exception)
     # A driver that was killed holds nothing.
     subprocess.run([sys.executable, "-c", DRIVER, sweeps.store.root, bad.id], check=False, timeout=60)
     assert json.loads(call("status", grid, "--json").output)["counts"]["pretrain"]["failed"] == 1
@@ -127,9 +127,9 @@ def test_logs_show_the_log_and_the_failure(sweeps: Any, broken: Any, call: Any) 
     assert shown.exit_code == 0
     for text in ("epoch 1 loss nan", "diverged, attempt 1", "the loss is nan", "line of a traceback"):
         assert text in shown.output
-    assert "run the grid again" in shown.output
+    assert "run the sweep again" in shown.output
     quiet = call("logs", broken.pretrainings[0].id)
-    assert quiet.exit_code == 0 and "left no log" in quiet.output
+    assert quiet.exit_code == 0 and "has no log" in quiet.output
 
 
 def test_logs_follow_until_the_stage_is_let_go(sweeps: Any, broken: Any, call: Any) -> None:
@@ -164,11 +164,11 @@ def test_retry_reopens_what_failed(sweeps: Any, broken: Any, call: Any) -> None:
     assert isinstance(refused.exception, UsageError) and "did not fail" in str(refused.exception)
     assert sweeps.store.failure("pretrain", bad.id) is not None  # nothing is reopened by halves
     said = call("retry", grid, bad.id)
-    assert f"reopened pretrain {bad.id} (diverged, attempt 1); 14 stages wait for it" in said.output
+    assert f"reopened pretrain {bad.id} (diverged, attempt 1); it blocks 14 stages" in said.output
     assert sweeps.store.failure("pretrain", bad.id) is None
     assert sweeps.store.failure("pretrain", other.id) is not None
     assert f"reopened pretrain {other.id} (oom" in call("retry", "--failed").output
-    assert "nothing failed" in call("retry", "--failed").output
+    assert "no stage failed" in call("retry", "--failed").output
     assert {n.reason for n in sweeps.plan().pretrainings if n.state == "to_run"} == {"new"}
 
 
@@ -183,7 +183,7 @@ def test_ids_that_do_not_name_one_thing(sweeps: Any, broken: Any, call: Any) -> 
     assert "too short" in refused("explain", "ab")
     assert "no stage or cell 'ffffzz' in the store" in refused("logs", "ffffzz")
     assert "two grids" in refused("explain", grid, str(grid), broken.cells[0].id)
-    assert "none is named" in refused("explain", "pretrain.epochs=3", broken.cells[0].id)
+    assert "no grid was given" in refused("explain", "pretrain.epochs=3", broken.cells[0].id)
     assert "0 ids" in refused("logs", grid)
     twin = sweeps.store.path("probe", broken.pretrainings[0].id[:8] + "zz")
     twin.mkdir(parents=True)

@@ -74,11 +74,11 @@ def test_priorities_go_before_and_the_first_counts_most(sweeps: Any) -> None:
     ("text", "said"),
     [
         ("pretrain_domain", "is not of the form axis=value"),
-        ("domain=a", "no results column 'domain' (did you mean 'eval_domain'?)"),
+        ("domain=a", "results have no column 'domain' (did you mean 'eval_domain'?)"),
         ("pretrain_domain=c", "no cell has pretrain_domain 'c'"),
         ("eval_domain=a,labels=70", "no cell has labels '70'"),
         ("corruption=fog", "corruption: "),
-        ("images=200,images=800", "images is there twice"),
+        ("images=200,images=800", "images occurs twice"),
         ("pretrain_domain=a,eval_domain=b", "no cell fits all of this rule's values at once"),
     ],
 )

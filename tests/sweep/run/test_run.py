@@ -99,7 +99,7 @@ def test_images_that_never_stand_still_fail_the_run(sweeps: Any, pets: Path) -> 
     )
     assert result.exit_code == 1
     assert {why for _, why in result.failed} == {
-        "the files of its dataset changed while the run read them; run again"
+        "the files of its dataset changed while the run read them; run the sweep again"
     }
     assert not list(sweeps.store.manifests("prepare"))
 
