@@ -1,4 +1,4 @@
-"""`ssl-sweep data check`: decode everything and report all that is wrong. Writes nothing."""
+"""``ssl-sweep data check``: decode every image and report every problem. Writes nothing."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ssl_sweep.data_ops.preparation.check import FEW, Finding, Scanned, check_ac
 from ssl_sweep.data_ops.preparation.scan import SplitScan, scan
 from ssl_sweep.data_ops.sources.registry import Source
 from ssl_sweep.sweep.cost.machine import cores
-from ssl_sweep.sweep.datasets.commands import Document, Told, read_datasets, roles
+from ssl_sweep.sweep.datasets.commands import Document, OnProgress, read_datasets, roles
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedRow:
-    """What was read of a dataset."""
+    """Counts of one dataset; ``classes`` has one number per level."""
 
     name: str
     images: int
@@ -27,7 +27,7 @@ class CheckedRow:
 
 @dataclass(frozen=True)
 class Checked(Document):
-    """Everything that was found, dataset by dataset, then across datasets."""
+    """All findings: of each dataset, then across datasets."""
 
     datasets: tuple[CheckedRow, ...]
     findings: tuple[Finding, ...]
@@ -38,24 +38,33 @@ class Checked(Document):
 
 
 def check_datasets(
-    path: Path, overrides: Iterable[str] = (), told: Told | None = None, few: int = FEW
+    path: Path, overrides: Iterable[str] = (), on_progress: OnProgress | None = None, few: int = FEW
 ) -> Checked:
-    """Decode every image of every dataset of a grid and report all that is wrong with them.
+    """Decode every image of every dataset of a grid and report every problem.
 
-    Nothing is written, and nothing has to be prepared. GridError where the file itself is wrong.
+    Nothing is written, and the datasets need not be prepared.
+
+    Args:
+        path: the grid file.
+        overrides: ``key=value`` changes to it.
+        on_progress: called with the progress.
+        few: report classes with fewer training images than this.
+
+    Raises:
+        GridError: the grid file is wrong.
     """
     grid, catalog, unreadable = read_datasets(path, overrides, None)
     pretrained, evaluated = roles(grid)
     drops = grid.leakage == "drop"
     rows, findings, scanned = [], [], []
-    done: dict[Source, tuple[SplitScan, SplitScan]] = {}  # two datasets may be one source at two sizes
+    done: dict[Source, tuple[SplitScan, SplitScan]] = {}  # two datasets may be the same source at two sizes
     for name, entry in grid.datasets.items():
         source = entry.value.to_source()
         if name in unreadable:
             findings.append(Finding(kind="unreadable", dataset=name, message=unreadable[name]))
             continue
         if source not in done:
-            done[source] = scan(source, _progress_of(catalog[name], told), cores())
+            done[source] = scan(source, _progress_of(catalog[name], on_progress), cores())
         data = Scanned(
             name=name,
             source=source,
@@ -71,12 +80,12 @@ def check_datasets(
     return Checked(tuple(rows), tuple(findings))
 
 
-def _progress_of(info: DatasetInfo, told: Told | None) -> Callable[[int], None]:
-    def on_progress(done: int) -> None:
-        if told is not None:
-            told(info.name, done, info.n_train + info.n_test)
+def _progress_of(info: DatasetInfo, on_progress: OnProgress | None) -> Callable[[int], None]:
+    def advance(done: int) -> None:
+        if on_progress is not None:
+            on_progress(info.name, done, info.n_train + info.n_test)
 
-    return on_progress
+    return advance
 
 
 def _checked_row(data: Scanned) -> CheckedRow:

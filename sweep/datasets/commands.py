@@ -1,6 +1,6 @@
-"""`ssl-sweep data …`: what the datasets of a grid hold, what is wrong with them, and preparing them.
+"""``ssl-sweep data list``, ``prepare`` and ``subset``: work on the datasets of a grid.
 
-None of these needs the rest of the grid to be feasible: only its datasets are looked at.
+The rest of the grid need not be feasible, because only its datasets are read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ssl_sweep.sweep.errors import GridError, Located, SweepError, did_you_mean,
 from ssl_sweep.sweep.grid.load import Grid, load_grid
 from ssl_sweep.sweep.grid.sizes import parse_size
 from ssl_sweep.sweep.planning.datasets import DatasetInfo, read_catalog
-from ssl_sweep.sweep.stages.perform import prepare_dataset
+from ssl_sweep.sweep.stages.prepare import prepare_dataset
 from ssl_sweep.sweep.store.manifest import Failure
 from ssl_sweep.sweep.store.provenance import hardware
 from ssl_sweep.sweep.store.store import Store
@@ -29,17 +29,18 @@ _NAMED = (
     "data/dataset.json",
     *(f"data/{s}_{what}.npy" for s in ("train", "test") for what in ("ids", "keys")),
 )
-"""What is read of a prepared dataset to name its images."""
+"""The files of a prepared dataset that name its images."""
 
-Told = Callable[[str, int, int], None]  # dataset, images done, images in all
+OnProgress = Callable[[str, int, int], None]
+"""Receives the progress: dataset, images done, images in all."""
 
 
 class Document:
-    """What a command found; --json prints it."""
+    """The result of a command; ``--json`` prints it."""
 
     @property
     def exit_code(self) -> int:
-        """1 where something is wrong."""
+        """1 if something is wrong."""
         return 0
 
     def to_json(self) -> dict[str, Any]:
@@ -48,7 +49,7 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRow:
-    """A dataset of a grid. Counts are None where `problem` says why it cannot be read."""
+    """A dataset of a grid. If it cannot be read, ``problem`` says why and the counts are None."""
 
     name: str
     source: str
@@ -69,7 +70,7 @@ class DatasetList(Document):
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A kind of source that a grid can name, or an embedded domain."""
+    """A kind of source that a grid can name, or an embedded domain; ``about`` describes it."""
 
     name: str
     kind: str
@@ -78,13 +79,17 @@ class SourceRow:
 
 @dataclass(frozen=True)
 class SourceList(Document):
-    """What there is without a grid."""
+    """The sources that exist without a grid."""
 
     sources: tuple[SourceRow, ...]
 
 
 def list_datasets(path: Path, overrides: Iterable[str], store_uri: str) -> DatasetList:
-    """The datasets of a grid, readable or not. GridError where the file itself is wrong."""
+    """The datasets of a grid, readable or not.
+
+    Raises:
+        GridError: the grid file is wrong.
+    """
     store = Store(store_uri)
     grid, catalog, unreadable = read_datasets(path, overrides, store)
     rows = []
@@ -132,7 +137,7 @@ def _first_sentence(text: str | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedRow:
-    """What became of a dataset. `state` is prepared (by this command), complete (it was), or failed."""
+    """The outcome for a dataset. ``state``: prepared (by this command), complete (before it), or failed."""
 
     name: str
     id: str
@@ -146,7 +151,7 @@ class PreparedRow:
 
 @dataclass(frozen=True)
 class PreparedList(Document):
-    """What became of every dataset asked for."""
+    """The outcome for every requested dataset."""
 
     datasets: tuple[PreparedRow, ...]
 
@@ -156,14 +161,20 @@ class PreparedList(Document):
 
 
 def prepare_datasets(
-    path: Path, names: Sequence[str], store_uri: str, told: Told | None = None
+    path: Path, names: Sequence[str], store_uri: str, on_progress: OnProgress | None = None
 ) -> PreparedList:
-    """Prepare the named datasets of a grid, all where none is named, as `run` would, so that it finds them
-    done. Of `names`, those with a = are overrides. A dataset that fails does not keep the others from being
-    prepared; `told` hears of progress.
+    """Prepare the named datasets of a grid as ``run`` would, so that it finds them complete.
+
+    If a dataset fails, the others are prepared all the same.
+
+    Args:
+        path: the grid file.
+        names: names of datasets, default all; words with a ``=`` are overrides.
+        store_uri: where results are kept.
+        on_progress: called with the progress.
 
     Raises:
-        GridError: the grid is wrong, or a dataset of those asked for cannot be read.
+        GridError: the grid is wrong, or a requested dataset cannot be read.
         StoreError: the store cannot be used.
     """
     store = Store(store_uri)
@@ -174,13 +185,13 @@ def prepare_datasets(
     for name in wanted:
         require_known(grid, name)
     catalog, problems = read_catalog(grid, store)
-    problems = [p for p in problems if any(_is_of(p, name) for name in wanted)]
+    problems = [p for p in problems if any(_concerns(p, name) for name in wanted)]
     if problems:
         raise GridError(problems)
-    return PreparedList(tuple(_prepared(catalog[name], store, told) for name in wanted))
+    return PreparedList(tuple(_prepared(catalog[name], store, on_progress) for name in wanted))
 
 
-def _prepared(info: DatasetInfo, store: Store, told: Told | None) -> PreparedRow:
+def _prepared(info: DatasetInfo, store: Store, on_progress: OnProgress | None) -> PreparedRow:
     manifest = store.complete("prepare", info.prepare_id)
     if manifest is not None:
         return PreparedRow(
@@ -193,13 +204,13 @@ def _prepared(info: DatasetInfo, store: Store, told: Told | None) -> PreparedRow
         )
     started = time.monotonic()
 
-    def on_progress(done: int, total: int) -> None:
-        if told is not None:
-            told(info.name, done, total)
+    def advance(done: int, total: int) -> None:
+        if on_progress is not None:
+            on_progress(info.name, done, total)
 
     store.clear_failure("prepare", info.prepare_id)
     try:
-        made = prepare_dataset(info.prepare_id, info.prepare, store, on_progress, cores())
+        made = prepare_dataset(info.prepare_id, info.prepare, store, advance, cores())
     except (DataError, OSError) as error:
         failure = Failure(kind="data", message=first_line(error), hardware=hardware())
         store.fail("prepare", info.prepare_id, failure)
@@ -216,7 +227,7 @@ def _prepared(info: DatasetInfo, store: Store, told: Told | None) -> PreparedRow
 
 
 def roles(grid: Grid) -> tuple[set[str], set[str]]:
-    """The names of the datasets that are pretrained on, and of those that are evaluated on."""
+    """The names of the datasets used for pretraining, and of those used for evaluation."""
     blocks = [block.value for block in grid.pretrain]
     pretrained = {name for block in blocks for pool in block.domain for name in pool.names}
     return pretrained, {name for block in grid.evaluate for name in block.value.domain}
@@ -225,17 +236,18 @@ def roles(grid: Grid) -> tuple[set[str], set[str]]:
 def export_subset(
     path: Path, overrides: Iterable[str], store_uri: str, name: str, images: str, seed: int
 ) -> tuple[str, ...]:
-    """Ids of the subset that a sweep pretrains on with these `images` and `subset_seed`, in the order of the
-    draw: the first n of them are the subset of n images.
+    """The ids of the images that a sweep pretrains on with this ``images`` and this ``subset_seed``.
+
+    They are in the order of the draw: the first n of them are the subset of n images.
 
     Raises:
-        SweepError: a dataset is not prepared, there are not so many images, or the seed is negative.
+        SweepError: a dataset is not prepared, it has too few images, or the seed is negative.
     """
     from ssl_sweep.data_ops.dataset.pool import leaked
     from ssl_sweep.data_ops.dataset.subsets import subset
 
     if seed < 0:
-        raise SweepError(f"--seed {seed}: a subset_seed is 0 or more")
+        raise SweepError(f"--seed {seed}: the seed must be 0 or more")
     store = Store(store_uri)
     grid = load_grid(path, overrides)
     require_known(grid, name)
@@ -255,16 +267,25 @@ def export_subset(
 
 
 def open_prepared(info: DatasetInfo, store: Store, path: Path, only: Sequence[str] = ()) -> PreparedDataset:
-    """`only` some of its files. SweepError where the dataset is not prepared yet."""
+    """The prepared dataset, or with ``only`` some of its files.
+
+    Raises:
+        SweepError: the dataset is not prepared.
+    """
     if store.complete("prepare", info.prepare_id) is None:
         raise SweepError(
             f"{info.name} is not prepared in {store.uri}",
-            hint=f"ssl-sweep data prepare {path} {info.name} (with the same --store)",
+            hint=f"run `ssl-sweep data prepare {path} {info.name}` with the same --store",
         )
     return PreparedDataset(store.fetch("prepare", info.prepare_id, only) / "data")
 
 
 def require_known(grid: Grid, name: str) -> None:
+    """Check that the grid has a dataset of this name.
+
+    Raises:
+        SweepError: it has none.
+    """
     if name not in grid.datasets:
         raise SweepError(f"the grid has no dataset {name!r}{did_you_mean(name, grid.datasets)}")
 
@@ -272,18 +293,18 @@ def require_known(grid: Grid, name: str) -> None:
 def read_datasets(
     path: Path, overrides: Iterable[str], store: Store | None
 ) -> tuple[Grid, dict[str, DatasetInfo], dict[str, str]]:
-    """The grid, the datasets that can be sized up, and for each of the others why not."""
+    """The grid, its readable datasets by name, and for each of the others why it cannot be read."""
     grid = load_grid(path, overrides)
     catalog, problems = read_catalog(grid, store)
     unreadable = {
         name: problem.message.removeprefix(f"datasets.{name}: ")
         for name in grid.datasets
         for problem in problems
-        if _is_of(problem, name)
+        if _concerns(problem, name)
     }
     return grid, catalog, unreadable
 
 
-def _is_of(problem: Located, name: str) -> bool:
-    """Whether a problem of the catalogue is that of the dataset `name`."""
+def _concerns(problem: Located, name: str) -> bool:
+    """Whether a problem of the catalog belongs to the dataset ``name``."""
     return problem.message.startswith(f"datasets.{name}: ")

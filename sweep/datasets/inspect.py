@@ -1,4 +1,4 @@
-"""`ssl-sweep data inspect`: what one dataset holds, from its prepared copy or else from its source."""
+"""``ssl-sweep data inspect``: the facts of one dataset, from its prepared copy or else from its source."""
 
 from __future__ import annotations
 
@@ -19,20 +19,26 @@ from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.preparation.scan import scan
 from ssl_sweep.data_ops.sources.registry import Source, iterate, levels_of
 from ssl_sweep.sweep.cost.machine import cores
-from ssl_sweep.sweep.datasets.commands import Document, Told, open_prepared, read_datasets, require_known
+from ssl_sweep.sweep.datasets.commands import (
+    Document,
+    OnProgress,
+    open_prepared,
+    read_datasets,
+    require_known,
+)
 from ssl_sweep.sweep.errors import SweepError
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.util.files import whole
 
-_ENDS = 5  # largest and smallest classes shown
-_LOOKED_AT = 64  # images of a prepared dataset's source whose sizes are looked at
+_ENDS = 5  # how many of the largest and of the smallest classes are shown
+_LOOKED_AT = 64  # how many images of a prepared dataset's source are read for their sizes
 _SHEET_ROWS, _SHEET_COLUMNS = 12, 10
 
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """`copies`: images whose pixels are in the split already. `groups`: scenes, patients or the like."""
+    """Counts of a split. ``copies``: images that repeat an earlier one. ``groups``: scenes or patients."""
 
     name: str
     images: int
@@ -43,9 +49,10 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class LevelFacts:
-    """Classes of a level with their training images, the largest and the smallest first.
+    """The classes of a level, with the numbers of training images of the largest and smallest.
 
-    `imbalance` is the largest class over the smallest that has an image; `empty` have none in training.
+    ``empty``: classes without a training image. ``imbalance``: images of the largest class over those of the
+    smallest class that has any.
     """
 
     level: str
@@ -58,7 +65,7 @@ class LevelFacts:
 
 @dataclass(frozen=True)
 class SizeFacts:
-    """Widths and heights in pixels before resizing, of the `images` that were looked at."""
+    """Widths and heights in pixels before resizing; ``images`` is how many were read."""
 
     images: int
     smallest: tuple[int, int]
@@ -68,7 +75,7 @@ class SizeFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection(Document):
-    """What a dataset holds. `shared`: test images whose pixels are training images too."""
+    """The facts of a dataset. ``shared``: test images whose pixels also occur in the training split."""
 
     name: str
     source: str
@@ -84,7 +91,7 @@ class Inspection(Document):
 
 @dataclass(frozen=True)
 class _Content:
-    """What both ways of reading give: ids by split, training images per class and level."""
+    """What both ways of reading give: ids by split, training images by level and class, …."""
 
     ids: list[npt.NDArray[np.bytes_] | npt.NDArray[np.str_]]
     unlabelled: list[int]
@@ -101,12 +108,21 @@ def inspect_dataset(
     store_uri: str,
     name: str,
     samples: Path | None = None,
-    told: Told | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Inspection:
-    """The facts of one dataset; one that is not prepared is read from its source, which takes longer.
+    """The facts of one dataset. If it is not prepared, it is read from its source, which takes longer.
 
-    `samples` is a PNG to write some of its prepared images to. SweepError where the grid has no such dataset,
-    it cannot be read, or samples are wanted and it is not prepared.
+    Args:
+        path: the grid file.
+        overrides: ``key=value`` changes to it.
+        store_uri: where results are kept.
+        name: the dataset.
+        samples: a PNG file to write some of the prepared images to.
+        on_progress: called with the progress.
+
+    Raises:
+        SweepError: the grid has no such dataset, it cannot be read, or ``samples`` is given and it is not
+            prepared.
     """
     store = Store(store_uri)
     source, kind, info = _find(path, overrides, store, name)
@@ -114,10 +130,10 @@ def inspect_dataset(
         _save_samples(name, open_prepared(info, store, path), samples)
     prepared = store.complete("prepare", info.prepare_id) is not None
     if prepared:
-        content = _of_prepared(open_prepared(info, store, path), source)
+        content = _from_prepared(open_prepared(info, store, path), source)
     else:
-        content = _of_source(
-            source, lambda done: told(name, done, info.n_train + info.n_test) if told else None
+        content = _from_source(
+            source, lambda done: on_progress(name, done, info.n_train + info.n_test) if on_progress else None
         )
     copies = find_copies(content.ids)
     facts = zip(SPLITS, content.ids, content.unlabelled, content.groups, strict=True)
@@ -142,7 +158,7 @@ def inspect_dataset(
 
 
 def _save_samples(name: str, data: PreparedDataset, output: Path) -> None:
-    """Some training images of the largest classes, a row each, as they are prepared."""
+    """Write some training images of the largest classes, one row per class."""
     from ssl_sweep.data_ops.contact_sheet import contact_sheet, png_bytes
 
     images, labels, order = data.images("train"), data.labels("train"), ranking(data.keys("train"), 0)
@@ -173,7 +189,7 @@ def _find(path: Path, overrides: Iterable[str], store: Store, name: str) -> tupl
     return entry.to_source(), entry.source, catalog[name]
 
 
-def _of_prepared(data: PreparedDataset, source: Source) -> _Content:
+def _from_prepared(data: PreparedDataset, source: Source) -> _Content:
     manifest = data.manifest
     counts = []
     for level, names in zip(manifest.levels, manifest.class_names, strict=True):
@@ -198,7 +214,7 @@ def _n_groups(data: PreparedDataset, split: Split) -> int:
 
 
 def _first_sizes(source: Source) -> npt.NDArray[np.int64]:
-    """(n, 2) heights and widths of the source's first images; none where it is gone meanwhile."""
+    """(n, 2) heights and widths of the source's first images; (0, 2) if the source is gone."""
     sizes = []
     try:
         for raw in itertools.islice(iterate(source, "train"), _LOOKED_AT):
@@ -208,8 +224,8 @@ def _first_sizes(source: Source) -> npt.NDArray[np.int64]:
     return np.array(sizes, dtype=np.int64).reshape(-1, 2)
 
 
-def _of_source(source: Source, on_progress: Callable[[int], None]) -> _Content:
-    splits = scan(source, on_progress, cores())
+def _from_source(source: Source, advance: Callable[[int], None]) -> _Content:
+    splits = scan(source, advance, cores())
     for split in splits:
         if split.stopped:
             raise SweepError(split.stopped)
@@ -245,7 +261,7 @@ def _level_facts(level: str, counts: dict[str, int]) -> LevelFacts:
 
 
 def _size_facts(sizes: npt.NDArray[np.int64]) -> SizeFacts | None:
-    """By area: the median is that of a real image."""
+    """Sizes ordered by area, so that the median is the size of a real image."""
     if not len(sizes):
         return None
     by_area = sizes[np.argsort(sizes.prod(axis=1), kind="stable"), ::-1].tolist()
