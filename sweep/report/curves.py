@@ -1,8 +1,7 @@
-"""Curves over sizes: the saturating power law of accuracy against pretraining images, the label budget at
-which one curve overtakes another, and the labels that pretraining saves.
+"""Curves over sizes: accuracy against pretraining images, where one curve overtakes another, labels saved.
 
-Everything is computed for each pretraining seed and then averaged, so that the intervals are over seeds;
-where the data does not suffice a `NotFitted` says why.
+Everything is computed for each pretraining seed and then averaged, so that the intervals are over seeds. If
+the data does not suffice, a ``NotFitted`` says why.
 """
 
 from __future__ import annotations
@@ -18,38 +17,40 @@ from ssl_sweep.sweep.report.statistics import Estimate, interval
 
 Floats = npt.NDArray[np.float64]
 MIN_SIZES, MIN_SEEDS = 4, 3
+FEWER, NOT_REACHED = "fewer than", "not reached with"
+"""How the reasons of ``labels_saved`` begin."""
 _EXPONENTS = np.geomspace(0.05, 3.0, 120)
 
 
 @dataclass(frozen=True)
 class NotFitted:
-    """Why there is no number: "not fitted: 3 sizes, needs 4"."""
+    """Why a value is unknown, such as ``not fitted: 3 sizes (needs 4)``."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """top-1 = ceiling - scale · images^(-exponent), fitted for each seed; their mean.
+    """top-1 = ceiling - scale · images^(-exponent), fitted for each seed.
 
-    Attributes:
-        fits: ceiling, scale and exponent of each seed.
-        sizes: pretraining images of the fit.
-        residual: largest distance of a mean from the curve.
-        next_gain: top-1 gained by doubling the largest size.
+    The curve is the mean of the fits.
     """
 
     fits: tuple[tuple[float, float, float], ...]
+    """Ceiling, scale and exponent of each seed."""
     sizes: tuple[int, ...]
+    """Numbers of pretraining images, ascending."""
     residual: float
+    """Largest distance of a mean from the curve, as a share of 1."""
     next_gain: Estimate
+    """top-1 gained by doubling the largest size, as a share of 1."""
 
     def __call__(self, images: float) -> float:
         return float(np.mean([_at(fit, images) for fit in self.fits]))
 
     @property
     def ceilings(self) -> tuple[float, float]:
-        """The lowest and the highest."""
+        """The lowest and the highest ceiling."""
         found = [ceiling for ceiling, _, _ in self.fits]
         return min(found), max(found)
 
@@ -60,7 +61,7 @@ def _at(fit: tuple[float, float, float], images: float) -> float:
 
 
 def fit_power_law(rows: pd.DataFrame, metric: str = "top1") -> PowerLaw | NotFitted:
-    """Of answers that are equal but for `images` and seeds."""
+    """The power law of rows that differ in ``images`` and seeds only."""
     curves = _curves(rows, "images", metric)
     sizes, seeds = curves.shape[1], len(curves)
     if sizes < MIN_SIZES or seeds < MIN_SEEDS:
@@ -76,8 +77,11 @@ def fit_power_law(rows: pd.DataFrame, metric: str = "top1") -> PowerLaw | NotFit
 
 
 def crossover(first: pd.DataFrame, second: pd.DataFrame, metric: str = "top1") -> Estimate | NotFitted:
-    """The label budget from which `second` stays above `first`, which is ahead with few labels; both vary in
-    n_labels and seeds only. Interpolated on log labels for each seed; mean and interval are of the log."""
+    """The label budget from which ``second`` stays above ``first``, which is ahead with few labels.
+
+    Both vary in n_labels and seeds only. The crossing is interpolated on log labels for each seed; mean and
+    interval are those of the logarithm.
+    """
     a, b = _matched(_curves(first, "n_labels", metric), _curves(second, "n_labels", metric))
     if len(a) == 0 or a.shape[1] < 2:
         return NotFitted("not fitted: needs two common label budgets and a common seed")
@@ -95,9 +99,15 @@ def crossover(first: pd.DataFrame, second: pd.DataFrame, metric: str = "top1") -
 def labels_saved(
     pretrained: pd.DataFrame, scratch: pd.DataFrame, metric: str = "top1"
 ) -> pd.DataFrame | NotFitted:
-    """What each budget of `scratch` reaches, and with how many labels `pretrained` does, interpolated on log
-    labels. Columns: labels, accuracy, needed, low, high, n; `needed` NaN with a `reason` where that
-    lies outside of the budgets tried."""
+    """With how many labels ``pretrained`` reaches the accuracy of each label budget of ``scratch``.
+
+    Interpolated on log labels for each seed.
+
+    Returns:
+        Rows of labels, accuracy (a share of 1), needed, low, high, n and reason. If the labels needed lie
+        outside of the budgets tried, ``needed`` is NaN and ``reason`` begins with ``FEWER`` or
+        ``NOT_REACHED``.
+    """
     a = _curves(pretrained, "n_labels", metric)
     b = _curves(scratch, "n_labels", metric)
     seeds = a.index.intersection(b.index)
@@ -115,16 +125,16 @@ def labels_saved(
             one = _of_logs(np.array(known))
             needed = (one.mean, one.low, one.high)
         elif all(value == -math.inf for value in logs if not math.isfinite(value)):
-            reason = f"fewer than {a.columns[0]:,.0f} labels"
+            reason = f"{FEWER} {a.columns[0]:,.0f} labels"
         else:
-            reason = f"not reached with {a.columns[-1]:,.0f} labels"
+            reason = f"{NOT_REACHED} {a.columns[-1]:,.0f} labels"
         found.append((float(labels), float(goals.mean()), *needed, len(known), reason))
     frame = pd.DataFrame(found, columns=["labels", "accuracy", "needed", "low", "high", "n", "reason"])
     return frame.astype({"needed": float, "low": float, "high": float})
 
 
 def _curves(rows: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
-    """(pretraining seeds × values of `axis`), of the seeds that have every value."""
+    """(pretraining seeds × values of ``axis``), for the seeds that have every value."""
     rows = rows[rows[metric].notna() & rows[axis].notna()]
     table = rows.groupby(["pretrain_seed", axis])[metric].mean().unstack()
     return table.dropna().sort_index(axis=1)
@@ -136,8 +146,10 @@ def _matched(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFra
 
 
 def _fit(x: Floats, y: Floats) -> tuple[float, float, float]:
-    """Least squares over ceiling, scale and exponent, the ceiling at most 1 and the scale at least 0: linear
-    once the exponent is fixed, so every exponent of a grid is tried."""
+    """Ceiling (at most 1), scale (at least 0) and exponent by least squares.
+
+    The fit is linear once the exponent is fixed, so every exponent of a grid is tried.
+    """
     best = (math.inf, float(y.mean()), 0.0, 1.0)
     for exponent in _EXPONENTS:
         u = x**-exponent
@@ -153,7 +165,7 @@ def _fit(x: Floats, y: Floats) -> tuple[float, float, float]:
 
 
 def _last_crossing(x: Floats, lead: Floats) -> float | None:
-    """Where `lead` turns positive for good; None where it ends at or below 0, or is above throughout."""
+    """Where ``lead`` turns positive for good; None if it ends at or below 0, or is positive throughout."""
     if lead[-1] <= 0 or (lead > 0).all():
         return None
     i = int(np.flatnonzero(lead <= 0)[-1])
@@ -161,7 +173,7 @@ def _last_crossing(x: Floats, lead: Floats) -> float | None:
 
 
 def _reaches(x: Floats, curve: Floats, goal: float) -> float:
-    """The first place where the curve is at the goal; -inf where it starts above, inf where it never is."""
+    """Where the curve first reaches the goal; -inf if it starts above it, inf if it never reaches it."""
     if curve[0] > goal:
         return -math.inf
     for i in range(len(x) - 1):

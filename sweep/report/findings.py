@@ -10,7 +10,7 @@ from ssl_sweep.sweep.report.claims import CLAIMS
 from ssl_sweep.sweep.report.claims.finding import Claim, Finding
 from ssl_sweep.sweep.report.compare import compact
 from ssl_sweep.sweep.report.frame import EVALUATION, PRETRAINING, finest
-from ssl_sweep.sweep.report.paper_says import paper_says
+from ssl_sweep.sweep.report.paper import paper_difference
 from ssl_sweep.sweep.report.statistics import Runs
 
 __all__ = ["CLAIMS", "Claim", "Finding", "findings", "findings_markdown", "unasked"]
@@ -146,7 +146,7 @@ def _lens(found: Sequence[Finding]) -> Iterator[str]:
         mine = [one for one in found if one.claim_id == claim]
         for one in mine[:_ROWS]:
             budget = "several" if one.budget is None else f"{one.budget:,}"
-            there = "; ".join(filter(None, (paper_says(one.paper_key), one.source)))
+            there = "; ".join(filter(None, (paper_difference(one.paper_key), one.source)))
             verdict = f"{_SIGNS[one.verdict]} {one.verdict}"
             cells = [verdict, one.statement, one.scope, budget, one.brief, str(one.n), there]
             yield "| " + " | ".join(_plain(cell).replace("|", "\\|") for cell in cells) + " |"

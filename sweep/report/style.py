@@ -148,6 +148,11 @@ def count(n: float) -> str:
     return f"{n:g}"
 
 
+def rounded(n: float) -> str:
+    """``count`` of two significant digits, for numbers that are estimates."""
+    return count(float(f"{n:.2g}"))
+
+
 def log_counts(axis: Axes, values: list[float], label: str) -> None:
     """A logarithmic x axis with a tick at each value, or at some where they would touch."""
     from math import log10

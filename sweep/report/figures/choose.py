@@ -1,4 +1,4 @@
-"""Which rows a figure is about: the study's roles, and everything else held at one value and said so."""
+"""Which rows a figure shows: the study's roles, with all other settings held constant and named."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ssl_sweep.sweep.report import style
-from ssl_sweep.sweep.report.frame import EVALUATION, PRETRAINING, finest, self_supervised, usual
+from ssl_sweep.sweep.report.frame import EVALUATION, PRETRAINING, finest, in_domain, self_supervised, usual
 
 UNTRAINED = "random"
 _USUAL = {
@@ -23,42 +23,34 @@ _FACTS = ("level", "level_index", "train_level", "fused_method", "steps", "n_lab
 
 
 def judged(frame: pd.DataFrame, protocol: str | None) -> pd.DataFrame:
-    """Finished or not: the finest level under the usual conditions of one protocol, or of all."""
+    """Rows of the finest level under the usual conditions, finished or not; of one protocol, or of all."""
     return usual(finest(frame), protocol)
 
 
 def undamaged(rows: pd.DataFrame) -> pd.DataFrame:
-    """Pretrained on clean images whose classes are as they come, or not trained."""
+    """Rows of encoders pretrained on clean images without an added long tail, or not trained."""
     clean = rows["corruption"].isin(["none", ""])
     return rows[clean & (rows["imbalance"].isna() | (rows["imbalance"] == 1))]
 
 
-def scratch(rows: pd.DataFrame) -> pd.DataFrame:
-    """Supervised from scratch: an untrained encoder, fine-tuned."""
-    return rows[(rows["method"] == UNTRAINED) & (rows["protocol"] == "fine-tune")]
-
-
 def floor(rows: pd.DataFrame) -> pd.DataFrame:
-    """Linear probes of untrained encoders."""
+    """Rows of linear probes on untrained encoders."""
     return rows[(rows["method"] == UNTRAINED) & (rows["protocol"] == "linear")]
 
 
 def pretrained(rows: pd.DataFrame, method: str | None = None) -> pd.DataFrame:
+    """Rows of encoders that the sweep trained, by one method or by any."""
     trained = rows[~rows["method"].isin([UNTRAINED, "weights"])]
     return trained if method is None else trained[trained["method"] == method]
 
 
-def in_domain(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["pretrain_domain"] == rows["eval_domain"]]
-
-
 def own_images(rows: pd.DataFrame, method: str | None) -> pd.DataFrame:
-    """Encoders of a method, pretrained on the domain that they are judged in; none for no method."""
+    """Rows of in-domain encoders of ``method``; no rows if that is None."""
     return in_domain(pretrained(rows, method)) if method else rows.iloc[:0]
 
 
 def main_method(rows: pd.DataFrame) -> str | None:
-    """The study's method: SimCLR where the sweep has it, else the label-free one with most rows."""
+    """SimCLR if the sweep has it, else the self-supervised method with most rows, else None."""
     present = self_supervised(rows)["method"].value_counts()
     if present.empty:
         return None
@@ -66,13 +58,13 @@ def main_method(rows: pd.DataFrame) -> str | None:
 
 
 def hold(rows: pd.DataFrame, keys: Collection[str]) -> tuple[pd.DataFrame, str]:
-    """Rows that answer one question per group of `keys`, and in words what that held fixed.
+    """Rows that answer one question per group of ``keys``, and a sentence on the settings held fixed.
 
-    A setting that varies inside a group is held at its usual value, else at the one with most rows, else the
-    largest, for each method; what does not vary inside any group stays as it is, so that fewer epochs on more
-    images are kept. To lack a setting is a value of it: fine-tuning by steps lacks epochs.
+    A setting that varies inside a group is held, for each method, at its usual value, else at the one with
+    most rows, else at the largest. A setting that varies between groups only is kept: fewer epochs on more
+    images are no mixture. A missing setting counts as a value: fine-tuning by steps lacks epochs.
     """
-    said = []
+    held = []
     by = list(keys)
     for name in dict.fromkeys((*PRETRAINING, *EVALUATION)):
         if name in keys or name in _FACTS or name not in rows or rows[name].nunique(dropna=False) < 2:
@@ -89,9 +81,9 @@ def hold(rows: pd.DataFrame, keys: Collection[str]) -> tuple[pd.DataFrame, str]:
                 best = _best(name, values[mine])
                 kept &= ~mine | (values == best).to_numpy()
                 shown = f"{best:g}" if isinstance(best, float) else str(best) or "none"
-                said.append(f"{_WORDS.get(name, name.replace('_', ' '))} {shown}")
+                held.append(f"{_WORDS.get(name, name.replace('_', ' '))} {shown}")
         rows = rows[kept]
-    return rows, f" Held: {', '.join(dict.fromkeys(said))}." if said else ""
+    return rows, f" Held constant: {', '.join(dict.fromkeys(held))}." if held else ""
 
 
 def _best(name: str, values: pd.Series) -> object:
@@ -103,14 +95,16 @@ def _best(name: str, values: pd.Series) -> object:
 
 
 def at_most_labels(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the largest label budget of each evaluation domain and protocol."""
+    """Rows at the largest label budget of each evaluation domain and protocol."""
     largest = rows.groupby(["eval_domain", "protocol"])["n_labels"].transform("max")
     return rows[rows["n_labels"] == largest]
 
 
 def one_budget(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """For each evaluation domain the largest label budget that all of its encoders have, else that most
-    have."""
+    """Rows at one label budget per evaluation domain, and the words for a caption.
+
+    It is the largest that all encoders of the domain have, else that most of them have.
+    """
     encoders = (
         rows.groupby(["eval_domain", "n_labels"])["pretrain_domain"].nunique().reset_index(name="encoders")
     )

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ssl_sweep.sweep.report import style
-from ssl_sweep.sweep.report.figures.base import (
-    Drawn,
-    Figure,
-    Gap,
-    legend,
-    panels,
-    points,
-    same_limits,
-    seeds_text,
-)
-from ssl_sweep.sweep.report.figures.choose import (
-    at_most_labels,
-    hold,
-    in_domain,
-    judged,
-    pretrained,
-    undamaged,
-)
-from ssl_sweep.sweep.report.frame import complete
+from ssl_sweep.sweep.report.figures.base import Drawn, Subject, domain_panels, points, seeds_text
+from ssl_sweep.sweep.report.figures.choose import at_most_labels, hold, judged, pretrained, undamaged
+from ssl_sweep.sweep.report.frame import complete, in_domain
 from ssl_sweep.sweep.report.statistics import Estimate, rank_correlation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
 
+_HOURS = Subject("beyond", "hours", "Accuracy against pretraining time")
+_RANKME = Subject("beyond", "rankme", "A score without labels: RankMe against probe accuracy")
 _RECIPE = (
     "method",
     "pretrain_domain",
@@ -51,19 +36,17 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
 
 
 def _encoders(frame: pd.DataFrame, fact: str) -> pd.DataFrame:
-    """In-domain linear probes at the largest budget, of encoders that have the fact."""
+    """In-domain linear probes at the largest label budget, of encoders whose ``fact`` is known."""
     rows = at_most_labels(complete(in_domain(pretrained(judged(frame, "linear")))))
     return rows[rows[fact].notna()]
 
 
 def hours(frame: pd.DataFrame) -> Drawn:
-    title = "Accuracy against pretraining time"
     rows = undamaged(_encoders(frame, "train_seconds"))
     ways = rows.groupby("eval_domain")["steps"].nunique() + rows.groupby("eval_domain")["method"].nunique()
     rows = rows[rows["eval_domain"].isin(ways[ways > 2].index)]
     if rows.empty:
-        reason = "two or more pretrainings of one evaluated domain, of different size, length or method"
-        return Gap(section="beyond", name="hours", title=title, reason=reason)
+        return _HOURS.gap("two or more in-domain pretrainings that differ in size, length or method")
     rows, held = hold(rows, ["eval_domain", *_RECIPE])
     table = points(rows, ["eval_domain", *_RECIPE])
     seconds = rows.groupby(["eval_domain", *_RECIPE], dropna=False)["train_seconds"].mean().reset_index()
@@ -73,57 +56,44 @@ def hours(frame: pd.DataFrame) -> Drawn:
         best = group.sort_values("train_seconds")
         front = best[best["mean"] > best["mean"].cummax().shift(fill_value=-1.0)]
         table.loc[front.index, "pareto"] = True
-    gpu = rows["train_gpu"].fillna(False).astype(bool)
-    where = (
-        "on a GPU"
-        if gpu.all()
-        else "on CPU cores"
-        if not gpu.any()
-        else "on CPU cores or a GPU, so not all comparable"
-    )
     caption = (
-        f"Each mark is one way of pretraining, time as its trainings took, {where}. The line joins those"
-        f" that nothing"
-        f" cheaper beats; open marks cost more for less; above and left is better. Larger marks: more"
-        f" images. {seeds_text(table)}.{held}"
+        f"Each mark is one pretraining recipe. Its time was measured {_device(rows)}. The line joins the"
+        " recipes that no cheaper one beats; open marks cost more and reach less. Above and left is better."
+        f" Larger marks: more images. {seeds_text(table)}.{held}"
     )
+    methods = sorted(table["method"].unique(), key=style.method_order)
+    sizes = sorted(table["images"].unique())
+    unit, name = (3600, "hours") if table["train_seconds"].max() > 7200 else (60, "minutes")
 
-    def picture(width: float) -> Canvas:
-        domains = sorted(table["eval_domain"].unique())
-        canvas, axes = panels(len(domains), width, per_row=3)
-        methods = sorted(table["method"].unique(), key=style.method_order)
-        sizes = sorted(table["images"].unique())
-        unit, name = (3600, "hours") if table["train_seconds"].max() > 7200 else (60, "minutes")
-        for axis, domain in zip(axes, domains, strict=True):
-            part = table[table["eval_domain"] == domain].assign(time=lambda t: t["train_seconds"] / unit)
-            front = part[part["pareto"]].sort_values("time")
-            axis.plot(
-                front["time"], front["mean"], color=style.MUTED, linewidth=1, drawstyle="steps-post", zorder=1
-            )
-            for method in methods:
-                colour, mark = style.method_look(method)
-                for _, row in part[part["method"] == method].iterrows():
-                    axis.vlines(row["time"], row["low"], row["high"], color=colour, linewidth=0.8)
-                    size = 4 + 5 * sizes.index(row["images"]) / max(1, len(sizes) - 1)
-                    face = colour if row["pareto"] else style.PAPER
-                    axis.plot(
-                        row["time"], row["mean"], mark, color=colour, markerfacecolor=face, markersize=size
-                    )
-                axis.plot([], [], mark, color=colour, markersize=6, label=style.method_name(method))
-            axis.set_xscale("log")
-            _plain_log(axis, part["time"])
-            axis.set_xlabel(f"{name} of pretraining")
-            axis.set_title(style.short(domain))
-        same_limits(axes)
-        axes[0].set_ylabel("top-1 accuracy, %")
-        legend(canvas, axes, width)
-        return canvas
+    def panel(axis: Axes, domain: str, part: pd.DataFrame) -> None:
+        part = part.assign(time=part["train_seconds"] / unit)
+        front = part[part["pareto"]].sort_values("time")
+        steps: dict[str, Any] = {"linewidth": 1, "drawstyle": "steps-post", "zorder": 1}
+        axis.plot(front["time"], front["mean"], color=style.MUTED, **steps)
+        for method in methods:
+            colour, mark = style.method_look(method)
+            for _, row in part[part["method"] == method].iterrows():
+                axis.vlines(row["time"], row["low"], row["high"], color=colour, linewidth=0.8)
+                size = 4 + 5 * sizes.index(row["images"]) / max(1, len(sizes) - 1)
+                face = colour if row["pareto"] else style.PAPER
+                axis.plot(row["time"], row["mean"], mark, color=colour, markerfacecolor=face, markersize=size)
+            axis.plot([], [], mark, color=colour, markersize=6, label=style.method_name(method))
+        axis.set_xscale("log")
+        _round_ticks(axis, part["time"])
+        axis.set_xlabel(f"{name} of pretraining")
 
-    return Figure(section="beyond", name="hours", title=title, caption=caption, data=table, draw=picture)
+    return _HOURS.figure(caption, table, domain_panels(table, panel))
 
 
-def _plain_log(axis: Axes, values: pd.Series) -> None:
-    """A few round ticks on a log axis, as plain numbers."""
+def _device(rows: pd.DataFrame) -> str:
+    gpu = rows["train_gpu"].fillna(False).astype(bool)
+    if gpu.all():
+        return "on a GPU"
+    return "on CPU cores or on a GPU, so not all times are comparable" if gpu.any() else "on CPU cores"
+
+
+def _round_ticks(axis: Axes, values: pd.Series) -> None:
+    """A few round ticks on a logarithmic axis, as plain numbers."""
     low, high = values.min() / 1.15, values.max() * 1.15
     steps = [m * 10.0**e for e in range(-3, 5) for m in (1, 2, 5)]
     ticks = [s for s in steps if low <= s <= high]
@@ -136,12 +106,10 @@ def _plain_log(axis: Axes, values: pd.Series) -> None:
 
 
 def rankme(frame: pd.DataFrame) -> Drawn:
-    title = "A score without labels: RankMe against probe accuracy"
     rows = _encoders(frame, "rankme")
     enough = rows.groupby("eval_domain")["pretrain_id"].nunique()
     if not (enough >= 4).any():
-        reason = "four or more in-domain encoders with RankMe, which is measured while training (`watch`)"
-        return Gap(section="beyond", name="rankme", title=title, reason=reason)
+        return _RANKME.gap("four or more in-domain encoders with RankMe, which training measures (`watch`)")
     rows = rows[rows["eval_domain"].isin(enough[enough >= 4].index)]
     rows, held = hold(rows, ["eval_domain", "pretrain_id"])
     keys = ["eval_domain", "method", "pretrain_id", "images", "corruption", "pretrain_seed"]
@@ -150,43 +118,28 @@ def rankme(frame: pd.DataFrame) -> Drawn:
     )
     table["mean"] *= 100
     ranks = {d: rank_correlation(g["rankme"], g["mean"]) for d, g in table.groupby("eval_domain")}
-    said = ", ".join(f"{d} {_ranked(r)} of {r.n} encoders" for d, r in ranks.items())
+    correlations = ", ".join(f"{d} {_with_interval(r)} of {r.n} encoders" for d, r in ranks.items())
     caption = (
-        "Each mark is one trained encoder. RankMe is the effective rank of its features, measured without"
-        " labels; if it"
-        f" rises with accuracy, encoders can be chosen before anything is labelled. Spearman's rank"
-        f" correlation, with its 95 % interval: {said}."
-        f" Correlations of few encoders of one recipe family say little.{held}"
+        "Each mark is one trained encoder. RankMe is the effective rank of its features and needs no labels."
+        " If it rises with accuracy, it can choose an encoder before anything is labelled. Spearman's rank"
+        f" correlation with its 95 % interval: {correlations}. A correlation of few encoders with similar"
+        f" recipes says little.{held}"
     )
+    methods = sorted(table["method"].unique(), key=style.method_order)
 
-    def picture(width: float) -> Canvas:
-        domains = sorted(table["eval_domain"].unique())
-        canvas, axes = panels(len(domains), width, per_row=3)
-        methods = sorted(table["method"].unique(), key=style.method_order)
-        for axis, domain in zip(axes, domains, strict=True):
-            for method in methods:
-                colour, mark = style.method_look(method)
-                part = table[(table["eval_domain"] == domain) & (table["method"] == method)]
-                if len(part):
-                    axis.plot(
-                        part["rankme"],
-                        part["mean"],
-                        mark,
-                        color=colour,
-                        alpha=0.75,
-                        label=style.method_name(method),
-                    )
-            axis.set_title(f"{style.short(domain)} · ρ = {_ranked(ranks[domain])}")
-            axis.set_xlabel("RankMe")
-        same_limits(axes)
-        axes[0].set_ylabel("top-1 accuracy, %")
-        legend(canvas, axes, width)
-        return canvas
+    def panel(axis: Axes, domain: str, part: pd.DataFrame) -> None:
+        for method in methods:
+            colour, mark = style.method_look(method)
+            drawn, label = part[part["method"] == method], style.method_name(method)
+            if len(drawn):
+                axis.plot(drawn["rankme"], drawn["mean"], mark, color=colour, alpha=0.75, label=label)
+        axis.set_title(f"{style.short(domain)} · ρ = {_with_interval(ranks[domain])}")
+        axis.set_xlabel("RankMe")
 
-    return Figure(section="beyond", name="rankme", title=title, caption=caption, data=table, draw=picture)
+    return _RANKME.figure(caption, table, domain_panels(table, panel))
 
 
-def _ranked(found: Estimate) -> str:
+def _with_interval(found: Estimate) -> str:
     if found.low is None or found.high is None:
         return f"{found.mean:.2f}"
     return f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}]"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,34 +11,37 @@ import pandas as pd
 
 from ssl_sweep.sweep.report import style
 from ssl_sweep.sweep.report.figures.base import (
+    PLUS_MINUS,
     Drawn,
     Figure,
-    Gap,
+    Subject,
     gaps_text,
-    halves_text,
-    heat,
-    heat_canvas,
     points,
+    seeds_text,
 )
 from ssl_sweep.sweep.report.figures.choose import (
     at_most_labels,
     floor,
     hold,
-    in_domain,
     judged,
     main_method,
     one_budget,
     pretrained,
-    scratch,
     undamaged,
 )
-from ssl_sweep.sweep.report.frame import finest, usual
+from ssl_sweep.sweep.report.figures.heat import heat, heat_canvas
+from ssl_sweep.sweep.report.frame import finest, in_domain, scratch, usual
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 SUPERVISED, RANDOM = "from scratch, all labels", "random encoder"
 MOST = "from scratch, most labels"
+_CROSSED = Subject(
+    "domain", "cross-domain", "Cross-domain matrix: pretrained on the row, evaluated on the column"
+)
+_POOLED = Subject("domain", "pooled", "Pooling: mixed domains against the same number of in-domain images")
+_FUSED = Subject("domain", "fusion", "Fusion: features of two encoders side by side")
 
 
 def draw(frame: pd.DataFrame) -> list[Drawn]:
@@ -45,7 +49,6 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
 
 
 def matrix(frame: pd.DataFrame) -> Drawn:
-    title = "Cross-domain matrix: pretrained on the row, judged on the column"
     rows = undamaged(judged(frame, None))
     linear = rows[rows["protocol"] == "linear"]
     method = main_method(linear)
@@ -53,11 +56,10 @@ def matrix(frame: pd.DataFrame) -> Drawn:
     own = own[~own["pretrain_domain"].str.contains("+", regex=False)]
     crossed = own[own["pretrain_domain"] != own["eval_domain"]]
     if crossed.empty:
-        reason = (
-            "pretrain on two or more domains and evaluate each encoder on all: `domain: [objects, scenes]`"
-            " in both blocks"
+        return _CROSSED.gap(
+            "pretrain on two or more domains and evaluate each encoder on all: `domain: [objects, scenes]` in"
+            " both blocks"
         )
-        return Gap(section="domain", name="cross-domain", title=title, reason=reason)
     own = own[own["images"] == _shared_size(own)]
     own, size_held = one_budget(own)
     own, held = hold(own, ["pretrain_domain", "eval_domain"])
@@ -77,17 +79,15 @@ def matrix(frame: pd.DataFrame) -> Drawn:
             )
     table = pd.concat([table, *references], ignore_index=True)
     caption = (
-        f"Linear-probe top-1, %, of {style.method_name(method)} encoders pretrained on {sizes} images"
-        f" of the row's domain{size_held}."
-        " Bold: best of the column; underlined: second; stronger blue: better within the column. If the"
-        " domain matters, the diagonal is bold. Below the rule: references, not ranked."
-        f" {halves_text(table)}.{held}{gaps_text(table).replace(' (marked ×)', ' (hatched)')}"
+        f"Linear-probe top-1 in %. The {style.method_name(method)} encoders were pretrained on {sizes} images"
+        f" of the row's domain{size_held}. Bold: best of the column; underlined: second best; darker: better"
+        " within the column. If the domain matters, the diagonal is bold. The rows below the rule are"
+        f" references and are not ranked. {_notes(table, held)}"
     )
-    return heat_figure("cross-domain", title, caption, table, (RANDOM, reference))
+    return heat_figure(_CROSSED, caption, table, (RANDOM, reference))
 
 
 def pooled(frame: pd.DataFrame) -> Drawn:
-    title = "Pooling: domains mixed against the same number of in-domain images"
     rows = undamaged(judged(frame, "linear"))
     method = main_method(rows)
     own = pretrained(rows, method) if method else rows.iloc[:0]
@@ -95,11 +95,10 @@ def pooled(frame: pd.DataFrame) -> Drawn:
     pairs = zip(pools["pretrain_domain"], pools["eval_domain"], strict=True)
     pools = pools[np.array([e in p.split("+") for p, e in pairs], dtype=bool)]
     if pools.empty:
-        reason = (
-            "pretrain on pools and evaluate them on a domain in them: an inner list is one,"
+        return _POOLED.gap(
+            "pretrain on a pool, written as an inner list, and evaluate it on one of its domains:"
             " `domain: [objects, scenes, [objects, scenes]]`"
         )
-        return Gap(section="domain", name="pooled", title=title, reason=reason)
     domains = pools["eval_domain"].unique()
     singles = in_domain(own)
     both = pd.concat([pools, singles[singles["eval_domain"].isin(domains)]])
@@ -118,25 +117,21 @@ def pooled(frame: pd.DataFrame) -> Drawn:
         ["order", "row"]
     )
     caption = (
-        f"{style.method_name(method)} pretrained on a pool of domains against pretraining on the"
-        f" column's domain alone{size_held}. Compare rows"
-        f" of equal size: in-domain stands above the pools of its size, and below them the part that a"
-        f" pool shares with it."
-        f" Pools without the column's domain are left out. {halves_text(table)}.{held}"
-        f"{gaps_text(table).replace(' (marked ×)', ' (hatched)')}"
+        f"{style.method_name(method)} pretrained on a pool of domains against pretraining on images of the"
+        f" column's domain only{size_held}. Compare rows of equal size: the in-domain row stands above the"
+        " pools of its size. Below them stands the in-domain row with as many images as the pool has of that"
+        f" domain. Pools without the column's domain are not shown. {_notes(table, held)}"
     )
-    return heat_figure("pooled", title, caption, table, (), rank=False)
+    return heat_figure(_POOLED, caption, table, rank=False)
 
 
 def fused(frame: pd.DataFrame) -> Drawn:
-    title = "Fusion: features of two encoders side by side"
     rows = undamaged(usual(finest(frame), "linear", fused=True))
     if rows.empty:
-        reason = (
+        return _FUSED.gap(
             "evaluate fused encoders: a `fuse` key in an evaluate block; two seeds of one domain are the"
             " control"
         )
-        return Gap(section="domain", name="fusion", title=title, reason=reason)
     rows, size_held = one_budget(rows)
     alone = undamaged(judged(frame, "linear"))
     used = set(rows["pretrain_domain"]) | {d for f in rows["fused_domain"] for d in f.split("+")}
@@ -155,12 +150,15 @@ def fused(frame: pd.DataFrame) -> Drawn:
     table = points(both, ["order", "row", "column"]).sort_values(["order", "row"])
     apart = tuple(table[table["order"] == 0]["row"].unique())
     caption = (
-        f"Linear probes on the concatenated, standardised features of two frozen encoders{size_held};"
-        f" single encoders above."
-        " Two seeds of one domain are the control: what a second encoder of the same kind brings by itself."
-        f" {halves_text(table)}.{held}"
+        f"Linear probes on the concatenated, standardised features of two frozen encoders{size_held}. Single"
+        " encoders stand above the rule. Two seeds of one domain are the control: they show what any second"
+        f" encoder adds. {_notes(table, held)}"
     )
-    return heat_figure("fusion", title, caption, table, (), singles=apart, rank=False)
+    return heat_figure(_FUSED, caption, table, singles=apart, rank=False)
+
+
+def _notes(table: pd.DataFrame, held: str) -> str:
+    return f"{seeds_text(table, shown=PLUS_MINUS)}.{held}{gaps_text(table, 'cells', 'hatched')}"
 
 
 def _fusion_name(row: dict[str, object]) -> str:
@@ -172,26 +170,34 @@ def _fusion_name(row: dict[str, object]) -> str:
 
 
 def _shared_size(rows: pd.DataFrame) -> float:
-    """The largest size that the most domains were pretrained at."""
+    """The size at which most domains were pretrained, of equals the largest; in images."""
     domains = rows.groupby("images")["pretrain_domain"].nunique()
     return float(domains[domains == domains.max()].index.max())
 
 
 def _matching(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
-    """Of `rows` those with the label budgets of `others`."""
+    """Those of ``rows`` at the label budgets of ``others``."""
     budgets = others.groupby("eval_domain")["n_labels"].first()
     return rows[rows["n_labels"] == rows["eval_domain"].map(budgets)]
 
 
 def heat_figure(
-    name: str,
-    title: str,
+    subject: Subject,
     caption: str,
     table: pd.DataFrame,
-    below: tuple[str, ...],
+    below: tuple[str, ...] = (),
+    *,
     singles: tuple[str, ...] = (),
     rank: bool = True,
 ) -> Figure:
+    """A heat map; ``below`` and ``rank`` as in ``heat``, with a rule under the rows ``singles``."""
+    data = table.drop(columns=["order"], errors="ignore")
+    return subject.figure(caption, data, _heat_map(table, below, singles, rank))
+
+
+def _heat_map(
+    table: pd.DataFrame, below: tuple[str, ...], singles: tuple[str, ...], rank: bool
+) -> Callable[..., Canvas]:
     def picture(width: float, published: pd.DataFrame | None = None) -> Canvas:
         rows, columns = table["row"].nunique(), table["column"].nunique()
         height = 0.46 if published is None else 0.56
@@ -202,5 +208,4 @@ def heat_figure(
             axis.axhline(len(singles), color=style.MUTED, linewidth=1)
         return canvas
 
-    data = table.drop(columns=["order"], errors="ignore")
-    return Figure(section="domain", name=name, title=title, caption=caption, data=data, draw=picture)
+    return picture

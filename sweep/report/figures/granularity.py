@@ -1,10 +1,9 @@
-"""How fine the labels may be: accuracy and gap to supervised by level of the hierarchy (Cole et al. Fig.
-5)."""
+"""How fine the labels may be: accuracy and gap to supervised training by label level (Cole et al. Fig. 5)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +11,12 @@ import pandas as pd
 
 from ssl_sweep.sweep.report import style
 from ssl_sweep.sweep.report.figures.base import (
+    ACCURACY,
+    NARROW,
     Drawn,
-    Figure,
-    Gap,
+    Subject,
     gaps_text,
+    in_points,
     legend,
     line,
     panels,
@@ -23,14 +24,18 @@ from ssl_sweep.sweep.report.figures.base import (
     same_limits,
     seeds_text,
 )
-from ssl_sweep.sweep.report.figures.choose import hold, in_domain, main_method, pretrained, scratch, undamaged
-from ssl_sweep.sweep.report.figures.overlay import dashed, of_panel
-from ssl_sweep.sweep.report.frame import complete, usual
+from ssl_sweep.sweep.report.figures.choose import hold, main_method, pretrained, undamaged
+from ssl_sweep.sweep.report.figures.lines import dashed, of_panel
+from ssl_sweep.sweep.report.frame import complete, in_domain, scratch, usual
 from ssl_sweep.sweep.report.statistics import paired_difference
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
+_LEVELS = Subject(
+    "granularity", "granularity", "Label granularity: accuracy from the coarsest to the finest labels"
+)
 _QUESTION = ["eval_domain", "images", "n_labels"]
 MAPPED, RETRAINED, SUPERVISED, SCRATCH = (
     "linear probe",
@@ -41,15 +46,17 @@ MAPPED, RETRAINED, SUPERVISED, SCRATCH = (
 
 
 def draw(frame: pd.DataFrame) -> list[Drawn]:
-    title = "Label granularity: accuracy from the coarsest to the finest labels"
     usual_rows = undamaged(usual(frame, None))
     several = usual_rows.groupby("eval_domain")["level_index"].transform("max") > 0
     rows = usual_rows[several]
     own = in_domain(pretrained(rows[rows["protocol"] == "linear"]))
     method = main_method(own)
     if method is None:
-        reason = "evaluate, on its own domain, a dataset with a hierarchy: `levels: [label, label_group]`"
-        return [Gap(section="granularity", name="granularity", title=title, reason=reason)]
+        return [
+            _LEVELS.gap(
+                "evaluate a dataset with a hierarchy on its own domain: `levels: [label, label_group]`"
+            )
+        ]
     keys = ["eval_domain", "level", "level_index"]
     mine = own[own["method"] == method]
     others = {
@@ -79,25 +86,18 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
         for row in mine.drop_duplicates(["eval_domain"]).sort_values("eval_domain").to_dict("records")
     )
     caption = (
-        f"{style.method_name(method)} ({asked}), linear probe trained on the finest labels, its"
-        f" predictions mapped up the hierarchy;"
-        " levels from coarse to fine, with their number of classes; all lines with as many labels. Numbers at"
-        " the foot: what training from scratch, else supervised pretraining,"
-        f" has more (+) or less than the probe, in points, seed-paired."
+        f"{style.method_name(method)} ({asked}). A linear probe is trained on the finest labels, and its"
+        " predictions are mapped up the hierarchy. Levels run from coarse to fine, with their number of"
+        " classes. All lines use the same number of labels. The numbers at the foot are training from scratch"
+        " (else supervised pretraining) minus the probe, in points, paired by seed."
         f" {seeds_text(table)}.{held}{gaps_text(table)}"
     )
     data = table.merge(gaps, how="left", on=["eval_domain", "level"]) if len(gaps) else table
-    picture = levels_picture(table, gaps)
-    return [
-        Figure(
-            section="granularity", name="granularity", title=title, caption=caption, data=data, draw=picture
-        )
-    ]
+    return [_LEVELS.figure(caption, data, levels_picture(table, gaps))]
 
 
 def _best_accompanied(mine: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """For each domain the budget and size at which most of the other lines are asked too, of equals the
-    largest."""
+    """Per domain the rows at the label budget and size that most other lines share; of equals the largest."""
     there = {name: set(rows[_QUESTION].itertuples(index=False, name=None)) for name, rows in others.items()}
     there[SCRATCH] = {(domain, labels) for domain, _, labels in there[SCRATCH]}
     best: dict[str, tuple[int, float, float]] = {}
@@ -112,7 +112,7 @@ def _best_accompanied(mine: pd.DataFrame, others: Mapping[str, pd.DataFrame]) ->
 
 
 def _retrained(frame: pd.DataFrame, mine: pd.DataFrame) -> pd.DataFrame:
-    """The same encoders and budgets with a probe trained on the labels of the level itself."""
+    """The same encoders and label budgets with a probe trained on the labels of the level itself."""
     rows = frame[frame["pretrain_id"].isin(mine["pretrain_id"]) & (frame["protocol"] == "linear")]
     rows = rows[(rows["train_level"] == rows["level"]) & (rows["level_index"] > 0)]
     for name in ("eval_domain", "draw", "c_path", "eval_corruption", "label_imbalance"):
@@ -121,8 +121,7 @@ def _retrained(frame: pd.DataFrame, mine: pd.DataFrame) -> pd.DataFrame:
 
 
 def _gaps(parts: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Supervised minus the probe by level: supervised from scratch where the sweep has it, else
-    pretrained."""
+    """Supervised minus the probe by level, in points: from scratch if the sweep has it, else pretrained."""
     rows = dict(parts)
     mine = complete(rows[MAPPED])
     records = []
@@ -132,8 +131,7 @@ def _gaps(parts: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
             others = others[(others["eval_domain"] == domain) & (others["level"] == level)]
             found = paired_difference(others, cells) if len(others) else None
             if found is not None:
-                bounds = [math.nan if b is None else 100 * b for b in (found.low, found.high)]
-                records.append([domain, level, name, 100 * found.mean, *bounds, found.n])
+                records.append([domain, level, name, *in_points(found), found.n])
     columns = ["eval_domain", "level", "gap_to", "gap", "gap_low", "gap_high", "gap_n"]
     table = pd.DataFrame(records, columns=columns)
     if table.empty:
@@ -142,7 +140,8 @@ def _gaps(parts: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     return table[table["gap_to"] == table["eval_domain"].map(first)]
 
 
-def levels_picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-untyped-def]
+def levels_picture(table: pd.DataFrame, gaps: pd.DataFrame) -> Callable[..., Canvas]:
+    """Draws accuracy by level, one panel per evaluation domain, with the rows of ``_gaps`` at the foot."""
     looks = {
         MAPPED: (style.hue(0), "o", "-"),
         RETRAINED: (style.hue(0), "D", ":"),
@@ -174,19 +173,19 @@ def levels_picture(table: pd.DataFrame, gaps: pd.DataFrame):  # type: ignore[no-
             axis.set_ylim(bottom - (0.13 * (top - bottom) if len(gaps) else 0), top)
         for axis, domain in zip(axes, domains, strict=True):
             _write_gaps(axis, table[(table["eval_domain"] == domain) & (table["line"] == MAPPED)], gaps)
-        for axis in axes[:: 4 if width > 5 else 1]:
-            axis.set_ylabel("top-1 accuracy, %")
-        legend(canvas, axes, width)
+        for axis in axes[:: 1 if width <= NARROW else 4]:
+            axis.set_ylabel(ACCURACY)
+        legend(canvas, axes)
         return canvas
 
     return picture
 
 
-def _level_ticks(axis, levels: pd.DataFrame) -> None:  # type: ignore[no-untyped-def]
-    """Names over numbers of classes; aslant and in a line where they would touch."""
+def _level_ticks(axis: Axes, levels: pd.DataFrame) -> None:
+    """Write names over numbers of classes; aslant and in one line if they would touch."""
     names = [_short(level) for level in levels["level"]]
     counts = ["" if math.isnan(n) else f"{n:.0f}" for n in levels["n_classes"]]
-    room = axis.get_window_extent().width / axis.get_figure().dpi * 72 / (len(names) + 0.3)
+    room = axis.get_window_extent().width / axis.get_figure().dpi * 72 / (len(names) + 0.3)  # type: ignore[union-attr]
     aslant = 4.9 * max(map(len, names)) > room and len(names) > 1
     joint = ", " if aslant else "\n"
     text = [joint.join(filter(None, pair)) for pair in zip(names, counts, strict=True)]
@@ -201,7 +200,7 @@ def _short(level: str) -> str:
     return style.short(level.removeprefix("label_"), 14)
 
 
-def _write_gaps(axis, mapped: pd.DataFrame, gaps: pd.DataFrame) -> None:  # type: ignore[no-untyped-def]
+def _write_gaps(axis: Axes, mapped: pd.DataFrame, gaps: pd.DataFrame) -> None:
     if gaps.empty:
         return
     found = mapped.merge(gaps, on=["eval_domain", "level"])

@@ -1,5 +1,7 @@
-"""The published numbers over one's own: dashed, or open marks, or a third line of a cell. Where a figure
-shares no axis with the published one, that stands beside it, drawn as one's own are."""
+"""The published numbers over the sweep's own: dashed lines, open marks, or a third line in a cell.
+
+If a figure shares no axis with the published one, the published one stands beside it, drawn in the same way.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ import pandas as pd
 
 from ssl_sweep.sweep.report import style
 from ssl_sweep.sweep.report.figures import domain, granularity, quality, quantity
-from ssl_sweep.sweep.report.figures.base import Drawn, Figure
+from ssl_sweep.sweep.report.figures.base import Drawn, Figure, Subject
+from ssl_sweep.sweep.report.figures.lines import Look
 
 if TYPE_CHECKING:
     from ssl_sweep.sweep.report.paper import PaperNumbers
@@ -28,18 +31,20 @@ _ALL_FOUR = "iNat21+ImageNet+Places365+GLC20"
 
 @dataclass(frozen=True)
 class _Over:
-    """How a published figure is laid over one's own: `rows` takes the paper and the own numbers and gives
-    those to draw, their data set in `published_on`; `mark` says how they are marked. `beside` is their
-    figure whole, for where nothing is laid over, or, with `always`, where it is of other data."""
+    """How a published figure is laid over the sweep's own."""
 
     rows: Callable[[PaperNumbers, pd.DataFrame], pd.DataFrame]
+    """The rows to draw, given the paper and the sweep's numbers; ``published_on`` names their dataset."""
     mark: str
+    """How they are drawn, for the caption."""
     beside: Callable[[PaperNumbers], Figure] | None = None
+    """The whole published figure, shown if nothing is laid over."""
     always: bool = False
+    """Whether ``beside`` is also shown if the rows are of other data."""
 
 
 def with_published(drawn: list[Drawn], paper: PaperNumbers) -> list[Drawn]:
-    """Every figure that a paper has too, with its numbers in it, or followed by the published one."""
+    """The figures with the paper's numbers over them, or followed by the published figure."""
     return [shown for one in drawn for shown in _with(one, paper)]
 
 
@@ -62,32 +67,31 @@ def _laid_over(one: Figure, rows: pd.DataFrame, mark: str) -> Figure:
     text = f" {mark}: as published ({', '.join(dict.fromkeys(rows['source']))}; {where}), {_tags(rows)}"
     text += ", without an interval."
     if not _same_data(rows).all():
-        text += " That is another network on other and more images: compare shapes and orders, not levels."
+        text += " The network differs, on other and more images: compare shapes and orders, not levels."
     data = pd.concat([one.data, rows.drop(columns=["label", "short"], errors="ignore")], ignore_index=True)
     return replace(one, caption=one.caption + text, data=data, draw=partial(one.draw, published=rows))
 
 
 def _same_data(rows: pd.DataFrame) -> pd.Series:
-    return rows["published_on"].map(_plain) == rows["eval_domain"].map(_plain)
+    return rows["published_on"].map(_key) == rows["eval_domain"].map(_key)
 
 
-def _plain(name: str) -> str:
-    """imagenet for ImageNet, cifar10 for CIFAR-10."""
+def _key(name: str) -> str:
+    """A dataset's name for comparison: imagenet for ImageNet, cifar10 for CIFAR-10."""
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _tags(rows: pd.DataFrame) -> str:
-    said = []
+    """The evidence in words, with the largest reading error."""
+    tags = []
     for tag, group in rows.groupby("evidence", sort=False):
         error = group["reading_error"].max()
-        said.append(
-            _WORDS.get(str(tag), str(tag).lower()) + (f" to ± {error:.2g} points" if error > 0 else "")
-        )
-    return "; ".join(said)
+        tags.append(_WORDS[str(tag)] + (f" to ± {error:.2g} points" if error > 0 else ""))
+    return "; ".join(tags)
 
 
 def _numbers(paper: PaperNumbers, *names: str) -> pd.DataFrame:
-    """Rows of the paper with the columns of `points`; nothing published has an interval."""
+    """Rows of the paper with the columns of ``points``; no published number has an interval."""
     rows = pd.concat([paper.table(name) for name in names], ignore_index=True)
     renamed = {"eval": "eval_domain", "labels": "n_labels", "pretraining": "pretrain_domain"}
     rows = rows.rename(columns=renamed)
@@ -102,13 +106,16 @@ def _numbers(paper: PaperNumbers, *names: str) -> pd.DataFrame:
 
 
 def _by_panel(rows: pd.DataFrame, own: pd.DataFrame, who: str) -> pd.DataFrame:
-    """`rows` for each domain of `own`: of the published data set of its name, else of ImageNet or what there
-    is. `label` is the line's name in the legend, "" where it has the colour and name of one's own; `short` at
-    its end."""
+    """The rows to draw for each domain of ``own``.
+
+    They are those of the published dataset of the same name, else of ImageNet, else of the first one.
+    ``label`` is the line's name in the legend, "" if it shares the name and colour of the sweep's own;
+    ``short`` is its name at the line's end.
+    """
     parts = []
     known = list(dict.fromkeys(rows["eval_domain"]))
     for name in sorted(own["eval_domain"].unique()):
-        same = [one for one in known if _plain(one) == _plain(name)]
+        same = [one for one in known if _key(one) == _key(name)]
         on = same[0] if same else "ImageNet" if "ImageNet" in known else known[0]
         mine = set(own.loc[own["eval_domain"] == name, "line"])
         part = rows[rows["eval_domain"] == on]
@@ -121,11 +128,11 @@ def _by_panel(rows: pd.DataFrame, own: pd.DataFrame, who: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-# Over one's own ---------------------------------------------------------------------------------------
+# Over the figure ---------------------------------------------------------------------------------------
 
 
 def _quantity_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
-    """All sizes of the same data set; of another the fewest and the most images, which show the shape."""
+    """All sizes of the same dataset; of another the fewest and the most images, which show the shape."""
     rows = _in_panels(_quantity_rows(paper), own)
     ends = rows["images"].isin([rows["images"].min(), rows["images"].max()])
     return rows[_same_data(rows) | ends | (rows["line"] == quantity.SCRATCH)]
@@ -136,7 +143,7 @@ def _methods_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_panels(rows: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
-    """Those of the protocol and domain of a panel."""
+    """The rows whose protocol and domain have a panel."""
     rows = _by_panel(rows, own, "Cole et al.")
     shown = pd.MultiIndex.from_tuples(quantity.curves(own))
     return rows[rows.set_index(["protocol", "eval_domain"]).index.isin(shown)]
@@ -149,7 +156,7 @@ def _rotation_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
 
 
 def _schedule_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
-    """The smallest and the largest batch, at the rate that grows with its root."""
+    """The smallest and the largest batch, at the learning rate that grows with the root of the batch."""
     rows = _numbers(paper, "simclr-batch-epochs")
     rows = rows[
         (rows["level"] == "sqrt rate") & rows["batch"].isin([rows["batch"].min(), rows["batch"].max()])
@@ -159,7 +166,7 @@ def _schedule_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
 
 
 def _corruption_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
-    """On ImageNet, for each damage of the same kind in one's own; how strong theirs was is not stated."""
+    """ImageNet's drops for each damage of the same kind; the paper does not state its strength."""
     rows = _numbers(paper, "fig4-drop").rename(columns={"corruption": "kind"})
     rows["published_on"] = rows.pop("eval_domain")
     mine = own[["eval_domain", "corruption"]].drop_duplicates()
@@ -169,17 +176,17 @@ def _corruption_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
 
 
 def _granularity_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
-    """Of the same data set, where a level has the same name, or there are as many."""
+    """Rows of the same dataset, if it has as many levels, else those of levels with the same name."""
     rows = _level_rows(paper)
     parts = []
     for name, mine in own.groupby("eval_domain"):
-        theirs = rows[rows["eval_domain"].map(_plain) == _plain(str(name))]
+        theirs = rows[rows["eval_domain"].map(_key) == _key(str(name))]
         levels = mine.drop_duplicates("level")
-        names = levels["level"].str.removeprefix("label_").map(_plain)
+        names = levels["level"].str.removeprefix("label_").map(_key)
         index = dict(zip(names, levels["level_index"], strict=True))
         if len(theirs.drop_duplicates("level")) != len(levels):
-            theirs = theirs[theirs["level"].map(_plain).isin(index)]
-            theirs = theirs.assign(level_index=theirs["level"].map(_plain).map(index))
+            theirs = theirs[theirs["level"].map(_key).isin(index)]
+            theirs = theirs.assign(level_index=theirs["level"].map(_key).map(index))
         parts.append(theirs.assign(published_on=theirs["eval_domain"], eval_domain=name, label=""))
     return pd.concat(parts, ignore_index=True)
 
@@ -193,11 +200,11 @@ def _pooled_over(paper: PaperNumbers, own: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cells_over(rows: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
-    """The published cells that one's own table has: the same domains and size, in whatever order."""
+    """The published cells that the sweep's table has: the same size and domains, in any order."""
     mine: Mapping[tuple[str, str], tuple[str, str]] = {
-        (_cell_key(r), _plain(c)): (r, c) for r, c in zip(own["row"], own["column"], strict=True)
+        (_cell_key(r), _key(c)): (r, c) for r, c in zip(own["row"], own["column"], strict=True)
     }
-    keys = [(_cell_key(r), _plain(c)) for r, c in zip(rows["row"], rows["column"], strict=True)]
+    keys = [(_cell_key(r), _key(c)) for r, c in zip(rows["row"], rows["column"], strict=True)]
     found = rows[[key in mine for key in keys]]
     places = [mine[key] for key in keys if key in mine]
     return found.assign(
@@ -209,17 +216,18 @@ def _cells_over(rows: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cell_key(row: str) -> str:
+    """A row's name for comparison: its domains in alphabetical order, and its size."""
     names, _, size = row.partition(" · ")
-    return "+".join(sorted(map(_plain, names.replace("all four", _ALL_FOUR).split("+")))) + size
+    return "+".join(sorted(map(_key, names.replace("all four", _ALL_FOUR).split("+")))) + size
 
 
-# Beside one's own -------------------------------------------------------------------------------------
+# Beside the figure ------------------------------------------------------------------------------------
 
 
 def _caption(rows: pd.DataFrame, what: str) -> str:
     return (
-        f"{what} {', '.join(dict.fromkeys(rows['source']))}: {_tags(rows)}, without intervals. ResNet-50 on"
-        " up to a million images: compare shapes, not levels."
+        f"{what} {', '.join(dict.fromkeys(rows['source']))}: {_tags(rows)}, without intervals. The network is"
+        " a ResNet-50 on up to a million images: compare shapes, not levels."
     )
 
 
@@ -238,12 +246,12 @@ def _quantity(paper: PaperNumbers) -> Figure:
     rows = rows[~scratch]  # the same curve is in both rows of the figure
     sizes = sorted(rows["images"].dropna().unique())
     colours = style.sequence(len(sizes))
-    looks = [(f"{style.count(n)} images", c, "o") for n, c in zip(sizes, colours, strict=True)]
+    looks = {f"{style.count(n)} images": Look(c) for n, c in zip(sizes, colours, strict=True)}
     text = _caption(
         rows, "SimCLR in its own domain, by number of pretraining images; diamonds: from scratch."
     )
-    title = "accuracy against label budget, by number of unlabelled images"
-    return quantity.lines_figure("", title, text, rows, looks)
+    subject = Subject("quantity", "", "accuracy against label budget, by number of unlabelled images")
+    return subject.figure(text, rows, quantity.budget_lines(rows, looks))
 
 
 def _method_rows(paper: PaperNumbers) -> pd.DataFrame:
@@ -261,11 +269,9 @@ def _matrix_rows(paper: PaperNumbers) -> pd.DataFrame:
 
 def _matrix(paper: PaperNumbers) -> Figure:
     rows = _matrix_rows(paper)
-    what = (
-        "SimCLR pretrained on the row, linear probe on the column, top-1 in %; bold best, underlined second."
-    )
+    what = "SimCLR pretrained on the row, linear probe on the column, top-1 in %. Bold: best."
     text = _caption(rows, what)
-    return domain.heat_figure("", "cross-domain matrix", text, rows, (domain.SUPERVISED,))
+    return domain.heat_figure(Subject("domain", "", "cross-domain matrix"), text, rows, (domain.SUPERVISED,))
 
 
 def _pooled_rows(paper: PaperNumbers) -> pd.DataFrame:
@@ -283,15 +289,14 @@ def _pooled_rows(paper: PaperNumbers) -> pd.DataFrame:
 def _pooled(paper: PaperNumbers) -> Figure:
     rows = _pooled_rows(paper)
     text = _caption(rows, "Pools against in-domain pretraining of equal size, linear probe.")
-    return domain.heat_figure("", "pooled against in-domain", text, rows, (), rank=False)
+    return domain.heat_figure(Subject("domain", "", "pooled against in-domain"), text, rows, rank=False)
 
 
 def _corruption(paper: PaperNumbers) -> Figure:
     rows = _numbers(paper, "fig4-drop")
-    text = _caption(rows, "Points of top-1 lost on ImageNet when the pretraining images are damaged.")
-    picture = quality.drops_picture(rows, "simclr")
-    title = "what corruption costs"
-    return Figure(section="quality", name="", title=title, caption=text, data=rows, draw=picture)
+    text = _caption(rows, "Points of top-1 lost on ImageNet if the pretraining images are damaged.")
+    subject = Subject("quality", "", "what corruption costs")
+    return subject.figure(text, rows, quality.drops_picture(rows, "simclr"))
 
 
 def _level_rows(paper: PaperNumbers) -> pd.DataFrame:
@@ -306,12 +311,11 @@ def _granularity(paper: PaperNumbers) -> Figure:
     rows = _level_rows(paper)
     rows = rows[rows["eval_domain"].isin(["iNat21", "Places365"])]  # ImageNet has 19 levels
     what = (
-        "Accuracy from the coarsest to the finest labels, SimCLR's linear probe and supervised from scratch."
+        "Accuracy from the coarsest to the finest labels: SimCLR's linear probe, and supervised from scratch."
     )
-    text = _caption(rows, what + " Its levels are not this sweep's, so the figures stand side by side.")
-    picture = granularity.levels_picture(rows, pd.DataFrame())
-    title = "accuracy by level of the hierarchy"
-    return Figure(section="granularity", name="", title=title, caption=text, data=rows, draw=picture)
+    text = _caption(rows, what + " Its levels differ from this sweep's, so the two figures are separate.")
+    subject = Subject("granularity", "", "accuracy by level of the hierarchy")
+    return subject.figure(text, rows, granularity.levels_picture(rows, pd.DataFrame()))
 
 
 _OVER: Mapping[str, _Over] = {

@@ -1,43 +1,46 @@
-"""What bad pretraining images cost: drop in top-1 by corruption, label-free and supervised (Cole et al. Fig.
-4)."""
+"""What bad pretraining images cost: points lost by corruption (Cole et al. Fig. 4)."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from ssl_sweep.sweep.report import style
-from ssl_sweep.sweep.report.figures.base import Drawn, Figure, Gap, legend, panels, seeds_text
-from ssl_sweep.sweep.report.figures.choose import (
-    at_most_labels,
-    hold,
-    in_domain,
-    judged,
-    main_method,
-    pretrained,
+from ssl_sweep.sweep.report.figures.base import (
+    Drawn,
+    Subject,
+    gaps_text,
+    in_points,
+    legend,
+    panels,
+    seeds_text,
 )
-from ssl_sweep.sweep.report.figures.overlay import of_panel
-from ssl_sweep.sweep.report.frame import complete
+from ssl_sweep.sweep.report.figures.choose import at_most_labels, hold, judged, main_method, pretrained
+from ssl_sweep.sweep.report.figures.lines import of_panel
+from ssl_sweep.sweep.report.frame import complete, in_domain
 from ssl_sweep.sweep.report.statistics import paired_difference
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
+
+_CORRUPTION = Subject("quality", "corruption", "Image quality: what corrupted pretraining images cost")
 
 
 def draw(frame: pd.DataFrame) -> list[Drawn]:
-    title = "Image quality: what corrupted pretraining images cost"
     rows = in_domain(pretrained(judged(frame, "linear")))
     rows = rows[rows["imbalance"] == 1]
     damaged = rows[~rows["corruption"].isin(["none", ""])]
     method = main_method(damaged)
     if method is None:
-        reason = (
-            "pretrain on damaged images: `corruption: [none, downsample-2x, downsample-4x, jpeg,"
-            " salt-and-pepper]`"
-        )
-        return [Gap(section="quality", name="corruption", title=title, reason=reason)]
+        return [
+            _CORRUPTION.gap(
+                "pretrain on damaged images: `corruption: [none, downsample-2x, downsample-4x, jpeg,"
+                " salt-and-pepper]`"
+            )
+        ]
     rows = rows[
         rows["eval_domain"].isin(damaged["eval_domain"]) & rows["method"].isin([method, "supervised"])
     ]
@@ -45,59 +48,48 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
     rows = at_most_labels(rows[rows["images"] == rows["eval_domain"].map(largest)])
     rows, held = hold(rows, ["eval_domain", "method", "corruption"])
     table = _drops(rows)
-    ratios = _ratios(table, method)
     caption = (
-        f"Points of top-1 lost when only the pretraining images are damaged, {style.method_name(method)}"
-        f" against supervised pretraining; both"
-        f" then judged by a linear probe trained and tested on clean images. Further right is worse, 0 is"
-        f" no loss.{ratios}"
-        f" {seeds_text(table, 'Mean seed-paired difference')}.{held}{_gaps(table)}"
+        f"Points of top-1 lost if only the pretraining images are damaged, {style.method_name(method)}"
+        " against supervised pretraining. A linear probe is trained and tested on clean images. Further right"
+        f" is worse; 0 is no loss.{_ratios(table, method)}"
+        f" {seeds_text(table, 'Mean seed-paired difference')}.{held}{gaps_text(table, 'drops')}"
     )
-    picture = drops_picture(table, method)
-    return [
-        Figure(section="quality", name="corruption", title=title, caption=caption, data=table, draw=picture)
-    ]
+    return [_CORRUPTION.figure(caption, table, drops_picture(table, method))]
 
 
 def _drops(rows: pd.DataFrame) -> pd.DataFrame:
+    """Points lost by domain, method and corruption, paired by seed; NaN if a side is not finished."""
     records = []
     for (domain, method), group in rows.groupby(["eval_domain", "method"]):
         done = complete(group)
+        clean = done[done["corruption"] == "none"]
         for corruption, cells in group[group["corruption"] != "none"].groupby("corruption"):
-            found = paired_difference(
-                done[done["corruption"] == "none"], done[done["corruption"] == corruption]
-            )
-            values = [math.nan] * 3 if found is None else [found.mean, found.low, found.high]
-            values = [math.nan if v is None else 100 * v for v in values]
+            found = paired_difference(clean, done[done["corruption"] == corruption])
             n = 0 if found is None else found.n
-            records.append([domain, method, corruption, *values, n, cells["cell_id"].nunique()])
-    return pd.DataFrame(
-        records, columns=["eval_domain", "method", "corruption", "mean", "low", "high", "n", "cells"]
-    )
+            records.append([domain, method, corruption, *in_points(found), n, cells["cell_id"].nunique()])
+    columns = ["eval_domain", "method", "corruption", "mean", "low", "high", "n", "cells"]
+    return pd.DataFrame(records, columns=columns)
 
 
 def _ratios(table: pd.DataFrame, method: str) -> str:
-    """How many times more the label-free method loses, where the supervised drop is surely above nothing."""
+    """How many times more the self-supervised method loses, if the supervised drop is surely above 0."""
     wide = table.pivot_table(index=["eval_domain", "corruption"], columns="method", values="mean")
-    sure = set(
-        table[(table["method"] == "supervised") & (table["low"] > 0)].set_index(wide.index.names).index
-    )
-    if "supervised" not in wide or method not in wide:
-        return " The sweep has no supervised pretraining to compare with." if "supervised" not in wide else ""
+    if "supervised" not in wide:
+        return " The sweep has no supervised pretraining to compare with."
+    if method not in wide:
+        return ""
+    sure = table[(table["method"] == "supervised") & (table["low"] > 0)].set_index(wide.index.names).index
     known = wide[wide.index.isin(sure) & wide[method].notna()]
-    said = [f"{c} on {d} {row[method] / row['supervised']:.1f}×" for (d, c), row in known.iterrows()]
-    rest = (
-        "" if len(known) == len(wide) else " (no ratio where the interval of the supervised drop has 0 in it)"
-    )
-    return f" Ratio of the drops: {', '.join(said)}{rest}." if said else ""
+    if known.empty:
+        return ""
+    ratios = [f"{c} on {d} {row[method] / row['supervised']:.1f}×" for (d, c), row in known.iterrows()]
+    unsure = " (no ratio if the interval of the supervised drop includes 0)"
+    return f" Ratio of the drops: {', '.join(ratios)}{unsure if len(known) < len(wide) else ''}."
 
 
-def _gaps(table: pd.DataFrame) -> str:
-    missing = int(table["mean"].isna().sum())
-    return f" {missing} of {len(table)} drops cannot be formed yet (marked ×)." if missing else ""
+def drops_picture(table: pd.DataFrame, method: str) -> Callable[..., Canvas]:
+    """Draws the drops of ``method`` and of supervised pretraining, one panel per evaluation domain."""
 
-
-def drops_picture(table: pd.DataFrame, method: str):  # type: ignore[no-untyped-def]
     def picture(width: float, published: pd.DataFrame | None = None) -> Canvas:
         domains = sorted(table["eval_domain"].unique())
         main = table[table["method"] == method].groupby("corruption")["mean"].mean()
@@ -119,13 +111,13 @@ def drops_picture(table: pd.DataFrame, method: str):  # type: ignore[no-untyped-
         left, right = min(a.get_xlim()[0] for a in axes), max(a.get_xlim()[1] for a in axes)
         for axis in axes:
             axis.set_xlim(left, right)
-        legend(canvas, axes, width)
+        legend(canvas, axes)
         return canvas
 
     return picture
 
 
-def _rows(axis, part: pd.DataFrame, order: list[str], shift: float, name: str) -> None:  # type: ignore[no-untyped-def]
+def _rows(axis: Axes, part: pd.DataFrame, order: list[str], shift: float, name: str) -> None:
     if part.empty:
         return
     colour, mark = style.method_look(name)
@@ -138,8 +130,8 @@ def _rows(axis, part: pd.DataFrame, order: list[str], shift: float, name: str) -
     axis.plot([0.0] * int((~known).sum()), at[~known], "x", color=colour, markersize=5)
 
 
-def _open_marks(axis, part: pd.DataFrame, order: list[str], shift: float, name: str) -> None:  # type: ignore[no-untyped-def]
-    """What was published, with its number."""
+def _open_marks(axis: Axes, part: pd.DataFrame, order: list[str], shift: float, name: str) -> None:
+    """Draw the published drops with their numbers."""
     if part.empty:
         return
     colour, mark = style.method_look(name)

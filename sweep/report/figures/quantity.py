@@ -1,48 +1,37 @@
-"""How many images: top-1 against label budget by pretraining size (Cole et al. Fig. 2) and by method (Fig.
-3)."""
+"""How many images: top-1 against label budget, by size (Cole et al. Fig. 2) and by method (Fig. 3)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from ssl_sweep.sweep.report import style
-from ssl_sweep.sweep.report.figures.base import (
-    Drawn,
-    Figure,
-    Gap,
-    gaps_text,
-    label_ends,
-    last_value,
-    legend,
-    line,
-    panels,
-    points,
-    same_limits,
-    seeds_text,
-)
+from ssl_sweep.sweep.report.figures.base import Drawn, Subject, gaps_text, points, seeds_text
 from ssl_sweep.sweep.report.figures.choose import (
     floor,
     hold,
-    in_domain,
     judged,
     main_method,
     own_images,
     pretrained,
-    scratch,
     undamaged,
 )
-from ssl_sweep.sweep.report.figures.overlay import dashed, name_dashed, of_panel
+from ssl_sweep.sweep.report.figures.lines import Look, Panel, line_panels
+from ssl_sweep.sweep.report.frame import in_domain, scratch
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 PROTOCOLS = ("linear", "fine-tune")
-Look = tuple[str, str, str]  # name, colour, marker of a line
 SCRATCH, FLOOR = "from scratch", "random encoder"
+_SIZES = Subject(
+    "quantity", "quantity", "Data quantity: accuracy against label budget, by number of unlabelled images"
+)
+_METHODS = Subject(
+    "quantity", "methods", "Methods compared: accuracy against label budget at one pretraining size"
+)
 
 
 def draw(frame: pd.DataFrame) -> list[Drawn]:
@@ -50,66 +39,59 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
 
 
 def by_size(frame: pd.DataFrame) -> Drawn:
-    title = "Data quantity: accuracy against label budget, by number of unlabelled images"
     rows = undamaged(judged(frame, None))
     method = main_method(in_domain(rows))
     own = own_images(rows, method)
     if method is None or own.empty:
-        reason = (
+        return _SIZES.gap(
             "pretrain on a domain that is also evaluated: `images: [1k, 4k, all]` and `labels: [100, 1k,"
             " all]`"
         )
-        return Gap(section="quantity", name="quantity", title=title, reason=reason)
     own, held = hold(own, ["eval_domain", "protocol", "images", "n_labels"])
     table = _with_references(points(own, ["eval_domain", "protocol", "images", "n_labels"]), rows, "images")
     caption = (
-        f"{style.method_name(method)} pretrained on the evaluation domain's own images; one line per"
-        " number of pretraining images, strongest for the most. Diamonds: the same network trained from"
-        " scratch on the labels alone; where a blue line lies above it, pretraining pays. Grey, dotted:"
-        " linear probe of an untrained encoder."
-        f" {seeds_text(table)}.{held}{gaps_text(table)}"
+        f"{style.method_name(method)} pretrained on images of the evaluation domain. There is one line per"
+        " number of pretraining images, darkest for the most. Diamonds: the same network trained from scratch"
+        " with labels only. Pretraining pays if a blue line lies above them. Grey and dotted: linear probe of"
+        f" an untrained encoder. {seeds_text(table)}.{held}{gaps_text(table)}"
     )
     sizes = sorted(own["images"].dropna().unique())
     colours = style.sequence(len(sizes))
-    names = [
-        (f"{style.count(size)} images", colour, "o") for size, colour in zip(sizes, colours, strict=True)
-    ]
-    return lines_figure("quantity", title, caption, table, names)
+    looks = {f"{style.count(size)} images": Look(colour) for size, colour in zip(sizes, colours, strict=True)}
+    return _SIZES.figure(caption, table, budget_lines(table, looks))
 
 
 def by_method(frame: pd.DataFrame) -> Drawn:
-    title = "Methods compared: accuracy against label budget at one pretraining size"
     rows = undamaged(judged(frame, None))
     own = in_domain(pretrained(rows))
     shared = own.groupby(["eval_domain", "images"])["method"].nunique()
     shared = shared[shared > 1].reset_index()
     if shared.empty:
-        reason = (
+        return _METHODS.gap(
             "pretrain one domain with several methods at one size: `method: [simclr, byol, rotation,"
             " supervised]`"
         )
-        return Gap(section="quantity", name="methods", title=title, reason=reason)
     size = shared.sort_values("images").groupby("eval_domain")["images"].last()
     own = own[own["images"] == own["eval_domain"].map(size)]
     own, held = hold(own, ["eval_domain", "protocol", "method", "n_labels"])
     table = _with_references(points(own, ["eval_domain", "protocol", "method", "n_labels"]), rows, "method")
     sizes = ", ".join(f"{domain} {style.count(n)}" for domain, n in size.items())
     caption = (
-        f"Each method pretrained on the same images of the evaluation domain ({sizes}); the largest size"
+        f"Each method pretrained on the same images of the evaluation domain ({sizes}), at the largest size"
         " that several methods share. Diamonds: trained from scratch."
         f" {seeds_text(table)}.{held}{gaps_text(table)}"
     )
     if "supervised" in set(own["method"]):
-        caption += " Supervised pretraining has seen the labels of all its images, which the axis leaves out."
+        caption += " Supervised pretraining uses the labels of all its images; the axis does not count them."
     methods = list(
         own.groupby("method")["top1"].mean().sort_values(ascending=False, na_position="last").index
     )
-    names = [(style.method_name(name), *style.method_look(name)) for name in methods]
-    return lines_figure("methods", title, caption, table, names)
+    looks = {style.method_name(name): Look(*style.method_look(name)) for name in methods}
+    return _METHODS.figure(caption, table, budget_lines(table, looks))
 
 
 def _with_references(table: pd.DataFrame, rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    """The lines, named in `line`, with from-scratch and floor under both protocols' names."""
+    """``table`` with the name of each ``line``, and the lines from scratch and of untrained encoders."""
     names = (
         table[key].map(lambda v: f"{style.count(v)} images")
         if key == "images"
@@ -125,37 +107,43 @@ def _with_references(table: pd.DataFrame, rows: pd.DataFrame, key: str) -> pd.Da
     return pd.concat(parts, ignore_index=True)
 
 
-def lines_figure(name: str, title: str, caption: str, table: pd.DataFrame, names: Sequence[Look]) -> Figure:
-    colours = {SCRATCH: style.INK, **{text: colour for text, colour, _ in names}}
+def budget_lines(table: pd.DataFrame, looks: Mapping[str, Look]) -> Callable[..., Canvas]:
+    """Draws the lines over label budgets: one panel per protocol and evaluation domain.
 
-    def picture(width: float, published: pd.DataFrame | None = None) -> Canvas:
-        shown = curves(table)
-        across = min(4, len({domain for _, domain in shown}))
-        canvas, axes = panels(len(shown), width, per_row=across)
-        theirs = [of_panel(published, eval_domain=domain, protocol=protocol) for protocol, domain in shown]
-        for axis, (protocol, domain), over in zip(axes, shown, theirs, strict=True):
-            budgets = {*table[table["eval_domain"] == domain]["n_labels"], *over.get("n_labels", ())}
-            style.log_counts(axis, sorted(budgets), "labelled images")
-            _panel(axis, table[table["eval_domain"] == domain], protocol, names)
-            dashed(axis, over, "n_labels", colours)
-            axis.set_title(f"{style.short(domain)} · {protocol}")
-        for axis in axes[:: across if width > 5 else 1]:
-            axis.set_ylabel("top-1 accuracy, %")
-        same_limits(axes)
-        for axis, over in zip(axes, theirs, strict=True):
-            name_dashed(axis, over, "n_labels", colours)
-        if len(axes) > 1 or published is not None:
-            legend(canvas, axes, width, [text for text, _, _ in names])
-        else:
-            protocol, domain = shown[0]
-            label_ends(axes[0], _ends(table[table["eval_domain"] == domain], protocol, names))
-        return canvas
+    Args:
+        table: ``points`` with ``eval_domain``, ``protocol``, ``n_labels`` and ``line``.
+        looks: of the lines other than those from scratch and of untrained encoders.
+    """
+    references = {
+        SCRATCH: Look(style.INK, "D"),
+        FLOOR: Look(style.MUTED, "", {"dashes": ":", "linewidth": 1.1, "zorder": 1.5}),
+    }
+    shown = curves(table)
+    return line_panels(
+        [_panel(table, protocol, domain) for protocol, domain in shown],
+        "n_labels",
+        "labelled images",
+        {**looks, **references},
+        per_row=min(4, len({domain for _, domain in shown})),
+        label_each_row=True,
+    )
 
-    return Figure(section="quantity", name=name, title=title, caption=caption, data=table, draw=picture)
+
+def _panel(table: pd.DataFrame, protocol: str, domain: str) -> Panel:
+    """Lines of the protocol, the one from scratch and, beside probes, that of untrained encoders."""
+    here = table[table["eval_domain"] == domain]
+    always = [SCRATCH] if protocol == "fine-tune" else [SCRATCH, FLOOR]
+    lines = (here["protocol"] == protocol) & ~here["line"].isin([SCRATCH, FLOOR])
+    return Panel(
+        title=f"{style.short(domain)} · {protocol}",
+        rows=here[lines | here["line"].isin(always)],
+        ticks=set(here["n_labels"]),
+        where={"eval_domain": domain, "protocol": protocol},
+    )
 
 
 def curves(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """The protocols and domains with a curve, over two label budgets at least; else all with a point."""
+    """The (protocol, domain) pairs with a line over two label budgets; else those with a point; else all."""
     lines = table[~table["line"].isin([SCRATCH, FLOOR])]
     others = sorted(set(lines["protocol"]) - set(PROTOCOLS))
     protocols = [p for p in (*PROTOCOLS, *others) if p in set(lines["protocol"])]
@@ -166,29 +154,3 @@ def curves(table: pd.DataFrame) -> list[tuple[str, str]]:
         if found:
             return found
     return [(p, d) for p in protocols for d in sorted(lines["eval_domain"].unique())]
-
-
-def _panel(axis: Axes, table: pd.DataFrame, protocol: str, names: Sequence[Look]) -> None:
-    for i, (text, colour, mark) in enumerate(names):
-        part = table[(table["line"] == text) & (table["protocol"] == protocol)]
-        if len(part):
-            line(axis, part, "n_labels", colour, mark, position=i, label=text)
-    scratch_rows = table[table["line"] == SCRATCH]
-    if len(scratch_rows):
-        line(axis, scratch_rows, "n_labels", style.INK, "D", position=len(names), label=SCRATCH)
-    floor_rows = table[table["line"] == FLOOR]
-    if len(floor_rows) and protocol != "fine-tune":
-        grey = style.MUTED
-        line(axis, floor_rows, "n_labels", grey, "", ":", linewidth=1.1, label=FLOOR, zorder=1.5)
-
-
-def _ends(table: pd.DataFrame, protocol: str, names: Sequence[Look]) -> list[tuple[float, str, str]]:
-    """Name and colour of each line of a lone panel, with its last value."""
-    shown = [
-        *names,
-        (SCRATCH, style.INK, ""),
-        *([(FLOOR, style.MUTED, "")] if protocol != "fine-tune" else []),
-    ]
-    reference = table["line"].isin([SCRATCH, FLOOR])
-    known = table[reference | (table["protocol"] == protocol)]
-    return [(last_value(known[known["line"] == text], "n_labels"), text, colour) for text, colour, _ in shown]

@@ -12,7 +12,7 @@ from ssl_sweep.sweep.report.claims import CLAIMS
 from ssl_sweep.sweep.report.claims.finding import Finding
 from ssl_sweep.sweep.report.claims.wording import points
 from ssl_sweep.sweep.report.findings import findings
-from ssl_sweep.sweep.report.paper_says import KEYS
+from ssl_sweep.sweep.report.paper import paper_keys
 from ssl_sweep.sweep.report.statistics import Estimate, Verdict
 
 Seeds = tuple[int, ...]
@@ -168,7 +168,7 @@ def _verdict(claim: str, effect: float, seeds: Seeds = (0, 1, 2, 3)) -> Verdict:
 
 def test_every_claim_is_tested_here() -> None:
     assert set(ALL) == {claim.id for claim in CLAIMS}
-    assert {claim.paper_key for claim in CLAIMS} - {""} == set(KEYS)
+    assert {claim.paper_key for claim in CLAIMS} - {""} == set(paper_keys())
 
 
 @pytest.mark.parametrize("claim", ABOVE)

@@ -223,7 +223,7 @@ def test_a_method_with_other_views_stays_where_another_ones_vary() -> None:
     drawn = figure(quantity.draw(table.frame()), "methods")
     assert row(drawn.data, line="supervised")["mean"] == pytest.approx(40, abs=1)
     assert row(drawn.data, line="SimCLR")["mean"] == pytest.approx(50, abs=1)
-    assert "seen the labels of all its images" in drawn.caption
+    assert "uses the labels of all its images" in drawn.caption
 
 
 def test_what_is_asked_of_one_method_only_is_no_gap_of_transfer() -> None:
@@ -237,7 +237,7 @@ def test_what_is_asked_of_one_method_only_is_no_gap_of_transfer() -> None:
     drawn = figure(transfer.draw(table.frame()), "transfer")
     pairs = set(zip(drawn.data["pretrain_domain"], drawn.data["eval_domain"], strict=True))
     assert pairs == {("scenes", "scenes"), ("scenes", "land")}
-    assert drawn.data["mean"].notna().all() and "cannot be formed" not in drawn.caption
+    assert drawn.data["mean"].notna().all() and "not finished yet" not in drawn.caption
     assert "1k labels" in drawn.caption
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ssl_sweep.sweep.report.paper import paper_numbers
-from ssl_sweep.sweep.report.paper_says import KEYS, paper_says
+from ssl_sweep.sweep.report.paper import paper_difference, paper_keys, paper_numbers
 
 
 @pytest.mark.parametrize(
@@ -42,11 +41,11 @@ def test_the_finest_level_is_index_0() -> None:
     assert levels.loc[0, "level"] == "species" and levels.loc[6, "level"] == "kingdom"
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", paper_keys())
 def test_what_the_sources_found_can_be_said(key: str) -> None:
-    assert "points (" in paper_says(key)
+    assert "points (" in paper_difference(key)
 
 
 def test_a_difference_is_said_with_its_reading_error() -> None:
-    assert paper_says("fig2-linear:last").endswith("+1.1 points (DIGITISED, ± 0.4)")
-    assert paper_says("") == ""
+    assert paper_difference("fig2-linear:last").endswith("+1.1 points (DIGITISED, ± 0.4)")
+    assert paper_difference("") == ""

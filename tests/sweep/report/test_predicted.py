@@ -16,7 +16,7 @@ def test_it_shows_every_training_once_and_counts_those_within() -> None:
             table.add(0.3, images=images, n_labels=labels, seeds=(0,), **times)
     (figure,) = predicted.draw(table.frame())
     assert sorted(figure.data["ratio"]) == pytest.approx([1.1, 1.5, 3.0])  # type: ignore[union-attr]
-    assert "Calibrated rates, trainings of a minute and more: 1 of 2 within, ratio 1.10 to 1.50" in (
+    assert "Calibrated rates, trainings of a minute or more: 1 of 2 within the band, ratio 1.10 to 1.50" in (
         figure.caption  # type: ignore[union-attr]
     )
     assert figure.draw(8.0).axes[0].get_xscale() == "log"  # type: ignore[union-attr]
