@@ -1,4 +1,4 @@
-"""`ssl-sweep explain`: what a stage or cell is, why it ran or waits, and what it came from."""
+"""``ssl-sweep explain``: what a stage or cell is, why it ran or waits, and what it was made from."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from ssl_sweep.sweep.store.manifest import Failure, RunRecord
 
 EXPLAIN_SCHEMA_VERSION = 1
 _REASONS: Mapping[str, str] = {
-    "new": "the store never held it",
-    "missing": "it was carried out once, and its manifest or some of its files are gone",
-    "damaged": "it was carried out once, and its manifest or a file is damaged",
-    "failed before": "it failed, and runs again",
-    "version raised": "the store has it by an earlier version of this kind of stage",
-    "upstream changed": "the store has it with an earlier version of a stage above, or earlier images",
+    "new": "it never finished in this store",
+    "missing": "it finished before, but its manifest or some of its files are gone",
+    "damaged": "it finished before, but its manifest or one of its files is damaged",
+    "failed before": "it failed and will run again",
+    "version raised": "the store has its result from an earlier version of this kind of stage",
+    "upstream changed": "the store has its result from earlier images or an earlier version of a stage above",
     "complete": "it is finished",
-    "not needed again": "all that reads it is finished",
+    "not needed again": "every stage that reads it is finished",
 }
 
 
 @dataclass(frozen=True)
 class Relative:
-    """A stage above, with those above it, or a stage below."""
+    """A stage above this one, with those above it, or a stage below."""
 
     stage: Stage
     id: str
@@ -44,34 +44,44 @@ class Relative:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """All that is known of a stage. `cell`: the cell that was asked for. `files`: name and bytes."""
+    """All that is known about a stage."""
 
     stage: Stage
     id: str
     cell: str
+    """Id of the cell that was asked for, '' if a stage was."""
     what: str
+    """What the stage does, in words."""
     label: str
     state: StageStatus
     why: str
+    """Why it ran, runs or waits."""
     settings: Mapping[str, Any]
+    """Settings that differ from their defaults."""
     upstream: tuple[Relative, ...]
     dependants: tuple[Relative, ...]
+    """Stages that read this one."""
     downstream: Mapping[Stage, int]
+    """Number of stages below it, by kind."""
     cells: tuple[str, ...]
+    """Cells whose result depends on it."""
     files: Mapping[str, int]
+    """Name → bytes."""
     run: RunRecord | None
     outputs: Mapping[str, Any]
     failure: Failure | None
     holder: Holder | None
+    """The driver that holds its lease."""
     provisional: bool
+    """Whether its id will change once its datasets are prepared."""
 
     def to_json(self) -> dict[str, Any]:
-        """What `ssl-sweep explain --json` prints."""
+        """What ``ssl-sweep explain --json`` prints."""
         return {"schema_version": EXPLAIN_SCHEMA_VERSION, **asdict(self)}
 
 
 def explain(scope: Scope, target: Target) -> Explanation:
-    """Reads the store, and the plan where there is one; changes nothing."""
+    """Explain a stage from the store, and from the plan if there is one. Changes nothing."""
     store, plan = scope.store, scope.plan
     lineage = Lineage(store, plan)
     known = lineage.stages.get(target.id) or Known(target.stage, target.id, ())
@@ -82,7 +92,7 @@ def explain(scope: Scope, target: Target) -> Explanation:
     state = lineage.state(target.id)
     below = lineage.dependants(target.id)
     stage = plan.by_id.get(target.id) if plan else None
-    rest_on_it = {target.id, *(k.id for k in below)}
+    affected = {target.id, *(known.id for known in below)}
     return Explanation(
         stage=target.stage,
         id=target.id,
@@ -97,7 +107,7 @@ def explain(scope: Scope, target: Target) -> Explanation:
             Relative(k.stage, k.id, lineage.state(k.id), k.label) for k in below if target.id in k.upstream
         ),
         downstream=dict(Counter(k.stage for k in below)),
-        cells=tuple(c for c, id in plan.cell_stages.items() if id in rest_on_it) if plan else (),
+        cells=tuple(c for c, id in plan.cell_stages.items() if id in affected) if plan else (),
         files=manifest.files if manifest else {},
         run=manifest.run if manifest else None,
         outputs=manifest.outputs if manifest else {},
@@ -129,21 +139,19 @@ def _why(
     failure: Failure | None,
     holder: Holder | None,
 ) -> str:
-    """One sentence or two: why it ran, runs or waits."""
+    """Say why a stage ran, runs or waits, in one or two sentences."""
     if state == "complete":
         return _REASONS.get(known.reason, _REASONS["complete"])
     if state == "running" and holder is not None:
-        return f"it runs now: held by driver {holder.driver} on {holder.host} since {holder.since}"
+        return f"driver {holder.driver} on {holder.host} has been running it since {holder.since}"
     if state == "failed" and failure is not None:
         return f"it failed ({attempts_of(failure)}): {failure.message}"
     if state == "blocked":
-        lost = [up for up in known.upstream if lineage.state(up) in ("failed", "blocked")]
-        return f"it waits for {_listed(lost, lineage)}; mend that, then retry it"
+        failed = [up for up in known.upstream if lineage.state(up) in ("failed", "blocked")]
+        return f"it waits for {_listed(failed, lineage)}; fix the failure, then retry the failed stage"
     why = _REASONS.get(known.reason) or "it is not finished in this store"
     waits = [up for up in known.upstream if lineage.state(up) != "complete"]
-    provisional = (
-        "; its id is provisional until its images are prepared" if stage and stage.provisional else ""
-    )
+    provisional = "; its id will change once its datasets are prepared" if stage and stage.provisional else ""
     return f"{why}{provisional}" + (f"; it waits for {_listed(waits, lineage)}" if waits else "")
 
 
@@ -155,38 +163,38 @@ def _listed(ids: Sequence[str], lineage: Lineage) -> str:
 
 
 def in_words(stage: Stage, form: Mapping[str, Any]) -> str:
-    """What a stage does, from its spec as JSON."""
+    """Say what a stage does, from its spec as JSON."""
     if not form:
-        return f"a {stage} stage that never finished in this store; name its grid to see what it is"
+        return f"a {stage} stage that never finished in this store; give its grid to see its settings"
     config: Mapping[str, Any] = form.get("config") or {}
-    damage = "" if form.get("corruption", "none") == "none" else f", corrupted by {form['corruption']}"
+    corrupted = "" if form.get("corruption", "none") == "none" else f", corrupted by {form['corruption']}"
     labels = f"{form.get('n_labels', 0):,} labels ({form.get('draw')}, seed {form.get('seed')})"
     match stage:
         case "prepare":
             kind = str(form["source"][KIND]).removesuffix("Source")
-            return f"the images of a {kind} source, decoded, at {form['size']} pixels, and indexed"
+            return f"the images of a {kind} source, decoded and indexed at {form['size']} pixels"
         case "pretrain":
             images = f"{sum(part['images'] for part in form['parts']):,} images"
             if config["method"] == "random":
-                return f"an untrained {config['encoder']}, its batch statistics from {images}"
+                return f"an untrained {config['encoder']} with batch statistics from {images}"
             if config["method"] == "weights":
                 return f"a {config['encoder']} with the given weights {config['weights']}"
             length = f"steps: {config['steps']:,}" if config["steps"] else f"epochs: {config['epochs']:,}"
             recipe = f"{length}, batches of {config['batch']:,}, seed {config['seed']}"
-            return f"a {config['encoder']} trained by {config['method']} on {images}{damage} ({recipe})"
+            return f"a {config['encoder']} trained by {config['method']} on {images}{corrupted} ({recipe})"
         case "features":
-            split = f"{form['split']} images{damage}"
-            return f"features {form['representation']} of the {split}, under encoder {form['encoder']}"
+            split = f"{form['split']} images{corrupted}"
+            return f"features {form['representation']} of the {split}, computed by encoder {form['encoder']}"
         case "probe":
             linear = config[KIND] == "ProbeConfig"
-            judge = "a linear classifier" if linear else f"the {config['k']} nearest neighbours"
-            return f"{judge} on {labels} over features, judged on all test images"
+            classifier = "a linear classifier" if linear else f"a {config['k']}-nearest-neighbour classifier"
+            return f"{classifier} on features with {labels}, tested on all test images"
         case "finetune":
-            return f"encoder {form['encoder']} trained on with {labels}, judged on all test images{damage}"
+            return f"encoder {form['encoder']} fine-tuned with {labels}, tested on all test images{corrupted}"
 
 
 def differing(form: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """Path → value of every setting of a spec that is not its default; ids above are among them."""
+    """Return path → value of every setting of a spec that differs from its default, with upstream ids."""
     kind = _kinds().get(str(form.get(KIND)))
     defaults = dict(_defaults(kind)) if kind else {}
     found: dict[str, Any] = {}
@@ -212,7 +220,7 @@ def _defaults(kind: type) -> Iterator[tuple[str, Any]]:
 
 @cache
 def _kinds() -> Mapping[str, type]:
-    """Every dataclass that a spec is made of, by name."""
+    """Return every dataclass that specs consist of, by name."""
     found: dict[str, type] = {}
     waiting = list(get_args(Spec))
     while waiting:

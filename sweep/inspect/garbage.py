@@ -1,7 +1,7 @@
-"""`ssl-sweep gc`: what is in a store and belongs to none of the given grids.
+"""``ssl-sweep gc``: find, and delete on request, what is in a store and belongs to none of the given grids.
 
-A finished training keeps its encoder alone and an unfinished one its last checkpoint, both for as long as a
-grid asks for it. Nothing is deleted that a live run works on.
+As long as a grid needs them, a finished training keeps its encoder and an unfinished one its last checkpoint.
+Nothing is deleted while a run may be using the store.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from ssl_sweep.sweep.errors import InfeasibleError, UsageError
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.planner import plan_grid
 from ssl_sweep.sweep.planning.stages import PlannedStage
+from ssl_sweep.sweep.results.status import held
 from ssl_sweep.sweep.spec.specs import STAGES, Stage
-from ssl_sweep.sweep.store.leases import drivers, holders
+from ssl_sweep.sweep.store.leases import drivers
 from ssl_sweep.sweep.store.store import Store
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Things of one kind that no grid refers to."""
+    """Garbage of one kind."""
 
     name: str
     count: int
@@ -31,23 +32,25 @@ class Kind:
 
 @dataclass(frozen=True)
 class Garbage:
-    """What was found, by kind, and sentences about it."""
+    """What was found."""
 
     kinds: tuple[Kind, ...]
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
+    """Sentences for the user."""
     deleted: bool
 
     def to_json(self) -> dict[str, Any]:
+        """What ``ssl-sweep gc --json`` prints."""
         return {
             "deleted": self.deleted,
             "kinds": [vars(kind) for kind in self.kinds],
-            "notes": list(self.said),
+            "notes": list(self.notes),
         }
 
 
 @dataclass
 class _Found:
-    """Whole stages, and checkpoints of finished ones, with their bytes."""
+    """Whole stages, and checkpoints of finished stages, with their bytes."""
 
     stages: dict[tuple[Stage, str], int] = field(default_factory=dict)
     checkpoints: dict[tuple[Stage, str], int] = field(default_factory=dict)
@@ -66,13 +69,19 @@ class _Found:
 def collect(
     grids: Sequence[Path], store_uri: str, *, delete: bool, features: bool = False, data: bool = False
 ) -> Garbage:
-    """Find, and with `delete` remove, what none of `grids` refers to. With `features` also features that no
-    stage still to run reads, with `data` prepared datasets that no grid names.
+    """Find what none of the grids needs.
+
+    Args:
+        grids: Grid files.
+        store_uri: The store.
+        delete: Delete what is found.
+        features: Also find features that no stage still to run reads.
+        data: Also find prepared datasets that no grid names.
 
     Raises:
         GridError: a grid is wrong.
-        UsageError: a grid's datasets are not prepared here, so nobody can say what is its own.
-        InfeasibleError: a run is at work in the store, and `delete` was asked.
+        UsageError: a dataset of a grid is not prepared, so the ids of the grid's stages are unknown.
+        InfeasibleError: ``delete`` was asked for, and a run may be using the store.
     """
     store = Store(store_uri)
     plans = [plan_grid(path, (), store, expect=True)[1] for path in grids]
@@ -81,14 +90,14 @@ def collect(
     wanted = {(stage.kind, stage.id) for plan in plans for stage in plan.stages}
     if features:
         wanted -= {("features", id) for id in _idle_features(plans)}
-    held = _held(store)
+    in_use = {key for key in held(store) if key[0] in STAGES}
     found = _Found()
     with store.survey():
         for kind in STAGES:
             if kind == "prepare" and not data:
                 continue
             for id in store.ids(kind):
-                if (kind, id) in held:
+                if (kind, id) in in_use:
                     continue
                 sizes = store.sizes(kind, id)
                 if (kind, id) not in wanted:
@@ -101,17 +110,17 @@ def collect(
             store.remove(kind, id)
         for kind, id in found.checkpoints:
             store.drop_checkpoint(kind, id)
-    return Garbage(tuple(found.kinds()), tuple(_said(found, delete, len(held))), delete)
+    return Garbage(tuple(found.kinds()), tuple(_notes(found, delete, len(in_use))), delete)
 
 
 def _require_alone(store: Store) -> None:
-    """A driver holds no lease while it plans, waits or writes the mirror, and nobody knows its grid."""
+    """Refuse if a run may be using the store: it holds no lease while it plans, and its grid is unknown."""
     for driver in drivers(store.storage).values():
         if driver.alive is not False:
             raise InfeasibleError(
-                "a run is at work in this store, or its machine is away"
-                f" ({driver.driver}, seen {driver.since}): it may need what would go",
-                hint="wait until it has ended; of one that died elsewhere any run here takes the record away",
+                f"driver {driver.driver}, seen {driver.since}, may still be running in this store and need"
+                " what would be deleted",
+                hint="wait for it to finish; if it died on another machine, the next run removes its record",
             )
 
 
@@ -119,13 +128,13 @@ def _require_prepared(path: Path, plan: Plan) -> None:
     names = sorted({name for stage in plan.prepares for name in stage.datasets})
     if names:
         raise UsageError(
-            f"{path}: {', '.join(names)} is not prepared in this store, so nobody knows what is this grid's",
-            hint="leave the grid out if it never ran here, or: ssl-sweep data prepare",
+            f"{path}: not prepared in this store: {', '.join(names)}; so what this grid needs is unknown",
+            hint="leave the grid out if it never ran here, or run: ssl-sweep data prepare",
         )
 
 
 def _idle_features(plans: Sequence[Plan]) -> set[str]:
-    """Features that no stage still to run reads."""
+    """Return the features that no stage still to run reads."""
 
     def needs(stage: PlannedStage) -> bool:
         return stage.state == "to_run" and stage.kind in ("probe", "finetune")
@@ -134,23 +143,15 @@ def _idle_features(plans: Sequence[Plan]) -> set[str]:
     return {stage.id for plan in plans for stage in plan.stages if stage.kind == "features"} - read
 
 
-def _held(store: Store) -> set[tuple[Stage, str]]:
-    """Stages whose lease is a driver's that is not surely dead."""
-    leased = (
-        name.partition("-") for name, holder in holders(store.storage).items() if holder.alive is not False
-    )
-    return {(stage, id) for stage, _, id in leased if stage in STAGES}
-
-
 def _checkpoint(sizes: dict[str, int]) -> int:
     return sum(size for name, size in sizes.items() if "/checkpoint/" in name)
 
 
-def _said(found: _Found, delete: bool, held: int) -> Iterator[str]:
+def _notes(found: _Found, delete: bool, in_use: int) -> Iterator[str]:
     total = sum(found.stages.values()) + sum(found.checkpoints.values())
     if not total and not found.stages:
-        yield "nothing in the store is without a grid"
+        yield "everything in the store belongs to one of the grids"
     else:
-        yield "deleted" if delete else "nothing was deleted; --delete does it"
-    if held:
-        yield f"{held} stages that a live run works on were left out"
+        yield "deleted" if delete else "nothing was deleted; add --delete to delete it"
+    if in_use:
+        yield f"stages that a run is using are left out: {in_use}"

@@ -1,4 +1,4 @@
-"""Stages as `explain` sees them, from a grid's plan or from the store's manifests alone."""
+"""Which stage was made from which, from the plan of a grid, or only from the manifests in a store."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ from ssl_sweep.sweep.store.store import Store
 
 @dataclass(frozen=True)
 class Known:
-    """One stage: `form` is its spec as JSON; empty, with no upstream, where the store holds no manifest."""
+    """One stage."""
 
     stage: Stage
     id: str
     upstream: tuple[str, ...]
+    """Ids of the stages that it reads; empty if the store has no manifest."""
     form: Mapping[str, Any] = field(default_factory=dict)
+    """Its spec as JSON; empty if the store has no manifest."""
     label: str = ""
     reason: str = ""
+    """Why it is to run or not; '' without a plan."""
 
 
 class Lineage:
-    """What comes from what. Without a plan the states are the store's own: complete, failed or not there."""
+    """The stages of a plan, or of a store if there is no plan, with their states.
+
+    Without a plan, no stage counts as blocked.
+    """
 
     def __init__(self, store: Store, plan: Plan | None) -> None:
         self._store = store
@@ -34,7 +40,7 @@ class Lineage:
         self._states = node_statuses(plan, store) if plan else None
 
     def state(self, id: str) -> StageStatus:
-        """Of a stage, known or not."""
+        """Return the state of a stage; an unknown one is to run."""
         if self._states is not None and id in self._states:
             return self._states[id]
         if id not in self.stages:
@@ -42,7 +48,7 @@ class Lineage:
         return stored_status(self._store, self.stages[id].stage, id)
 
     def dependants(self, id: str) -> list[Known]:
-        """Every stage that rests on this one, nearest first."""
+        """Return every stage that depends on this one, nearest first."""
         below = {id}
         found: list[Known] = []
         while True:

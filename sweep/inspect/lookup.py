@@ -1,4 +1,4 @@
-"""Which stage or cell a person means: an id, or enough of its beginning, with a grid or without one."""
+"""Find a stage or cell by its id or the first letters of it, with or without a grid."""
 
 from __future__ import annotations
 
@@ -13,51 +13,52 @@ from ssl_sweep.sweep.spec.specs import STAGES, Stage
 from ssl_sweep.sweep.store.store import Store
 
 AT_LEAST = 4
-"""Letters of an id that are worth looking for."""
-_SHOWN = 8
+"""A search needs at least so many letters of an id."""
+_SHOWN = 8  # stages listed in a message
 
 
 @dataclass(frozen=True)
 class Target:
-    """A stage; `cell` is the id of the cell that was named instead, whose answer the stage is."""
+    """A stage that was found."""
 
     stage: Stage
     id: str
     cell: str = ""
+    """Id of the cell, if a cell was named; ``id`` is then the stage with its result."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Where ids are looked for: a store, and a grid's plan where one was given."""
+    """Where to look: a store, and the plan of a grid if one was given."""
 
     store: Store
     plan: Plan | None
 
     def find(self, text: str) -> Target:
-        """The one stage or cell whose id begins with `text`.
+        """Return the one stage or cell whose id begins with ``text``.
 
         Raises:
-            UsageError: too short, unknown or ambiguous; says which there are.
+            UsageError: ``text`` is too short, unknown or ambiguous.
         """
         if len(text) < AT_LEAST:
             raise UsageError(
-                f"{text!r} is too short for an id", hint=f"give {AT_LEAST} letters of it or more"
+                f"{text!r} is too short for an id", hint=f"give at least {AT_LEAST} letters of the id"
             )
-        found = {target.cell or target.id: target for target in self._targets() if _named(target, text)}
+        found = {target.cell or target.id: target for target in self._targets() if _matches(target, text)}
         if text in found:
             return found[text]
         if not found:
-            looked = f"the store {self.store.uri}" + (f" and in {self.plan.sweep}" if self.plan else "")
+            places = f"the store {self.store.uri}" + (f" or in {self.plan.sweep}" if self.plan else "")
             raise UsageError(
-                f"no stage or cell {text!r} in {looked}",
-                hint="ssl-sweep plan GRID --json lists the stages, results the cells; a cell, and a stage"
-                " that never ran, are found with their grid only: ssl-sweep explain GRID ID",
+                f"no stage or cell {text!r} in {places}",
+                hint="`ssl-sweep plan GRID --json` lists the stages, `ssl-sweep results GRID` the cells; to"
+                " find a cell, or a stage that never ran, give its grid: ssl-sweep explain GRID ID",
             )
         if len(found) > 1:
             some = [f"{'cell' if found[id].cell else found[id].stage} {id}" for id in sorted(found)]
             more = f" and {len(some) - _SHOWN} more" if len(some) > _SHOWN else ""
             raise UsageError(
-                f"{text!r} could be {', '.join(some[:_SHOWN])}{more}", hint="give more letters of the id"
+                f"{text!r} matches {', '.join(some[:_SHOWN])}{more}", hint="give more letters of the id"
             )
         return next(iter(found.values()))
 
@@ -71,20 +72,22 @@ class Scope:
 
 
 def read_words(words: Sequence[str], store_uri: str) -> tuple[Scope, list[str]]:
-    """What `[GRID] [KEY=VALUE]... ID...` names: where to look, and the ids.
+    """Split the words ``[GRID] [KEY=VALUE]... ID...`` of a command line into where to look and the ids.
 
     Raises:
-        UsageError: two grids, or a setting without a grid.
+        UsageError: there are two grids, or a setting without a grid.
         GridError: the grid is wrong.
-        StoreError: there is no store, and no grid to say more.
+        StoreError: there is no store, and no grid was given.
     """
     grids = [word for word in words if _is_grid(word)]
     overrides = [word for word in words if "=" in word and not _is_grid(word)]
     ids = [word for word in words if word not in grids and word not in overrides]
     if len(grids) > 1:
-        raise UsageError(f"two grids: {grids[0]} and {grids[1]}", hint="name one grid")
+        raise UsageError(f"two grids were given: {grids[0]} and {grids[1]}", hint="give one grid")
     if overrides and not grids:
-        raise UsageError(f"{overrides[0]} changes a grid, and none is named", hint="put the grid before it")
+        raise UsageError(
+            f"{overrides[0]} changes a grid, but no grid was given", hint="put the grid before it"
+        )
     plan, store = plan_in(grids[0], overrides, store_uri) if grids else (None, Store(store_uri))
     if not grids:
         store.require_existing()
@@ -95,5 +98,5 @@ def _is_grid(word: str) -> bool:
     return word.endswith((".yaml", ".yml")) or (Path(word).is_file() and "=" not in word)
 
 
-def _named(target: Target, text: str) -> bool:
+def _matches(target: Target, text: str) -> bool:
     return (target.cell or target.id).startswith(text)

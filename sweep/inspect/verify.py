@@ -1,4 +1,4 @@
-"""`ssl-sweep verify`: is every finished stage still what was committed? Every byte is read."""
+"""``ssl-sweep verify``: read every byte of the finished stages and compare it with what was committed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from ssl_sweep.sweep.store.store import Store
 
 VERIFY_SCHEMA_VERSION = 1
 _AT_ONCE = 4
-Told = Callable[[int, int], None]  # stages looked at, of how many
 
 
 @dataclass(frozen=True)
@@ -25,31 +24,36 @@ class Damage:
 
     stage: Stage
     id: str
+    """Id of the stage; '' if a whole folder cannot be listed."""
     file: str
     what: str
+    """Follows the name of the file in a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """`without_checksum` files are from before there were any: their size is right. `withdrawn` stages will
-    be done again by the next run; `stuck` says why others could not be withdrawn."""
+    """What was found."""
 
     store: str
     stages: int
+    """Finished stages."""
     files: int
     bytes: int
     without_checksum: int
+    """Files that were committed before there were checksums; only their size is compared."""
     damages: tuple[Damage, ...]
     withdrawn: tuple[tuple[Stage, str], ...]
+    """Stages that the next run does again."""
     stuck: tuple[str, ...] = ()
+    """Why other damaged stages could not be withdrawn."""
 
     @property
     def exit_code(self) -> int:
-        """1 where damage was found."""
+        """1 if damage was found, else 0."""
         return 1 if self.damages else 0
 
     def to_json(self) -> dict[str, Any]:
-        """What --json prints."""
+        """What ``ssl-sweep verify --json`` prints."""
         return {"schema_version": VERIFY_SCHEMA_VERSION, **asdict(self)}
 
 
@@ -59,12 +63,20 @@ def verify(
     overrides: Iterable[str] = (),
     *,
     repair: bool = False,
-    told: Told | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Verified:
-    """Look at the finished stages of a grid, or at all in the store. With `repair` the manifests of damaged
-    stages are taken away, so that the next run does them again; else nothing is changed. Of a grid with a
-    damaged dataset only that and what does not rest on it: the ids of the rest are not known before it is
-    prepared again.
+    """Check the finished stages of a grid, or all in the store.
+
+    If a dataset of the grid is damaged, the stages that need it are not checked: their ids are unknown until
+    it is prepared again.
+
+    Args:
+        store_uri: The store.
+        grid: The grid file; None checks the whole store.
+        overrides: ``KEY=VALUE`` changes of the grid.
+        repair: Delete the manifests of damaged stages, so that the next run does these stages again.
+            Otherwise nothing is changed.
+        on_progress: Called as ``on_progress(checked, total)``, in stages.
 
     Raises:
         SweepError: the store does not answer, or the grid is wrong.
@@ -76,8 +88,8 @@ def verify(
     with store.survey(), ThreadPoolExecutor(_AT_ONCE) as pool:
         for look in pool.map(lambda key: _look(store, key, _record(store, key)), keys):
             found.append(look)
-            if told is not None:
-                told(len(found), len(keys))
+            if on_progress is not None:
+                on_progress(len(found), len(keys))
     damages = tuple(damage for look in found for damage in look.damages)
     broken = dict.fromkeys((damage.stage, damage.id) for damage in damages if damage.id)
     stuck: list[str] = []
@@ -96,7 +108,7 @@ def verify(
 
 @dataclass(frozen=True)
 class _Look:
-    """What one stage was found to be."""
+    """What was found in one stage."""
 
     finished: bool = False
     files: int = 0
@@ -111,7 +123,7 @@ def _stages(store_uri: str, grid: Path, overrides: Iterable[str]) -> list[tuple[
 
 
 def _all(store: Store, found: list[_Look]) -> Iterator[tuple[Stage, str]]:
-    """Every stage of which there is anything; a kind that cannot be listed is one of what is `found`."""
+    """Yield every stage that has a folder; a folder that cannot be listed is added to ``found`` as damage."""
     with store.survey():
         for stage in STAGES:
             try:
@@ -119,11 +131,11 @@ def _all(store: Store, found: list[_Look]) -> Iterator[tuple[Stage, str]]:
             except UnreachableError:
                 raise
             except StoreError as error:
-                found.append(_Look(damages=(Damage(stage, "", f"{stage}/", _said(error)),)))
+                found.append(_Look(damages=(Damage(stage, "", f"{stage}/", _failed("listed", error)),)))
 
 
 def _record(store: Store, key: tuple[Stage, str]) -> bytes | StoreError | None:
-    """What a stage has for a manifest, or why that cannot be read."""
+    """Return the bytes of a manifest, None if there is none, or the error if it cannot be read."""
     try:
         return store.record(*key)
     except UnreachableError:
@@ -132,9 +144,10 @@ def _record(store: Store, key: tuple[Stage, str]) -> bytes | StoreError | None:
         return error
 
 
-def _said(error: StoreError) -> str:
-    """`cannot be read: Permission denied`, without the name of what could not."""
-    return f"cannot be {str(error).rpartition(' cannot be ')[2]}"
+def _failed(done: str, error: StoreError) -> str:
+    """Return as in ``cannot be read: Permission denied``."""
+    cause = error.__cause__
+    return f"cannot be {done}: {(isinstance(cause, OSError) and cause.strerror) or error}"
 
 
 def _withdraw(store: Store, key: tuple[Stage, str], stuck: list[str]) -> bool:
@@ -151,7 +164,7 @@ def _look(store: Store, key: tuple[Stage, str], record: bytes | StoreError | Non
         return _Look()
     own = f"{stage}/{id}/manifest.json"
     if isinstance(record, StoreError):
-        return _Look(True, damages=(Damage(stage, id, own, _said(record)),))
+        return _Look(True, damages=(Damage(stage, id, own, _failed("read", record)),))
     manifest = Manifest.parse(record)
     if manifest is None:
         return _Look(True, damages=(Damage(stage, id, own, "cannot be read, or is not as it was written"),))

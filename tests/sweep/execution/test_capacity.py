@@ -67,7 +67,7 @@ def test_a_gpu_for_features_or_probes_is_refused_where_no_training_is_left(
     alone = cluster(Capacity.of_nodes([(8, 0)]))
     sweeps.finish(stage for stage in sweeps.prepared().stages if stage.kind == "pretrain")
     plan = sweeps.plan()
-    assert {node.stage for node in plan.to_run} == {"features", "probe"}
+    assert {stage.kind for stage in plan.to_run} == {"features", "probe"}
     for name in ("device", "probe_device"):
         compute = Compute.model_validate({name: "gpu"})
         with pytest.raises(InfeasibleError, match=f"compute.{name} is gpu, but no CUDA GPU"):
@@ -76,7 +76,7 @@ def test_a_gpu_for_features_or_probes_is_refused_where_no_training_is_left(
         with pytest.raises(InfeasibleError, match=f"compute.{name} is gpu, but the cluster is limited to"):
             require_room(plan.to_run, compute, alone)
         require_room(plan.to_run, compute, cluster(Capacity((HEAD, SMALL), 8)))
-    sweeps.finish(node for node in plan.nodes if node.stage == "features")
+    sweeps.finish(stage for stage in plan.stages if stage.kind == "features")
     require_feasible(sweeps.plan(), Compute(device="gpu"), None)  # probes do not take it
 
 

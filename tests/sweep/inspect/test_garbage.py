@@ -41,7 +41,7 @@ def test_what_other_grids_need_is_found_and_nothing_is_touched(sweeps: Any, grid
     before = sorted(sweeps.store.root.rglob("*"))
     found = gc(sweeps, one)
     assert counts(found) == {"pretrain": 3, "features": 12, "probe": 30}
-    assert all(kind.bytes > 0 for kind in found.kinds) and "--delete" in found.said[0]
+    assert all(kind.bytes > 0 for kind in found.kinds) and "--delete" in found.notes[0]
     assert gc(sweeps, one, other).kinds == ()
     assert sorted(sweeps.store.root.rglob("*")) == before
 
@@ -106,7 +106,7 @@ def test_what_a_live_run_works_on_is_left_alone(sweeps: Any, grids: tuple[Path, 
     assert leases.take("pretrain", foreign.id)
     assert counts(gc(sweeps, one))["pretrain"] == 2
     for _ in range(2):  # with a lease and without: a driver has none while it plans, waits or logs
-        with pytest.raises(InfeasibleError, match="a run is at work in this store"):
+        with pytest.raises(InfeasibleError, match="may still be running in this store"):
             gc(sweeps, one, delete=True)
         assert sweeps.store.complete("pretrain", foreign.id) is not None
         leases.release("pretrain", foreign.id)
@@ -115,5 +115,5 @@ def test_what_a_live_run_works_on_is_left_alone(sweeps: Any, grids: tuple[Path, 
 
 
 def test_a_grid_whose_data_are_not_prepared_cannot_be_judged(sweeps: Any) -> None:
-    with pytest.raises(UsageError, match="objects, scenes is not prepared"):
+    with pytest.raises(UsageError, match="not prepared in this store: objects, scenes"):
         gc(sweeps, sweeps.write())
