@@ -16,8 +16,9 @@ import yaml
 
 from ssl_sweep.sweep.errors import GridError, Located
 
-KeyPath = Path_ = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """The place of a value in the data: keys and list positions from the top."""
+Path_ = KeyPath
 
 MAX_VALUES = 200_000
 _NULL = re.compile(r"~|null|Null|NULL|")

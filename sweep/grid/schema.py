@@ -322,7 +322,7 @@ class Compute(Model):
     watch_knn: bool = Field(
         default=False,
         description="After each epoch, log the nearest-neighbour accuracy on 384 labelled images that are"
-        " not used for training; nothing if there are none.",
+        " not used for training; nothing without such images.",
     )
 
 

@@ -95,7 +95,7 @@ class Store:
         """Raises StoreError if the store is a folder that does not exist."""
         if not self.remote and not self.root.is_dir():
             raise StoreError(
-                f"there is no store at {self.uri}", hint="name it with --store, or run the grid first"
+                f"found no store at {self.uri}", hint="name it with --store, or run the grid first"
             )
 
     # Paths and ids ----------------------------------------------------------------------------------

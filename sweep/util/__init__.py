@@ -1,4 +1,4 @@
-"""Helpers that know nothing of sweeps: whole files, processes, scratch folders, signals and addresses.
+"""Helpers that any program could use: whole files, processes, scratch folders, signals and addresses.
 
 Every package of ``sweep`` may import this one; it imports only ``sweep.errors``.
 """

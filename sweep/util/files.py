@@ -19,8 +19,8 @@ _WRITING_S = 24 * 3600.0  # a file that is still being written has changed withi
 
 
 def temporary(folder: Path, name: str) -> Path:
-    """A new name in ``folder`` that names its writer, so that leftovers of a dead process can be told from
-    work in progress."""
+    """A new name in ``folder`` that names its writer, which tells leftovers of a dead process from work in
+    progress."""
     plain = name.replace(".", "-")
     return folder / f".{plain}.{here()}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
 

@@ -267,7 +267,7 @@ def test_the_command(sweeps: Any) -> None:
 
 def test_a_store_that_is_not_there_is_not_sound(tmp_path: Path) -> None:
     called = CliRunner().invoke(cli, ["verify", "--store", str(tmp_path / "typo")])
-    assert isinstance(called.exception, StoreError) and "there is no store at" in str(called.exception)
+    assert isinstance(called.exception, StoreError) and "found no store at" in str(called.exception)
 
 
 def test_nothing_is_written_without_repair(sweeps: Any) -> None:
