@@ -1,4 +1,4 @@
-"""Pictures of many small images with labels, to be looked at: samples of a dataset, views, corruptions."""
+"""Contact sheets: pictures of many small images with labels, such as samples, corruptions and views."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ssl_sweep.data_ops.dataset.pool import ImagePool
 from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.views.policy import ViewPolicy, sample_params
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
@@ -21,7 +23,8 @@ Pixels = npt.NDArray[np.uint8]  # (H, W, 3)
 _INK, _PAPER, _BLANK = (20, 20, 20), (255, 255, 255), (238, 238, 238)
 _FONT_PX = 14
 _GAP = 4  # pixels between images, and around labels
-_LONGEST = 40  # characters of a label's line
+_LONGEST = 40  # characters in a line of a label
+_TRAINING_COLUMNS = 8  # images on the sheet of a training
 
 
 def contact_sheet(
@@ -32,12 +35,20 @@ def contact_sheet(
     title: str = "",
     cell: int = 96,
 ) -> Image.Image:
-    """An RGB picture of `rows` of uint8 (H, W, 3) images, labels at the left of rows and above columns.
+    """An RGB picture of rows of images, with labels to the left of rows and above columns.
 
-    Every image gets a square of `cell` pixels: small ones are enlarged by the largest whole factor that fits,
-    pixel by pixel, so that what one sees is what is there; larger ones are shrunk with antialiasing. Rows may
-    differ in length. A label's long lines are cut. DataError for no image, an array that is not an RGB image,
-    or labels that do not match the rows.
+    A small image is enlarged by the largest whole factor that fits, without smoothing, so that its pixels can
+    be seen. A larger one is shrunk with antialiasing.
+
+    Args:
+        rows: uint8 (H, W, 3) images; rows may differ in length.
+        row_labels: One label per row, or nothing. Long lines are cut.
+        column_labels: One label per column, or nothing.
+        title: A headline above the picture.
+        cell: The side in pixels of the square that each image gets.
+
+    Raises:
+        DataError: The rows are empty, an array is not an RGB image, or the number of labels does not match.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -74,6 +85,26 @@ def contact_sheet(
     return sheet
 
 
+def training_sheet(pool: ImagePool, policies: Sequence[ViewPolicy], seed: int) -> bytes:
+    """A PNG of some images of a training: the clean ones, the corrupted ones, and a view by each policy."""
+    from ssl_sweep.data_ops.views.torch_views import TorchViews  # torch is slow to import
+
+    index = np.linspace(0, len(pool) - 1, min(_TRAINING_COLUMNS, len(pool))).astype(np.int64)
+    rows = {"image": pool.clean(index)}
+    if pool.corruption.name != "none":
+        rows[pool.corruption.canonical] = pool[index]
+    for view, policy in enumerate(policies):
+        params = sample_params(policy, seed, 0, pool.keys[index], view, shape=pool.shape[1:3])
+        planes = TorchViews(policy).render(pool[index], params).numpy()
+        rows[f"view {view + 1}"] = _pixels(planes)
+    return png_bytes(contact_sheet([list(images) for images in rows.values()], list(rows)))
+
+
+def _pixels(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """(n, 3, S, S) as the network gets it to (n, S, S, 3): the inverse of (x / 255 - 0.5) / 0.25."""
+    return np.clip(np.rint((np.moveaxis(planes, 1, 3) + 2.0) * (255.0 / 4.0)), 0, 255).astype(np.uint8)
+
+
 def png_bytes(sheet: Image.Image) -> bytes:
     """The picture as a PNG file."""
     file = io.BytesIO()
@@ -85,7 +116,9 @@ def _fitted(pixels: Pixels, cell: int) -> Image.Image:
     from PIL import Image
 
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise DataError(f"contact sheet: {pixels.dtype} {pixels.shape} is no image; give uint8 (H, W, 3)")
+        raise DataError(
+            f"contact sheet: an array is {pixels.dtype} {pixels.shape}; images are uint8 (H, W, 3)"
+        )
     height, width = pixels.shape[:2]
     image = Image.fromarray(np.ascontiguousarray(pixels))
     factor = cell // max(height, width)
@@ -97,7 +130,7 @@ def _fitted(pixels: Pixels, cell: int) -> Image.Image:
 
 
 def _extent(draw: ImageDraw.ImageDraw, font: Font, text: str) -> tuple[int, int]:
-    """(width, height) of a text in pixels, with all that hangs below the line."""
+    """(width, height) of a text in pixels, descenders included."""
     box = draw.multiline_textbbox((0, 0), text, font)
     return int(np.ceil(box[2])), int(np.ceil(box[3]))
 

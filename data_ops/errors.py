@@ -1,6 +1,9 @@
-"""The one error of this package for input that cannot be used."""
+"""The errors of this package for input that cannot be used, and hints for misspelt names."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class DataError(Exception):
@@ -8,8 +11,23 @@ class DataError(Exception):
 
 
 class BadImageError(DataError):
-    """An image whose bytes were read and are no good. `content` is their hash, the same under any name."""
+    """An image whose bytes were read but cannot be decoded."""
+
+    content: str
+    """A hash of the bytes: the same whatever the file is called. Empty if it is unknown."""
 
     def __init__(self, message: str, content: str = "") -> None:
         super().__init__(message)
         self.content = content
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for the nearest of ``names``, or an empty string if none is close."""
+    close = difflib.get_close_matches(word, sorted(set(names)), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise DataError with this message unless the condition holds."""
+    if not condition:
+        raise DataError(message)

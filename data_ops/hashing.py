@@ -17,10 +17,10 @@ _ODD = np.uint64(0xD1342543DE82EF95)  # keeps hash64(a, b) and hash64(b, a) apar
 
 
 def derive_seed(*coordinates: str | int) -> int:
-    """A 63-bit seed from named coordinates, for instance `derive_seed("order", seed, epoch)`.
+    """A 63-bit seed from named coordinates, for instance ``derive_seed("order", seed, epoch)``.
 
-    Other coordinates, another order or another type (1 against "1") give an unrelated seed. Same on every
-    platform.
+    Different values, a different order or a different type (1 or "1") give an unrelated seed. The seed is the
+    same on every platform.
     """
     canonical = json.dumps(coordinates, ensure_ascii=True, separators=(",", ":")).encode()
     return int.from_bytes(hashlib.blake2b(canonical, digest_size=8).digest(), "big") >> 1
@@ -29,10 +29,16 @@ def derive_seed(*coordinates: str | int) -> int:
 def hash64(seed: int, *counters: npt.ArrayLike) -> UInt64:
     """A uint64 per element of the counters' common broadcast shape; scalars give a 0-d array.
 
-    The splitmix64 finaliser (Steele et al. 2014; Stafford's mix 13) chained over seed and counters: the value
-    depends on its coordinates alone and not on how many others are drawn. Counters are integers (negative
-    ones modulo 2**64). Give the widest-shaped counters last: each step then works on the smallest array
-    possible.
+    The splitmix64 finaliser (Steele et al. 2014; Stafford's mix 13) is chained over seed and counters: a
+    value depends on its coordinates only, not on how many others are drawn.
+
+    Args:
+        seed: The stream's seed.
+        counters: Integers; negative ones count modulo 2**64. Give the counters of the largest shape last:
+            each step then works on the smallest possible array.
+
+    Raises:
+        TypeError: A counter is not an integer.
     """
     with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is the point
         state = _mix(np.asarray(seed & _MASK, dtype=np.uint64) + _GOLDEN)

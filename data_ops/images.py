@@ -1,4 +1,4 @@
-"""What the pipeline reads images from: an array, or anything that is indexed like one."""
+"""What the pipeline reads images from: an array, or any object that is indexed like one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 
 class ImageReader(Protocol):
-    """(N, S, S, 3) uint8 images, read by a slice or an integer array; each is the same at every reading."""
+    """(N, S, S, 3) uint8 images, read by a slice or an integer array. An image is the same at every read."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...

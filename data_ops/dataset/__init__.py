@@ -1,1 +1,6 @@
-"""TODO"""
+"""Prepared datasets and what is drawn from them: pools, subsets, label budgets, corruptions, copies.
+
+Imports only ``data_ops.errors``, ``hashing`` and ``images``; every layer above may import it.
+"""
+
+__all__ = ["corruptions", "duplicates", "holdout", "pool", "prepared", "subsets"]

@@ -1,4 +1,7 @@
-"""Corruptions of pretraining images (Cole et al. 2022), fixed once per image before any augmentation."""
+"""Corruptions of pretraining images (Cole et al. 2022), fixed once per image before any augmentation.
+
+``KINDS`` is the one table of them: to add a corruption, add an entry.
+"""
 
 from __future__ import annotations
 
@@ -6,146 +9,119 @@ import dataclasses
 import io
 import math
 import re
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.errors import DataError, nearest
 from ssl_sweep.data_ops.hashing import derive_seed, uniform
-from ssl_sweep.data_ops.names import nearest
 
 Images = npt.NDArray[np.uint8]  # (n, S, S, 3)
-Keys = npt.NDArray[np.uint64]
+Keys = npt.NDArray[np.uint64]  # (n,)
 
-_TOGETHER = 32  # images computed at once in float64, which takes up to 20 times the memory of their pixels
+_BLOCK = 32  # images computed together in float64, which takes up to 20 times the memory of their pixels
 
-_KINDS = (
-    "none",
-    "resize",
-    "downsample",
-    "jpeg",
-    "salt-and-pepper",
-    "gaussian-noise",
-    "gaussian-blur",
-    "grayscale",
-)
-NAMES = (*_KINDS[:2], "downsample-2x", "downsample-4x", *_KINDS[3:])
-_DEFAULTS = {
-    "none": 0.0,
-    "resize": 256.0,
-    "jpeg": 10.0,
-    "salt-and-pepper": 0.01,
-    "gaussian-noise": 0.1,
-    "gaussian-blur": 1.0,
-    "grayscale": 1.0,
-}
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """How one corruption is written, checked and applied."""
+
+    name: str
+    default: float | None
+    """The severity if none is written; None if one must be written."""
+    check: Callable[[float], str]
+    """What is wrong with a severity; empty if it is fine."""
+    apply: Callable[[Images, Keys, float, int], Images]
+    """(images, keys, severity, seed) to corrupted copies. Each depends on its own pixels and key only."""
+    unit: str = ""
+    """What follows the severity in writing."""
+    examples: tuple[str, ...] = ()
+    """How messages spell it; the name if empty."""
+    side: Callable[[float, int], int] | None = None
+    """(severity, size) to the side in pixels that images of this size are shrunk to; None if they are not."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Corruption:
-    """`severity`: resize's side in pixels, downsample's factor, jpeg's quality (1 to 100), the share of
-    pixels of salt-and-pepper, the standard deviations of gaussian-noise (of a range of 1) and of
-    gaussian-blur (in pixels), the share of colour that grayscale takes away."""
+    """A corruption at one severity: what ``parse_corruption`` makes of a text."""
 
     name: str
+    """The name of an entry of ``KINDS``."""
     severity: float
+    """In the unit of the kind; see ``KINDS``."""
 
     @property
     def canonical(self) -> str:
         """The one spelling of this corruption, with its severity: jpeg and jpeg-10 are both jpeg-10.
 
-        It can be read back: all digits that tell this severity from others, and no exponent.
+        It can be read back: it has every digit that distinguishes this severity from others, and no exponent.
         """
         if self.name == "none":
             return self.name
         severity = np.format_float_positional(self.severity, trim="-")
-        return f"{self.name}-{severity}" + ("x" if self.name == "downsample" else "")
+        return f"{self.name}-{severity}{_kind(self.name).unit}"
 
     def changes_nothing(self, size: int) -> bool:
-        """Whether images of `size` x `size` pixels stay what they are."""
-        if self.name == "resize":
-            return self.severity >= size
-        return self.name == "none" or (self.name == "downsample" and round(size / self.severity) == size)
+        """Whether images of ``size`` x ``size`` pixels stay as they are."""
+        side = _kind(self.name).side
+        return side is not None and side(self.severity, size) == size
 
     def problem_at(self, size: int) -> str:
-        """Why images of `size` x `size` pixels cannot be corrupted so; empty where they can."""
-        if self.name == "downsample" and round(size / self.severity) < 1:
+        """Why images of ``size`` x ``size`` pixels cannot be corrupted like this; empty if they can."""
+        side = _kind(self.name).side
+        if side is not None and side(self.severity, size) < 1:
             return f"{self.canonical} leaves nothing of {size} x {size} images; choose a smaller factor"
         return ""
 
 
 def parse_corruption(text: str) -> Corruption:
-    """A corruption's name, with its severity after a hyphen where the default is not meant: downsample-2x
-    (any factor above 1), jpeg or jpeg-30, salt-and-pepper or salt-and-pepper-0.05.
+    """Read a corruption's name with an optional severity, such as jpeg, jpeg-30 or downsample-2x.
 
-    DataError, with the nearest name, for anything else or a severity out of range.
+    Raises:
+        DataError: The name is unknown (the message has the nearest one), or the severity is out of range.
     """
-    match = re.fullmatch(rf"({'|'.join(_KINDS)})(?:-(\d+(?:\.\d+)?|\.\d+)(x?))?", text)
+    match = re.fullmatch(rf"({'|'.join(_BY_NAME)})(?:-(\d+(?:\.\d+)?|\.\d+)(x?))?", text)
     if (
         match is None
-        or (match[3] == "x") != (match[1] == "downsample")
-        or (match[1] == "none" and match[2])
-        or (match[2] is None and match[1] not in _DEFAULTS)
+        or (match[3] or "") != _kind(match[1]).unit
+        or (match[2] is not None and match[1] == "none")
+        or (match[2] is None and _kind(match[1]).default is None)
     ):
-        raise DataError(f"no corruption {text!r}{nearest(text, NAMES)} There are {', '.join(NAMES)}")
-    name, severity = match[1], float(match[2]) if match[2] else _DEFAULTS[match[1]]
-    _require(math.isfinite(severity), text, "the severity is larger than any number here; give a smaller one")
-    if name == "downsample":
-        _require(severity > 1, text, "the factor must be above 1")
-    if name == "resize":
-        _require(
-            severity >= 1 and severity == int(severity), text, "the side must be a whole number of pixels"
-        )
-    if name == "jpeg":
-        whole = 1 <= severity <= 100 and severity == int(severity)
-        _require(whole, text, "the quality must be a whole number from 1 to 100")
-    if name in ("salt-and-pepper", "grayscale"):
-        _require(0 < severity <= 1, text, "the share must be above 0 and at most 1")
-    if name in ("gaussian-noise", "gaussian-blur"):
-        _require(severity > 0, text, "the standard deviation must be above 0")
-    return Corruption(name, severity)
-
-
-def _require(condition: bool, text: str, what: str) -> None:
-    if not condition:
-        raise DataError(f"{text}: {what}")
+        raise _unknown(text)
+    kind = _kind(match[1])
+    severity = float(match[2] or kind.default or 0.0)
+    if not math.isfinite(severity):
+        raise DataError(f"{text}: the severity is larger than any number that fits; give a smaller one")
+    if problem := kind.check(severity):
+        raise DataError(f"{text}: {problem}")
+    return Corruption(kind.name, severity)
 
 
 def corrupt(images: Images, keys: Keys, corruption: Corruption, seed: int) -> Images:
-    """Corrupted copies of (n, S, S, 3) images. Each depends on its pixels, key, corruption and seed alone.
+    """Corrupted copies of (n, S, S, 3) images. Each depends on its pixels, key, corruption and seed only.
 
-    DataError where a downsampling factor leaves less than one pixel.
+    Raises:
+        DataError: A downsampling factor leaves less than one pixel.
     """
-    match corruption.name:
-        case "none":
-            return images.copy()
-        case "resize":
-            return _resize(images, min(int(corruption.severity), images.shape[1]))
-        case "downsample":
-            return _downsample(images, corruption.severity)
-        case "jpeg":
-            return _jpeg(images, int(corruption.severity))
-        case "salt-and-pepper":
-            return _salt_and_pepper(images, keys, corruption.severity, derive_seed("salt-and-pepper", seed))
-        case "gaussian-noise":
-            return _gaussian_noise(images, keys, corruption.severity, derive_seed("gaussian-noise", seed))
-        case "gaussian-blur":
-            return _gaussian_blur(images, corruption.severity)
-        case "grayscale":
-            return _grayscale(images, corruption.severity)
-    raise DataError(f"no corruption {corruption.name!r}{nearest(corruption.name, NAMES)}")
-
-
-def _downsample(images: Images, factor: float) -> Images:
-    size = images.shape[1]
-    problem = Corruption("downsample", factor).problem_at(size)
-    if problem:
+    kind = _kind(corruption.name)
+    if problem := corruption.problem_at(images.shape[1]):
         raise DataError(problem)
-    return _resize(images, round(size / factor))
+    return kind.apply(images, keys, corruption.severity, seed)
+
+
+def _kind(name: str) -> Kind:
+    if name not in _BY_NAME:
+        raise _unknown(name)
+    return _BY_NAME[name]
+
+
+def _unknown(text: str) -> DataError:
+    return DataError(f"no corruption {text!r}{nearest(text, NAMES)}; use one of {', '.join(NAMES)}")
 
 
 def _resize(images: Images, side: int) -> Images:
-    """To `side` pixels with antialiasing, then back to the old size, both bilinearly."""
+    """Shrink to ``side`` pixels with antialiasing, then enlarge to the old size, both bilinearly."""
     from PIL import Image
 
     size = images.shape[1]
@@ -157,7 +133,7 @@ def _resize(images: Images, side: int) -> Images:
 
 
 def _jpeg(images: Images, quality: int) -> Images:
-    """Through a JPEG file of this quality and back (libjpeg's chroma subsampling 4:2:0)."""
+    """Encode as JPEG of this quality and decode again (libjpeg, chroma subsampling 4:2:0)."""
     from PIL import Image
 
     result = np.empty_like(images)
@@ -170,21 +146,26 @@ def _jpeg(images: Images, quality: int) -> Images:
 
 
 def _salt_and_pepper(images: Images, keys: Keys, share: float, seed: int) -> Images:
-    """A pixel turns white or black with probability `share` / 2 each; a larger share contains the smaller."""
+    """A pixel turns white or black, each with probability ``share`` / 2.
+
+    The pixels that a share changes are among those that a larger share changes.
+    """
+    seed = derive_seed("salt-and-pepper", seed)
     n, height, width = images.shape[:3]
     result = images.copy()
-    for start in range(0, n, _TOGETHER):
-        part = keys[start : start + _TOGETHER]
+    for start in range(0, n, _BLOCK):
+        part = keys[start : start + _BLOCK]
         u = uniform(seed, part[:, None], np.arange(height * width)).reshape(len(part), height, width)
         white = (
             uniform(seed, part[:, None], np.arange(height * width) + height * width).reshape(u.shape) < 0.5
         )
-        result[start : start + _TOGETHER][u < share] = (white[u < share] * np.uint8(255))[:, None]
+        result[start : start + _BLOCK][u < share] = (white[u < share] * np.uint8(255))[:, None]
     return result
 
 
 def _gaussian_noise(images: Images, keys: Keys, deviation: float, seed: int) -> Images:
     """Independent noise on every pixel and channel, by Box and Muller's method from the counters' hash."""
+    seed = derive_seed("gaussian-noise", seed)
     values = images[0].size if len(images) else 0
     result = np.empty_like(images)
     for i, (image, key) in enumerate(zip(images, keys, strict=True)):
@@ -196,7 +177,7 @@ def _gaussian_noise(images: Images, keys: Keys, deviation: float, seed: int) -> 
     return result
 
 
-def _gaussian_blur(images: Images, deviation: float) -> Images:
+def _gaussian_blur(images: Images, _keys: Keys, deviation: float, _seed: int) -> Images:
     from PIL import Image, ImageFilter
 
     result = np.empty_like(images)
@@ -205,11 +186,76 @@ def _gaussian_blur(images: Images, deviation: float) -> Images:
     return result
 
 
-def _grayscale(images: Images, share: float) -> Images:
-    """Towards the luma of ITU-R 601, as Pillow's "L" mode has it."""
+def _grayscale(images: Images, _keys: Keys, share: float, _seed: int) -> Images:
+    """Mix with the luma of ITU-R 601, the one of Pillow's mode "L"."""
     result = np.empty_like(images)
-    for start in range(0, len(images), _TOGETHER):
-        part = images[start : start + _TOGETHER]
+    for start in range(0, len(images), _BLOCK):
+        part = images[start : start + _BLOCK]
         gray = part @ np.array([0.299, 0.587, 0.114])
-        result[start : start + _TOGETHER] = np.rint((1 - share) * part + share * gray[..., None])
+        result[start : start + _BLOCK] = np.rint((1 - share) * part + share * gray[..., None])
     return result
+
+
+def _capped(side: float, size: int) -> int:
+    return min(int(side), size)
+
+
+def _divided(factor: float, size: int) -> int:
+    return round(size / factor)
+
+
+def _check_side(side: float) -> str:
+    return "" if side >= 1 and side == int(side) else "the side must be a whole number of pixels"
+
+
+def _check_factor(factor: float) -> str:
+    return "" if factor > 1 else "the factor must be above 1"
+
+
+def _check_quality(quality: float) -> str:
+    whole = 1 <= quality <= 100 and quality == int(quality)
+    return "" if whole else "the quality must be a whole number from 1 to 100"
+
+
+def _check_share(share: float) -> str:
+    return "" if 0 < share <= 1 else "the share must be above 0 and at most 1"
+
+
+def _check_deviation(deviation: float) -> str:
+    return "" if deviation > 0 else "the standard deviation must be above 0"
+
+
+KINDS = (
+    Kind("none", 0.0, lambda _: "", lambda images, *_: images.copy(), side=lambda _, size: size),
+    # Severity: the side in pixels. Smaller images stay as they are.
+    Kind(
+        "resize",
+        256.0,
+        _check_side,
+        lambda images, _keys, side, _seed: _resize(images, _capped(side, images.shape[1])),
+        side=_capped,
+    ),
+    # Severity: the factor between the sides.
+    Kind(
+        "downsample",
+        None,
+        _check_factor,
+        lambda images, _keys, factor, _seed: _resize(images, _divided(factor, images.shape[1])),
+        unit="x",
+        examples=("downsample-2x", "downsample-4x"),
+        side=_divided,
+    ),
+    # Severity: the quality, 1 to 100; less is worse.
+    Kind("jpeg", 10.0, _check_quality, lambda images, _keys, quality, _seed: _jpeg(images, int(quality))),
+    # Severity: the share of pixels.
+    Kind("salt-and-pepper", 0.01, _check_share, _salt_and_pepper),
+    # Severity: the standard deviation, as a share of the range from black to white.
+    Kind("gaussian-noise", 0.1, _check_deviation, _gaussian_noise),
+    # Severity: the standard deviation in pixels.
+    Kind("gaussian-blur", 1.0, _check_deviation, _gaussian_blur),
+    # Severity: the share of the colour that is removed.
+    Kind("grayscale", 1.0, _check_share, _grayscale),
+)
+_BY_NAME = {kind.name: kind for kind in KINDS}
+NAMES = tuple(name for kind in KINDS for name in (kind.examples or (kind.name,)))
+"""How messages list the corruptions."""

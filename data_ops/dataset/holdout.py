@@ -1,4 +1,4 @@
-"""Which images are held out as the test split: by image, not by file order, and never part of a group."""
+"""Which images are held out as the test split: by image, not by file order, and only whole groups."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from ssl_sweep.data_ops.hashing import hash64
 
 Positions = npt.NDArray[np.int64]
 LEFT_OUT = "unlabelled image of a held-out group"
+"""The reason that is given for images in neither split."""
 
 
 def held_out_size(n: int, fraction: float) -> int:
-    """How many of n images `test_fraction` holds out; at least one on either side."""
+    """How many of n images ``test_fraction`` holds out; at least one stays on either side."""
     return min(max(round(n * fraction), 1), n - 1)
 
 
@@ -24,16 +25,29 @@ def hold_out(
     fraction: float,
     seed: int,
 ) -> tuple[Positions, Positions]:
-    """(train, test) rows of N images with hex digests, group codes (-1: none) and whether they have a label.
+    """Divide N images into rows for training and rows for testing.
 
-    A seeded hash of the image orders who is held out. Exact copies and groups stay on one side, whole. Test
-    gets the share of the labelled images, or as near to it as their sizes allow. Those with an unlabelled
-    image stay in train, unless the others are fewer than the share: then the unlabelled images of a held-out
-    group are in neither split. DataError where no group can be held out.
+    A seeded hash of the image decides which ones are held out. Exact copies and groups stay together on one
+    side. The test split gets the share ``fraction`` of the labelled images, or as near to it as the sizes of
+    the groups allow. Groups with an unlabelled image stay in train, unless the other groups are smaller than
+    the share: then the unlabelled images of a held-out group are in neither split.
+
+    Args:
+        digests: (N,) hex digests of the images' pixels.
+        groups: (N,) group codes, -1 for images without a group.
+        labeled: (N,) whether the image has a label.
+        fraction: The share to hold out, between 0 and 1.
+        seed: Seeds the order in which images are held out.
+
+    Returns:
+        The (train, test) rows, ascending.
+
+    Raises:
+        DataError: No group can be held out.
     """
     n_labeled = int(labeled.sum())
     if n_labeled < 2:
-        raise DataError(f"test_fraction needs at least two images with labels, and {n_labeled} can be read")
+        raise DataError(f"test_fraction needs at least two images with labels; only {n_labeled} can be read")
     distinct, image = np.unique(digests, return_inverse=True)
     heads, together = np.unique(_joined(image, groups), return_inverse=True)
     sizes = np.bincount(together, weights=labeled, minlength=len(heads)).astype(np.int64)
@@ -51,7 +65,7 @@ def hold_out(
     test = held_out[together]
     if not (test & labeled).any() or not (labeled & ~test).any():
         raise DataError(
-            "no test images can be held out: all with labels are in one group or copies of one image; "
+            "no test images can be held out: all labelled images are in one group or copies of one image; "
             "give a test split"
         )
     return np.flatnonzero(~test), np.flatnonzero(test & labeled)
@@ -63,8 +77,11 @@ def key_of(digests: npt.NDArray[np.bytes_]) -> npt.NDArray[np.uint64]:
 
 
 def _chosen(sizes: Positions, share: int, most: int) -> npt.NDArray[np.bool_]:
-    """Which of the units with these sizes, in the order of the draw, make up `share` as nearly as can be
-    found by taking what fits, exchanging one for one, and going over by one; never more than `most`."""
+    """Which units, given by their sizes in the order of the draw, make up ``share`` as closely as possible.
+
+    Takes what fits, then exchanges units one for one, then adds one unit too many if that comes closer. The
+    sum is never above ``most``.
+    """
     chosen = np.zeros(len(sizes), dtype=bool)
     room = share
     for i, size in enumerate(sizes.tolist()):
@@ -80,13 +97,13 @@ def _chosen(sizes: Positions, share: int, most: int) -> npt.NDArray[np.bool_]:
     left = np.flatnonzero(~chosen & (sizes <= most - (share - room)))
     if room and len(left):
         over = left[np.argmin(sizes[left])]
-        # nothing at all is worse than too much: where every unit is larger than the share, one is taken
+        # an empty split is worse than a large one: if every unit is larger than the share, take one
         chosen[over] = sizes[over] - room < room or not chosen.any()
     return chosen
 
 
 def _exchange(sizes: Positions, chosen: npt.NDArray[np.bool_], room: int) -> tuple[int, int] | None:
-    """The first unit outside and the first inside whose exchange fills most of the room; None: no such."""
+    """The units outside and inside whose exchange fills most of the room; None if no exchange helps."""
     outside, enters = np.unique(sizes[~chosen], return_index=True)
     inside, leaves = np.unique(sizes[chosen], return_index=True)
     if not len(outside) or not len(inside):
@@ -100,7 +117,7 @@ def _exchange(sizes: Positions, chosen: npt.NDArray[np.bool_], room: int) -> tup
 
 
 def _joined(image: Positions, groups: npt.NDArray[np.int64]) -> Positions:
-    """(N,) the smallest image code reachable through copies and groups: equal for what stays together."""
+    """(N,) the smallest image code that copies and groups lead to: equal for images that stay together."""
     joined = image.astype(np.int64)
     if (groups < 0).all():
         return joined

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_sweep.data_ops.dataset.corruptions import Corruption, corrupt
-from ssl_sweep.data_ops.dataset.duplicates import occur_in
+from ssl_sweep.data_ops.dataset.duplicates import occur_in, occurrence
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.data_ops.dataset.subsets import Draw, subset
 from ssl_sweep.data_ops.errors import DataError
@@ -20,22 +20,24 @@ Keys = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
 
 RESIDENT_SIDE = 64
-"""Images up to this side in pixels live in memory, larger ones are read from the prepared copy by batch."""
-_BLOCK = 256  # images read and corrupted together where all are to live in memory: a pool is there only once
+"""Images up to this side in pixels stay in memory; larger ones are read from the prepared copy by batch."""
+_BLOCK = 256  # images read and corrupted together, so that a pool in memory is never there twice
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """`images` training images of `data`, drawn as `data_ops.subsets.subset` says, none of which is a test
-    image of one of the datasets in `avoid`. With `labelled` only images that have a label are drawn."""
+    """Training images of one dataset, drawn by ``dataset.subsets.subset``."""
 
     data: PreparedDataset
     images: int
+    """How many images to draw."""
     seed: int
     draw: Draw = "uniform"
     imbalance: float = 1.0
     avoid: Sequence[PreparedDataset] = ()
+    """Datasets whose test images are not drawn."""
     labelled: bool = False
+    """Draw only images that have a label."""
 
     def positions(self) -> Positions:
         """(images,) rows of the training split, ascending."""
@@ -53,33 +55,29 @@ class Share:
 
 
 def leaked(data: PreparedDataset, tests: Sequence[PreparedDataset]) -> npt.NDArray[np.bool_]:
-    """(n_train,) which training images of `data` are, pixel for pixel, a test image of one of `tests`."""
+    """(n_train,) bool: which training images of ``data`` have the pixels of a test image of ``tests``."""
     keys = data.keys("train")
     found = np.zeros(len(keys), dtype=bool)
-    # A key is the beginning of an id: quick to compare, and nearly always the answer is that none is shared.
+    # A key is the beginning of an id. Comparing keys is quick, and nearly always shows that none are shared.
     for test in [test for test in tests if np.isin(test.keys("test"), keys).any()]:
         found |= occur_in(data.id_bytes("train"), test.id_bytes("test"))
     return found
 
 
 def _distinct(keys: Keys) -> Keys:
-    """(N,) the keys, with new ones for all but the first of equal ones.
+    """(N,) the keys, with new ones for all but the first of equal keys.
 
-    Datasets that share an image name it alike. Under one key its copies would get the same views, so that a
-    contrastive training tells an image from itself. Within a dataset `prepare` has seen to that already.
+    An image that is in two datasets has the same key in both. With one key its copies would get the same
+    views, and a contrastive training would have to tell an image from itself. Within a dataset, ``prepare``
+    has already given every copy its own key.
     """
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    fresh = np.append(True, ordered[1:] != ordered[:-1])
-    place = np.arange(len(keys))
-    copy = np.empty(len(keys), dtype=np.int64)
-    copy[order] = place - np.maximum.accumulate(np.where(fresh, place, 0))
-    # not the seed by which `prepare` names copies: the second copy in one dataset has that key already
+    copy = occurrence(keys)
+    # not the seed of `prepare`: the second copy in a dataset has the key that it makes already
     return np.where(copy == 0, keys, hash64(derive_seed("copy in a pool"), keys, copy))
 
 
 class CorruptedImages:
-    """The images (N, S, S, 3) of an array, corrupted as they are read: the same however and whenever."""
+    """The images (N, S, S, 3) of an array, corrupted as they are read: the same at every read."""
 
     dtype = np.dtype(np.uint8)
 
@@ -97,18 +95,27 @@ class CorruptedImages:
 
 
 class ImagePool:
-    """(N, S, S, 3) uint8 in the order of the image keys, which makes a training independent of how its pool
-    was written down. Read with a slice or an integer array; small images live in memory. Every image has a
-    key of its own, copies in several datasets too.
+    """The images of several shares as one array: (N, S, S, 3) uint8, read with a slice or an integer array.
+
+    Images are in the order of their keys, so a training does not depend on the order in which the grid lists
+    the datasets. Every image has its own key, even a copy in a second dataset. Small images are kept in
+    memory.
     """
 
     dtype = np.dtype(np.uint8)
 
     def __init__(self, shares: Sequence[Share], corruption: Corruption, seed: int) -> None:
-        """DataError where a share cannot be drawn or the images differ in size."""
+        """Draw the shares.
+
+        Raises:
+            DataError: A share cannot be drawn, or the datasets differ in image size.
+        """
         sizes = {share.data.manifest.size for share in shares}
         if len(sizes) != 1:
-            raise DataError(f"a pool needs images of one size; these are {sorted(sizes)} pixels")
+            raise DataError(
+                f"a pool needs images of one size, but these datasets have {sorted(sizes)} pixels; "
+                "prepare them at one size"
+            )
         self._data = [share.data for share in shares]
         self._arrays = [data.images("train") for data in self._data]
         rows = [share.positions() for share in shares]
@@ -137,7 +144,7 @@ class ImagePool:
         return self._read(np.arange(len(self))[index] if isinstance(index, slice) else index)
 
     def ids(self) -> npt.NDArray[np.bytes_]:
-        """(N,) ids of the images, in this order: what a training was made of, to be kept with it."""
+        """(N,) ids of the images, in this order: the record of what a training was made of."""
         result = np.empty(len(self), dtype="S40")
         for number, data in enumerate(self._data):
             mine = self._member == number
@@ -145,7 +152,7 @@ class ImagePool:
         return result
 
     def labels(self) -> tuple[npt.NDArray[np.int64], int]:
-        """(N,) classes at the finest level, and how many there are: those of one dataset after the other."""
+        """(N,) classes at the finest level, and their number. Classes of different datasets are distinct."""
         result, classes = np.empty(len(self), dtype=np.int64), 0
         for number, data in enumerate(self._data):
             mine = self._member == number
@@ -154,7 +161,7 @@ class ImagePool:
         return result, classes
 
     def clean(self, index: Positions) -> Images:
-        """The images at `index` without their corruption."""
+        """The images at ``index`` without their corruption."""
         result = np.empty((len(index), *self.shape[1:]), dtype=np.uint8)
         for number, array in enumerate(self._arrays):
             mine = self._member[index] == number

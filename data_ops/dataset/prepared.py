@@ -1,4 +1,4 @@
-"""A prepared dataset on disk: its manifest and read access. `data_ops.prepare` writes it."""
+"""A prepared dataset on disk: its manifest and read access. ``preparation.prepare`` writes it."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ MANIFEST = "dataset.json"  # written last: a folder without it is not a dataset
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetManifest:
-    """What a prepared dataset is. `levels`, `class_names` and `parents` run from fine to coarse.
-
-    `class_names[i]` names the classes of `levels[i]`; `parents[i - 1][f]` is the class index at level i of
-    fine class f. `fingerprint` changes with any image, label, class name, group, bad image skipped, the size
-    or the resize rule, and with nothing else.
-
-    `n_labeled` training images have labels, `class_counts[i][c]` of them class c of level i. `skipped` says
-    "name: reason" of each image left out: not decodable, or unlabelled in a group that is held out.
-    """
+    """What a prepared dataset contains."""
 
     fingerprint: str
+    """Changes with any image, label, class name, group or skipped image, with the size and the resize rule,
+    and with nothing else."""
     size: int
+    """The side of the images in pixels."""
     n_train: int
     n_test: int
     levels: tuple[str, ...]
+    """Names of the label levels, fine to coarse."""
     class_names: tuple[tuple[str, ...], ...]
+    """``class_names[i]`` are the names of the classes at ``levels[i]``."""
     parents: tuple[tuple[int, ...], ...]
-    n_labeled: int = -1  # a manifest from before there were unlabelled images does not say: all
+    """``parents[i - 1][f]`` is the class index at level i of fine class f."""
+    n_labeled: int = -1
+    """Training images that have a label. Older manifests lack it: there, all have one."""
     skipped: tuple[str, ...] = ()
+    """One "name: reason" per image left out: it cannot be decoded, or is unlabelled in a held-out group."""
     class_counts: tuple[tuple[int, ...], ...] = ()
+    """``class_counts[i][c]`` is the number of training images of class c at level i."""
 
     def __post_init__(self) -> None:
         if self.n_labeled < 0:
             object.__setattr__(self, "n_labeled", self.n_train)
 
     def n_classes(self, level: str | None = None) -> int:
-        """Number of classes of a level, the finest by default."""
+        """Number of classes at a level; the finest by default."""
         return len(self.class_names[level_index(self.levels, level)])
 
     def to_json(self) -> str:
@@ -67,7 +68,11 @@ class DatasetManifest:
 
 
 def level_index(levels: tuple[str, ...], level: str | None) -> int:
-    """Position of a level name (None: the finest). DataError for a name that is not there."""
+    """Position of a level name; None means the finest.
+
+    Raises:
+        DataError: The dataset has no such level.
+    """
     if level is None:
         return 0
     if level not in levels:
@@ -76,10 +81,14 @@ def level_index(levels: tuple[str, ...], level: str | None) -> int:
 
 
 class PreparedDataset:
-    """Read access to a prepared folder. Row r of images, ids, keys and labels is one image; rows go by id."""
+    """Read access to a prepared folder. Row r of every array is the same image; rows are sorted by id."""
 
     def __init__(self, directory: str | Path) -> None:
-        """DataError where the folder holds no finished dataset."""
+        """Read the manifest.
+
+        Raises:
+            DataError: The folder does not hold a finished dataset.
+        """
         self.directory = Path(directory)
         try:
             text = (self.directory / MANIFEST).read_text(encoding="utf-8")
@@ -97,23 +106,25 @@ class PreparedDataset:
         return self.id_bytes(split).astype(np.str_)
 
     def id_bytes(self, split: Split) -> npt.NDArray[np.bytes_]:
-        """(N,) the same as ASCII, memory-mapped: a quarter of the memory for a million images."""
+        """(N,) the ids as ASCII, memory-mapped: a quarter of the memory that ``ids`` takes."""
         ids: npt.NDArray[np.bytes_] = np.load(self._file(split, "_ids"), mmap_mode="r", allow_pickle=False)
         return ids
 
     def keys(self, split: Split) -> npt.NDArray[np.uint64]:
-        """(N,) one 64-bit number per id, what all draws and augmentations of an image are seeded by."""
+        """(N,) one 64-bit number per id: the seed of every draw and augmentation of the image."""
         keys: npt.NDArray[np.uint64] = np.load(self._file(split, "_keys"), allow_pickle=False)
         return keys
 
     def labels(self, split: Split, level: str | None = None) -> npt.NDArray[np.int64]:
-        """(N,) class indices at a level, the finest by default; -1 for training images without a label."""
+        """(N,) class indices at a level, by default the finest; -1 for training images without a label."""
         table: npt.NDArray[np.int64] = np.load(self._file(split, "_labels"), allow_pickle=False)
         return np.ascontiguousarray(table[:, level_index(self.manifest.levels, level)])
 
     def groups(self, split: Split) -> npt.NDArray[np.int64] | None:
-        """(N,) codes of the images' groups, equal in both splits for one group, -1 without; None where the
-        source has no groups."""
+        """(N,) codes of the images' groups, -1 for images without one; None if the source has no groups.
+
+        A group has the same code in both splits.
+        """
         file = self._file(split, "_groups")
         if not file.exists():
             return None

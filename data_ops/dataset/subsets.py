@@ -1,9 +1,9 @@
 """Nested subsets and label budgets: prefixes of a seeded permutation of image keys.
 
-The permutation sorts images by a hash of (seed, image key), so a draw depends neither on row order nor on
-the machine, and every smaller draw lies inside every larger one of the same seed. A subset and a label
-budget of equal seed are unrelated draws: otherwise the labelled images of a small budget would all be
-pretraining images.
+The permutation sorts images by a hash of (seed, image key). So a draw depends neither on row order nor on the
+machine, and every smaller draw is part of every larger draw with the same seed. A subset and a label budget
+with equal seeds are unrelated draws: otherwise all labelled images of a small budget would be pretraining
+images.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from ssl_sweep.data_ops.dataset.duplicates import occurrence
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.hashing import derive_seed, hash64
 
@@ -24,7 +25,7 @@ Draw = Literal["uniform", "stratified"]
 
 
 def ranking(keys: Keys, seed: int) -> Positions:
-    """(N,) positions of `keys` in the order of the seeded permutation."""
+    """(N,) positions of ``keys`` in the order of the seeded permutation."""
     return np.lexsort((keys, hash64(seed, keys))).astype(np.int64)
 
 
@@ -37,31 +38,54 @@ def subset(
     draw: Draw = "uniform",
     imbalance: float = 1.0,
 ) -> Positions:
-    """(n,) positions of n pretraining images. DataError unless 1 <= n <= len(keys).
+    """Draw n pretraining images.
 
-    `draw` and `imbalance` as in `label_budget`; all but the uniform draw need the `labels` (N,) of all
-    images.
+    Args:
+        keys: (N,) the images' keys.
+        n: How many to draw, 1 to N.
+        seed: Seeds the permutation.
+        labels: (N,) class indices; only a draw that is uniform and without imbalance works without them.
+        draw: As in ``label_budget``.
+        imbalance: As in ``label_budget``.
+
+    Returns:
+        (n,) positions in ``keys``.
+
+    Raises:
+        DataError: n is out of range, labels are missing, or a class has too few images for the imbalance.
     """
     _check_size(n, len(keys), "subset")
     order = ranking(keys, derive_seed("subset", seed))
     if draw == "uniform" and imbalance == 1:
         return order[:n]
     if labels is None or (labels < 0).any():
-        raise DataError(f"a {draw} subset with imbalance {imbalance:g} needs a label for every image")
+        raise DataError(
+            f"a {draw} subset with imbalance {imbalance:g} needs a label for every image; "
+            "label the rest, or use draw uniform with imbalance 1"
+        )
     return _by_class(order, labels, n, seed, draw, imbalance)
 
 
 def label_budget(
     keys: Keys, labels: Labels, n: int, seed: int, draw: Draw = "uniform", imbalance: float = 1.0
 ) -> Positions:
-    """(n,) positions of the n images whose labels may be used, among those that have one (label >= 0).
+    """Draw the n images whose labels may be used. Every smaller draw is part of every larger one.
 
-    uniform: as the study draws, so that rare classes can be missed. stratified: classes in turn, one image
-    each per round; a class that has run out is passed over, so the balance is capped by class size.
-    `imbalance` above 1, with either draw: class sizes fall exponentially from the largest class to one that
-    is `imbalance` times smaller, as in the long-tailed sets of the literature; which class is how rare is
-    drawn by the seed. Every smaller draw lies inside every larger one. DataError unless 1 <= n <= the number
-    of labelled images, or where a class has too few images for the tail.
+    Args:
+        keys: (N,) the images' keys.
+        labels: (N,) class indices; images without a label (below 0) are not drawn.
+        n: How many to draw, 1 to the number of labelled images.
+        seed: Seeds the permutation, and decides which class is how rare.
+        draw: "uniform" draws as the study does, so rare classes can be missed. "stratified" takes one image
+            of each class in turn and skips classes that have run out, so class sizes limit the balance.
+        imbalance: 1 or more. Above 1, class sizes fall exponentially, down to a class that is this many times
+            smaller than the largest one, as in long-tailed sets of the literature.
+
+    Returns:
+        (n,) positions in ``keys``.
+
+    Raises:
+        DataError: n is out of range, or a class has too few images for the imbalance.
     """
     if len(labels) != len(keys):
         raise DataError(f"{len(labels)} labels for {len(keys)} images")
@@ -74,7 +98,7 @@ def label_budget(
 
 
 def largest_tail(counts: Sequence[int], imbalance: float, seed: int) -> int:
-    """The most images of a draw with this imbalance, from classes of `counts` images; see `label_budget`."""
+    """The size of the largest draw with this imbalance from classes of ``counts`` images."""
     sizes = np.asarray(counts, dtype=np.int64)
     weights = _tail_weights(np.flatnonzero(sizes), imbalance, seed)
     sizes = sizes[sizes > 0]
@@ -83,27 +107,28 @@ def largest_tail(counts: Sequence[int], imbalance: float, seed: int) -> int:
 
 
 def _by_class(order: Positions, labels: Labels, n: int, seed: int, draw: Draw, imbalance: float) -> Positions:
-    """The first n of `order` once it is rearranged so that classes come at rates of their weights."""
+    """The first n of ``order``, rearranged so that each class comes at the rate of its weight."""
     if draw not in ("uniform", "stratified"):
         raise DataError(f"unknown draw {draw!r}; use uniform or stratified")
     if not imbalance >= 1:
-        raise DataError(f"imbalance is {imbalance:g}; the largest class is 1 or more times the smallest")
+        raise DataError(f"imbalance is {imbalance:g}; use 1 or more (the largest class over the smallest)")
     classes, index = np.unique(labels[order].astype(np.int64), return_inverse=True)
-    rank = _occurrence(index)
+    rank = occurrence(index)
     if imbalance == 1:
         return order[np.argsort(rank, kind="stable")][:n]
     counts = np.bincount(labels[order], minlength=int(classes[-1]) + 1)
     most = largest_tail([int(count) for count in counts], imbalance, seed)
     if n > most:
         raise DataError(
-            f"{n} images of imbalance {imbalance:g} take more of a class than there are; take {most} or less"
+            f"{n} images with imbalance {imbalance:g} take more of a class than there are; "
+            f"use {most} images or fewer"
         )
     weights = _tail_weights(classes, imbalance, seed)
     return order[np.argsort((rank + 0.5) / weights[index], kind="stable")][:n]
 
 
 def _tail_weights(classes: Positions, imbalance: float, seed: int) -> npt.NDArray[np.float64]:
-    """Relative sizes of the classes, 1 to 1 / imbalance in equal steps of the exponent."""
+    """Relative sizes of the classes: from 1 to 1 / imbalance, in equal steps of the exponent."""
     place = np.empty(len(classes))
     place[np.argsort(hash64(derive_seed("long-tail", seed), classes), kind="stable")] = np.arange(
         len(classes)
@@ -112,7 +137,7 @@ def _tail_weights(classes: Positions, imbalance: float, seed: int) -> npt.NDArra
 
 
 def given_shares(total: int, weights: Sequence[float]) -> tuple[int, ...]:
-    """`total` in shares proportional to `weights`, rounded so that they add up (largest remainder)."""
+    """``total`` in shares proportional to ``weights``, rounded by largest remainders so that they add up."""
     exact = np.asarray(weights, dtype=np.float64) / sum(weights) * total
     shares = np.floor(exact + 1e-9).astype(np.int64)
     order = np.argsort(-(exact - shares), kind="stable")
@@ -121,19 +146,10 @@ def given_shares(total: int, weights: Sequence[float]) -> tuple[int, ...]:
 
 
 def equal_shares(total: int, parts: int) -> tuple[int, ...]:
-    """`total` in `parts` shares that differ by at most one, the larger ones first."""
+    """``total`` in ``parts`` shares that differ by at most one, larger shares first."""
     if parts < 1 or total < parts:
         raise DataError(f"cannot share {total} images among {parts} domains: each needs at least one")
     return tuple(total // parts + (part < total % parts) for part in range(parts))
-
-
-def _occurrence(values: Labels) -> Positions:
-    """How many equal values stand before each one: [a, b, a, a] gives [0, 0, 1, 2]."""
-    by_value = np.argsort(values, kind="stable")
-    _, first, inverse = np.unique(values[by_value], return_index=True, return_inverse=True)
-    occurrence = np.empty(len(values), dtype=np.int64)
-    occurrence[by_value] = np.arange(len(values)) - first[inverse]
-    return occurrence
 
 
 def _check_size(n: int, available: int, what: str) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with the images of datasets: judges what `data_ops.scan` found, all of it at once."""
+"""Problems of datasets: judges all that ``preparation.scan`` found."""
 
 from __future__ import annotations
 
@@ -16,47 +16,50 @@ from ssl_sweep.data_ops.sources.registry import Source, levels_of
 FEW = 10
 """A class with fewer training images than this is reported."""
 DARK = 16
-"""A set of 16-bit images whose brightest value is below this part of the range is reported."""
+"""16-bit images are reported if their brightest value is below the range divided by this."""
 DROPPED = "; a sweep leaves them out of pretraining (leakage: drop)"
 _LEFT_OUT = "; a sweep leaves them out of pretraining and label budgets (leakage: drop)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing to know of a dataset or two. `severe`: a problem; otherwise a note.
-
-    `kind` is short and fixed, for programs; `items` names all the images or classes it is about.
-    """
+    """One thing to know about a dataset, or about a pair of datasets."""
 
     kind: str
+    """A short, fixed name, for programs."""
     dataset: str
     split: str = ""
     message: str
     items: tuple[str, ...] = ()
+    """All the images or classes that are affected."""
     severe: bool = True
+    """True for a problem, False for a note."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scanned:
-    """A dataset, everything that was read of it, and what the grid does with it.
-
-    `pretrains`: its training images are pretrained on; `evaluates`: its test images are evaluated on.
-    """
+    """A dataset, the scans of its splits, and how the grid uses it."""
 
     name: str
     source: Source
     splits: tuple[SplitScan, SplitScan]
     pretrains: bool = False
+    """Its training images are used for pretraining."""
     evaluates: bool = False
+    """Its test images are used for evaluation."""
 
 
 def check_dataset(
     data: Scanned, *, skips_bad: bool = False, drops_leaks: bool = True, few: int = FEW
 ) -> tuple[Finding, ...]:
-    """Everything to know of one dataset by itself: unreadable or black images, labels, classes and copies.
+    """Findings about one dataset: unreadable or dark images, labels, classes and copies.
 
-    `skips_bad`: bad images are left out by the dataset's policy, which makes them notes. `drops_leaks`: so
-    are training images that are test images, by the sweep's, where the test images are used.
+    Args:
+        data: The dataset.
+        skips_bad: The dataset leaves bad images out, so they are notes instead of problems.
+        drops_leaks: The sweep leaves out training images that are also test images, so they are notes if the
+            test images are used.
+        few: A class with fewer training images than this is reported.
     """
     parts = (
         _unreadable(data, skips_bad),
@@ -69,8 +72,11 @@ def check_dataset(
 
 
 def check_across(datasets: Sequence[Scanned], *, drops_leaks: bool = True) -> tuple[Finding, ...]:
-    """Copies between datasets of different sources. Images that are pretrained on and tested on are a leak: a
-    problem, or a note where the sweep leaves them out of pretraining (`drops_leaks`). The rest are notes."""
+    """Copies between datasets of different sources.
+
+    Images that are used for both pretraining and testing are a leak: a problem, or a note if the sweep leaves
+    them out of pretraining (``drops_leaks``). All other copies are notes.
+    """
     parts = [(data, split) for data in datasets for split in data.splits]
     copies = find_copies([split.ids for _, split in parts])
     found = []
@@ -79,7 +85,7 @@ def check_across(datasets: Sequence[Scanned], *, drops_leaks: bool = True) -> tu
             if i > j or one.source == other.source or not copies.across(i, j):
                 continue
             leaks = _leaks(one, here, other, there) or _leaks(other, there, one, here)
-            why = "pretrained on and tested on" if leaks else "in both"
+            why = "used for both pretraining and testing" if leaks else "in both"
             if leaks and drops_leaks:
                 why += DROPPED
             found.append(
@@ -96,7 +102,7 @@ def check_across(datasets: Sequence[Scanned], *, drops_leaks: bool = True) -> tu
 
 
 def _leaks(pretrained: Scanned, pool: SplitScan, tested: Scanned, test: SplitScan) -> bool:
-    """Whether images of `pool` are pretrained on and those of `test` tested on."""
+    """Whether images of ``pool`` are used for pretraining and images of ``test`` for testing."""
     trains = pretrained.pretrains and pool.split == "train"
     return trains and tested.evaluates and test.split == "test"
 
@@ -133,7 +139,7 @@ def _unreadable(data: Scanned, skips_bad: bool) -> Iterator[Finding]:
 
 
 def _dark(data: Scanned) -> Iterator[Finding]:
-    """16-bit images of which none uses the range: 8 or 12 bits, written unscaled, come out nearly black."""
+    """16-bit images that use little of the range: unscaled values of 8 or 12 bits come out nearly black."""
     deep = [
         (name, value)
         for split in data.splits
@@ -145,8 +151,8 @@ def _dark(data: Scanned) -> Iterator[Finding]:
         yield Finding(
             kind="dark 16-bit images",
             dataset=data.name,
-            message=f"{_images(len(deep))} of 16 bits, and none has a value above {most:,} of "
-            f"{DEEP_WHITE:,}: they come out nearly black; rescale them to 8 bits, or to all of 16, before",
+            message=f"{_images(len(deep))} of 16 bits without a value above {most:,} of "
+            f"{DEEP_WHITE:,} come out nearly black; rescale them to 8 bits or to the full range of 16 bits",
             items=tuple(f"{name}: up to {value:,}" for name, value in deep),
         )
 
@@ -155,35 +161,35 @@ def _labels(data: Scanned) -> Iterator[Finding]:
     levels = levels_of(data.source)
     for split in data.splits:
         missing = [row.count(None) for row in split.labels]
-        none = [name for name, n in zip(split.names, missing, strict=True) if n == len(levels)]
-        some = [name for name, n in zip(split.names, missing, strict=True) if 0 < n < len(levels)]
-        if some:
+        without = [name for name, n in zip(split.names, missing, strict=True) if n == len(levels)]
+        partly = [name for name, n in zip(split.names, missing, strict=True) if 0 < n < len(levels)]
+        if partly:
             yield Finding(
                 kind="labels missing",
                 dataset=data.name,
                 split=split.split,
-                items=tuple(some),
-                message=f"{_images(len(some))} with labels at some of the levels {', '.join(levels)} only",
+                items=tuple(partly),
+                message=f"{_images(len(partly))} with labels at only some of the levels {', '.join(levels)}",
             )
-        if none and split.split == "test":
+        if without and split.split == "test":
             yield Finding(
                 kind="labels missing",
                 dataset=data.name,
                 split=split.split,
-                items=tuple(none),
-                message=f"{_images(len(none))} without a label; a test image needs one",
+                items=tuple(without),
+                message=f"{_images(len(without))} without a label; a test image needs one",
             )
-        elif none:
+        elif without:
             yield Finding(
                 kind="unlabelled",
                 dataset=data.name,
                 split=split.split,
                 severe=False,
-                message=f"{_images(len(none))} without a label: used for pretraining only",
+                message=f"{_images(len(without))} without a label: used for pretraining only",
             )
     rows = [row for split in data.splits for row in split.labelled()]
     if not rows:
-        message = "no image has a label; it can only be pretrained on"
+        message = "no image has a label; the dataset can only be used for pretraining"
         yield Finding(kind="unlabelled", dataset=data.name, message=message, severe=data.evaluates)
         return
     try:
@@ -229,12 +235,12 @@ def _copies(data: Scanned, dropped: bool) -> Iterator[Finding]:
     for i, split in enumerate(data.splits):
         if n := copies.within(i):
             torn = _torn(copies, parts, i)
-            also = f"; labels differ for {torn:,} of them" if torn else ""
+            labels = f"; the labels of {torn:,} pictures differ between copies" if torn else ""
             yield Finding(
                 kind="copies within a split",
                 dataset=data.name,
                 split=split.split,
-                message=f"{_images(n)} too many{also}",
+                message=f"{_images(n)} repeated{labels}",
                 items=tuple(_pictures(copies, parts, i)),
                 severe=bool(torn),
             )
@@ -253,7 +259,7 @@ def _copies(data: Scanned, dropped: bool) -> Iterator[Finding]:
             kind="groups across splits",
             dataset=data.name,
             split="train, test",
-            message=f"{len(shared):,} groups have images on both sides of a split that was given",
+            message=f"{len(shared):,} groups have images in both of the given splits",
             items=tuple(sorted(map(str, shared))),
         )
 
@@ -262,7 +268,7 @@ Parts = Sequence[tuple[Scanned, SplitScan]]
 
 
 def _pictures(copies: Copies, parts: Parts, *sets: int) -> Iterator[str]:
-    """The files of each picture that is in all of `sets`."""
+    """The files of each picture that is in all of ``sets``."""
     for picture in copies.pictures(*sets):
         if {one for one, _ in picture} == set(sets):
             yield " = ".join(parts[one][1].names[position] for one, position in picture)
@@ -275,7 +281,7 @@ def _torn(copies: Copies, parts: Parts, one: int) -> int:
 
 
 def severe(findings: Iterable[Finding]) -> bool:
-    """Whether one of them is a problem."""
+    """Whether any of the findings is a problem."""
     return any(finding.severe for finding in findings)
 
 

@@ -10,20 +10,24 @@ import numpy.typing as npt
 from ssl_sweep.data_ops.errors import DataError
 
 Names = tuple[tuple[str, ...], ...]  # the classes of each level, fine to coarse
-Rows = Sequence[tuple[str | None, ...]]  # the labels of each image; None at every level: unlabelled
-LabelTable = npt.NDArray[np.int64]  # (N, levels) class indices, -1 without a label
+Rows = Sequence[tuple[str | None, ...]]  # the labels of each image; None at every level if it has no label
+LabelTable = npt.NDArray[np.int64]  # (N, levels) class indices; -1 if the image has no label
 UNLABELED = -1
 
 
 def class_names(rows: Rows, n_levels: int) -> Names:
-    """The names of each level in index order: numbers by value, anything else as text."""
+    """The class names of each level in index order: numbers sorted by value, everything else as text."""
     columns: list[set[str | None]] = [set(column) for column in zip(*rows, strict=True)]
     found = [_ordered({name for name in column if name is not None}) for column in columns]
     return tuple(found) if found else ((),) * n_levels
 
 
 def check_names(levels: tuple[str, ...], names: Names) -> None:
-    """DataError where two classes of a level differ only by case."""
+    """Check that class names are distinct.
+
+    Raises:
+        DataError: Two classes of a level differ only by case.
+    """
     for level, classes in zip(levels, names, strict=True):
         seen: dict[str, str] = {}
         for name in classes:
@@ -42,10 +46,11 @@ def encode(rows: Rows, names: Names) -> LabelTable:
 
 
 def parents(table: LabelTable, levels: tuple[str, ...], names: Names) -> tuple[tuple[int, ...], ...]:
-    """For each coarser level the parent of each fine class.
+    """For each coarser level, the parent of each fine class.
 
-    DataError where a fine class has two parents, or a class of any level has two at the next: two classes of
-    one name would be taken for one.
+    Raises:
+        DataError: A class has two parents at a level above. Two classes with one name would count as one
+            class.
     """
     found = []
     labeled = table[table[:, 0] != UNLABELED]
@@ -56,7 +61,7 @@ def parents(table: LabelTable, levels: tuple[str, ...], names: Names) -> tuple[t
             (fine, one), (_, two) = pairs[twice[0]], pairs[twice[0] + 1]
             raise DataError(
                 f"{levels[0]} {names[0][fine]!r} has two parents in {levels[level]!r}, {names[level][one]!r} "
-                f"and {names[level][two]!r}: correct the labels, or name the levels from fine to coarse"
+                f"and {names[level][two]!r}; correct the labels, or list the levels from fine to coarse"
             )
         found.append(tuple(int(parent) for parent in pairs[:, 1]))
         _check_nesting(found, levels, names)
@@ -64,7 +69,7 @@ def parents(table: LabelTable, levels: tuple[str, ...], names: Names) -> tuple[t
 
 
 def _check_nesting(found: list[tuple[int, ...]], levels: tuple[str, ...], names: Names) -> None:
-    """DataError where a class of the last level but one of `found` has two parents at the last."""
+    """Raise DataError if a class of the second to last level of ``found`` has two parents at the last."""
     if len(found) < 2:
         return
     above: dict[int, int] = {}
@@ -74,8 +79,8 @@ def _check_nesting(found: list[tuple[int, ...]], levels: tuple[str, ...], names:
         if other != parent:
             raise DataError(
                 f"{levels[level - 1]} {names[level - 1][one]!r} has two parents in {levels[level]!r}, "
-                f"{names[level][other]!r} and {names[level][parent]!r}: two classes of one name are taken "
-                "for one; make the names distinct, as in 'name (parent)', or order levels from fine to coarse"
+                f"{names[level][other]!r} and {names[level][parent]!r}: classes with one name count as one. "
+                "Make the names distinct, as in 'name (parent)', or list the levels from fine to coarse"
             )
 
 

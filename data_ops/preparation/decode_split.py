@@ -1,8 +1,8 @@
-"""Decoding a split chunk by chunk, so that a killed preparation goes on where it was.
+"""Decode a split chunk by chunk, so that a killed preparation continues where it stopped.
 
-Two files grow together: `.pixels` with the resized images, and `.journal` with a line per chunk of what else
-is known of them. A line is written when its pixels are on disk and holds their checksum; what does not match
-after a kill is decoded again.
+Two files grow together: ``.pixels`` with the resized images, and ``.journal`` with one line per chunk that
+says everything else about its images. A line is written after its pixels are on disk, and has their checksum.
+After a kill, chunks that do not match their line are decoded again.
 """
 
 from __future__ import annotations
@@ -27,32 +27,33 @@ from ssl_sweep.data_ops.sources.decode import resize
 from ssl_sweep.data_ops.sources.listing import Labels, RawImage
 from ssl_sweep.data_ops.sources.options import OnBadImage
 
-_CHUNK = 512  # images decoded between two progress reports,
-_CHUNK_BYTES = 1 << 26  # fewer where they are large: a chunk is held in memory
+_CHUNK = 512  # images decoded between two progress reports
+_CHUNK_BYTES = 1 << 26  # limits the chunk if images are large: a chunk is held in memory
 JOURNALS = "*.journal"
+"""Matches the files that show that a folder has decoded images."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DecodedImages:
-    """A split in its source's order: (N, S, S, 3) pixels on disk, (N,) hex digests of the images before
-    resizing, labels and groups.
-
-    `unlabelled` names the images without a label, in their order. `skipped` says of each image left out
-    "name: reason", `skipped_ids` what it is: a hash of its bytes, or its name where they cannot be read.
-    """
+    """The N images of a split that could be decoded, in the order of the source."""
 
     images: npt.NDArray[np.uint8]
+    """(N, S, S, 3) pixels on disk."""
     digests: npt.NDArray[np.bytes_]
+    """(N,) hex digests of the images before resizing."""
     labels: list[Labels]
     groups: list[str | None]
     unlabelled: list[str]
+    """Names of the images without a label, in order."""
     skipped: list[str]
+    """One "name: reason" per image left out."""
     skipped_ids: list[str]
+    """For each image left out a hash of its bytes, or its name if the bytes cannot be read."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Chunk:
-    """A line of the journal."""
+    """One line of the journal. The fields are those of ``DecodedImages``, and the checksum of the pixels."""
 
     crc: int
     digests: list[str]
@@ -64,7 +65,7 @@ class _Chunk:
 
     @property
     def done(self) -> int:
-        """Images of the source that it covers."""
+        """How many images of the source the chunk covers."""
         return len(self.digests) + len(self.skipped)
 
 
@@ -78,10 +79,20 @@ def decode_split(
     threads: int = 1,
     on_chunk: Callable[[int], None] | None = None,
 ) -> DecodedImages:
-    """Decode what `work` does not hold yet of a split at size x size pixels. `images` is the whole split.
+    """Decode a split at size x size pixels, except for the chunks that ``work`` already has.
 
-    `on_chunk(done)` is called after each chunk. DataError for labels that make no sense, and for an image
-    that cannot be decoded unless `on_bad_image` is skip.
+    Args:
+        images: All images of the split.
+        split: The split, which names the files.
+        size: The side in pixels.
+        work: The folder with the files.
+        on_bad_image: Whether an image that cannot be decoded raises an error or is skipped.
+        threads: How many threads decode.
+        on_chunk: Called as ``on_chunk(done)`` after each chunk.
+
+    Raises:
+        DataError: An image has labels at only some levels, a test image has no label, or an image cannot be
+            decoded.
     """
     pixels, journal = work / f"{split}.pixels", work / f"{split}.journal"
     chunks = _restore(pixels, journal, 3 * size * size)
@@ -95,7 +106,7 @@ def decode_split(
         for batch in _batched(itertools.islice(images, done, None), chunk_size):
             for raw in batch:
                 _check_labels(raw, split)
-            chunk, data = _joined(batch, list(run(decode, batch)))
+            chunk, data = _as_chunk(batch, list(run(decode, batch)))
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -119,7 +130,7 @@ def decode_split(
 
 
 def _restore(pixels: Path, journal: Path, image_bytes: int) -> list[_Chunk]:
-    """The chunks whose pixels are there; whatever comes after them is cut off."""
+    """The leading chunks whose pixels match their line. Cuts off everything after them."""
     chunks: list[_Chunk] = []
     if not journal.exists():
         pixels.unlink(missing_ok=True)
@@ -149,7 +160,7 @@ class _Skipped:
 
 
 def _decode(raw: RawImage, size: int, skip: bool) -> tuple[npt.NDArray[np.uint8], str] | _Skipped:
-    """(pixels, digest of the image as it was), or why the image is left out."""
+    """(resized pixels, digest before resizing), or why the image is left out."""
     try:
         pixels = raw.decode()
     except DataError as error:
@@ -161,7 +172,7 @@ def _decode(raw: RawImage, size: int, skip: bool) -> tuple[npt.NDArray[np.uint8]
     return resize(pixels, size), pixel_hash(pixels)
 
 
-def _joined(
+def _as_chunk(
     batch: list[RawImage], results: list[tuple[npt.NDArray[np.uint8], str] | _Skipped]
 ) -> tuple[_Chunk, bytes]:
     good = [(raw, *one) for raw, one in zip(batch, results, strict=True) if not isinstance(one, _Skipped)]
@@ -182,9 +193,9 @@ def _joined(
 def _check_labels(raw: RawImage, split: Split) -> None:
     missing = raw.labels.count(None)
     if 0 < missing < len(raw.labels):
-        raise DataError(f"{raw.name}: labels at some levels only, {raw.labels}; give all or none")
+        raise DataError(f"{raw.name}: labels at some levels only, {raw.labels}; give all of them or none")
     if missing and split == "test":
-        raise DataError(f"{raw.name}: no label, and it is a test image; label it or move it to train")
+        raise DataError(f"{raw.name}: no label, and it is a test image; label it, or move it to train")
 
 
 def _batched(items: Iterable[RawImage], n: int) -> Iterator[list[RawImage]]:

@@ -1,21 +1,23 @@
 """From a source to a prepared folder: decode, resize, name every image by its pixels, sort, write.
 
-The result depends on the images and labels alone: not on file names, order or format, nor on who prepares how
-often or is killed at what moment. Everything is built in a hidden folder inside the target and moved in place
-file by file, `dataset.json` last. What a killed preparation had decoded is found there by the next one.
+The result depends only on the images and labels: not on file names, order or format, and not on how often a
+preparation ran or when it was killed. Everything is built in a hidden folder inside the target and moved into
+place file by file, ``dataset.json`` last. The next preparation reuses what a killed one had decoded.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from ssl_sweep.data_ops.dataset.duplicates import occurrence
 from ssl_sweep.data_ops.dataset.holdout import LEFT_OUT, hold_out, key_of
 from ssl_sweep.data_ops.dataset.prepared import MANIFEST, SPLITS, DatasetManifest, PreparedDataset, Split
 from ssl_sweep.data_ops.errors import DataError
@@ -29,8 +31,7 @@ from ssl_sweep.data_ops.preparation.classes import (
     parents,
 )
 from ssl_sweep.data_ops.preparation.decode_split import JOURNALS, DecodedImages, decode_split
-from ssl_sweep.data_ops.preparation.room import new_array
-from ssl_sweep.data_ops.preparation.workspace import publish, workspace
+from ssl_sweep.data_ops.preparation.workspace import new_array, publish, workspace
 from ssl_sweep.data_ops.sources.decode import RESIZE_RULE
 from ssl_sweep.data_ops.sources.registry import (
     Source,
@@ -42,22 +43,41 @@ from ssl_sweep.data_ops.sources.registry import (
     name_of,
 )
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], None]  # images done, images in total
 Codes = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class _WrittenSplit:
+    """What the fingerprint covers of a split."""
+
+    rows: list[tuple[str, list[int]]]
+    """(id, class index at each level) of each image."""
+    groups: list[int]
+    """The group code of each image; empty if no image has a group."""
 
 
 def prepare(
     source: Source, size: int, out_dir: Path, on_progress: Progress | None = None, threads: int = 1
 ) -> DatasetManifest:
-    """Write `source` at size x size pixels into `out_dir`; byte-identical however often it is done.
+    """Write ``source`` at size x size pixels into ``out_dir``. The result is byte-identical every time.
 
-    `on_progress(done, total)` is called about every 512 images; `threads` decode. Any number of processes
-    may prepare one folder at once; a killed one leaves a hidden folder from which the next goes on. DataError
-    names a bad image or label.
+    Any number of processes may prepare one folder at the same time. A killed one leaves a hidden folder, and
+    the next one continues with it.
+
+    Args:
+        source: Where the images and labels are.
+        size: The side in pixels.
+        out_dir: The folder to write; it is created if it does not exist.
+        on_progress: Called as ``on_progress(done, total)`` about every 512 images.
+        threads: How many threads decode.
+
+    Raises:
+        DataError: An image or label cannot be used; the message names it.
     """
     info = inspect(source)
     if size < 1:
-        raise DataError(f"size is {size}; images need at least one pixel")
+        raise DataError(f"size is {size}; use 1 pixel or more")
     out_dir.mkdir(parents=True, exist_ok=True)
     key = hashlib.sha256(json.dumps([1, info.signature, size, RESIZE_RULE]).encode()).hexdigest()[:16]
     with workspace(out_dir, key, JOURNALS) as work:
@@ -138,7 +158,7 @@ def _decode_all(
 def _check_test_classes(
     source: Source, level: str, names: tuple[str, ...], train: Codes, test: Codes
 ) -> None:
-    """DataError where both splits have labels and not one class in common: every answer would be wrong."""
+    """Raise DataError if both splits have labels but no class in common: every answer would be wrong."""
     taught, tested = (np.unique(codes[codes != UNLABELED]) for codes in (train, test))
     if not len(taught) or not len(tested) or np.isin(tested, taught).any():
         return
@@ -148,12 +168,14 @@ def _check_test_classes(
     )
     raise DataError(
         f"{name_of(source)}: no class of the test images has a training image: {level!r} is {there} in test "
-        f"and {here} in train; write both alike, or, where new classes are meant, name only levels both share"
+        f"and {here} in train; write both alike. If the test classes are meant to be new, give only levels "
+        "that both splits share"
     )
 
 
 def _left_out(unlabelled: list[str], labeled: npt.NDArray[np.bool_], kept: Codes) -> list[str]:
-    """What to say of images in neither split: they cannot be tested, nor trained on beside their group."""
+    """One "name: reason" per image in neither split. Unlabelled images of held-out groups can neither be
+    tested nor trained on."""
     missing = np.ones(len(labeled), dtype=bool)
     missing[kept] = False
     names = itertools.compress(unlabelled, missing[~labeled].tolist())
@@ -161,7 +183,7 @@ def _left_out(unlabelled: list[str], labeled: npt.NDArray[np.bool_], kept: Codes
 
 
 def _group_codes(pools: list[DecodedImages]) -> list[Codes]:
-    """Per split the (N,) place of each image's group among all names in order; -1 for none."""
+    """For each pool the (N,) index of each image's group among all sorted names; -1 without a group."""
     names = sorted({group for pool in pools for group in pool.groups if group is not None})
     code: dict[str | None, int] = {None: -1, **{name: i for i, name in enumerate(names)}}
     return [np.array([code[group] for group in pool.groups], dtype=np.int64) for pool in pools]
@@ -169,17 +191,13 @@ def _group_codes(pools: list[DecodedImages]) -> list[Codes]:
 
 def _write_split(
     work: Path, split: Split, pool: DecodedImages, labels: Codes, groups: Codes, rows: Codes
-) -> tuple[list[tuple[str, list[int]]], list[int]]:
-    """Write the given rows of a pool as one split, sorted by id; `labels` and `groups` are those of the rows.
-
-    Returns the (id, labels) rows and the groups, empty where there are none: what the fingerprint covers.
-    """
+) -> _WrittenSplit:
+    """Write these rows of a pool as a split, sorted by id. ``labels`` and ``groups`` belong to the rows."""
     digests = pool.digests[rows]
-    # copies of one image in the order of their labels and groups
+    # copies of an image are in the order of their labels and groups
     order = np.lexsort((groups, *labels.T[::-1], digests))
     rows, labels, groups, digests = rows[order], labels[order], groups[order], digests[order]
-    fresh = np.append(True, digests[1:] != digests[:-1])[: len(digests)]
-    copy = np.arange(len(digests)) - np.maximum.accumulate(np.where(fresh, np.arange(len(digests)), 0))
+    copy = occurrence(digests)
     ids = [d.decode() + (f"-{c}" if c else "") for d, c in zip(digests.tolist(), copy.tolist(), strict=True)]
     keys = key_of(digests)
     keys = np.where(copy == 0, keys, hash64(0, keys, copy))
@@ -194,27 +212,27 @@ def _write_split(
     grouped = any(group is not None for group in pool.groups)
     if grouped:
         np.save(work / f"{split}_groups.npy", groups)
-    return list(zip(ids, labels.tolist(), strict=True)), groups.tolist() if grouped else []
+    return _WrittenSplit(list(zip(ids, labels.tolist(), strict=True)), groups.tolist() if grouped else [])
 
 
 def _fingerprint(
     size: int,
     levels: tuple[str, ...],
     names: tuple[tuple[str, ...], ...],
-    written: list[tuple[list[tuple[str, list[int]]], list[int]]],
+    written: Sequence[_WrittenSplit],
     skipped: list[str],
 ) -> str:
-    content: list[object] = [size, RESIZE_RULE, levels, names, [rows for rows, _ in written]]
-    # What came later is described only where it is there, so that older fingerprints stay.
-    if any(groups for _, groups in written):
-        content.append({"groups": [groups for _, groups in written]})
+    content: list[object] = [size, RESIZE_RULE, levels, names, [split.rows for split in written]]
+    # Groups and skipped images are newer: they count only if there are any, so that older fingerprints hold.
+    if any(split.groups for split in written):
+        content.append({"groups": [split.groups for split in written]})
     if skipped:
         content.append({"skipped": skipped})
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
 
 def _verify(work: Path) -> None:
-    """DataError unless what was written reads back with the sizes that the manifest says."""
+    """Raise DataError unless everything reads back with the sizes that the manifest says."""
     data = PreparedDataset(work)
     size = data.manifest.size
     for split, n in zip(SPLITS, (data.manifest.n_train, data.manifest.n_test), strict=True):
@@ -223,11 +241,12 @@ def _verify(work: Path) -> None:
             found = [len(data.id_bytes(split)), len(data.keys(split)), len(data.labels(split)), len(images)]
         except (OSError, ValueError, EOFError) as error:
             raise DataError(
-                f"{work}: {split} cannot be read back ({error}); is the disk full or broken?"
+                f"{work}: {split} cannot be read back ({error}); check whether the disk is full or broken"
             ) from error
         if groups is not None:
             found.append(len(groups))
         if set(found) != {n} or images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
             raise DataError(
-                f"{work}: {split} reads back wrong ({found} rows of {n}); is the disk full or broken?"
+                f"{work}: {split} reads back wrong ({found} rows of {n}); check whether the disk is full or "
+                "broken"
             )

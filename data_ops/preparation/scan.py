@@ -1,4 +1,4 @@
-"""Reads and decodes every image of a source and keeps what is found, good and bad. Writes nothing."""
+"""Read and decode every image of a source, and collect what is found, good and bad. Writes nothing."""
 
 from __future__ import annotations
 
@@ -27,31 +27,36 @@ Progress = Callable[[int], None]  # images done
 
 @dataclasses.dataclass(frozen=True)
 class BadImage:
-    """An image that cannot be used, by its file or place, and why."""
+    """An image that cannot be used."""
 
     name: str
+    """Its file, or its place in one."""
     reason: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitScan:
-    """What a split holds. Row r of names, ids, labels, groups and sizes is one image that could be decoded.
+    """What a split contains. Row r of names, ids, labels, groups and sizes is one decoded image.
 
-    `stopped` is why the source could not be read to its end or divided, or "". Where the test split is held
-    out of one set of images, the bad ones are all in "train", and so is `left_out`: the names of unlabelled
-    images of held-out groups, which are in neither split.
+    If the test split is held out of one set of images, ``bad`` and ``left_out`` of the training split cover
+    all of them.
     """
 
     split: Split
     names: tuple[str, ...]
-    ids: npt.NDArray[np.bytes_]  # (N,) hashes of the decoded pixels, copies alike
+    ids: npt.NDArray[np.bytes_]
+    """(N,) hashes of the decoded pixels; copies have equal ones."""
     labels: tuple[tuple[str | None, ...], ...]
     groups: tuple[str | None, ...]
-    sizes: npt.NDArray[np.int64]  # (N, 2) height and width in pixels
-    brightest: tuple[int | None, ...] = ()  # the highest value of each image that has 16 bits, None of others
+    sizes: npt.NDArray[np.int64]
+    """(N, 2) height and width in pixels."""
+    brightest: tuple[int | None, ...] = ()
+    """The highest value of each 16-bit image; None for other images."""
     bad: tuple[BadImage, ...] = ()
     left_out: tuple[str, ...] = ()
+    """Names of unlabelled images of held-out groups, which are in neither split."""
     stopped: str = ""
+    """Why the source could not be read to its end or divided into splits; empty if it could."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -66,15 +71,20 @@ class SplitScan:
         return [tuple(label for label in row if label is not None) for row in self.labels if None not in row]
 
     def class_counts(self) -> tuple[Counter[str], ...]:
-        """Labelled images per class, by level; nothing where no image is labelled."""
+        """Labelled images per class, by level; empty if no image is labelled."""
         return tuple(Counter(column) for column in zip(*self.labelled(), strict=True))
 
 
 def scan(
     source: Source, on_progress: Progress | None = None, threads: int = 1
 ) -> tuple[SplitScan, SplitScan]:
-    """The training and the test split of `source`, held out as `prepare` does it. No image and no label stops
-    it; `threads` decode."""
+    """Scan the training and the test split of ``source``. Bad images and bad labels do not stop it.
+
+    Args:
+        source: Where the images and labels are. A test split is held out as ``prepare`` does it.
+        on_progress: Called as ``on_progress(done)`` about every 512 images.
+        threads: How many threads decode.
+    """
     train = _scan_split(source, "train", 0, on_progress, threads)
     if held_out_fraction(source) is not None:
         return _divided(train, source)

@@ -1,4 +1,7 @@
-"""Write a folder so that it appears whole: build in a locked hidden folder, move in place, one file last."""
+"""Write a folder so that it appears complete: build it in a locked hidden folder, then move the files.
+
+One file moves last and makes the others valid.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,25 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 _PREFIX = ".writing-"
 
 
 @contextmanager
 def workspace(out_dir: Path, key: str = "folder", resumable: str = "") -> Iterator[Path]:
-    """A folder inside `out_dir` to build in, removed at the end; left-overs of killed processes go first.
+    """A folder inside ``out_dir`` to build in. It is removed at the end.
 
-    It has a fixed name by `key`, so that what a killed process left under the same key is found in it. After
-    an error it stays where it holds a file that matches the glob `resumable`. While another process has it,
-    this one gets a folder of its own.
+    First removes what killed processes left behind, except under the same key: the next process continues
+    with that. If another process is using the folder of this key, this one gets a new folder.
+
+    Args:
+        out_dir: The folder that the result goes to.
+        key: Names the folder, so that the next process with the same key finds it.
+        resumable: A glob. After an error the folder is kept if a file in it matches.
     """
     fixed = out_dir / f"{_PREFIX}{key}"
     for left in out_dir.glob(f"{_PREFIX}*"):
@@ -36,9 +47,28 @@ def workspace(out_dir: Path, key: str = "folder", resumable: str = "") -> Iterat
     while True:
         work = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=out_dir))
         with _lock(work) as mine:
-            if mine:  # else another process took it for a left-over before it was locked
+            if mine:  # else another process removed it as left behind before it was locked
                 yield from _building(work, "")
                 return
+
+
+def new_array(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """Create an .npy file that is filled through a memory map, with all its disk space already allocated.
+
+    Without allocation, writing to a full disk through a memory map would kill the process instead of raising.
+
+    Raises:
+        OSError: The disk has no room; the error names the file.
+    """
+    kind = np.dtype(dtype)
+    array: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with open(path, "rb+") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from error
+    return array
 
 
 def _building(work: Path, resumable: str) -> Iterator[Path]:
@@ -52,16 +82,16 @@ def _building(work: Path, resumable: str) -> Iterator[Path]:
 
 
 def publish(work: Path, out_dir: Path, last: str) -> None:
-    """Move the *.npy files of `work` to `out_dir`, then the file `last`, which makes them valid.
+    """Move the *.npy files of ``work`` to ``out_dir``, then the file ``last``, which makes them valid.
 
-    Nothing moves where all the same files stand already: another process was faster. If one is missing or
-    another, damaged ones included, `last` is withdrawn first, and arrays that `work` does not have go.
+    If ``out_dir`` already has identical files, another process was faster, and nothing moves. If a file is
+    missing or different, ``last`` is removed first, and so are arrays that ``work`` does not have.
     """
     target = out_dir / last
     if target.exists():
         if _same(work, out_dir, last):
             return
-        target.unlink(missing_ok=True)  # another process that repairs may have been faster
+        target.unlink(missing_ok=True)  # another process that repairs the folder may have been faster
     for stale in out_dir.glob("*.npy"):
         if not (work / stale.name).exists():
             stale.unlink(missing_ok=True)
@@ -75,7 +105,7 @@ def publish(work: Path, out_dir: Path, last: str) -> None:
 
 
 def _same(work: Path, out_dir: Path, last: str) -> bool:
-    """Whether `out_dir` has the very arrays and the `last` of `work`, byte by byte."""
+    """Whether ``out_dir`` has the same arrays and the same file ``last`` as ``work``, byte by byte."""
     names = sorted([last, *(file.name for file in work.glob("*.npy"))])
     if names != sorted([last, *(file.name for file in out_dir.glob("*.npy"))]):
         return False
@@ -87,8 +117,7 @@ def _same(work: Path, out_dir: Path, last: str) -> bool:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[bool]:
-    """Whether the folder is there and its lock could be taken. It is held inside the block, and ends with the
-    process."""
+    """Yields whether the folder exists and could be locked. The lock ends with the block or the process."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except FileNotFoundError:
@@ -109,7 +138,7 @@ def _take(handle: int) -> bool:
 
 
 def _is_still(folder: Path, handle: int) -> bool:
-    """Whether the name still leads to the locked folder: its last owner may have removed it meanwhile."""
+    """Whether the name still leads to the locked folder: its previous owner may have removed it meanwhile."""
     try:
         return os.path.samestat(os.stat(folder), os.fstat(handle))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""CIFAR's published batches. They are pickles: read by an unpickler that can make arrays and nothing else."""
+"""CIFAR's published batches. They are pickles, and the unpickler here can only build arrays."""
 
 from __future__ import annotations
 
@@ -17,24 +17,32 @@ from ssl_sweep.data_ops.errors import DataError
 
 @dataclasses.dataclass(frozen=True)
 class CifarSplit:
-    """`images` (N, 32, 32, 3) uint8; `labels` rows of class names, fine to coarse; `files` they came from."""
+    """The images and labels of a split."""
 
     images: npt.NDArray[np.uint8]
+    """(N, 32, 32, 3) pixels."""
     labels: list[tuple[str, ...]]
+    """The class names of each image, fine to coarse."""
     files: list[Path]
+    """The files that were read."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CifarLayout:
-    """Names of the files of one of the two sets, and in them of the label levels."""
+    """How CIFAR-10 or CIFAR-100 is stored."""
 
     folder: str
     train: tuple[str, ...]
+    """Files of the training split."""
     test: tuple[str, ...]
+    """Files of the test split."""
     meta: str
+    """The file with the class names."""
     levels: tuple[str, ...]
     label_keys: tuple[str, ...]
+    """The key of the labels in a batch, for each level."""
     name_keys: tuple[str, ...]
+    """The key of the class names in ``meta``, for each level."""
 
 
 CIFAR10 = CifarLayout(
@@ -58,7 +66,11 @@ CIFAR100 = CifarLayout(
 
 
 def read_cifar(root: Path, layout: CifarLayout, split: str) -> CifarSplit:
-    """One split. DataError for a missing file, or one that holds something else than batches of CIFAR."""
+    """Read one split.
+
+    Raises:
+        DataError: A file is missing, or is not a batch of CIFAR.
+    """
     folder = root / layout.folder
     files = [folder / name for name in (layout.train if split == "train" else layout.test)]
     meta = folder / layout.meta
@@ -72,7 +84,7 @@ def read_cifar(root: Path, layout: CifarLayout, split: str) -> CifarSplit:
         images.append(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         columns = [_entry(file, batch, key, list) for key in layout.label_keys]
         if any(len(column) != len(data) for column in columns):
-            raise DataError(f"{file}: {len(data)} images and another number of labels; download it again")
+            raise DataError(f"{file}: {len(data)} images but a different number of labels; download it again")
         try:
             labels += [
                 tuple(str(n[c]) for n, c in zip(names, row, strict=True))
@@ -86,7 +98,7 @@ def read_cifar(root: Path, layout: CifarLayout, split: str) -> CifarSplit:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Looks up nothing but what rebuilds a numpy array, so that a pickle can call nothing."""
+    """Finds only what is needed to rebuild a NumPy array, so that a pickle cannot call anything else."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
@@ -107,13 +119,15 @@ def _load(path: Path) -> object:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be read ({error.strerror}); is it the folder CIFAR is in?"
+            f"{path}: cannot be read ({error.strerror}); set root to the folder that contains CIFAR's folder"
         ) from error
     unpickle: Callable[[], object] = _ArraysOnly(io.BytesIO(data), encoding="latin1").load
     try:
         return unpickle()
     except Exception as error:  # damaged pickles raise nearly anything
-        raise DataError(f"{path}: no batch of CIFAR ({error}); nothing in it was run") from error
+        raise DataError(
+            f"{path}: not a batch of CIFAR ({error}); download it again. Nothing in it was run"
+        ) from error
 
 
 def _entry(path: Path, batch: object, key: str, kind: type) -> Any:

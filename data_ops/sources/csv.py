@@ -17,19 +17,20 @@ from ssl_sweep.data_ops.sources.table import LabelTable
 
 @dataclasses.dataclass(frozen=True)
 class CsvSource(SplitHere):
-    """Images by path. `train`, `test`: CSV files with a header; or `train` alone with a column `split`.
-
-    `path` is the column of the image files, relative to the CSV file or addresses; `levels` are label columns
-    from fine to coarse, empty where an image has no label; `group` names a column of scenes, patients or the
-    like; the column `split` says train or test.
-    """
+    """Images by path, in CSV files with a header."""
 
     train: str
+    """The CSV file of the training images, or of all images if there is a column ``split``."""
     test: str | None = None
+    """The CSV file of the test images."""
     path: str = "path"
+    """The column of the image files: addresses, or paths relative to the CSV file."""
     levels: tuple[str, ...] = ("label",)
+    """Label columns, fine to coarse. A cell is empty if the image has no label."""
     group: str | None = None
+    """A column with the scene, patient or the like that an image belongs to."""
     split: str | None = None
+    """A column that says train or test."""
     version: ClassVar[str] = ""
 
     @property
@@ -37,7 +38,11 @@ class CsvSource(SplitHere):
         return self.levels
 
     def listing(self, split: Split) -> Listing | None:
-        """DataError for a missing file or column, or a split that is neither train nor test."""
+        """The images of a split.
+
+        Raises:
+            DataError: A file or column is missing, or a split is neither train nor test.
+        """
         table = LabelTable(
             train=self.train,
             test=self.test,
@@ -53,7 +58,7 @@ class CsvSource(SplitHere):
 
 
 def _beside(table: str, path: str) -> str:
-    """A path of a table: as it stands where it is absolute or an address, else from the table's folder."""
+    """A path of a table: unchanged if it is absolute or an address, else relative to the table's folder."""
     if is_remote(path) or os.path.isabs(path):
         return path
     if is_remote(table):

@@ -1,4 +1,4 @@
-"""Encoded bytes to RGB pixels, and pixels to the working size: one decoder, one resampler for everything."""
+"""Encoded bytes to RGB pixels, and pixels to the working size: one decoder and one resampler for all."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from ssl_sweep.data_ops.errors import BadImageError
 RESIZE_RULE = (
     "pillow-bilinear-antialias-centre-square-1"  # part of the fingerprint; change it when pixels change
 )
-MAX_PIXELS = 1 << 26  # 8192 x 8192: more is taken for a decompression bomb
+MAX_PIXELS = 1 << 26  # 8192 x 8192; a larger image counts as a decompression bomb
 
-DEEP_WHITE = 0xFFFF  # white, where a file has 16 bits: what its format means, whatever was written into it
-_DEEP_AS_I = ("PNG", "PPM")  # they say their white, and Pillow, or an older one, opens their 16 bits as 32
+DEEP_WHITE = 0xFFFF
+"""White in a file of 16 bits, as its format defines it; the values that are in it may stay far below."""
+_DEEP_AS_I = ("PNG", "PPM")  # formats that define white; some versions of Pillow open their 16 bits as 32
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -29,9 +30,9 @@ _noted: ContextVar[list[int] | None] = ContextVar("brightest values of 16-bit im
 
 @contextlib.contextmanager
 def deep_values() -> Iterator[list[int]]:
-    """Collects the brightest value of each 16-bit image that is decoded inside, in this thread.
+    """Collects the brightest value of each 16-bit image that this thread decodes inside the block.
 
-    The pixels come out with 8 bits: whether the file used its range is to be seen here only.
+    Decoded pixels have 8 bits, so they do not show whether the file used its range.
     """
     found: list[int] = []
     before = _noted.set(found)
@@ -42,10 +43,18 @@ def deep_values() -> Iterator[list[int]]:
 
 
 def decode_rgb(data: bytes, name: str) -> Pixels:
-    """(H, W, 3) uint8 of what Pillow reads: gray repeated, 16 bit scaled, alpha dropped, first frame.
+    """Decode any file that Pillow reads to (H, W, 3) uint8.
 
-    EXIF rotation is not applied. BadImageError with `name` for what is empty, broken, cut short, too large or
-    of values that are no 8 or 16 bit integers.
+    Gray becomes three equal channels, 16 bits are scaled to 8, alpha is dropped, and only the first frame is
+    read. EXIF rotation is not applied.
+
+    Args:
+        data: The file's bytes.
+        name: What errors call the image.
+
+    Raises:
+        BadImageError: The image is empty, broken, cut short, too large, or its values are not 8- or 16-bit
+            integers.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -63,14 +72,17 @@ def decode_rgb(data: bytes, name: str) -> Pixels:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise bad(_too_large("far too many")) from None
-    except UnidentifiedImageError:  # its own text has a memory address, another one every time
+    except UnidentifiedImageError:  # its own text has a memory address, which differs every time
         raise bad("not a readable image (unknown format); replace or remove it") from None
     except Exception as error:  # broken files make Pillow's decoders raise nearly anything
         raise bad(f"not a readable image ({error}); replace or remove it") from error
 
 
 def resize(pixels: Pixels, size: int) -> Pixels:
-    """(size, size, 3): the centred square, antialiased bilinear; an image of that size is left as it is."""
+    """The centred square, resized to (size, size, 3), bilinear with antialiasing.
+
+    An image that already has this size is returned unchanged.
+    """
     height, width = pixels.shape[:2]
     if height == width == size:
         return pixels
@@ -84,17 +96,21 @@ def resize(pixels: Pixels, size: int) -> Pixels:
 
 
 def to_rgb(image: Any) -> Pixels:
-    """(H, W, 3) uint8 of an open Pillow image. ValueError for values that are no 8 or 16 bit integers."""
+    """(H, W, 3) uint8 of an open Pillow image.
+
+    Raises:
+        ValueError: The values are not 8- or 16-bit integers.
+    """
     layout = _layout(image)
     if image.mode == "F":
-        raise ValueError("floating-point values, whose range nobody can know: save it with 8 or 16 bits")
+        raise ValueError("floating-point values of unknown range: save it with 8 or 16 bits")
     if image.mode == "I" and image.format not in _DEEP_AS_I:
         raise ValueError(
             "signed or 32-bit integers, and nothing says what their white is: save it with 8 or 16 bits"
         )
-    if image.mode.startswith("I"):  # deep gray; Pillow's own conversion would clip it to white
+    if image.mode.startswith("I"):  # 16-bit gray; Pillow's own conversion would clip it to white
         gray = np.asarray(image).astype(np.int64)
-        if layout == "I;12":  # a TIFF that says it has 12 bits
+        if layout == "I;12":  # a TIFF that declares 12 bits
             return _gray(gray >> 4)
         _note(int(gray.max()))
         return _gray(gray >> 8)
@@ -107,7 +123,7 @@ def to_rgb(image: Any) -> Pixels:
 
 
 def _layout(image: Any) -> str:
-    """How a file lays out its values, in Pillow's words; known until they are read. Empty for no file."""
+    """How a file lays out its values, in Pillow's terms; empty without a file, or once it was read."""
     tiles = getattr(image, "tile", None) or [("", (), 0, "")]
     arguments = tiles[0][3]
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments

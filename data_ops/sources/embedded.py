@@ -1,4 +1,4 @@
-"""Images that come with the program: procedural domains, and scikit-learn's digits."""
+"""Images that need no download: procedural domains, and scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _DIGITS = 1797  # load_digits' fixed size, known without importing scikit-learn
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticSource:
-    """A procedural domain of `data_ops.synthetic`. Larger `train` keeps the smaller set; `test` never moves.
-
-    `size` is the rendered side in pixels.
-    """
+    """A procedural domain of ``data_ops.synthetic``."""
 
     domain: str
     train: int = 4000
+    """How many training images. A larger set contains the smaller ones."""
     test: int = 1000
+    """How many test images. They do not depend on ``train``."""
     seed: int = 0
     size: int = 32
+    """The rendered side in pixels."""
     test_fraction: ClassVar[None] = None
     on_bad_image: ClassVar[OnBadImage] = "fail"
     hierarchy: ClassVar[None] = None
@@ -50,13 +50,18 @@ class SyntheticSource:
         return VERSION
 
     def listing(self, split: Split) -> Listing:
-        """DataError for an unknown domain or an impossible number of images."""
+        """The images of a split.
+
+        Raises:
+            DataError: The domain is unknown, or the number of images is out of range.
+        """
         from ssl_sweep.data_ops.synthetic import domains as synthetic
 
         synthetic.domain_named(self.domain)
         n = self.train if split == "train" else self.test
         if n < (split == "train") or n > synthetic.MAX_IMAGES:
-            raise DataError(f"{self.domain}: {split} is {n}; choose up to {synthetic.MAX_IMAGES:,}")
+            least = int(split == "train")
+            raise DataError(f"{self.domain}: {split} is {n}; use {least} to {synthetic.MAX_IMAGES:,} images")
         first = 0 if split == "train" else synthetic.MAX_IMAGES
         return Listing(n, n, frozenset(), [], functools.partial(self._read, first, n))
 
@@ -74,11 +79,11 @@ class SyntheticSource:
 
 
 class _Block:
-    """Procedural images drawn together, when the first of them is asked for."""
+    """Procedural images that are rendered together when the first of them is needed."""
 
     def __init__(self, source: SyntheticSource, indices: npt.NDArray[np.int64]) -> None:
         self._source, self._indices = source, indices
-        self._lock = threading.Lock()  # threads that decode ask at once; one draws
+        self._lock = threading.Lock()  # of the threads that decode, one renders
         self._images: Pixels | None = None
 
     def image(self, i: int) -> Pixels:
@@ -106,6 +111,7 @@ class DigitsSource:
         return version("scikit-learn")
 
     def listing(self, split: Split) -> Listing | None:
+        """All images; the test split is held out of them."""
         return Listing(_DIGITS, _DIGITS, frozenset(), [], _read_digits) if split == "train" else None
 
 

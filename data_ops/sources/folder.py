@@ -1,4 +1,4 @@
-"""Image files in class sub-folders, and beside them a folder of images without labels."""
+"""Image files in one folder per class, and optionally a folder of images without labels."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", "
 
 @dataclasses.dataclass(frozen=True)
 class FolderSource(SplitHere):
-    """Image files in one sub-folder per class; sub-folders below a class belong to it.
-
-    `unlabelled` is a folder whose images, at any depth, join the training split without a label. `group` is
-    a regular expression with one capture group over an image's path below its folder, with `/` between
-    parts: what it captures is the image's group; where it finds nothing, the image has none.
-    """
+    """Image files in one sub-folder per class. Folders inside a class folder belong to the class."""
 
     train: str
     test: str | None = None
     unlabelled: str | None = dataclasses.field(default=None, metadata=LATER)
+    """A folder whose images, at any depth, join the training split without a label."""
     group: str | None = dataclasses.field(default=None, metadata=LATER)
+    """A regular expression with one capture group, searched in an image's path below its folder, with ``/``
+    between parts. The captured text is the image's group; an image without a match has no group."""
     version: ClassVar[str] = ""
     label_levels: ClassVar[tuple[str, ...]] = ("label",)
 
     def listing(self, split: Split) -> Listing | None:
-        """DataError for a missing or empty folder, or an expression without its capture group."""
+        """The images of a split.
+
+        Raises:
+            DataError: A folder is missing or empty, or the expression does not have one capture group.
+        """
         root = self.train if split == "train" else self.test
         if root is None:
             return None
@@ -43,7 +45,7 @@ class FolderSource(SplitHere):
         if split == "train" and self.unlabelled is not None:
             top = self.unlabelled
             if not Path(top).is_dir():
-                raise DataError(f"{top}: no such folder; it should hold the unlabelled images")
+                raise DataError(f"{top}: no such folder; it should contain the unlabelled images")
             more = [FileImage(path, (None,), _group_of(group, path, top)) for path in images_below(Path(top))]
             if not more:
                 raise DataError(f"{top}: no images; leave unlabelled out")
@@ -52,17 +54,18 @@ class FolderSource(SplitHere):
 
 
 def files(root: str) -> list[tuple[str, str]]:
-    """(file, class name) of every image file, in name order; hidden entries and other files are left out.
+    """(file, class name) of every image file, in name order. Hidden entries and other files are ignored.
 
-    DataError for a missing folder, one without class sub-folders, or a class without images.
+    Raises:
+        DataError: The folder is missing or has no class folders, or a class has no images.
     """
     top = Path(root)
     if not top.is_dir():
-        raise DataError(f"{root}: no such folder; give one that holds a sub-folder of images per class")
+        raise DataError(f"{root}: no such folder; give one with a sub-folder of images per class")
     classes = sorted(entry for entry in top.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
         raise DataError(
-            f"{root}: no class sub-folders; put the images of each class into a folder of its name"
+            f"{root}: no class sub-folders; put the images of each class into a folder with its name"
         )
     found: list[tuple[str, str]] = []
     for folder in classes:
@@ -70,7 +73,7 @@ def files(root: str) -> list[tuple[str, str]]:
         if not images:
             kinds = " ".join(sorted(SUFFIXES))
             where = printable(str(folder))
-            raise DataError(f"{where}: class folder without images ({kinds}); fill or remove it")
+            raise DataError(f"{where}: class folder without images ({kinds}); fill it or remove it")
         found += [(path, printable(folder.name)) for path in images]
     return found
 
@@ -78,7 +81,8 @@ def files(root: str) -> list[tuple[str, str]]:
 def images_below(folder: Path) -> list[str]:
     """The image files at any depth, in name order. Links to folders are not followed.
 
-    DataError for a folder that cannot be listed.
+    Raises:
+        DataError: A folder cannot be listed.
     """
     return list(_walk(str(folder)))
 
@@ -89,7 +93,7 @@ def _walk(folder: str) -> Iterator[str]:
             entries = sorted(listed, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(
-            f"{printable(folder)}: cannot be listed ({error.strerror}); see its permissions"
+            f"{printable(folder)}: cannot be listed ({error.strerror}); check its permissions"
         ) from error
     for entry in entries:
         if entry.name.startswith("."):
@@ -101,24 +105,28 @@ def _walk(folder: str) -> Iterator[str]:
 
 
 def _is_image_file(entry: os.DirEntry[str]) -> bool:
-    """A broken link counts as one, so that reading it names it."""
+    """A broken link counts as an image file, so that reading it raises an error with its name."""
     return entry.is_file() or not os.path.exists(entry.path)
 
 
 def _compile_group(pattern: str | None) -> re.Pattern[str] | None:
-    """DataError unless it is a regular expression with exactly one capture group."""
+    """Compile, and raise DataError unless the expression has exactly one capture group."""
     if pattern is None:
         return None
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise DataError(f"group {pattern!r} is no regular expression ({error})") from error
+        raise DataError(
+            f"group {pattern!r} is not a valid regular expression ({error}); correct it"
+        ) from error
     if compiled.groups != 1:
-        raise DataError(f"group {pattern!r} has {compiled.groups} capture groups; put one in parentheses")
+        raise DataError(
+            f"group {pattern!r} has {compiled.groups} capture groups; put exactly one part in parentheses"
+        )
     return compiled
 
 
 def _group_of(pattern: re.Pattern[str] | None, path: str, root: str) -> str | None:
-    """What the expression captures of a path below its root."""
+    """What the expression captures from a path below its root."""
     found = pattern and pattern.search(printable(os.path.relpath(path, root)))
     return found[1] if found else None

@@ -1,7 +1,7 @@
-"""GeoLifeCLEF 2020's RGB patches, with labels from a table of the user's.
+"""GeoLifeCLEF 2020's RGB patches, with labels from a CSV file that the user provides.
 
-The published labels are species. The study's are land cover, and the rule that makes them is the user's: a
-CSV file of observation ids and labels.
+The published labels are species. The study's labels are land cover, so the user gives a table of observation
+ids and labels.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ _REGIONS = {"1": "patches_fr", "2": "patches_us"}
 
 @dataclasses.dataclass(frozen=True)
 class GeoLifeClefSource(SplitHere):
-    """`root` holds patches_fr and patches_us. `train`, `test`: CSV files; or `train` with a column `split`.
-
-    `id` is the column of the observations; `levels` are label columns, fine to coarse, empty where there is
-    no label; `group` names a column. Observation 10123456 is patches_fr/56/34/10123456_rgb.jpg; those
-    that start with 2 are in patches_us.
-    """
+    """Patches by observation id. Observation 10123456 is patches_fr/56/34/10123456_rgb.jpg."""
 
     root: str
+    """The folder with patches_fr (ids that start with 1) and patches_us (ids that start with 2)."""
     train: str
+    """The CSV file of the training images, or of all images if there is a column ``split``."""
     test: str | None = None
+    """The CSV file of the test images."""
     id: str = "observation_id"
+    """The column of the observation ids."""
     levels: tuple[str, ...] = ("label",)
+    """Label columns, fine to coarse. A cell is empty if the image has no label."""
     group: str | None = None
+    """A column with the group that an image belongs to."""
     split: str | None = None
+    """A column that says train or test."""
     version: ClassVar[str] = ""
 
     @property
@@ -43,7 +45,11 @@ class GeoLifeClefSource(SplitHere):
         return self.levels
 
     def listing(self, split: Split) -> Listing | None:
-        """DataError for missing folders or columns, or an id that is none of an observation."""
+        """The images of a split.
+
+        Raises:
+            DataError: The folders or a column are missing, or an id is not an observation id.
+        """
         table = LabelTable(
             train=self.train,
             test=self.test,
@@ -57,12 +63,14 @@ class GeoLifeClefSource(SplitHere):
             return None
         root = Path(self.root)
         if not any((root / region).is_dir() for region in _REGIONS.values()):
-            raise DataError(f"{root}: neither patches_fr nor patches_us is here; unpack the patches")
+            raise DataError(f"{root}: neither patches_fr nor patches_us is here; unpack the patches there")
         return table.listing(split, functools.partial(_patch, root, where))
 
 
 def _patch(root: Path, table: str, id: str) -> str:
-    """The file of an observation: by its region, its last two digits and the two before."""
+    """The file of an observation, from its region, its last two digits and the two before them."""
     if not (id.isdecimal() and len(id) > 4 and id[0] in _REGIONS):
-        raise DataError(f"{table}: {id!r} is no observation id; they start with 1 (France) or 2 (US)")
+        raise DataError(
+            f"{table}: {id!r} is not an observation id; ids are numbers that start with 1 (France) or 2 (US)"
+        )
     return str(root / _REGIONS[id[0]] / id[-2:] / id[-4:-2] / f"{id}_rgb.jpg")

@@ -1,8 +1,8 @@
-"""The parents of a source's classes, from a table in a file of its own.
+"""The parents of a source's classes, from a table in a separate file.
 
-JSON: an object of class → parent, or a list of them, each from the level before to the next. Where a parent
-is itself a class of the object it is a tree, followed up to its roots. CSV: a header with the names of the
-levels, fine to coarse, and a row per class, parted by commas, semicolons or tabs.
+JSON: an object of class → parent, or a list of such objects, each from one level to the next. If a parent is
+itself a class of the object, the object is a tree and is followed up to its roots. CSV: a header with the
+names of the levels, fine to coarse, and one row per class, separated by commas, semicolons or tabs.
 """
 
 from __future__ import annotations
@@ -22,14 +22,21 @@ from ssl_sweep.data_ops.sources.table import delimiter_of
 
 @dataclasses.dataclass(frozen=True)
 class Hierarchy:
-    """`parents[class]` are its parents at `levels`, from fine to coarse; `where` is the table's file."""
+    """The parents of every class at the levels above it."""
 
     where: str
+    """The table's file."""
     levels: tuple[str, ...]
+    """Names of the levels above the classes, fine to coarse."""
     parents: Mapping[str, tuple[str, ...]]
+    """For each class its parent at each of ``levels``."""
 
     def check(self, classes: Iterable[str]) -> None:
-        """DataError naming the classes that the table lacks."""
+        """Check that every class has parents.
+
+        Raises:
+            DataError: The table lacks classes; the message names them.
+        """
         missing = sorted(set(classes) - set(self.parents))
         if missing:
             named = ", ".join(map(repr, missing[:10])) + (" and more" if len(missing) > 10 else "")
@@ -38,7 +45,7 @@ class Hierarchy:
             )
 
     def extend(self, images: Iterable[RawImage]) -> Iterator[RawImage]:
-        """The images with the parents' levels added; an unlabelled one stays so."""
+        """The images with the parents' levels added. An image without a label keeps none at every level."""
         unknown = (None,) * len(self.levels)
         for image in images:
             fine = image.labels[0]
@@ -49,9 +56,14 @@ class Hierarchy:
 
 
 def read_hierarchy(where: str, own: tuple[str, ...]) -> Hierarchy:
-    """The table of a JSON or CSV file for a source with the label levels `own`, which must be one.
+    """Read the table of a JSON or CSV file.
 
-    DataError for a class with two parents at a level or none, a cycle, or a file that is no such table.
+    Args:
+        where: The file's path or address.
+        own: The label levels of the source; there must be exactly one.
+
+    Raises:
+        DataError: A class has two parents at a level, or none; there is a cycle; or the file is not a table.
     """
     if len(own) != 1:
         raise DataError(
@@ -108,15 +120,17 @@ def _from_json(where: str, text: str) -> Hierarchy:
     try:
         content = json.loads(text, object_pairs_hook=once)
     except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not JSON ({error}); see the line it names") from error
+        raise DataError(f"{where}: not valid JSON ({error}); correct that line") from error
     tables = content if isinstance(content, list) else [content]
     for table in tables or [None]:
         if not isinstance(table, dict) or not table:
-            raise DataError(f"{where}: should be an object of class to parent, or a list of such objects")
+            raise DataError(
+                f"{where}: not a hierarchy; write an object of class to parent, or a list of such objects"
+            )
         for key, value in table.items():
             if not isinstance(value, str):
                 raise DataError(
-                    f"{where}: the parent of {key!r} is {value!r}; each class has one parent, a name"
+                    f"{where}: the parent of {key!r} is {value!r}; give each class the name of one parent"
                 )
     lineages = _tree(where, tables[0]) if len(tables) == 1 else _stages(where, tables)
     depth = len(next(iter(lineages.values())))
@@ -134,7 +148,7 @@ def _stages(where: str, tables: list[dict[str, str]]) -> dict[str, tuple[str, ..
 
 
 def _tree(where: str, parent_of: dict[str, str]) -> dict[str, tuple[str, ...]]:
-    """The lineage of every leaf. DataError for a cycle anywhere, or leaves of different depth."""
+    """The lineage of every leaf. Raises DataError for a cycle, or for leaves of different depth."""
     lineages = {name: _above(where, name, parent_of) for name in parent_of}
     inner = set(parent_of.values())
     leaves = [name for name in parent_of if name not in inner]
@@ -143,7 +157,7 @@ def _tree(where: str, parent_of: dict[str, str]) -> dict[str, tuple[str, ...]]:
         if len(lineages[leaf]) != len(lineages[one]):
             raise DataError(
                 f"{where}: {one!r} has {len(lineages[one])} levels above it and {leaf!r} has "
-                f"{len(lineages[leaf])}; every class needs as many"
+                f"{len(lineages[leaf])}; give every class the same number of levels"
             )
     return {leaf: lineages[leaf] for leaf in leaves}
 
@@ -161,6 +175,4 @@ def _above(where: str, name: str, parent_of: dict[str, str]) -> tuple[str, ...]:
 
 
 def _two_parents(where: str, name: str, one: object, two: object) -> DataError:
-    return DataError(
-        f"{where}: {name!r} has two parents, {one!r} and {two!r}; keep one, or make two names of it"
-    )
+    return DataError(f"{where}: {name!r} has two parents, {one!r} and {two!r}; keep one, or use two names")

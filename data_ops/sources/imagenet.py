@@ -1,4 +1,4 @@
-"""ImageNet-1k as it is published (ILSVRC 2012): WordNet folders, and a devkit that labels a flat val."""
+"""ImageNet-1k as published (ILSVRC 2012): a folder per WordNet id, and a devkit with labels for val."""
 
 from __future__ import annotations
 
@@ -19,18 +19,23 @@ KAGGLE = "LOC_val_solution.csv"
 
 @dataclasses.dataclass(frozen=True)
 class ImageNetSource(PublishedSplits):
-    """`root` holds train/WNID and val, or both below Data/CLS-LOC as Kaggle packs them. Classes: WordNet ids.
-
-    val is sorted into class folders, or flat with ILSVRC2012_devkit_t12 (unpacked) or LOC_val_solution.csv in
-    `root`. It is the test split: the published test images have no labels.
-    """
+    """Classes are WordNet ids. The test split is val: the published test images have no labels."""
 
     root: str
+    """The folder with train/WNID and val, or with both below Data/CLS-LOC as Kaggle packs them.
+
+    val has class folders, or is flat if ``root`` also has the unpacked ILSVRC2012_devkit_t12 or
+    LOC_val_solution.csv.
+    """
     version: ClassVar[str] = ""
     label_levels: ClassVar[tuple[str, ...]] = ("label",)
 
     def listing(self, split: Split) -> Listing:
-        """DataError for a missing folder, or a flat val without its labels."""
+        """The images of a split.
+
+        Raises:
+            DataError: A folder is missing, or val is flat and its labels are missing.
+        """
         root = Path(self.root)
         data = root / "Data" / "CLS-LOC" if (root / "Data" / "CLS-LOC").is_dir() else root
         folder = data / ("train" if split == "train" else "val")
@@ -44,13 +49,13 @@ class ImageNetSource(PublishedSplits):
         missing = [path for path in images if Path(path).stem not in label_of]
         if missing:
             raise DataError(
-                f"{table}: no label for {len(missing)} images of {folder}, the first {missing[0]}"
+                f"{table}: no label for {len(missing)} images of {folder}; the first is {missing[0]}"
             )
         return list_files([FileImage(path, (label_of[Path(path).stem],)) for path in images], table)
 
 
 def _val_labels(root: Path) -> tuple[dict[str, str], Path]:
-    """(WordNet id of each validation image by its file's stem, the table it is from)."""
+    """(WordNet id of each validation image by its file's stem, the table that says so)."""
     truth = root / DEVKIT / "ILSVRC2012_validation_ground_truth.txt"
     kaggle = root / KAGGLE
     if truth.is_file():
@@ -66,13 +71,13 @@ def _val_labels(root: Path) -> tuple[dict[str, str], Path]:
             rows = [row for row in csv.reader(file) if len(row) > 1 and row[1].strip()]
         return {row[0]: row[1].split()[0] for row in rows[1:]}, kaggle
     raise DataError(
-        f"{root}: val is flat and neither {DEVKIT} nor {KAGGLE} is here to label it; unpack the devkit, or "
+        f"{root}: val is flat, and neither {DEVKIT} nor {KAGGLE} is here to label it; unpack the devkit, or "
         "sort val into class folders"
     )
 
 
 def _synsets(path: Path) -> dict[str, str]:
-    """ILSVRC2012_ID to WordNet id, from the devkit's table; scipy reads MATLAB's format and runs nothing."""
+    """ILSVRC2012_ID to WordNet id, from the devkit's table. SciPy reads this format without running code."""
     from scipy.io import loadmat
 
     try:

@@ -1,4 +1,4 @@
-"""iNaturalist 2021, full or mini, as it is published: annotations in COCO's style, seven taxonomic levels."""
+"""iNaturalist 2021, full or mini, as published: annotations in COCO's style, seven taxonomic levels."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ RANKS = ("species", "genus", "family", "order", "class", "phylum", "kingdom")
 
 @dataclasses.dataclass(frozen=True)
 class INat21Source(PublishedSplits):
-    """`root` holds train.json or train_mini.json, val.json and the folders their file names start with.
+    """The test split is val: the published test images have no labels.
 
-    The test split is val: the published test images have no labels. A name that a rank has under two parents
-    is given with its parent, as in "Prunella (Lamiaceae)".
+    A name that a rank has under two parents is given with its parent, as in "Prunella (Lamiaceae)".
     """
 
     root: str
+    """The folder with train.json or train_mini.json, val.json, and the image folders that they name."""
     variant: Literal["full", "mini"] = "full"
     version: ClassVar[str] = ""
     label_levels: ClassVar[tuple[str, ...]] = RANKS
 
     def listing(self, split: Split) -> Listing:
-        """DataError for a missing file, a field that is not there, or an image without a category."""
+        """The images of a split.
+
+        Raises:
+            DataError: A file or a field is missing, or an image has no category.
+        """
         if self.variant not in ("full", "mini"):
-            raise DataError(f"no variant {self.variant!r} of iNat21; there are full and mini")
+            raise DataError(f"no variant {self.variant!r} of iNat21; use full or mini")
         training = "train.json" if self.variant == "full" else "train_mini.json"
         path = Path(self.root) / (training if split == "train" else "val.json")
         content = _read(path)
@@ -44,24 +48,25 @@ class INat21Source(PublishedSplits):
                 for image in content["images"]
             ]
         except KeyError as error:
-            raise DataError(f"{path}: no {error} where it is needed; download the file again") from error
+            raise DataError(f"{path}: {error} is missing; download the file again") from error
         except (TypeError, AttributeError) as error:
-            raise DataError(f"{path}: not iNat21's annotations ({error})") from error
+            raise DataError(f"{path}: not iNat21's annotations ({error}); download the file again") from error
         if not images:
-            raise DataError(f"{path}: no images")
+            raise DataError(f"{path}: no images; download the file again")
         listing = list_files(images, path)
         return listing if lineage == names else read_otherwise(listing, "repeated names with their parents")
 
 
 def _names(category: dict[str, Any]) -> tuple[str, ...]:
-    """The names of all ranks; the species' one is in the field `name`."""
+    """The names at all ranks. The field of the species is called ``name``."""
     return tuple(str(category["name" if rank == "species" else rank]) for rank in RANKS)
 
 
 def _distinct(names: dict[Any, tuple[str, ...]]) -> dict[Any, tuple[str, ...]]:
-    """The names by category, where one is used under two parents with the parent added.
+    """The names by category. A name that is used under two parents gets its parent added.
 
-    Zoology and botany name apart: Prunella is a genus of birds and one of plants, and would be one class.
+    Zoology and botany give names independently: Prunella is a genus of birds and a genus of plants, which
+    would become one class.
     """
     lineages = {category: lineage[-1:] for category, lineage in names.items()}
     for rank in reversed(range(len(RANKS) - 1)):
@@ -89,5 +94,5 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error}); download the file again") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: not iNat21's annotations")
+        raise DataError(f"{path}: not iNat21's annotations; download the file again")
     return content

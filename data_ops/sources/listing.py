@@ -1,4 +1,4 @@
-"""What a source lists before anything is decoded: images by name, labels and group, and their files."""
+"""What a source lists before anything is decoded: the names, labels, groups and files of images."""
 
 from __future__ import annotations
 
@@ -17,49 +17,50 @@ from ssl_sweep.data_ops.sources.decode import decode_rgb
 from ssl_sweep.data_ops.sources.remote import cached_stamp, is_remote, read_remote
 
 Pixels = npt.NDArray[np.uint8]
-Labels = tuple[str | None, ...]  # fine to coarse; None at every level: unlabelled
-Stamp = tuple[str, int, int]  # path, bytes, time of change in ns; -1 for a file that is not there
+Labels = tuple[str | None, ...]  # fine to coarse; None at every level if the image has no label
+Stamp = tuple[str, int, int]  # path, bytes, time of the last change in ns; -1 for a missing file
 
 
 @dataclasses.dataclass(frozen=True)
 class RawImage:
-    """An image not decoded yet. `name` tells where; `decode` gives (H, W, 3) uint8 or raises DataError.
-
-    `group` names the scene, patient or track it belongs to, None where the source has no groups.
-    """
+    """An image that is not decoded yet."""
 
     name: str
+    """Its file, or its place in one."""
     decode: Callable[[], Pixels]
+    """Gives (H, W, 3) uint8, or raises DataError."""
     labels: Labels
     group: str | None = None
+    """The scene, patient or track that the image belongs to; None if it has no group."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """One split, sized up. `read` goes through it in a fixed order and decodes nothing by itself.
-
-    `n_labeled` of the `n` images have a label; `classes` are the labels at the finest level. `stamps` change
-    when a file of the split does.
-    """
+    """A split before decoding."""
 
     n: int
     n_labeled: int
+    """How many of the n images have a label."""
     classes: frozenset[str]
+    """The labels at the finest level."""
     stamps: list[Stamp]
+    """They change if a file of the split changes."""
     read: Callable[[], Iterator[RawImage]]
+    """Goes through the images in a fixed order. It does not decode them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FileImage:
-    """An image that is a file of its own; `path` may be the address of an object store."""
+    """An image in a file by itself."""
 
     path: str
+    """A path, or the address of an object in a store."""
     labels: Labels
     group: str | None = None
 
 
 def list_files(images: Sequence[FileImage], *tables: Path) -> Listing:
-    """The listing of image files. `tables` are files that the labels came from: they are stamped too."""
+    """The listing of image files. ``tables`` are the files with the labels, which are stamped too."""
     stamps = [stamp(path) for path in tables]
     stamps += [_stamp_of(image.path) for image in images if not is_remote(image.path)]
     return listed([image.labels for image in images], stamps, functools.partial(_read_files, images))
@@ -74,14 +75,19 @@ def listed(labels: Sequence[Labels], stamps: list[Stamp], read: Callable[[], Ite
 
 
 def read_otherwise(listing: Listing, how: str) -> Listing:
-    """The listing of labels that earlier versions read wrongly: stamped with `how`, so that what they
-    prepared of these files is not taken for what would be prepared now."""
+    """The listing of labels that earlier versions read wrongly, with the stamp ``how``.
+
+    So a dataset that an earlier version prepared from the same files is not mistaken for this one.
+    """
     return dataclasses.replace(listing, stamps=[*listing.stamps, (how, 0, 0)])
 
 
 def stamp(path: str | Path) -> Stamp:
-    """What tells a changed file from an unchanged one. A file that cannot be seen has one too, so that
-    reading it names it; a cached download is stamped by its address, not by where the cache is."""
+    """The stamp of a file, which changes if the file changes.
+
+    A file that cannot be seen gets a stamp too: reading it later raises an error with its name. The stamp of
+    a cached download has its address, not the place of the cache.
+    """
     return cached_stamp(str(path)) or _stamp_of(str(path))
 
 
@@ -94,24 +100,33 @@ def _stamp_of(path: str) -> Stamp:
 
 
 def label_text(where: str, cell: object) -> str | None:
-    """A cell of a table as a label or group. Null, NaN and "" are none; whole floats, which pandas makes of
-    integers beside nulls, are integers. DataError for anything else."""
+    """A cell of a table as a label or group; None for null, NaN and "".
+
+    Whole floats count as integers: pandas turns integers into floats if a cell of the column is empty.
+
+    Raises:
+        DataError: The cell is neither an integer nor a string.
+    """
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return None
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     if isinstance(cell, str) or type(cell) is int:
         return str(cell) or None
-    raise DataError(f"{where}: {cell!r} is no label; labels are integers or strings")
+    raise DataError(f"{where}: {cell!r} is not a label; labels are integers or strings")
 
 
 def printable(name: str) -> str:
-    r"""A file's name as text that every file and terminal takes: bytes that are no UTF-8 become \x…"""
+    r"""A file's name as text that every file and terminal accepts: bytes that are not UTF-8 become \x…"""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def read_file(path: str) -> Pixels:
-    """Decode one file or address. DataError naming it where it cannot be read or is no image."""
+    """Decode one file or address.
+
+    Raises:
+        DataError: It cannot be read or is not an image; the message names it.
+    """
     name = printable(path)
     if is_remote(path):
         return decode_rgb(read_remote(path), name)

@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_sweep.data_ops.dataset.prepared import Split
-from ssl_sweep.data_ops.errors import DataError
-from ssl_sweep.data_ops.names import nearest
+from ssl_sweep.data_ops.errors import DataError, nearest
 from ssl_sweep.data_ops.sources.listing import Labels, Listing, Pixels, RawImage, label_text, listed, stamp
 from ssl_sweep.data_ops.sources.options import SplitHere
 from ssl_sweep.data_ops.sources.remote import local
@@ -26,19 +25,20 @@ _DAMAGED = (OSError, EOFError, MemoryError, ValueError, zipfile.BadZipFile, zlib
 
 @dataclasses.dataclass(frozen=True)
 class NpzSource(SplitHere):
-    """Files of `np.savez`. `image`: uint8 (N, H, W) gray, or (N, H, W, C) with 1, 3 or 4 channels.
-
-    `label`: integers or text, (N,) or (N, levels) from fine to coarse; -1, NaN or "" where an image has none.
-    A file without `labels` has none at all; an array of another name must be there. `levels` names the
-    columns. `group`: an array (N,) of scenes, patients, …; "" and NaN are none.
-    """
+    """Arrays in files written by ``np.savez``."""
 
     train: str
     test: str | None = None
     image: str = "images"
+    """The array of images: uint8 (N, H, W) gray, or (N, H, W, C) with 1, 3 or 4 channels."""
     label: str = "labels"
+    """The array of labels: integers or text, (N,) or (N, levels) from fine to coarse; -1, NaN or "" if an
+    image has no label. Without an array ``labels`` no image has a label; an array with a different name must
+    exist."""
     levels: tuple[str, ...] = ("label",)
+    """Names for the columns of the array of labels."""
     group: str | None = None
+    """An array (N,) with the scene, patient or the like of each image; "" or NaN if it has none."""
     version: ClassVar[str] = ""
 
     @property
@@ -46,7 +46,11 @@ class NpzSource(SplitHere):
         return self.levels
 
     def listing(self, split: Split) -> Listing | None:
-        """DataError for a file that is no .npz, a missing array, or one of another type or shape."""
+        """The images of a split.
+
+        Raises:
+            DataError: The file is not an .npz file, or an array is missing or has the wrong type or shape.
+        """
         where = self.train if split == "train" else self.test
         if where is None:
             return None
@@ -94,7 +98,7 @@ def _open(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise DataError(f"{path}: no such file; check the path") from error
     except (OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a readable .npz file ({error}); write it with numpy.savez") from error
 
@@ -102,15 +106,15 @@ def _open(path: Path) -> zipfile.ZipFile:
 def _member(path: Path, file: zipfile.ZipFile, name: str) -> IO[bytes]:
     names = [member.removesuffix(".npy") for member in file.namelist() if member.endswith(".npy")]
     if name not in names:
-        raise DataError(f"{path}: no array {name!r}{nearest(name, names)} It has {', '.join(names)}")
+        raise DataError(f"{path}: no array {name!r}{nearest(name, names)}; it has {', '.join(names)}")
     try:
         return file.open(f"{name}.npy")
-    except (*_DAMAGED, RuntimeError) as error:  # a runtime error where it is encrypted
+    except (*_DAMAGED, RuntimeError) as error:  # a runtime error if it is encrypted
         raise DataError(f"{path}: array {name!r} is damaged ({error}); write the file again") from error
 
 
 def _image_shape(path: Path, name: str, stream: IO[bytes]) -> tuple[int, ...]:
-    """The shape in an array's header, which is read from the stream."""
+    """The shape from an array's header. Leaves the stream at the array's first byte."""
     try:
         version = np.lib.format.read_magic(stream)
         read = (
@@ -119,13 +123,13 @@ def _image_shape(path: Path, name: str, stream: IO[bytes]) -> tuple[int, ...]:
         shape, fortran_order, dtype = read(stream)
     except _DAMAGED as error:
         raise DataError(f"{path}: array {name!r} is damaged ({error}); write the file again") from error
-    said = f"{path}: array {name!r} is {dtype} of shape {shape}"
+    found = f"{path}: array {name!r} is {dtype} of shape {shape}"
     if dtype != np.uint8 or len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3, 4)):
-        raise DataError(f"{said}; images are uint8 (N, H, W) or (N, H, W, 1, 3 or 4)")
+        raise DataError(f"{found}; images are uint8 (N, H, W) or (N, H, W, 1, 3 or 4)")
     if fortran_order:
-        raise DataError(f"{said} in Fortran order; write np.ascontiguousarray of it")
+        raise DataError(f"{found} in Fortran order; save np.ascontiguousarray of it")
     if min(shape) < 1:
-        raise DataError(f"{said}; there are no images")
+        raise DataError(f"{found}, which has no pixels; give at least one image")
     return tuple(shape)
 
 
@@ -136,19 +140,19 @@ def _labels(path: Path, file: zipfile.ZipFile, source: NpzSource, n: int) -> lis
     table = table.reshape(n, -1)
     if table.shape[1] != len(source.levels):
         raise DataError(
-            f"{path}: array {source.label!r} has {table.shape[1]} label levels and levels names "
-            f"{len(source.levels)}; name each, fine to coarse"
+            f"{path}: array {source.label!r} has {table.shape[1]} label levels but levels names "
+            f"{len(source.levels)}; name each level, fine to coarse"
         )
     where = f"{path}: array {source.label!r}"
     if table.dtype.kind in "iuf" and (table < -1).any():
-        raise DataError(f"{where} holds {np.nanmin(table)}; labels are 0 or more, -1 for none")
+        raise DataError(f"{where} contains {np.nanmin(table)}; labels are 0 or more, or -1 for no label")
     return [tuple(None if cell == -1 else label_text(where, cell) for cell in row) for row in table.tolist()]
 
 
 def _groups(path: Path, file: zipfile.ZipFile, name: str, n: int) -> list[str | None]:
     array = _small(path, file, name, n)
     if array.ndim != 1:
-        raise DataError(f"{path}: array {name!r} is of shape {array.shape}; groups are one per image")
+        raise DataError(f"{path}: array {name!r} is of shape {array.shape}; give one group per image")
     return [label_text(f"{path}: array {name!r}", cell) for cell in array.tolist()]
 
 
@@ -158,7 +162,9 @@ def _small(path: Path, file: zipfile.ZipFile, name: str, n: int) -> npt.NDArray[
         try:
             array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         except _DAMAGED as error:
-            raise DataError(f"{path}: array {name!r} cannot be read ({error})") from error
+            raise DataError(
+                f"{path}: array {name!r} cannot be read ({error}); write the file again"
+            ) from error
     if array.dtype.kind not in "iufU" or array.ndim not in (1, 2) or len(array) != n:
         raise DataError(
             f"{path}: array {name!r} is {array.dtype} of shape {array.shape}; expected {n} integers or texts"

@@ -1,4 +1,4 @@
-"""Fields that sources share. They come after a source's own fields and are given by name."""
+"""Fields that sources share. They come after a source's own fields and are keyword-only."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import dataclasses
 from typing import ClassVar, Literal
 
 LATER = {"later": True}
-"""Marks a field added to a source that was already in use: at its default it is left out of the signature,
-so that what was prepared before stays valid."""
+"""Marks a field that was added to a source later. The signature leaves it out while it has its default, so
+that datasets that were prepared before stay valid."""
 
 OnBadImage = Literal["fail", "skip"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UserImages:
-    """Images that may be broken, and labels that a table may place in a hierarchy.
-
-    `on_bad_image`: an undecodable image ends the preparation, or is left out and recorded. `hierarchy`: a
-    JSON or CSV file with the parents of the classes (see `data_ops.hierarchy`).
-    """
+    """A user's images, which may be broken, and whose classes may have parents."""
 
     on_bad_image: OnBadImage = dataclasses.field(default="fail", metadata=LATER)
+    """Whether an image that cannot be decoded stops the preparation, or is skipped and recorded."""
     hierarchy: str | None = dataclasses.field(default=None, metadata=LATER)
+    """A JSON or CSV file with the parents of the classes (see ``sources.hierarchy``)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitHere(UserImages):
-    """Images of which `test_fraction` may be held out, drawn by `seed` and image id."""
+    """Images that can be split here."""
 
     test_fraction: float | None = None
+    """The share of the labelled images to hold out as the test split; None if the source has its own."""
     seed: int = 0
+    """Seeds the choice of the images that are held out."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PublishedSplits(UserImages):
-    """A public data set with splits of its own."""
+    """A public dataset that comes with its own splits."""
 
     test_fraction: ClassVar[None] = None
     seed: ClassVar[int] = 0

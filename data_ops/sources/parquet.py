@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ssl_sweep.data_ops.dataset.prepared import Split
-from ssl_sweep.data_ops.errors import DataError
-from ssl_sweep.data_ops.names import nearest
+from ssl_sweep.data_ops.errors import DataError, nearest
 from ssl_sweep.data_ops.sources.decode import decode_rgb
 from ssl_sweep.data_ops.sources.listing import Listing, Pixels, RawImage, label_text, stamp
 from ssl_sweep.data_ops.sources.options import LATER, SplitHere
@@ -23,19 +22,19 @@ _ROWS = 256  # rows decoded from Parquet at a time
 
 @dataclasses.dataclass(frozen=True)
 class ParquetSource(SplitHere):
-    """Encoded images in Parquet, as on the HF Hub. `train`, `test`: a file, a folder of *.parquet, a glob or
-    an address.
-
-    `image` is a struct {bytes, path} or a binary column; `levels` are int or string columns, fine to coarse,
-    null or "" where an image has no label; whole floats count as integers. `group` names a column of scenes,
-    patients or the like.
-    """
+    """Encoded images in Parquet, as on the Hugging Face Hub."""
 
     train: str
+    """A file, a folder of *.parquet, a glob or an address."""
     test: str | None = None
+    """The same for the test images."""
     image: str = "image"
+    """The column of the images: a struct {bytes, path}, or binary."""
     levels: tuple[str, ...] = ("label",)
+    """Integer or string columns, fine to coarse; null or "" if an image has no label. Whole floats count as
+    integers."""
     group: str | None = dataclasses.field(default=None, metadata=LATER)
+    """A column with the scene, patient or the like that an image belongs to."""
     version: ClassVar[str] = ""
 
     @property
@@ -43,7 +42,11 @@ class ParquetSource(SplitHere):
         return self.levels
 
     def listing(self, split: Split) -> Listing | None:
-        """DataError for no files or rows, and for a missing or wrongly typed column."""
+        """The images of a split.
+
+        Raises:
+            DataError: Files, rows or a column are missing, or a column has the wrong type.
+        """
         where = self.train if split == "train" else self.test
         if where is None:
             return None
@@ -56,11 +59,15 @@ class ParquetSource(SplitHere):
 
 
 def files(where: str) -> list[Path]:
-    """The Parquet files of a file name, a folder or a glob, in name order. DataError where there are none."""
+    """The Parquet files of a file name, a folder, a glob or an address, in name order.
+
+    Raises:
+        DataError: There are no such files.
+    """
     if is_remote(where):
         found = remote_files(where, ".parquet")
         if not found:
-            raise DataError(f"{where}: no Parquet files here")
+            raise DataError(f"{where}: no Parquet files here; check the address")
         return found
     path = Path(where)
     if path.is_file():
@@ -70,16 +77,15 @@ def files(where: str) -> list[Path]:
     elif glob.has_magic(where):
         found = sorted(Path(match) for match in glob.glob(where, recursive=True) if Path(match).is_file())
     else:
-        raise DataError(f"{where}: no such file or folder")
+        raise DataError(f"{where}: no such file or folder; check the path")
     if not found:
-        raise DataError(f"{where}: no Parquet files here")
+        raise DataError(f"{where}: no Parquet files here; check the path")
     return found
 
 
 def _fine_labels(paths: list[Path], source: ParquetSource) -> Counter[str | None]:
-    """How many rows of all files have each of the finest labels; the images are not read."""
-    if not source.levels:
-        raise DataError("levels is empty; name at least one label column")
+    """How many rows of all files have each label of the finest level. Does not read the images."""
+
     found: Counter[str | None] = Counter()
     for path in paths:
         with _open(path) as table:
@@ -95,12 +101,12 @@ def _fine_labels(paths: list[Path], source: ParquetSource) -> Counter[str | None
                     found[label_text(f"{path}, column {source.levels[0]!r}", label)] += n
                 row += len(batch)
     if not found:
-        raise DataError(f"{paths[0]}: no rows")
+        raise DataError(f"{paths[0]}: no rows; give a file with images")
     return found
 
 
 def _read(paths: list[Path], source: ParquetSource) -> Iterator[RawImage]:
-    """The rows of all files in order, `_ROWS` in memory at a time."""
+    """The rows of all files in order, with ``_ROWS`` of them in memory at a time."""
     columns = [source.image, *source.levels, *([source.group] if source.group else [])]
     for path in paths:
         with _open(path) as table:
@@ -115,7 +121,7 @@ def _read(paths: list[Path], source: ParquetSource) -> Iterator[RawImage]:
 
 
 def _cells(path: Path, batch: Any, first: int) -> list[list[Any]]:
-    """The columns of a batch, whose rows count from `first`. DataError for text that is not UTF-8."""
+    """The columns of a batch whose first row is ``first``. Raises DataError for text that is not UTF-8."""
     columns = []
     for name in batch.schema.names:
         try:
@@ -182,7 +188,7 @@ def _check_columns(path: Path, schema: Any, source: ParquetSource) -> None:
     for column in (image, *named):
         if column not in schema.names:
             hint = nearest(column, schema.names)
-            raise DataError(f"{path}: no column {column!r}{hint} It has {', '.join(schema.names)}")
+            raise DataError(f"{path}: no column {column!r}{hint}; it has {', '.join(schema.names)}")
     kind = schema.field(image).type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         kind = kind.field("bytes").type
@@ -195,7 +201,9 @@ def _check_columns(path: Path, schema: Any, source: ParquetSource) -> None:
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not (
             pa.types.is_integer(kind)
-            or pa.types.is_floating(kind)  # pandas' integers beside nulls; each is looked at
+            or pa.types.is_floating(
+                kind
+            )  # pandas makes floats of integers beside nulls; each cell is checked
             or pa.types.is_string(kind)
             or pa.types.is_large_string(kind)
         ):

@@ -1,8 +1,8 @@
-"""Where images and labels come from. A source is plain data; `inspect` sizes it up and `iterate` reads it.
+"""All sources of images and labels. A source is plain data; ``inspect`` counts and ``iterate`` reads images.
 
-With `test_fraction` the split is not known before the images are decoded (it is drawn by image id, so that
-it does not depend on file order or format): then `iterate(source, "train")` gives every image, and
-`data_ops.prepare` splits.
+With ``test_fraction`` the split is drawn by image id, so that it does not depend on file order or format. It
+is not known before the images are decoded: so ``iterate(source, "train")`` gives every image, and
+``preparation.prepare`` splits them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ __all__ = [
     "TorchvisionSource",
     "WebDatasetSource",
     "held_out_fraction",
-    "held_out_size",
     "inspect",
     "iterate",
     "levels_of",
@@ -78,20 +77,22 @@ Source = (
 
 @dataclasses.dataclass(frozen=True)
 class SourceInfo:
-    """Sizes known before decoding. `signature` changes when the source's fields or its files do.
+    """What is known before decoding.
 
-    `n_labeled` of the `n_train` training images have a label. Where groups or exact copies must stay on one
-    side, or images are left out, the prepared sizes can differ a little.
+    The prepared sizes can differ a little if groups or exact copies must stay on one side, or if images are
+    skipped.
     """
 
     n_train: int
     n_test: int
     signature: str
+    """Changes if the source's fields or its files change."""
     n_labeled: int
+    """How many of the training images have a label."""
 
 
 def levels_of(source: Source) -> tuple[str, ...]:
-    """Names of the label levels from fine to coarse."""
+    """Names of the label levels, fine to coarse, with those of its hierarchy."""
     own = source.label_levels
     if source.hierarchy is None:
         return own
@@ -99,14 +100,15 @@ def levels_of(source: Source) -> tuple[str, ...]:
 
 
 def held_out_fraction(source: Source) -> float | None:
-    """The share of images to hold out as the test split by image id, or None where splits are given."""
+    """The share of images to hold out as the test split, or None if the source has its own splits."""
     return source.test_fraction
 
 
 def inspect(source: Source) -> SourceInfo:
-    """Counts and signature without decoding an image: file listings, tables and footers only.
+    """Counts and signature from file listings, tables and footers. Decodes no image.
 
-    DataError for a missing path, no images, a wrong column (with the nearest name) or an impossible split.
+    Raises:
+        DataError: A path, a column or the images are missing, or the split is impossible.
     """
     _check(source)
     listings = [source.listing(split) for split in SPLITS]
@@ -127,9 +129,10 @@ def inspect(source: Source) -> SourceInfo:
 
 
 def iterate(source: Source, split: Split) -> Iterator[RawImage]:
-    """The images of a split in the source's order; where `test_fraction` is set, "train" means all.
+    """The images of a split in the source's order. If ``test_fraction`` is set, "train" means all images.
 
-    DataError for a class that the hierarchy's table does not have.
+    Raises:
+        DataError: A class is missing in the table of the hierarchy.
     """
     _check(source)
     listing = source.listing(split)
@@ -142,13 +145,15 @@ def iterate(source: Source, split: Split) -> Iterator[RawImage]:
 
 
 def name_of(source: Source) -> str:
-    """What a source is called in a message: where its images are."""
+    """What messages call a source: the place of its images."""
     where = getattr(source, "root", None) or getattr(source, "train", None)
     return where if isinstance(where, str) else getattr(source, "domain", type(source).__name__)
 
 
 def _check(source: Source) -> None:
     levels = source.label_levels
+    if not levels:
+        raise DataError("levels is empty; name at least one label")
     for level in levels:
         if levels.count(level) > 1:
             raise DataError(f"levels names {level!r} twice; name every level once, fine to coarse")
@@ -163,7 +168,7 @@ def _check(source: Source) -> None:
 
 
 def _signature(source: Source, listings: list[Listing]) -> str:
-    """A hash of the fields, the code's version and the files; a later field counts once it is set."""
+    """A hash of the fields, the code's version and the files. A ``LATER`` field counts once it is set."""
     stamps = [listing.stamps for listing in listings if listing.stamps]
     if source.hierarchy is not None:
         stamps.append([stamp(local(source.hierarchy))])

@@ -1,8 +1,8 @@
 """Files in object stores, fetched once per node into a cache on local disk.
 
-An address has a scheme (s3://, gs://, https://, memory://) and is opened by fsspec. A cached file is keyed by
-its address and what the store says of its version, so a changed object is fetched again. Nothing is ever
-removed: the cache is the user's to empty.
+An address has a scheme (s3://, gs://, https://, memory://) and is opened by fsspec. The key of a cached file
+has its address and its version in the store, so a changed object is fetched again. Files are never removed
+from the cache: users empty it themselves.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _VERSION_KEYS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "up
 
 
 def is_remote(where: str) -> bool:
-    """Whether a path has a scheme. A drive letter is none."""
+    """Whether a path has a scheme. A drive letter is not a scheme."""
     return _SCHEME.match(where) is not None
 
 
 def cache_root() -> Path:
-    """`SSL_SWEEP_CACHE`, or ssl-sweep in the platform's cache folder."""
+    """The folder ``SSL_SWEEP_CACHE``, or else ssl-sweep in the platform's cache folder."""
     if given := os.environ.get("SSL_SWEEP_CACHE"):
         return Path(given)
     mac = Path("~/Library/Caches").expanduser()
@@ -37,17 +37,20 @@ def cache_root() -> Path:
 
 
 def local(where: str) -> Path:
-    """The path itself, or the local copy of an address. DataError where it cannot be fetched."""
+    """The path itself, or the local copy of an address.
+
+    Raises:
+        DataError: The address cannot be fetched.
+    """
     return _fetch(where) if is_remote(where) else Path(where)
 
 
 def remote_files(where: str, suffix: str) -> list[Path]:
-    """Local copies of an address, of the files with `suffix` under it, or of what its glob matches."""
+    """Local copies of an address, of the files with ``suffix`` below it, or of what its glob matches."""
     fs, path = _open_store(where)
     pattern = any(mark in path for mark in "*?[")
-    if (
-        path.endswith(suffix) and not pattern
-    ):  # a web server would send the file to be asked if it is a folder
+    # to ask a web server whether a file is a folder, one has to fetch the file
+    if path.endswith(suffix) and not pattern:
         return [_fetch(where)]
     try:
         if not pattern and not fs.isdir(path):
@@ -60,7 +63,11 @@ def remote_files(where: str, suffix: str) -> list[Path]:
 
 
 def read_remote(where: str) -> bytes:
-    """The bytes of an address, not cached: for images, which are read once. DataError where it fails."""
+    """The bytes of an address, without the cache: for images, which are read once.
+
+    Raises:
+        DataError: The address cannot be fetched.
+    """
     fs, path = _open_store(where)
     try:
         data: bytes = fs.cat_file(path)
@@ -70,7 +77,7 @@ def read_remote(where: str) -> bytes:
 
 
 def cached_stamp(path: str) -> tuple[str, int, int] | None:
-    """(key, bytes, 0) of a cached download, the same on every machine; None for any other file."""
+    """(key, bytes, 0) of a cached download, equal on every machine; None for any other file."""
     downloads = str(cache_root() / "downloads") + os.sep
     if not path.startswith(downloads):
         return None
@@ -91,7 +98,7 @@ def _fetch(where: str) -> Path:
         return target
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # other processes of the node wait for this download
+        fcntl.flock(lock, fcntl.LOCK_EX)  # other processes on this node wait for the download
         if not target.exists():
             _download(fs, path, target, where, info.get("size"))
     return target
@@ -104,7 +111,7 @@ def _download(fs: Any, path: str, target: Path, where: str, size: int | None) ->
         fs.get_file(path, partial)
         got = os.stat(partial).st_size
         if size is not None and got != size:
-            raise DataError(f"{where}: {got:,} of {size:,} bytes arrived; try again")
+            raise DataError(f"{where}: only {got:,} of {size:,} bytes arrived; try again")
         os.replace(partial, target)
     except DataError:
         raise
@@ -119,11 +126,14 @@ def _open_store(where: str) -> tuple[Any, str]:
 
     try:
         fs, path = url_to_fs(where)
-    except (ImportError, ValueError) as error:  # a store whose driver is not installed, an unknown scheme
+    except (
+        ImportError,
+        ValueError,
+    ) as error:  # the store's driver is not installed, or the scheme is unknown
         raise DataError(f"{where}: cannot be opened ({error}); install the store's driver") from error
     return fs, path
 
 
 def _failed(where: str, error: Exception) -> DataError:
-    said = f"{type(error).__name__}: {error}".rstrip(": ")
-    return DataError(f"{where}: cannot be fetched ({said}); check the address and the credentials")
+    reason = f"{type(error).__name__}: {error}".rstrip(": ")
+    return DataError(f"{where}: cannot be fetched ({reason}); check the address and the credentials")

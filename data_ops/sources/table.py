@@ -1,4 +1,4 @@
-"""Columns of a CSV file by name, and tables of images and their labels."""
+"""CSV files: their columns by name, and tables of images with labels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ssl_sweep.data_ops.dataset.prepared import SPLITS, Split
-from ssl_sweep.data_ops.errors import DataError
-from ssl_sweep.data_ops.names import nearest
+from ssl_sweep.data_ops.errors import DataError, nearest
 from ssl_sweep.data_ops.sources.listing import (
     FileImage,
     Labels,
@@ -26,10 +25,13 @@ _DELIMITERS = ",;\t"
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    """The named columns of every row, stripped of blanks. The header tells commas, semicolons and tabs apart.
+    """The named columns of every row, without surrounding blanks.
 
-    Bytes that are no UTF-8 are kept (as surrogates), since file names may hold them. DataError for a missing
-    file or column, a row of another length, or no rows.
+    The header decides whether cells are separated by commas, semicolons or tabs. Bytes that are not UTF-8 are
+    kept as surrogates, because file names may contain them.
+
+    Raises:
+        DataError: The file or a column is missing, a row has a different length, or there are no rows.
     """
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
@@ -45,7 +47,9 @@ def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
     names = [name.strip() for name in table[0]] if table else []
     for column in columns:
         if column not in names:
-            raise DataError(f"{path}: no column {column!r}{nearest(column, names)} It has {', '.join(names)}")
+            raise DataError(
+                f"{path}: no column {column!r}{nearest(column, names)}; it has {', '.join(names)}"
+            )
     places = [names.index(column) for column in columns]
     rows = []
     for line, row in enumerate(table[1:], start=2):
@@ -53,25 +57,27 @@ def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
             continue
         if len(row) != len(names):
             raise DataError(
-                f"{path}, row {line}: {len(row)} cells under {len(names)} column names; mend the row"
+                f"{path}, row {line}: {len(row)} cells under {len(names)} column names; correct the row"
             )
         rows.append(tuple(row[place].strip() for place in places))
     if not rows:
-        raise DataError(f"{path}: no rows")
+        raise DataError(f"{path}: no rows; give a table with images")
     return rows
 
 
 def delimiter_of(header: str) -> str:
-    """Whether commas, semicolons or tabs part the names of a header."""
+    """The character that separates the names of a header: a comma, a semicolon or a tab."""
     return max(_DELIMITERS, key=header.count)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LabelRow:
-    """A row of a table of images: what names the image, its labels (None: empty cells) and its group."""
+    """A row of a table of images."""
 
     name: str
+    """The cell that names the image."""
     labels: Labels
+    """One label per level, None for an empty cell."""
     group: str | None
 
 
@@ -81,31 +87,40 @@ def _cells(row: LabelRow) -> Labels:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelTable:
-    """Tables of images: one per split, or `train` alone with a column `split` that says train or test.
+    """Tables of images: one per split, or one for both with a column that says train or test.
 
-    `name` is the column that names an image, `levels` are label columns from fine to coarse. Where a column
-    holds whole numbers alone, over both splits, "1.0" is "1".
+    If a column has only whole numbers in both splits, "1.0" is read as "1".
     """
 
     train: str
+    """The file of the training images, or of all images."""
     test: str | None
+    """The file of the test images."""
     name: str
+    """The column that names an image."""
     levels: tuple[str, ...]
+    """Label columns, fine to coarse."""
     group: str | None
+    """The column of the groups."""
     split: str | None
+    """The column that says train or test."""
 
     def where(self, split: Split) -> str | None:
-        """The table that has a split. DataError for settings that contradict each other."""
-        if not self.levels:
-            raise DataError("levels is empty; name at least one label column")
+        """The table that has a split; None if there is no such table.
+
+        Raises:
+            DataError: The settings contradict each other.
+        """
+
         if self.split is not None and self.test is not None:
             raise DataError("split and test are both given; keep one of them")
         return self.train if split == "train" or self.split is not None else self.test
 
     def listing(self, split: Split, file_of: Callable[[str], str]) -> Listing | None:
-        """The images of a split; `file_of` says which file a name of the table means.
+        """The images of a split; ``file_of`` gives the file that a name of the table stands for.
 
-        DataError for a missing column, or a split that is neither train nor test.
+        Raises:
+            DataError: A column is missing, or a split is neither train nor test.
         """
         where = self.where(split)
         if where is None:
@@ -117,7 +132,7 @@ class LabelTable:
         return read_otherwise(listing, READ) if whole else listing
 
     def _without_points(self, split: Split, rows: list[LabelRow]) -> list[LabelRow] | None:
-        """The rows with "1" for "1.0", by column; None where they stay as they are."""
+        """The rows with "1" for "1.0", by column; None if nothing changes."""
         others = functools.cache(lambda: self.rows("test" if split == "train" else "train"))
         changed = False
         columns = [list(column) for column in zip(*map(_cells, rows), strict=True)]
@@ -133,7 +148,11 @@ class LabelTable:
         ]
 
     def rows(self, split: Split) -> list[LabelRow]:
-        """The rows of a split as they are written. DataError as `listing`."""
+        """The rows of a split as they are written.
+
+        Raises:
+            DataError: As ``listing``.
+        """
         where = self.where(split)
         if where is None:
             return []
@@ -148,5 +167,5 @@ class LabelTable:
                 labels = tuple(printable(cell) or None for cell in cells[:n])
                 found.append(LabelRow(name, labels, printable(cells[n]) or None if self.group else None))
         if not found and split == "train":
-            raise DataError(f"{where}: no training images")
+            raise DataError(f"{where}: no training images; give at least one")
         return found

@@ -1,4 +1,4 @@
-"""Tiny-ImageNet-200 as it is published."""
+"""Tiny-ImageNet-200, as published."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from ssl_sweep.data_ops.sources.options import PublishedSplits
 
 @dataclasses.dataclass(frozen=True)
 class TinyImageNetSource(PublishedSplits):
-    """`root` holds train/WNID/images and val/images with val/val_annotations.txt, or val in class folders.
-
-    The test split is val: the published test images have no labels.
-    """
+    """The test split is val: the published test images have no labels."""
 
     root: str
+    """The folder with train/WNID/images, and val/images with val/val_annotations.txt or val/WNID."""
     version: ClassVar[str] = ""
     label_levels: ClassVar[tuple[str, ...]] = ("label",)
 
     def listing(self, split: Split) -> Listing:
-        """DataError for a missing folder or annotation."""
+        """The images of a split.
+
+        Raises:
+            DataError: A folder or the annotations are missing.
+        """
         folder = Path(self.root) / ("train" if split == "train" else "val")
         table = folder / "val_annotations.txt"
         if not (folder / "images").is_dir():
@@ -33,8 +35,12 @@ class TinyImageNetSource(PublishedSplits):
         try:
             lines = table.read_text(encoding="utf-8").splitlines()
         except OSError as error:
-            raise DataError(f"{table}: cannot be read ({error.strerror}); it gives val its labels") from error
+            raise DataError(
+                f"{table}: cannot be read ({error.strerror}); it has the labels of val, so put it there"
+            ) from error
         rows = [line.split("\t") for line in lines if line]
         if not rows or any(len(row) < 2 for row in rows):
-            raise DataError(f"{table}: each line is a file name, a tab, a class and more; download it again")
+            raise DataError(
+                f"{table}: a line is not a file name, a tab, a class and more; download the file again"
+            )
         return list_files([FileImage(str(folder / "images" / row[0]), (row[1],)) for row in rows], table)

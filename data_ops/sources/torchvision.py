@@ -1,4 +1,4 @@
-"""torchvision's classification sets by name. torch is imported when one is looked at, not before."""
+"""torchvision's classification datasets by name. torch is imported only when one of them is opened."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from ssl_sweep.data_ops.dataset.prepared import Split
-from ssl_sweep.data_ops.errors import DataError
-from ssl_sweep.data_ops.names import nearest
+from ssl_sweep.data_ops.errors import DataError, nearest
 from ssl_sweep.data_ops.sources.cifar import CIFAR10, CIFAR100, CifarLayout, CifarSplit, read_cifar
 from ssl_sweep.data_ops.sources.decode import to_rgb
 from ssl_sweep.data_ops.sources.listing import Labels, Listing, Pixels, RawImage, Stamp, listed, stamp
@@ -21,12 +20,14 @@ from ssl_sweep.data_ops.sources.options import SplitHere
 
 @dataclasses.dataclass(frozen=True)
 class TorchvisionSet:
-    """How a set is asked for: the arguments of its splits (test None: it has one split), and the attribute
-    with its labels. Sets that torchvision unpickles are not among them."""
+    """How torchvision opens a dataset. Datasets that torchvision unpickles are not supported."""
 
     labels: str
+    """The attribute with the labels."""
     train: tuple[str, object] | None = ("split", "train")
+    """The argument that selects the training split."""
     test: tuple[str, object] | None = ("split", "test")
+    """The argument that selects the test split; None if the dataset has only one split."""
 
 
 _WHOLE: Mapping[str, Any] = {"train": None, "test": None}
@@ -60,14 +61,13 @@ SETS: Mapping[str, TorchvisionSet] = {
 
 @dataclasses.dataclass(frozen=True)
 class TorchvisionSource(SplitHere):
-    """A set by torchvision's name, `root` being the folder its class takes. CIFAR100 has a level `coarse`.
-
-    Sets without a test split take `test_fraction`. `download` fetches a set that is not there.
-    """
+    """A dataset by torchvision's name. CIFAR100 has a second level, ``coarse``."""
 
     name: str
     root: str
+    """The folder that the class of torchvision takes."""
     download: bool = False
+    """Fetch the dataset if it is missing."""
 
     @property
     def version(self) -> str:
@@ -78,11 +78,15 @@ class TorchvisionSource(SplitHere):
         return CIFARS[self.name].levels if self.name in CIFARS else ("label",)
 
     def listing(self, split: Split) -> Listing | None:
-        """DataError for an unknown set or one that is not there."""
+        """The images of a split.
+
+        Raises:
+            DataError: The dataset is unknown or missing.
+        """
         known = sorted([*SETS, *CIFARS])
         if self.name not in known:
             raise DataError(
-                f"no torchvision set {self.name!r}{nearest(self.name, known)} There are {', '.join(known)}"
+                f"no torchvision set {self.name!r}{nearest(self.name, known)}; use one of {', '.join(known)}"
             )
         whole = self.name in SETS and SETS[self.name].test is None
         if self.test_fraction is not None and not whole:
@@ -122,7 +126,7 @@ def _list_set(source: TorchvisionSource, known: TorchvisionSet, split: Split) ->
 
 
 def _open_set(source: TorchvisionSource, asked: tuple[str, object] | None) -> Any:
-    """torchvision's dataset, fetched only where it is not there."""
+    """torchvision's dataset, fetched only if it is missing."""
     from torchvision import datasets
 
     kind = getattr(datasets, source.name)
@@ -134,20 +138,20 @@ def _open_set(source: TorchvisionSource, asked: tuple[str, object] | None) -> An
             if not source.download:
                 raise
             return kind(source.root, download=True, **given)
-    except Exception as error:  # each set has its own checks and errors
-        fetch = "" if source.download else "; see root, or set download: true to fetch the set"
+    except Exception as error:  # each dataset has its own checks and errors
+        fetch = "" if source.download else "; check root, or set download: true to fetch the set"
         raise DataError(f"{source.name} in {source.root}: {error}{fetch}") from error
 
 
 def _label(code: int | None, names: list[str], largest: int) -> Labels:
-    """The class's name, or its number where the set has no sound names; none is -1 or None."""
+    """The class's name, or its number if the names are missing or not distinct. -1 and None mean no label."""
     if code is None or code < 0:
         return (None,)
     return (names[code] if len(set(names)) == len(names) > largest else str(code),)
 
 
 def _stamps(data: Any, root: Path) -> list[Stamp]:
-    """All files of the set's own folder."""
+    """The stamps of all files in the dataset's folder."""
     own = [getattr(data, name, None) for name in ("_base_folder", "raw_folder", "_data_dir")]
     folder = next((Path(path) for path in own if path is not None), root)
     if folder == root and isinstance(getattr(data, "base_folder", None), str):

@@ -1,7 +1,7 @@
-"""Samples in tar shards, by WebDataset's convention: files are one sample whose names agree to the first dot.
+"""Samples in tar shards, by WebDataset's convention: files with one name up to the first dot are a sample.
 
-Read with the standard library: nothing is extracted, so no member can write anywhere, and an index of offsets
-lets every image be read by itself.
+The shards are read with the standard library. Nothing is extracted, so no member can write anywhere, and an
+index of offsets allows reading every image separately.
 """
 
 from __future__ import annotations
@@ -36,23 +36,27 @@ from ssl_sweep.data_ops.sources.remote import is_remote, remote_files
 from ssl_sweep.data_ops.sources.whole_labels import READ, without_point
 
 _IMAGES = frozenset(["bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"])
-_BLOCK = 512  # tar's unit
+_BLOCK = 512  # bytes: tar's unit
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclasses.dataclass(frozen=True)
 class WebDatasetSource(SplitHere):
-    """Tar shards. `train`, `test`: a file, a folder of *.tar, a glob or `name-{000..012}.tar`, or addresses.
+    """Tar shards.
 
-    A sample is key.jpg (or png, webp, …) with its label in key.cls or, for the columns of `levels` (fine to
-    coarse) and `group`, in the object key.json. Without either, or with null or "", it has no label.
-    The files may stand anywhere in the shard; hidden ones (`._a.jpg`) are passed over.
+    A sample is key.jpg (or png, webp, …) with its label in key.cls or its labels in the object key.json.
+    Without either, or with null or "", it has no label. Its files may be anywhere in the shard; hidden files
+    (``._a.jpg``) are skipped.
     """
 
     train: str
+    """A file, a folder of *.tar, a glob, ``name-{000..012}.tar``, or addresses of these."""
     test: str | None = None
+    """The same for the test images."""
     levels: tuple[str, ...] = ("label",)
+    """Keys of the labels in key.json, fine to coarse."""
     group: str | None = None
+    """The key of the group in key.json."""
     version: ClassVar[str] = ""
 
     @property
@@ -60,13 +64,16 @@ class WebDatasetSource(SplitHere):
         return self.levels
 
     def listing(self, split: Split) -> Listing | None:
-        """DataError for no shards or samples, a broken tar, members that are links or point outside, a sample
-        with two images or labels, or a label without an image."""
+        """The images of a split.
+
+        Raises:
+            DataError: There are no shards or samples, a tar is broken, a member is a link or points outside,
+                a sample has two images or labels, or a label has no image.
+        """
         where = self.train if split == "train" else self.test
         if where is None:
             return None
-        if not self.levels:
-            raise DataError("levels is empty; name at least one label")
+
         paths = shards(where)
         samples = _all_samples(where, paths, self)
         whole = self._without_points(split, samples)
@@ -76,7 +83,7 @@ class WebDatasetSource(SplitHere):
         return read_otherwise(listing, READ) if whole else listing
 
     def _without_points(self, split: Split, samples: list[_Sample]) -> list[_Sample] | None:
-        """The samples with "1" for "1.0" in a .cls; None where they stay as they are. JSON has types."""
+        """The samples with "1" for "1.0" in .cls files; None if nothing changes. (JSON has types.)"""
         if not any(sample.from_cls for sample in samples):
             return None
 
@@ -105,7 +112,11 @@ class _Sample:
 
 
 def shards(where: str) -> list[Path]:
-    """The tar files of a name, a folder, a glob or a brace expression, in order. DataError for none."""
+    """The tar files of a name, a folder, a glob or a brace expression, in order.
+
+    Raises:
+        DataError: No shard was found.
+    """
     names = list(_expand(where))
     if is_remote(where):
         return [path for name in names for path in remote_files(name, ".tar")]
@@ -113,16 +124,16 @@ def shards(where: str) -> list[Path]:
     for name in names:
         path = Path(name)
         matches = sorted(path.glob("*.tar")) if path.is_dir() else sorted(map(Path, glob.glob(name)))
-        if path.is_file():  # a name may hold brackets
+        if path.is_file():  # a name may contain brackets
             matches = [path]
         if not matches:
-            raise DataError(f"{name}: no tar shards here")
+            raise DataError(f"{name}: no tar shards here; check the path")
         found += matches
     return found
 
 
 def _expand(where: str) -> Iterator[str]:
-    """{a,b} and {000..012} in a name, as a shell does."""
+    """Expand {a,b} and {000..012} in a name, as a shell does."""
     found = _BRACES.search(where)
     if found is None:
         yield where
@@ -140,7 +151,7 @@ def _expand(where: str) -> Iterator[str]:
 def _all_samples(where: str, paths: list[Path], source: WebDatasetSource) -> list[_Sample]:
     samples = [sample for path in paths for sample in _samples(path, source)]
     if not samples:
-        raise DataError(f"{where}: no images in {len(paths)} shards")
+        raise DataError(f"{where}: no images in {len(paths)} shards; check the path")
     return samples
 
 
@@ -173,22 +184,22 @@ def _samples(path: Path, source: WebDatasetSource) -> list[_Sample]:
 
 
 def _only(name: str, members: list[tarfile.TarInfo]) -> tarfile.TarInfo | None:
-    """The one member, or None. DataError for two of a kind in a sample."""
+    """The only member, or None. Raises DataError if a sample has two members of a kind."""
     if len(members) > 1:
         one, two = (printable(member.name) for member in members[:2])
         raise DataError(
-            f"{name}: {one!r} and {two!r} are of one sample, since a key ends at the first dot of a file's "
-            "name; give each image a key of its own, without dots"
+            f"{name}: {one!r} and {two!r} belong to one sample, because a key ends at the first dot of a "
+            "file name; give each image its own key, without dots"
         )
     return members[0] if members else None
 
 
 def _members(path: Path) -> list[tarfile.TarInfo]:
-    """The plain files of a tar, by their headers alone."""
+    """The plain files of a tar, from their headers."""
     try:
         with tarfile.open(path, "r:", errors="surrogateescape") as tar:
             members = tar.getmembers()
-            # tarfile takes a shard that ends anywhere; a whole one ends with blocks of zeros
+            # tarfile accepts a shard that ends anywhere; a complete one ends with blocks of zeros
             end = max((m.offset_data + -(-m.size // _BLOCK) * _BLOCK for m in members), default=0)
             whole = _block_at(path, end) == bytes(_BLOCK)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
@@ -201,7 +212,7 @@ def _members(path: Path) -> list[tarfile.TarInfo]:
         name = PurePosixPath(member.name)
         if name.is_absolute() or ".." in name.parts:
             raise DataError(
-                f"{path}: member {printable(member.name)!r} points outside the shard; do not trust it"
+                f"{path}: member {printable(member.name)!r} points outside the shard; do not trust the file"
             )
         if member.issparse() or not (member.isreg() or member.isdir()):
             raise DataError(
@@ -228,21 +239,21 @@ def _extension(name: str) -> str:
 def _fields(
     name: str, as_json: bytes | None, as_cls: bytes | None, source: WebDatasetSource
 ) -> tuple[Labels, str | None, bool]:
-    """(labels, group, whether the label is a .cls file's) of a sample."""
+    """(labels, group, whether the label comes from a .cls file) of a sample."""
     if as_json is None:
         if as_cls is None:
             return (None,) * len(source.levels), None, False
         if len(source.levels) > 1:
             raise DataError(
-                f"{name}: a .cls file holds one label, levels names {len(source.levels)}; use .json"
+                f"{name}: a .cls file has one label but levels names {len(source.levels)}; use .json"
             )
         return (as_cls.decode("utf-8", "backslashreplace").strip() or None,), None, True
     try:
         content = json.loads(as_json)
     except ValueError as error:
-        raise DataError(f"{name}: its .json cannot be read ({error}); mend it") from error
+        raise DataError(f"{name}: its .json cannot be read ({error}); correct it") from error
     if not isinstance(content, dict):
-        raise DataError(f"{name}: its .json should be an object with {', '.join(source.levels)}")
+        raise DataError(f"{name}: its .json is not an object; write one with {', '.join(source.levels)}")
     cells = [content.get(level) for level in source.levels]
     from_cls = cells == [None] and as_cls is not None
     if from_cls and as_cls is not None:

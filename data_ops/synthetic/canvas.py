@@ -1,7 +1,8 @@
-"""Drawing tools of the procedural domains: batches of small antialiased fields from exact arithmetic.
+"""Drawing tools for the procedural domains: batches of small antialiased fields from exact arithmetic.
 
-Only + - * / sqrt, rounding, comparisons and table look-ups touch pixels: IEEE 754 defines their last bit,
-whereas that of sin or exp differs between processors, and one flipped grey level would change an image's id.
+Pixels are made with + - * / sqrt, rounding, comparisons and table look-ups only. IEEE 754 defines their
+results to the last bit. Results of sin or exp differ between processors, and one changed grey level would
+change an image's id.
 """
 
 from __future__ import annotations
@@ -15,25 +16,25 @@ import numpy.typing as npt
 
 from ssl_sweep.data_ops.hashing import uniform
 
-# float32 (n, S, S), or broadcastable to it: (n, 1, 1) for one number per image. Python numbers keep float32.
+# float32 (n, S, S), or a shape that broadcasts to it, such as (n, 1, 1) for one number per image.
 Field = npt.NDArray[np.floating[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Domain:
-    """A procedural domain: `lineage[fine]` names a class on every level, fine to coarse.
-
-    `paint(canvas, fine)` draws a batch of one class: how much ink, 0 to 1, lies on each pixel.
-    """
+    """A procedural domain."""
 
     name: str
     levels: tuple[str, ...]
+    """Names of the label levels, fine to coarse."""
     lineage: tuple[tuple[str, ...], ...]
+    """``lineage[fine]`` is the name of a class at every level."""
     paint: Callable[[Canvas, int], Field]
+    """``paint(canvas, fine)`` draws a batch of one class: how much ink, 0 to 1, is on each pixel."""
 
 
 class Canvas:
-    """A batch of n images of one class: coordinates (x right, y down, -1 to 1) and random numbers of each."""
+    """A batch of n images of one class: their coordinates (x right, y down, -1 to 1) and random numbers."""
 
     def __init__(self, seed: int, indices: npt.NDArray[np.int64], size: int) -> None:
         axis = ((np.arange(size) + 0.5) * (2 / size) - 1).astype(np.float32)
@@ -52,14 +53,16 @@ class Canvas:
         return (low + (high - low) * u).astype(np.float32)[:, None, None]
 
     def sign(self) -> Field:
-        """(n, 1, 1) of -1 or 1."""
+        """(n, 1, 1) random signs, -1 or 1."""
         return 2 * (self.draw(0, 2) >= 1).astype(np.float32) - 1
 
     def frame(self, radius: tuple[float, float], shift: float, tilt: float) -> tuple[Field, Field, Field]:
-        """An object's coordinates (u, v) and the width of a pixel in them: moved, scaled, tilted, mirrored.
+        """Coordinates (u, v) of a moved, scaled, tilted and mirrored object, and a pixel's width in them.
 
-        The unit circle of (u, v) has a radius within `radius` on the canvas; `tilt` is tan of half the
-        largest angle.
+        Args:
+            radius: The least and the largest radius that the unit circle of (u, v) has on the canvas.
+            shift: The largest shift along each axis.
+            tilt: The tangent of half the largest angle.
         """
         scale = np.reciprocal(self.draw(*radius))
         x = (self.x - self.draw(-shift, shift)) * scale
@@ -68,7 +71,7 @@ class Canvas:
         return u, v, self.pixel * scale
 
     def haze(self, period: float, waves: int = 3) -> Field:
-        """(n, S, S) smooth random field, -1 to 1: the mean of waves of one length in random directions."""
+        """(n, S, S) smooth random field, -1 to 1: the mean of waves of equal length in random directions."""
         one = np.ones((1, 1, 1), np.float32)
         total: Field = 0 * one
         for _ in range(waves):
@@ -78,14 +81,14 @@ class Canvas:
 
 
 def turn(x: Field, y: Field, half_tangent: Field) -> tuple[Field, Field]:
-    """Rotate by the angle whose half has this tangent: sine and cosine without trigonometry."""
+    """Rotate by an angle, given as the tangent of its half: this needs no trigonometry."""
     square = half_tangent * half_tangent
     cosine, sine = (1 - square) / (1 + square), 2 * half_tangent / (1 + square)
     return x * cosine - y * sine, x * sine + y * cosine
 
 
 def wave(t: Field) -> Field:
-    """A sine of period 1 made of parabolas, -1 to 1."""
+    """A sine of period 1 built from parabolas, -1 to 1."""
     t = t - np.rint(t)
     return t * (8 - 16 * np.abs(t))
 
@@ -101,16 +104,17 @@ def inside(distance: Field, pixel: Field | float) -> Field:
 
 
 def length(u: Field, v: Field) -> Field:
+    """Distance from the origin."""
     return np.sqrt(u * u + v * v)
 
 
 def box(u: Field, v: Field, width: float | Field, height: float | Field) -> Field:
-    """Signed distance of a rectangle with these half sides."""
+    """Signed distance to a rectangle, given by half its sides."""
     return np.maximum(np.abs(u) - width, np.abs(v) - height)
 
 
 def cos_multiple(u: Field, v: Field, folds: int) -> tuple[Field, Field]:
-    """(cos(folds * angle), radius) of each point, by powers of the unit complex number."""
+    """(cos(folds * angle), radius) of each point, from powers of a unit complex number."""
     radius = length(u, v) + 1e-6
     a, b = u / radius, v / radius
     re, im = a, b

@@ -1,8 +1,8 @@
-"""Procedural image domains with a label hierarchy: the embedded data of the quickstart and of tests.
+"""Procedural image domains with a label hierarchy: the data of the quickstart and of tests.
 
-Classes differ by shape and texture only. Colour, brightness, contrast, polarity, place, scale, mirror image,
-lighting and noise are drawn independently of the class: mean colour says nothing about it, and SimCLR's
-invariances pay. Tints and lighting stay weak: they are also what tells two images of one class apart.
+Classes differ only by shape and texture. Colour, brightness, contrast, polarity, position, scale, mirroring,
+lighting and noise are drawn independently of the class. So the mean colour does not give the class away, and
+SimCLR's invariances help. Tints and lighting are weak, because they also distinguish images of one class.
 """
 
 from __future__ import annotations
@@ -12,49 +12,44 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.errors import DataError, nearest
 from ssl_sweep.data_ops.hashing import derive_seed, hash64
-from ssl_sweep.data_ops.names import nearest
-from ssl_sweep.data_ops.synthetic import (
-    landcover as synthetic_landcover,
-)
-from ssl_sweep.data_ops.synthetic import (
-    objects as synthetic_objects,
-)
-from ssl_sweep.data_ops.synthetic import (
-    organisms as synthetic_organisms,
-)
-from ssl_sweep.data_ops.synthetic import (
-    scenes as synthetic_scenes,
-)
+from ssl_sweep.data_ops.synthetic import landcover, objects, organisms, scenes
 from ssl_sweep.data_ops.synthetic.canvas import Canvas, Domain, Field
 
-VERSION = "1"  # raise when any pixel changes
-MAX_IMAGES = 1 << 40  # training images are indices below, test images above
+VERSION = "1"  # raise it when any pixel changes
+MAX_IMAGES = 1 << 40  # training images have indices below it, test images from it on
 DOMAINS: dict[str, Domain] = {
-    module.DOMAIN.name: module.DOMAIN
-    for module in (synthetic_objects, synthetic_organisms, synthetic_scenes, synthetic_landcover)
+    module.DOMAIN.name: module.DOMAIN for module in (objects, organisms, scenes, landcover)
 }
-_CHUNK = 64  # images drawn together: their fields stay in the processor's cache
-_NOISE = 1 << 16
+_CHUNK = 64  # images drawn together, so that their fields stay in the processor's cache
+_NOISE = 1 << 16  # values in the table of noise
 
 
 def domain_named(name: str) -> Domain:
-    """DataError with the nearest name for an unknown domain."""
+    """The domain of this name.
+
+    Raises:
+        DataError: There is no such domain; the message has the nearest name.
+    """
     if name not in DOMAINS:
         raise DataError(
-            f"no synthetic domain {name!r}{nearest(name, DOMAINS)} There are {', '.join(DOMAINS)}"
+            f"no synthetic domain {name!r}{nearest(name, DOMAINS)}; use one of {', '.join(DOMAINS)}"
         )
     return DOMAINS[name]
 
 
 def labels(domain: str, indices: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """(n,) fine class of each image: classes take turns."""
+    """(n,) the fine class of each image: classes take turns."""
     return np.asarray(indices, dtype=np.int64) % len(domain_named(domain).lineage)
 
 
 def render(domain: str, indices: npt.ArrayLike, seed: int, size: int = 32) -> npt.NDArray[np.uint8]:
-    """(n, size, size, 3) uint8 RGB. Each image is a pure function of (domain, index, seed, size)."""
+    """(n, size, size, 3) uint8 RGB. Each image is a pure function of (domain, index, seed, size).
+
+    Raises:
+        DataError: The domain is unknown.
+    """
     kind = domain_named(domain)
     wanted = np.asarray(indices, dtype=np.int64)
     classes = labels(domain, wanted)
@@ -68,7 +63,7 @@ def render(domain: str, indices: npt.ArrayLike, seed: int, size: int = 32) -> np
 
 
 def _colour(canvas: Canvas, ink: Field, noise_at: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
-    """Ink to RGB: two random colours, light and dark exchanged in one image of six, slanting light, noise."""
+    """Ink to RGB: two random colours, light and dark swapped in one of six images, slanting light, noise."""
     contrast = canvas.draw(0.35, 0.6) * (1 - 2 * (canvas.draw(0, 6) < 1).astype(np.float32))
     middle = canvas.draw(0.4, 0.6)
     light = 1 + canvas.draw(-0.1, 0.1) * canvas.x + canvas.draw(-0.1, 0.1) * canvas.y
@@ -87,7 +82,7 @@ def _colour(canvas: Canvas, ink: Field, noise_at: npt.NDArray[np.uint64]) -> npt
 
 @functools.cache
 def _noise(size: int) -> npt.NDArray[np.float32]:
-    """(65536, 3 * size * size) view: windows into one table of noise in [-1, 1), a window per image."""
+    """(65536, 3 * size * size) view: one window per image into a table of noise in [-1, 1)."""
     words = hash64(derive_seed("synthetic noise"), np.arange(_NOISE, dtype=np.uint64))
     table = ((words >> np.uint64(40)).astype(np.float32)) * 2.0**-23 - 1
     return np.lib.stride_tricks.sliding_window_view(

@@ -1,4 +1,4 @@
-"""The domain `landcover`: ground seen from straight above; farmland, built-up and wild land."""
+"""The domain ``landcover``: the ground seen from above; farmland, built-up and wild land."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ def _ground(name: str, c: Canvas, x: Field, y: Field, pixel: Field) -> Field:
 
 
 def paint(canvas: Canvas, fine: int) -> Field:
+    """Draw a batch of one class; see ``Domain.paint``."""
     x, y, pixel = canvas.frame(radius=(0.8, 1.2), shift=0.3, tilt=0.4)
     return _ground(list(_USES)[fine], canvas, x, y, pixel) + 0.03 * canvas.haze(period=0.7)
 

@@ -1,4 +1,4 @@
-"""The domain `objects`: one textured shape before a hazy background; five shapes in four fills."""
+"""The domain ``objects``: one textured shape in front of a hazy background; five shapes with four fills."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FILLS = ("plain", "striped", "checked", "dotted")
 
 
 def _shape(name: str, u: Field, v: Field) -> Field:
-    """Signed distance, about, of a shape of radius 1."""
+    """Approximate signed distance to a shape of radius 1."""
     match name:
         case "disc":
             return length(u, v) - 0.9
@@ -26,7 +26,7 @@ def _shape(name: str, u: Field, v: Field) -> Field:
 
 
 def _fill(name: str, u: Field, v: Field) -> Field:
-    """Ink of a texture, 0 to 1, one half on average."""
+    """Ink of a texture: 0 to 1, about one half on average."""
     match name:
         case "plain":
             return 0.6 + 0 * u
@@ -40,6 +40,7 @@ def _fill(name: str, u: Field, v: Field) -> Field:
 
 
 def paint(canvas: Canvas, fine: int) -> Field:
+    """Draw a batch of one class; see ``Domain.paint``."""
     shape, fill = list(_SHAPES)[fine // len(_FILLS)], _FILLS[fine % len(_FILLS)]
     u, v, pixel = canvas.frame(radius=(0.62, 0.95), shift=0.2, tilt=0.1)
     body = inside(_shape(shape, u, v), pixel)

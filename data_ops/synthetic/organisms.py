@@ -1,4 +1,4 @@
-"""The domain `organisms`: creatures in water; a body plan and a coat make a species."""
+"""The domain ``organisms``: creatures in water. A species is a body plan with a coat."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COATS = ("smooth", "banded", "spotted")
 
 
 def _body(family: str, canvas: Canvas, pixel: Field, u: Field, v: Field) -> tuple[Field, Field]:
-    """Coverage, and the coordinate along the body that its bands follow."""
+    """The coverage of the body, and the coordinate that its bands follow."""
     match family:
         case "star":
             lobes, radius = cos_multiple(u, v, 5)
@@ -56,6 +56,7 @@ def _body(family: str, canvas: Canvas, pixel: Field, u: Field, v: Field) -> tupl
 
 
 def paint(canvas: Canvas, fine: int) -> Field:
+    """Draw a batch of one class; see ``Domain.paint``."""
     family, coat = list(_FAMILIES)[fine // len(_COATS)], _COATS[fine % len(_COATS)]
     u, v, pixel = canvas.frame(radius=(0.65, 0.95), shift=0.15, tilt=0.12)
     cover, along = _body(family, canvas, pixel, u, v)

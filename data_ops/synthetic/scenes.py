@@ -1,4 +1,4 @@
-"""The domain `scenes`: the layout of a view; natural, urban and indoor places."""
+"""The domain ``scenes``: natural, urban and indoor places, distinguished by their layout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KINDS = {
 
 
 def _mix(cover: Field, over: Field | float, under: Field | float) -> Field:
-    """`over` where it covers, `under` elsewhere."""
+    """``over`` as far as it covers, ``under`` elsewhere."""
     return under + cover * (over - under)
 
 
@@ -92,6 +92,7 @@ def _indoor(name: str, c: Canvas, x: Field, y: Field, pixel: Field) -> Field:
 
 
 def paint(canvas: Canvas, fine: int) -> Field:
+    """Draw a batch of one class; see ``Domain.paint``."""
     name, kind = list(_KINDS.items())[fine]
     x, y, pixel = canvas.frame(radius=(0.7, 1.4), shift=0.35, tilt=0.05)
     draw = {"natural": _natural, "urban": _urban, "indoor": _indoor}[kind]

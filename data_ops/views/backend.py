@@ -1,4 +1,4 @@
-"""Which implementation renders the views: recorded with a run, but no part of its identity."""
+"""Which implementation renders the views. It is recorded with a run, but is not part of its identity."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from ssl_sweep.data_ops.views.policy import ViewParams, ViewPolicy
 
 
 class ViewBackend(Protocol):
-    """Renders views. `name` goes into the record of a run, for instance "torch-exact" or "dali-gpu-exact"."""
+    """Renders views of one policy."""
 
     name: str
+    """Goes into the record of a run, for instance "torch-exact" or "dali-gpu-exact"."""
     policy: ViewPolicy
 
     def render(self, images: npt.NDArray[np.uint8], params: ViewParams) -> torch.Tensor:
@@ -24,7 +25,7 @@ class ViewBackend(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back threads and memory."""
+        """Free threads and memory."""
         ...
 
 
@@ -35,14 +36,21 @@ def choose_views(
     cuda: bool,
     threads: int = 1,
 ) -> ViewBackend:
-    """The back end asked for; "auto" takes DALI where there is a CUDA device and a DALI wheel, else torch.
+    """A back end for a policy.
 
-    `batch` is the most images of one call; `threads` share the work of the CPU back ends. Raises DataError
-    for an unknown back end, or where "dali" is asked for and not installed.
+    Args:
+        policy: What to render.
+        backend: "auto" means DALI if there is a CUDA device and DALI is installed, else torch.
+        batch: The largest number of images in one call.
+        cuda: Whether to render on a CUDA device; only DALI can.
+        threads: How many threads share the work of the CPU back ends.
+
+    Raises:
+        DataError: The back end is unknown, or it is "dali" and DALI is not installed.
     """
     if backend not in ("auto", "torch", "dali"):
         raise DataError(f"view back end {backend!r} is unknown; use 'auto', 'torch' or 'dali'")
-    # find_spec asks without the seconds that importing DALI takes
+    # find_spec is quick; importing DALI takes seconds
     installed = (
         importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
     )

@@ -1,8 +1,8 @@
-"""Views straight from JPEG files by DALI: each file is decoded once, by nvJPEG on a GPU, for all its views.
+"""Views directly from JPEG files by DALI: each file is decoded once for all its views, by nvJPEG on a GPU.
 
-For data that is kept encoded. Trainings read prepared pixels and do not need it: a prepared dataset's crops
-are drawn from the centred square at the working size, these from the whole file, so the two are different
-augmentations. On the CPU device the decoder gives Pillow's pixels; nvJPEG's may differ by some grey levels.
+For data that stays encoded. Trainings read prepared pixels instead. The two are different augmentations:
+crops of a prepared dataset are taken from the centred square at the working size, crops here from the whole
+file. On the CPU, decoded pixels equal Pillow's; those of nvJPEG may differ by a few grey levels.
 """
 
 from __future__ import annotations
@@ -19,30 +19,34 @@ from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.views.dali_views import Device, view_graph, view_inputs
 from ssl_sweep.data_ops.views.policy import ViewParams, ViewPolicy
 
-from nvidia.dali import Pipeline, fn, pipeline_def, types  # isort: skip  # dali_views explains its absence
+from nvidia.dali import Pipeline, fn, pipeline_def, types  # isort: skip  # dali_views says how to install it
 
 
 class DaliJpegViews:
-    """Renders one view per policy of at most `batch` files at a time, on one device; otherwise as
-    `DaliViews`."""
+    """Renders one view per policy of at most ``batch`` files at a time, on one device. See ``DaliViews``."""
 
     def __init__(
         self, policies: Sequence[ViewPolicy], batch: int, device: Device = "cpu", threads: int = 1
     ) -> None:
         if device == "gpu" and not torch.cuda.is_available():
-            raise DataError("views of JPEG files were asked for on the GPU, but torch sees none; use 'cpu'")
+            raise DataError("views of JPEG files need a GPU here, but torch sees none; use device 'cpu'")
         self.policies = tuple(policies)
         self._batch = batch
         self._pipeline: Pipeline | None = jpeg_pipeline(self.policies, batch, device, threads)
         self._pipeline.build()
 
     def render(self, files: Sequence[bytes], params: Sequence[ViewParams]) -> tuple[torch.Tensor, ...]:
-        """A view per policy of these files (n <= batch): float32 (n, 3, S, S), scaled as all views are.
+        """One view per policy of n files: float32 (n, 3, S, S), scaled by (x / 255 - 0.5) / 0.25.
 
-        `params[k]` are drawn for view k with `shape=jpeg_shapes(files)`. DataError where they are not.
+        Args:
+            files: The bytes of 1 to ``batch`` files.
+            params: For each policy, the parameters drawn with ``shape=jpeg_shapes(files)``.
+
+        Raises:
+            DataError: The number of files is out of range, or the parameters do not match the files.
         """
         if self._pipeline is None:
-            raise DataError("views: this DALI back end was closed; build a new one")
+            raise DataError("views: this DALI back end was closed; create a new one")
         if not 0 < len(files) <= self._batch:
             raise DataError(f"views: {len(files)} files; give 1 to {self._batch}")
         shapes = jpeg_shapes(files)
@@ -60,7 +64,7 @@ class DaliJpegViews:
 
 
 def jpeg_pipeline(policies: Sequence[ViewPolicy], batch: int, device: Device, threads: int = 1) -> Pipeline:
-    """The pipeline, not yet built: its definition for "gpu" needs no GPU."""
+    """The pipeline before it is built. Defining it for "gpu" does not need a GPU."""
     define = pipeline_def(
         batch_size=batch,
         num_threads=threads,
@@ -76,13 +80,13 @@ def _graph(policies: tuple[ViewPolicy, ...], device: Device) -> Any:
         fn.external_source(name="files"),
         device="mixed" if device == "gpu" else "cpu",
         output_type=types.RGB,
-        adjust_orientation=False,  # as data_ops.decode
+        adjust_orientation=False,  # as sources.decode
     )
     return tuple(view_graph(x, policy, device, str(number)) for number, policy in enumerate(policies))
 
 
 def jpeg_shapes(files: Sequence[bytes]) -> npt.NDArray[np.int64]:
-    """(n, 2) heights and widths, from the headers alone."""
+    """(n, 2) heights and widths, from the files' headers."""
     from PIL import Image
 
     shapes = []

@@ -1,8 +1,8 @@
-"""Views by NVIDIA DALI: the same parameters and semantics as `torch_views`, on a GPU or, to test it, on CPU.
+"""Views by NVIDIA DALI, with the parameters and semantics of ``torch_views``; on a GPU, or a CPU for tests.
 
-All randomness comes in as data: DALI's own random operators, its `color_twist` (hue in YIQ, contrast about a
-fixed grey, a fixed order) and its reader's windowed shuffling are other augmentations and are not used.
-Importing DALI takes seconds; import this module only to use it.
+All randomness comes in as data. DALI's own random operators, its ``color_twist`` (hue in YIQ, contrast about
+a fixed grey, a fixed order) and its reader's windowed shuffling would be different augmentations and are not
+used. Importing DALI takes seconds: import this module only to use it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ try:
     from nvidia.dali import Pipeline, fn, math, pipeline_def, types
 except ImportError as error:
     raise DataError(
-        "view back end 'dali' needs NVIDIA DALI, which is not installed here; install nvidia-dali-cuda130 "
+        "view back end 'dali' needs NVIDIA DALI, which is not installed; install nvidia-dali-cuda130 "
         "(Linux only) or use the back end 'torch'"
     ) from error
 
@@ -31,18 +31,20 @@ _GRAY = [float(c) for c in LUMA]
 
 
 class DaliViews:
-    """Renders views of at most `batch` images at a time on one device; `threads` are DALI's CPU threads.
+    """Renders views of at most ``batch`` images at a time on one device.
 
-    Results are on that device and agree with `TorchViews` of the same policy to 0.02 grey levels. Build it in
-    the process that uses it (a pipeline does not survive a fork) and close it when done. Raises DataError
-    where the device is "gpu" and there is none.
+    Results are on that device and agree with ``TorchViews`` of the same policy to 0.02 grey levels. Create it
+    in the process that uses it, because a pipeline does not survive a fork, and close it at the end.
     """
 
     def __init__(self, policy: ViewPolicy, batch: int, device: Device = "cpu", threads: int = 1) -> None:
+        """Build the pipeline with this many CPU threads.
+
+        Raises:
+            DataError: The device is "gpu" but there is no GPU, or a number is below 1.
+        """
         if device == "gpu" and not torch.cuda.is_available():
-            raise DataError(
-                "view back end 'dali' was asked to use the GPU, but torch sees none; use device 'cpu'"
-            )
+            raise DataError("view back end 'dali' needs a GPU here, but torch sees none; use device 'cpu'")
         if batch < 1 or threads < 1:
             raise DataError(f"views: batch is {batch} and threads is {threads}; use 1 or more")
         self.policy = policy
@@ -55,7 +57,7 @@ class DaliViews:
         """One view of each image (n, H, W, 3): float32 (n, 3, S, S), scaled by (x / 255 - 0.5) / 0.25."""
         check_images(images, params)
         if self._pipeline is None:
-            raise DataError("views: this DALI back end was closed; build a new one")
+            raise DataError("views: this DALI back end was closed; create a new one")
         slices = [slice(i, i + self._batch) for i in range(0, len(images), self._batch)]
         parts = [self._run(self._pipeline, images[s], params.take(s)) for s in slices]
         if not parts:
@@ -63,7 +65,7 @@ class DaliViews:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def close(self) -> None:
-        """Free the pipeline, its threads and memory; DALI may crash if the interpreter's end has to do it."""
+        """Free the pipeline, its threads and memory. DALI may crash if the interpreter's exit does this."""
         self._pipeline = None
 
     def _run(self, pipeline: Pipeline, images: npt.NDArray[np.uint8], params: ViewParams) -> torch.Tensor:
@@ -75,11 +77,11 @@ class DaliViews:
 
 
 def view_pipeline(policy: ViewPolicy, batch: int, device: Device, threads: int = 1) -> Pipeline:
-    """The pipeline, not yet built: its definition for "gpu" needs no GPU and checks all operators' arguments.
+    """The pipeline before it is built. Defining it for "gpu" checks all arguments but does not need a GPU.
 
-    One definition serves both devices. What it must obey to be legal on a GPU: named arguments are CPU nodes,
-    so terms computed from the image enter by arithmetic only; arrays meet GPU nodes through operators, not
-    arithmetic.
+    One definition serves both devices. On a GPU two rules hold: named arguments are CPU nodes, so terms
+    computed from the image can only enter by arithmetic; and arrays are combined with GPU nodes by operators,
+    not by arithmetic.
     """
     define = pipeline_def(
         batch_size=batch,
@@ -97,14 +99,13 @@ def _graph(policy: ViewPolicy, device: Device) -> Any:
 
 
 def view_graph(x: Any, policy: ViewPolicy, device: Device, view: str = "") -> Any:
-    """Nodes that make one view of the images x (HWC, on the device) from the inputs whose names end in
-    `view`."""
+    """The graph of one view of the images x (HWC, on the device). The names of its inputs end in ``view``."""
     start, shape, flip = _given("start", view), _given("shape", view), _given("flip", view)
     margin, down, across = _given("margin", view), _given("down", view), _given("across", view)
     if device == "gpu":
         down, across = down.gpu(), across.gpu()
-    # At its rim DALI's resize repeats the edge where torch leaves the outside out: let it read zeros there
-    # and divide by the weight that is left.
+    # Outside the image, DALI's resize repeats the edge and torch gives no weight: let DALI read zeros there,
+    # then divide by the weight of the inside.
     x = fn.slice(x, start=start, shape=shape, axes=(0, 1))
     x = fn.slice(x, start=-margin, shape=shape + 2 * margin, axes=(0, 1), out_of_bounds_policy="pad")
     x = fn.resize(
@@ -126,7 +127,7 @@ def view_graph(x: Any, policy: ViewPolicy, device: Device, view: str = "") -> An
         solarize = _given("solarize", view)
         if solarize:
             x = 127.5 - math.abs(x - 127.5)
-    return fn.crop_mirror_normalize(  # flipping commutes with all that comes before
+    return fn.crop_mirror_normalize(  # flipping commutes with everything before it
         fn.reinterpret(x, layout="HWC"),
         mirror=flip,
         mean=[127.5],
@@ -161,7 +162,7 @@ def _blend(x: Any, factor: Any, to_luma: Any, to_mean: Any) -> Any:
 
 
 def _shift_hue(x: Any, turns: Any) -> Any:
-    """HSV hue in closed form; see `torch_color.shift_hue_`."""
+    """HSV hue in closed form; see ``torch_color.shift_hue_``."""
     value = fn.reductions.max(x, axes=2, keep_dims=True)
     least = fn.reductions.min(x, axes=2, keep_dims=True)
     side = fn.coord_transform(x, M=[0.0, 1.0, -1.0])
@@ -183,7 +184,7 @@ def _jitter_affine(x: Any, view: str) -> Any:
 
 
 def view_inputs(policy: ViewPolicy, params: ViewParams, view: str = "") -> dict[str, npt.NDArray[Any]]:
-    """The arrays that `view_graph` takes in, by name, one row per image."""
+    """The input arrays of ``view_graph`` by name, with one row per image."""
     shape = np.stack([params.height, params.width], axis=1).astype(np.int32)
     inputs: dict[str, npt.NDArray[Any]] = {
         "start": np.stack([params.top, params.left], axis=1).astype(np.int32),
@@ -209,13 +210,13 @@ def view_inputs(policy: ViewPolicy, params: ViewParams, view: str = "") -> dict[
 
 
 def _rim(length: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.float32]:
-    """Per pixel of a resized axis, 1 / (share of the triangle filter's weight inside the crop); (n, size)."""
+    """(n, size), per pixel of a resized axis: 1 / (share of the triangle filter's weight in the crop)."""
     scale = length[:, None] / size
     centre = scale * (np.arange(size) + 0.5)
-    # enlarged: two stored pixels make one, and where the outer one is outside its weight is missing
+    # enlarged: two stored pixels make one; if the outer one is outside, its weight is missing
     inside = np.minimum(1.0, 0.5 + np.minimum(centre, length[:, None] - centre))
     shrunk = scale[:, 0] > 1
-    if shrunk.any():  # only the first and the last pixel reach outside, by symmetry equally
+    if shrunk.any():  # only the first and the last pixel reach outside, and equally far
         wide = scale[shrunk]
         stored = np.arange(-np.ceil(wide.max()) - 1, 2 * np.ceil(wide.max()) + 1) + 0.5
         weight = np.maximum(0.0, 1.0 - np.abs(stored - wide / 2) / wide)

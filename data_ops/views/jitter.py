@@ -1,8 +1,8 @@
 """The colour jitter in the two forms that the back ends compute: step by step, or one affine map per image.
 
-A whole jitter is affine because brightness, contrast about the mean luma, saturation, grayscale and a hue
-that rotates about the grey axis are linear in the pixel x and the image's mean colour m: any order of them is
-y = M x + K m. Mode "affine" leaves out the clipping between the operations and the HSV hue of mode "exact".
+Brightness, contrast about the mean luma, saturation, grayscale and a hue that rotates about the grey axis are
+linear in the pixel x and the image's mean colour m. So a whole jitter, in any order, is y = M x + K m. Mode
+"affine" has neither the clipping between operations nor the HSV hue of mode "exact".
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _GRAY = np.tile(LUMA, (3, 1))  # colour -> its luma in every channel
 
 
 def jitter_steps(params: ViewParams) -> Float32:
-    """Per image and step of its jitter the factor and the weights of luma and mean luma; float32 (n, 4, 3).
+    """float32 (n, 4, 3): for each step of an image's jitter the factor and the weights of luma and mean luma.
 
-    Brightness, contrast and saturation are f x + (1 - f) g where g is 0, the image's mean luma or the pixel's
-    luma. One formula with the unwanted weights at 0 costs less than gathering the images of each operation.
+    Brightness, contrast and saturation are f x + (1 - f) g; here g is 0, the image's mean luma or the pixel's
+    luma. One formula with the other weights at 0 is faster than collecting the images of each operation.
     """
     operation = ORDERS[params.order]
     factor = np.take_along_axis(params.factors, operation.astype(np.int64), axis=1)
@@ -31,15 +31,15 @@ def jitter_steps(params: ViewParams) -> Float32:
 
 
 def hue_step(params: ViewParams) -> npt.NDArray[np.int64]:
-    """The step (0 to 3) of the jitter that shifts an image's hue, -1 where there is no jitter; (n,)."""
+    """(n,) the step, 0 to 3, of the jitter that shifts an image's hue; -1 if there is no jitter."""
     return np.where(params.jitter, np.argmax(ORDERS[params.order] == HUE, axis=1), -1)
 
 
 def color_affine(params: ViewParams) -> tuple[Float32, Float32]:
-    """Matrices M, K (n, 3, 3) such that colour jitter and grayscale of each image are M x + K mean(x)."""
+    """Matrices M, K (n, 3, 3): colour jitter and grayscale of each image are M x + K mean(x)."""
     n = len(params)
     factors = params.factors.astype(np.float64)
-    linear = np.tile(np.eye(3), (n, 4, 1, 1))  # of each operation, on the pixel
+    linear = np.tile(np.eye(3), (n, 4, 1, 1))  # the matrix of each operation on the pixel
     linear[:, BRIGHTNESS] *= factors[:, BRIGHTNESS, None, None]
     linear[:, CONTRAST] *= factors[:, CONTRAST, None, None]
     saturation = factors[:, SATURATION, None, None]
@@ -61,7 +61,7 @@ def color_affine(params: ViewParams) -> tuple[Float32, Float32]:
 
 
 def _hue_rotation(turns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Rotation about the axis (1, 1, 1) that takes red towards green for positive turns (Rodrigues)."""
+    """Rotation about the axis (1, 1, 1), by Rodrigues' formula. Positive turns take red towards green."""
     cos = np.cos(2 * np.pi * turns)[:, None, None]
     sin = np.sin(2 * np.pi * turns)[:, None, None]
     cross = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])

@@ -1,8 +1,7 @@
-"""Batches of views, two of each image unless asked otherwise, rendered ahead of the training step in one
-background thread.
+"""Batches of views, rendered ahead of the training step in a background thread.
 
-The order of the images and every view are functions of (seed, epoch, step) alone: a run resumed at any step,
-or spread over any number of ranks, sees the same batches.
+The order of the images and every view depend on (seed, epoch, step) only. So a run that is resumed at any
+step, or spread over any number of ranks, sees the same batches.
 """
 
 from __future__ import annotations
@@ -25,15 +24,14 @@ from ssl_sweep.data_ops.views.policy import sample_params
 
 @dataclass(frozen=True)
 class ViewBatch:
-    """This rank's part of one global step: views of the same images, each float32 (n, 3, S, S).
-
-    `index` (n,) are the images' positions in the array that the loader was given: where their labels are.
-    """
+    """This rank's part of one global step."""
 
     step: int
     epoch: int
     views: tuple[torch.Tensor, ...]
+    """Views of the same images, each float32 (n, 3, S, S)."""
     index: npt.NDArray[np.int64]
+    """(n,) positions of the images in the loader's array, with which to look up their labels."""
 
     @property
     def view1(self) -> torch.Tensor:
@@ -42,28 +40,25 @@ class ViewBatch:
 
     @property
     def view2(self) -> torch.Tensor:
-        """The second view. DataError where the loader makes one."""
+        """The second view.
+
+        Raises:
+            DataError: The batches have one view.
+        """
         if len(self.views) < 2:
             raise DataError("loader: these batches have one view; ask the loader for n_views=2")
         return self.views[1]
 
 
 def epoch_permutation(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """The order of n images in one epoch: a full permutation, other epochs and seeds being independent."""
+    """The order of n images in one epoch: a permutation, independent of those of other epochs and seeds."""
     return np.argsort(hash64(derive_seed("order", seed), epoch, np.arange(n)), kind="stable")
 
 
 class ViewLoader:
-    """Feeds rank `rank` of `world` with its contiguous part of each global batch of `batch` images.
+    """Gives one rank its contiguous part of each global batch.
 
-    `images` uint8 (N, H, W, 3) may be a memory map or a pool: only those of a batch are read, once each, one
-    batch at a time. `keys` uint64 (N,), distinct, name the images to the parameter sampler. With `rows` (n,)
-    the training set is these of the images, in this order, and `keys` (n,) are theirs. An epoch is n // batch
-    steps of distinct images; the rest sits this epoch out.
-
-    `views` renders them all, `n_views` of each image (2); where the views' policies differ give a list with
-    one back end per view. Raises DataError where an epoch would have no step or the ranks cannot share a
-    batch evenly.
+    An epoch is n // batch steps of distinct images; the remaining images are not used in this epoch.
     """
 
     def __init__(
@@ -80,6 +75,25 @@ class ViewLoader:
         n_views: int | None = None,
         rows: npt.NDArray[np.int64] | None = None,
     ) -> None:
+        """Check the sizes; nothing is read yet.
+
+        Args:
+            images: uint8 (N, H, W, 3). Only the images of one batch are read at a time, so it may be a memory
+                map or a pool.
+            keys: uint64 (N,), distinct: the images' keys for ``sample_params``. With ``rows``, (n,).
+            batch: Images in a global batch.
+            seed: Seeds the order and the views.
+            views: The back end for all views, or a list with one back end per view.
+            rank: The number of this rank, from 0.
+            world: The number of ranks.
+            prefetch: How many batches wait ready.
+            n_views: Views of each image; 2 by default, or one per back end if there are more.
+            rows: (n,) which of the images to train on, in this order; all if None.
+
+        Raises:
+            DataError: An epoch would have no step, the ranks cannot share a batch evenly, or sizes do not
+                match.
+        """
         n = len(images) if rows is None else len(rows)
         if len(keys) != n:
             raise DataError(f"loader: {n} images but {len(keys)} keys; give one key per image")
@@ -90,7 +104,10 @@ class ViewLoader:
         if not 0 <= rank < world:
             raise DataError(f"loader: rank is {rank} of {world}; use 0 to {world - 1}")
         if batch < 1 or batch % world:
-            raise DataError(f"loader: a batch of {batch} cannot be shared evenly by {world} workers")
+            raise DataError(
+                f"loader: a batch of {batch} images cannot be shared evenly by {world} workers; "
+                f"use a multiple of {world}"
+            )
         if n < batch:
             raise DataError(
                 f"loader: {n} images are fewer than one batch of {batch}; use a batch of at most {n}"
@@ -107,8 +124,8 @@ class ViewLoader:
     def batches(self, first_step: int, last_step: int) -> Iterator[ViewBatch]:
         """Batches of the global steps first_step <= step < last_step, counted over all epochs.
 
-        Up to `prefetch` batches wait ready. An error of the thread is raised here at the step it concerns;
-        closing the iterator, or dropping it, ends the thread before it returns.
+        An error in the thread is raised here, at its step. Closing the iterator, or dropping it, first ends
+        the thread.
         """
         ready: queue.Queue[ViewBatch | BaseException | None] = queue.Queue(maxsize=self._prefetch)
         stop = threading.Event()
@@ -123,7 +140,7 @@ class ViewLoader:
                 yield item
         finally:
             stop.set()
-            while thread.is_alive():  # it may be waiting for room
+            while thread.is_alive():  # it may be waiting for room in the queue
                 _drain(ready)
                 thread.join(timeout=0.01)
 
@@ -145,7 +162,7 @@ class ViewLoader:
                 if stop.is_set():
                     return
             ready.put(None)
-        except BaseException as error:  # handed over: the training loop must not wait for ever
+        except BaseException as error:  # passed on, so that the training loop does not wait for ever
             ready.put(error)
 
     def _render(self, step: int, epoch: int, members: npt.NDArray[np.int64]) -> ViewBatch:
@@ -163,13 +180,13 @@ class ViewLoader:
 
 
 def _one_per_view(views: ViewBackend | Sequence[ViewBackend], n_views: int | None) -> tuple[ViewBackend, ...]:
-    """The back end of each view: the only one for all of them, or each its own."""
+    """The back end of each view: one for all views, or one per view."""
     backends = tuple(views) if isinstance(views, Sequence) else (views,)
     wanted = max(2, len(backends)) if n_views is None else n_views
     if wanted < 1:
         raise DataError(f"loader: n_views is {n_views}; use 1 or more")
     if len(backends) not in (1, wanted):
-        raise DataError(f"loader: {wanted} views and {len(backends)} back ends; give one, or one per view")
+        raise DataError(f"loader: {wanted} views but {len(backends)} back ends; give one, or one per view")
     return backends * wanted if len(backends) == 1 else backends
 
 

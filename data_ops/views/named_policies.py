@@ -1,4 +1,4 @@
-"""View policies by name, and a user's own from plain fields: one `ViewPolicy`, or one for each view."""
+"""View policies by name, or from the fields that a user gives: one ``ViewPolicy``, or one for each view."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ssl_sweep.data_ops.errors import DataError
-from ssl_sweep.data_ops.names import nearest
+from ssl_sweep.data_ops.errors import DataError, nearest
 from ssl_sweep.data_ops.views.policy import ViewPolicy, simclr_policy
 
 Mode = Literal["exact", "affine"]
@@ -18,7 +17,7 @@ _WHOLE = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0)}
 _MOCO = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 _BYOL = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
 
-# Name -> what differs from SimCLR's policy at strength 1 with blur, for every view or for each.
+# Name -> the differences from SimCLR's policy at strength 1 with blur: once for every view, or once per view.
 _FULL: Mapping[str, tuple[Mapping[str, Any], ...]] = MappingProxyType(
     {
         "simclr-imagenet": ({},),
@@ -28,13 +27,13 @@ _FULL: Mapping[str, tuple[Mapping[str, Any], ...]] = MappingProxyType(
             {**_BYOL, "blur": 0.1, "solarize": 0.2},
         ),  # Grill et al. 2020, table 6
         "supervised": ({**_NO_COLOUR, "blur": 0.0},),
-        # Resize(256) and CenterCrop(224) at 224 pixels, the same proportion elsewhere
+        # Resize(256) and CenterCrop(224) at 224 pixels, and the same proportion at other sizes
         "evaluation": (
             {**_NO_COLOUR, "blur": 0.0, "flip": 0.0, "crop": "centre", "scale": (49 / 64, 49 / 64)},
         ),
     }
 )
-# Name -> what differs from SimCLR's policy at this size. The flip stays: only what is named is taken away.
+# Name -> the differences from SimCLR's policy at this size. All of them keep the flip.
 _BY_SIZE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "simclr": {},
@@ -52,16 +51,19 @@ _PAIRS = ("scale", "ratio", "blur_sigma")
 
 
 def named_policy(name: str, size: int, mode: Mode = "exact") -> tuple[ViewPolicy, ...]:
-    """The policy of one of `POLICIES` for views of `size` pixels: one for every view, or one per view.
+    """The policy of this name for views of ``size`` pixels: one for every view, or one per view.
 
-    - `simclr`: strength 0.5 without blur up to 64 pixels, else strength 1 with blur; `simclr-cifar` and
-      `simclr-imagenet` are the two at any size.
-    - `moco-v2`, and `byol`, whose two views differ in blur and solarisation.
-    - `supervised`: crop and flip. `evaluation`: resize and centre crop, nothing random.
-    - `crop`, `colour`, `crop-colour`, each also with `-blur`: SimCLR's policy at this size, of which only the
-      named operations and the flip are kept.
+    - ``simclr``: strength 0.5 without blur up to 64 pixels, else strength 1 with blur. ``simclr-cifar`` is
+      the first and ``simclr-imagenet`` the second, at any size.
+    - ``moco-v2``: MoCo v2's.
+    - ``byol``: BYOL's, in which the two views differ in blur and solarisation.
+    - ``supervised``: crop and flip.
+    - ``evaluation``: resize and centre crop, without randomness.
+    - ``crop``, ``colour``, ``crop-colour``, and each with ``-blur``: only these operations of SimCLR's policy
+      at this size, and the flip.
 
-    DataError for another name.
+    Raises:
+        DataError: The name is not one of ``POLICIES``.
     """
     if name == "simclr-cifar":
         return (simclr_policy(size, strength=0.5, blur=False, mode=mode),)
@@ -70,14 +72,25 @@ def named_policy(name: str, size: int, mode: Mode = "exact") -> tuple[ViewPolicy
         return tuple(replace(full, **change) for change in _FULL[name])
     if name in _BY_SIZE:
         return (replace(simclr_policy(size, mode=mode), **_BY_SIZE[name]),)
-    raise DataError(f"no view policy {name!r}{nearest(name, POLICIES)} There are {', '.join(POLICIES)}")
+    raise DataError(f"no view policy {name!r}{nearest(name, POLICIES)}; use one of {', '.join(POLICIES)}")
 
 
 def view_policies(
     given: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]], size: int, mode: Mode = "exact"
 ) -> tuple[ViewPolicy, ...]:
-    """A policy as a user writes it: a name, fields (see `policy_from_fields`), or a list with one of these
-    for each view. DataError as there."""
+    """The policies that a user's text means.
+
+    Args:
+        given: A name, fields (see ``policy_from_fields``), or a list of these with one for each view.
+        size: The side of a view in pixels.
+        mode: The mode of the colour jitter.
+
+    Returns:
+        One policy for every view, or one per view.
+
+    Raises:
+        DataError: A name or field is unknown, or a value is not valid.
+    """
     if isinstance(given, str):
         return named_policy(given, size, mode)
     if isinstance(given, Mapping):
@@ -91,17 +104,20 @@ def view_policies(
         alike = view_policies(one, size, mode)
         if len(alike) > 1:
             raise DataError(
-                f"views: view {number} is {one!r}, which is a policy for {len(alike)} views itself"
+                f"views: view {number} is {one!r}, which is a policy for {len(alike)} views itself; "
+                "give one for a single view"
             )
         policies.extend(alike)
     return tuple(policies)
 
 
 def policy_from_fields(given: Mapping[str, Any], size: int, mode: Mode = "exact") -> tuple[ViewPolicy, ...]:
-    """`base`, the name of a policy (`simclr` where it is left out), with other values for some fields.
+    """A named policy, ``base`` (``simclr`` by default), with different values for some fields.
 
-    The fields are those of `ViewPolicy` but size and mode; intervals are lists of two numbers. DataError for
-    a field that is not there, a value of the wrong kind, or one out of range.
+    The fields are those of ``ViewPolicy`` except size and mode. Intervals are lists of two numbers.
+
+    Raises:
+        DataError: A field is unknown, or a value has the wrong type or is out of range.
     """
     values = dict(given)
     base = values.pop("base", "simclr")
@@ -111,10 +127,10 @@ def policy_from_fields(given: Mapping[str, Any], size: int, mode: Mode = "exact"
     changes = {}
     for name, value in values.items():
         if name in _SET_ELSEWHERE:
-            raise DataError(f"views: {name} is not set here; it goes with the training")
+            raise DataError(f"views: {name} cannot be set here; remove it, since the training sets it")
         if name not in known:
             raise DataError(
-                f"views: no field {name!r}{nearest(str(name), known)} There are base, {', '.join(known)}"
+                f"views: no field {name!r}{nearest(str(name), known)}; use base, {', '.join(known)}"
             )
         changes[name] = _checked(name, value)
     return tuple(replace(policy, **changes) for policy in named_policy(base, size, mode))
@@ -126,7 +142,7 @@ def _checked(name: str, value: Any) -> Any:
             return tuple(float(v) for v in value)
         raise DataError(f"views: {name} is {value!r}; give two numbers, [low, high]")
     if name == "crop":
-        return value  # ViewPolicy names what there is
+        return value  # ViewPolicy checks it
     if name == "blur_kernel":
         if isinstance(value, int) and not isinstance(value, bool):
             return value

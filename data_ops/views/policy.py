@@ -1,11 +1,12 @@
-"""The augmentation as data: one policy, and one stateless sampler of its parameters for every back end.
+"""The augmentation as data: a policy, and one stateless sampler of its parameters for every back end.
 
-A view of an image is a pure function of (policy, seed, epoch, image key, view number). Neither the batch it
-is in, nor the worker that renders it, nor where a run was resumed can change it.
+A view of an image is a pure function of (policy, seed, epoch, image key, view number). It depends neither on
+its batch, nor on the worker that renders it, nor on the step at which a run was resumed.
 """
 
 from __future__ import annotations
 
+import enum
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,50 +15,86 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.errors import require
 from ssl_sweep.data_ops.hashing import derive_seed, uniform
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 ORDERS = np.array(list(itertools.permutations(range(4))), dtype=np.int8)  # the 24 orders of the colour jitter
-Shape = tuple[int, int] | npt.NDArray[np.int64]  # (height, width) of all images, or (n, 2) of each
-_ATTEMPTS = 10  # of a random resized crop before it falls back to the centre, as in torchvision
+Shape = tuple[int, int] | npt.NDArray[np.int64]  # (height, width) of all images, or (n, 2) with one row each
+_ATTEMPTS = 10  # tries of a random resized crop before the centre is taken, as in torchvision
 
-# One slot per random number of a view; a new one gets a new slot, so that the others keep their values.
-_FLIP, _JITTER, _ORDER, _FACTORS, _GRAYSCALE, _BLUR, _SIGMA, _SOLARIZE = 0, 1, 2, 3, 7, 8, 9, 10
-_TOP, _LEFT, _AREA, _RATIO = 16, 32, 48, 64  # + number of the attempt
+
+class Slot(enum.IntEnum):
+    """The random numbers of a view. A new one gets a new slot, so that the others keep their values."""
+
+    FLIP = 0
+    JITTER = 1
+    ORDER = 2
+    FACTORS = 3
+    """The first of four slots: brightness, contrast, saturation, hue."""
+    GRAYSCALE = 7
+    BLUR = 8
+    SIGMA = 9
+    SOLARIZE = 10
+    TOP = 16
+    LEFT = 32
+    AREA = 48
+    """The slot of the first attempt; the others follow it."""
+    RATIO = 64
+    """The slot of the first attempt; the others follow it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewPolicy:
-    """Random resized crop, flip, colour jitter in random order, grayscale, blur (SimCLR, appendix A), and
+    """Random resized crop, flip, colour jitter in random order, grayscale and blur (SimCLR, appendix A), and
     solarisation (BYOL, appendix B).
 
-    Probabilities: flip, jitter, grayscale, blur, solarize. Brightness, contrast and saturation factors are
-    drawn from [max(0, 1 - v), 1 + v], the hue shift (in turns) from [-hue, hue]. `blur_kernel` is odd, in
-    pixels of the view. Solarisation inverts the grey levels from 128 up. Crop "centre" is the same for every
-    draw: the centred square of sqrt(scale[1]) of the short side, but of no fewer pixels than the view has.
-    Mode "exact" has torchvision's semantics: each jitter operation on the clipped result of the one before,
-    hue in HSV. Mode "affine" is another, cheaper augmentation: the same factors and order composed into one
-    affine colour map per image, hue as a rotation about the grey axis, clipped once. It differs by several
-    grey levels on average, so the mode is part of a run's identity. Raises DataError for values out of range.
+    Raises:
+        DataError: A value is out of range.
     """
 
     size: int
+    """The side of a view in pixels."""
     scale: tuple[float, float] = (0.08, 1.0)
+    """The least and the largest area of a crop, as a share of the image."""
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """The least and the largest width of a crop divided by its height."""
     flip: float = 0.5
+    """Probability of a horizontal flip."""
     jitter: float = 0.8
+    """Probability of the colour jitter."""
     brightness: float = 0.8
+    """The factor is drawn from [max(0, 1 - brightness), 1 + brightness]."""
     contrast: float = 0.8
+    """The factor is drawn from [max(0, 1 - contrast), 1 + contrast]."""
     saturation: float = 0.8
+    """The factor is drawn from [max(0, 1 - saturation), 1 + saturation]."""
     hue: float = 0.2
+    """The shift, in turns, is drawn from [-hue, hue]."""
     grayscale: float = 0.2
+    """Probability that an image becomes gray."""
     blur: float = 0.5
+    """Probability of a Gaussian blur."""
     blur_sigma: tuple[float, float] = (0.1, 2.0)
+    """The least and the largest standard deviation of the blur in pixels."""
     blur_kernel: int = 3
+    """The side of the blur's kernel in pixels of the view; odd."""
     mode: Literal["exact", "affine"] = "exact"
+    """The semantics of the jitter.
+
+    "exact" is torchvision's: each operation works on the clipped result of the one before, and hue is shifted
+    in HSV. "affine" is a different, cheaper augmentation: the same factors in the same order become one affine
+    colour map per image, with hue as a rotation about the grey axis, and are clipped once. It differs by
+    several grey levels on average, so it is part of a run's identity.
+    """
     crop: Literal["random", "centre"] = "random"
+    """How the crop is placed.
+
+    "centre" is the same for every draw: the centred square whose side is sqrt(scale[1]) of the image's short
+    side, but not fewer pixels than the view has.
+    """
     solarize: float = 0.0
+    """Probability of solarisation, which inverts the grey levels from 128 up."""
 
     def __post_init__(self) -> None:
         low, high = self.scale
@@ -79,8 +116,7 @@ class ViewPolicy:
 
 
 def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise DataError(f"view policy: {message}")
+    require(condition, f"view policy: {message}")
 
 
 def simclr_policy(
@@ -89,10 +125,10 @@ def simclr_policy(
     blur: bool | None = None,
     mode: Literal["exact", "affine"] = "exact",
 ) -> ViewPolicy:
-    """SimCLR's policy for views of `size` pixels.
+    """SimCLR's policy for views of ``size`` pixels.
 
-    Up to 64 pixels strength 0.5 without blur (Chen et al. 2020, B.9), else strength 1.0 with a blur of a
-    tenth of the image (appendix A). `strength` and `blur` override the two.
+    Up to 64 pixels it has strength 0.5 and no blur (Chen et al. 2020, B.9), above that strength 1.0 and a
+    blur with a kernel of a tenth of the image (appendix A). ``strength`` and ``blur`` override this.
     """
     small = size <= 64
     strength = (0.5 if small else 1.0) if strength is None else strength
@@ -111,15 +147,13 @@ def simclr_policy(
 
 @dataclass(frozen=True, kw_only=True)
 class ViewParams:
-    """What to do to each of n images, in this order: crop, resize, flip, jitter, grayscale, blur,
-    solarise.
+    """What to do to each of n images, in this order: crop, resize, flip, jitter, grayscale, blur, solarise.
 
-    `factors` (n, 4) are indexed by BRIGHTNESS, CONTRAST, SATURATION, HUE and neutral (1, 1, 1, 0) where
-    `jitter` is off; `order` (n,) points into ORDERS. `shape` is the (height, width) of the images the crops
-    were drawn for, (n, 2) where each has its own.
+    Every array has one row per image.
     """
 
     shape: Shape
+    """The size of the images that the crops were drawn for."""
     top: npt.NDArray[np.int64]
     left: npt.NDArray[np.int64]
     height: npt.NDArray[np.int64]
@@ -127,17 +161,20 @@ class ViewParams:
     flip: npt.NDArray[np.bool_]
     jitter: npt.NDArray[np.bool_]
     order: npt.NDArray[np.int64]
+    """(n,) rows of ``ORDERS``."""
     factors: npt.NDArray[np.float32]
+    """(n, 4), columns BRIGHTNESS, CONTRAST, SATURATION, HUE; (1, 1, 1, 0) for images without jitter."""
     grayscale: npt.NDArray[np.bool_]
     blur: npt.NDArray[np.bool_]
     sigma: npt.NDArray[np.float32]
+    """(n,) standard deviation of the blur in pixels."""
     solarize: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.top)
 
     def take(self, index: npt.NDArray[np.int64] | slice) -> ViewParams:
-        """The parameters of the images at `index`, in that order."""
+        """The parameters of the images at ``index``, in that order."""
         arrays: dict[str, Any] = {
             f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "shape"
         }
@@ -152,10 +189,17 @@ def sample_params(
     view: int,
     shape: Shape | None = None,
 ) -> ViewParams:
-    """Draw the parameters of view number `view` in `epoch` for the images with these keys (n,).
+    """Draw the parameters of one view of each image.
 
-    Each is a function of (policy, seed, epoch, key, view) and the image's shape alone. `shape` is the
-    (height, width) of the stored images, the policy's size where not given; (n, 2) where each has its own.
+    They depend on (policy, seed, epoch, key, view) and the image's shape only.
+
+    Args:
+        policy: What to draw.
+        seed: The run's seed.
+        epoch: The number of the epoch.
+        keys: (n,) the images' keys.
+        view: The number of the view.
+        shape: The size of the stored images; the policy's size if None.
     """
     shape = (policy.size, policy.size) if shape is None else shape
     keys = np.asarray(keys, dtype=np.uint64)
@@ -166,18 +210,18 @@ def sample_params(
         columns = keys if slots.ndim < 1 else keys[:, None]
         return uniform(base, epoch, view, columns, slots)
 
-    jitter = draw(_JITTER) < policy.jitter
+    jitter = draw(Slot.JITTER) < policy.jitter
     return ViewParams(
         shape=shape,
         **(_crops(policy, shape, draw) if policy.crop == "random" else _centre(policy, shape, len(keys))),
-        flip=draw(_FLIP) < policy.flip,
+        flip=draw(Slot.FLIP) < policy.flip,
         jitter=jitter,
-        order=(draw(_ORDER) * len(ORDERS)).astype(np.int64),
-        factors=_factors(policy, draw(range(_FACTORS, _FACTORS + 4)), jitter),
-        grayscale=draw(_GRAYSCALE) < policy.grayscale,
-        blur=draw(_BLUR) < policy.blur,
-        sigma=_between(*policy.blur_sigma, draw(_SIGMA)).astype(np.float32),
-        solarize=draw(_SOLARIZE) < policy.solarize,
+        order=(draw(Slot.ORDER) * len(ORDERS)).astype(np.int64),
+        factors=_factors(policy, draw(range(Slot.FACTORS, Slot.FACTORS + 4)), jitter),
+        grayscale=draw(Slot.GRAYSCALE) < policy.grayscale,
+        blur=draw(Slot.BLUR) < policy.blur,
+        sigma=_between(*policy.blur_sigma, draw(Slot.SIGMA)).astype(np.float32),
+        solarize=draw(Slot.SOLARIZE) < policy.solarize,
     )
 
 
@@ -195,12 +239,11 @@ def _factors(
 
 
 def _crops(policy: ViewPolicy, shape: Shape, draw: Any) -> dict[str, Any]:
-    """torchvision's RandomResizedCrop for all images at once: the first of 10 attempts that fits, else the
-    centre."""
+    """torchvision's RandomResizedCrop for all images: the first of 10 attempts that fits, else the centre."""
     rows, columns = _sides(shape)
     attempts = np.arange(_ATTEMPTS)
-    area = (rows * columns)[..., None] * _between(*policy.scale, draw(_AREA + attempts))
-    aspect = np.exp(_between(np.log(policy.ratio[0]), np.log(policy.ratio[1]), draw(_RATIO + attempts)))
+    area = (rows * columns)[..., None] * _between(*policy.scale, draw(Slot.AREA + attempts))
+    aspect = np.exp(_between(np.log(policy.ratio[0]), np.log(policy.ratio[1]), draw(Slot.RATIO + attempts)))
     widths = np.rint(np.sqrt(area * aspect)).astype(np.int64)
     heights = np.rint(np.sqrt(area / aspect)).astype(np.int64)
     fits = (widths > 0) & (widths <= columns[..., None]) & (heights > 0) & (heights <= rows[..., None])
@@ -212,13 +255,17 @@ def _crops(policy: ViewPolicy, shape: Shape, draw: Any) -> dict[str, Any]:
     centre_height = np.minimum(rows, np.rint(columns / low).astype(np.int64))
     width = np.where(found, widths[images, first], centre_width)
     height = np.where(found, heights[images, first], centre_height)
-    top = np.where(found, np.floor(draw(_TOP) * (rows - height + 1)), (rows - height) // 2)
-    left = np.where(found, np.floor(draw(_LEFT) * (columns - width + 1)), (columns - width) // 2)
+    top = np.where(found, np.floor(draw(Slot.TOP) * (rows - height + 1)), (rows - height) // 2)
+    left = np.where(found, np.floor(draw(Slot.LEFT) * (columns - width + 1)), (columns - width) // 2)
     return {"top": top.astype(np.int64), "left": left.astype(np.int64), "height": height, "width": width}
 
 
 def _centre(policy: ViewPolicy, shape: Shape, n: int) -> dict[str, Any]:
-    """Resize and centre crop in one: at 224 pixels 7/8 of the short side, as from 256, but none enlarged."""
+    """Resize and centre crop in one step.
+
+    At 224 pixels the crop has 7/8 of the short side, as after Resize(256); but it never has fewer pixels than
+    the view, if the image is large enough.
+    """
     rows, columns = _sides(shape)
     short = np.minimum(rows, columns)
     side = np.rint(short * policy.scale[1] ** 0.5).astype(np.int64)
@@ -228,6 +275,6 @@ def _centre(policy: ViewPolicy, shape: Shape, n: int) -> dict[str, Any]:
 
 
 def _sides(shape: Shape) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Heights and widths: 0-d for all images, or (n,)."""
+    """Heights and widths: 0-d if all images have one size, else (n,)."""
     rows, columns = np.asarray(shape, dtype=np.int64).T
     return np.asarray(rows), np.asarray(columns)

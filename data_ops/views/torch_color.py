@@ -1,9 +1,9 @@
-"""Colour operations of torchvision on batches in which every image has parameters of its own.
+"""Colour operations of torchvision on batches in which every image has its own parameters.
 
-Images are float32 (n, 3, H, W) in grey levels, 0 to 255. Sums are taken in an order that does not depend on
-n, and nothing here fuses a multiplication with an addition (`alpha=`, `addcmul`): vector and remainder loops
-could then round differently, and an image must come out the same, bit for bit, in any batch. Functions avoid
-branches per pixel: on CPU a `torch.where` costs some 60 additions.
+Images are float32 (n, 3, H, W) in grey levels, 0 to 255. An image must come out the same, bit for bit, in any
+batch. So the order of sums does not depend on n, and nothing here fuses a multiplication with an addition
+(``alpha=``, ``addcmul``), since vector loops and remainder loops could then round differently. Functions
+avoid branches per pixel: on a CPU, ``torch.where`` takes as long as about 60 additions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ssl_sweep.data_ops.views.policy import ViewParams
 
 
 def jitter_exact_(x: torch.Tensor, steps: npt.NDArray[np.float32], hue_at: int) -> None:
-    """ColorJitter in place, of images whose hue shifts at one step; `steps` as from `jitter_steps`."""
+    """ColorJitter in place. All images shift their hue at one step; ``steps`` is from ``jitter_steps``."""
     weights = torch.from_numpy(np.ascontiguousarray(np.moveaxis(steps, 0, 2)))[..., None, None]
     for step, (factor, to_luma, to_mean) in enumerate(weights):
         if step == hue_at:
@@ -34,12 +34,12 @@ def jitter_exact_(x: torch.Tensor, steps: npt.NDArray[np.float32], hue_at: int) 
 
 
 def shift_hue_(x: torch.Tensor, turns: torch.Tensor) -> None:
-    """Shift the hue of each image by `turns` (n, 1, 1), at most half a turn, in HSV space and in place.
+    """Shift the hue of each image by ``turns`` (n, 1, 1), at most half a turn, in HSV space and in place.
 
-    With V and m the largest and smallest channel and C = V - m, the hue of the hexagon in sextants has the
-    closed form copysign(C - m + g + b - r, g - b) / C, and after wrapping the shifted hue h to half a turn
-    either way each channel is V - 2C + 6C clip(d, 1/6, 1/3) with d = 1/2 - |h|, |h + 1/6|, |h - 1/6| for red,
-    green, blue: no case distinction in either direction.
+    Let V and m be the largest and the smallest channel, and C = V - m. The hue in sextants of the hexagon has
+    the closed form copysign(C - m + g + b - r, g - b) / C. After the shifted hue h is wrapped to at most half
+    a turn, each channel is V - 2C + 6C clip(d, 1/6, 1/3) with d = 1/2 - |h|, |h + 1/6|, |h - 1/6| for red,
+    green, blue. Neither direction needs a case distinction.
     """
     red, green, blue = x.unbind(1)
     value = torch.maximum(torch.maximum(red, green), blue)
@@ -49,7 +49,7 @@ def shift_hue_(x: torch.Tensor, turns: torch.Tensor) -> None:
     torch.copysign(hue, green - blue, out=hue)
     base = value.sub_(chroma).sub_(chroma)
     chroma.mul_(6.0)
-    hue.div_(chroma.clamp_min(1e-20)).add_(turns)  # without colour the numerator is 0 as well
+    hue.div_(chroma.clamp_min(1e-20)).add_(turns)  # without colour the numerator is 0 too
     hue.sub_(torch.round(hue))
     torch.abs(hue, out=red).neg_().add_(0.5)
     torch.add(hue, 1 / 6, out=green).abs_()
@@ -59,12 +59,12 @@ def shift_hue_(x: torch.Tensor, turns: torch.Tensor) -> None:
 
 def grayscale_(x: torch.Tensor, chosen: npt.NDArray[np.bool_]) -> None:
     """Replace the chosen images by their luma, in place."""
-    pixels = x.numpy()  # whose indexed copies are several times faster than torch's
+    pixels = x.numpy()  # indexed copies in NumPy are several times faster than in torch
     pixels[chosen] = luma(torch.from_numpy(pixels[chosen])).numpy()[:, None]
 
 
 def jitter_affine(x: torch.Tensor, params: ViewParams) -> torch.Tensor:
-    """Colour jitter and grayscale as one map per image (see `jitter.color_affine`), clipped to 0..255."""
+    """Colour jitter and grayscale as one map per image (see ``jitter.color_affine``), clipped to 0..255."""
     on_pixel, on_mean = (torch.from_numpy(matrices) for matrices in color_affine(params))
     offset = torch.bmm(on_mean, plane_mean(x).view(-1, 3, 1))
     out = torch.bmm(on_pixel, x.flatten(2)).add_(offset)
@@ -82,5 +82,5 @@ def luma(x: torch.Tensor) -> torch.Tensor:
 def plane_mean(x: torch.Tensor) -> torch.Tensor:
     """Mean over the last two axes, kept."""
     rows, columns = x.shape[-2:]
-    # row by row first: torch may divide a sum among its threads, but only by its rows
+    # row by row first: torch may split a sum between its threads, but only at rows
     return x.sum(-1, keepdim=True).sum(-2, keepdim=True).div_(rows * columns)

@@ -1,7 +1,8 @@
-"""Crop, resize, flip and blur of batches in which every image has parameters of its own.
+"""Crop, resize, flip and blur of batches in which every image has its own parameters.
 
-Numerically torchvision's `resized_crop(antialias=True)`, `hflip` and `gaussian_blur` on float images, and the
-same bit for bit in any batch (tested: batched products of such small matrices do not depend on how many).
+Results equal torchvision's ``resized_crop(antialias=True)``, ``hflip`` and ``gaussian_blur`` on float images.
+An image comes out the same, bit for bit, in any batch: a test shows that batched products of such small
+matrices do not depend on the size of the batch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import torch.nn.functional as F
 
 from ssl_sweep.data_ops.views.policy import ViewParams
 
-DENSE_UP_TO = 64  # pixels; below, two batched matrix products beat one call per image
+DENSE_UP_TO = 64
+"""Up to this side in pixels, two batched matrix products are faster than one call per image."""
 
 
 def crop_resize(images: npt.NDArray[np.uint8], params: ViewParams, size: int) -> torch.Tensor:
@@ -28,7 +30,7 @@ def _by_products(images: npt.NDArray[np.uint8], params: ViewParams, size: int) -
     down = _weights(params.top, params.height, np.zeros(n, dtype=bool), rows, size)
     across = _weights(params.left, params.width, params.flip, columns, size)
     x = torch.from_numpy(images.reshape(n, rows, columns * 3)).float()
-    # both products transpose their operand in passing: (n, W·3, H)(n, H, S), then (n, 3·S, W)(n, W, S)
+    # each product also transposes: (n, W·3, H)(n, H, S), then (n, 3·S, W)(n, W, S)
     x = torch.bmm(x.transpose(1, 2), down.transpose(1, 2))
     x = torch.bmm(x.view(n, columns, 3 * size).transpose(1, 2), across.transpose(1, 2))
     return x.view(n, 3, size, size)
@@ -41,12 +43,15 @@ def _weights(
     pixels: int,
     size: int,
 ) -> torch.Tensor:
-    """Antialiased linear interpolation along one axis: float32 (n, size, pixels), rounded as torch does."""
+    """float32 (n, size, pixels): weights of antialiased linear interpolation along one axis.
+
+    They are rounded as in torch.
+    """
     scale = (length.astype(np.float32) / np.float32(size))[:, None]
     target = np.arange(size, dtype=np.float32)
     target = np.where(reverse[:, None], target[::-1], target)
     centre = torch.from_numpy(scale * (target + np.float32(0.5)))[:, :, None]
-    position = np.arange(pixels) - start[:, None]  # of each stored pixel, in the crop
+    position = np.arange(pixels) - start[:, None]  # the place of each stored pixel in the crop
     inside = (position >= 0) & (position < length[:, None])
     distance = (torch.from_numpy(position.astype(np.float32))[:, None] - centre).add_(0.5).abs_()
     if (scale > 1).any():
@@ -57,8 +62,7 @@ def _weights(
 
 
 def _one_by_one(images: npt.NDArray[np.uint8], params: ViewParams, size: int) -> torch.Tensor:
-    # without antialias F.interpolate is faster, the same where nothing shrinks, but depends on torch's
-    # threads
+    # F.interpolate without antialias is faster, and equal if nothing shrinks, but depends on torch's threads
     out = torch.empty((len(images), 3, size, size))
     source = torch.from_numpy(images).permute(0, 3, 1, 2)
     boxes = np.stack([params.top, params.left, params.height, params.width, params.flip], axis=1).tolist()
@@ -70,7 +74,7 @@ def _one_by_one(images: npt.NDArray[np.uint8], params: ViewParams, size: int) ->
 
 
 def gaussian_blur(x: torch.Tensor, sigma: npt.NDArray[np.float32], kernel: int) -> torch.Tensor:
-    """Blur (n, 3, H, W) by sigma (n,) pixels, `kernel` taps per axis, mirrored about the edge pixels."""
+    """Blur (n, 3, H, W) by sigma (n,) pixels with ``kernel`` taps per axis, mirrored at the edges."""
     n, _, rows, columns = x.shape
     radius = kernel // 2
     taps = np.arange(-radius, radius + 1) / sigma[:, None].astype(np.float64)

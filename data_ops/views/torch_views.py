@@ -1,4 +1,4 @@
-"""Views by vectorised torch operations on CPU: the back end that runs everywhere and matches torchvision."""
+"""Views by vectorised torch operations on a CPU: this back end runs everywhere and matches torchvision."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ssl_sweep.data_ops.views.policy import ViewParams, ViewPolicy
 from ssl_sweep.data_ops.views.torch_color import grayscale_, jitter_affine, jitter_exact_
 from ssl_sweep.data_ops.views.torch_geometry import crop_resize, gaussian_blur
 
-# (x / 255 - 0.5) / 0.25, one normalisation for all domains: statistics per domain would be a hidden axis
+# (x / 255 - 0.5) / 0.25 for all domains: statistics per domain would be a hidden axis of the study
 _SCALE, _OFFSET = 4.0 / 255.0, 2.0
-_BLUR_BLOCK = 5  # images: torch's depthwise convolution works on 16 channels at the cost of one
-_CHUNK_FLOATS = 64 * 3 * 32 * 32  # worked on at once: intermediate results stay in the L2 cache
+_BLUR_BLOCK = 5  # images: torch's depthwise convolution takes as long for one channel as for 16
+_CHUNK_FLOATS = 64 * 3 * 32 * 32  # computed together, so that intermediate results stay in the L2 cache
 
 
 def pixels_to_input(images: npt.NDArray[np.uint8]) -> torch.Tensor:
@@ -27,13 +27,18 @@ def pixels_to_input(images: npt.NDArray[np.uint8]) -> torch.Tensor:
 
 
 class TorchViews:
-    """Renders views as `policy` says, on CPU.
+    """Renders views of one policy on a CPU.
 
-    `threads` Python threads share a batch. torch's own threads stay as the caller set them; 1 is best here,
-    the operations being so small that more of them wait for each other.
+    Python threads share a batch. The number of torch's own threads stays as the caller set it: 1 is best,
+    because the operations are so small that more threads only wait for each other.
     """
 
     def __init__(self, policy: ViewPolicy, threads: int = 1) -> None:
+        """Start the threads.
+
+        Raises:
+            DataError: ``threads`` is below 1.
+        """
         if threads < 1:
             raise DataError(f"views: threads is {threads}; use 1 or more")
         self.policy = policy
@@ -42,10 +47,12 @@ class TorchViews:
         self._pool = ThreadPoolExecutor(threads - 1, "views") if threads > 1 else None
 
     def render(self, images: npt.NDArray[np.uint8], params: ViewParams) -> torch.Tensor:
-        """One view of each of the images (n, H, W, 3): float32 (n, 3, S, S), scaled as in `pixels_to_input`.
+        """One view of each image (n, H, W, 3): float32 (n, 3, S, S), scaled as by ``pixels_to_input``.
 
-        Bit for bit the same for an image in any batch and with any number of threads. Raises DataError where
-        the parameters were not drawn for images of this number and shape.
+        A view is the same, bit for bit, in any batch and with any number of threads.
+
+        Raises:
+            DataError: The parameters were drawn for a different number of images, or for a different shape.
         """
         check_images(images, params)
         size = self.policy.size
@@ -62,12 +69,12 @@ class TorchViews:
         return torch.from_numpy(out)
 
     def close(self) -> None:
-        """End the threads; rendering is over."""
+        """End the threads. Nothing can be rendered afterwards."""
         if self._pool is not None:
             self._pool.shutdown()
 
     def _chunks(self, params: ViewParams) -> list[npt.NDArray[np.int64]]:
-        """Indices of images to work on together: hue shifted at one step, few enough for the cache."""
+        """Indices of images to compute together: their hue shifts at one step, and they fit in the cache."""
         steps = hue_step(params) if self.policy.mode == "exact" else np.zeros(len(params), dtype=np.int64)
         order = np.lexsort((params.order, steps))
         groups = np.split(order, np.flatnonzero(np.diff(steps[order])) + 1)
@@ -81,7 +88,7 @@ class TorchViews:
         chunks: list[npt.NDArray[np.int64]],
         out: npt.NDArray[np.float32],
     ) -> None:
-        with torch.inference_mode(), torch.autocast("cpu", enabled=False):  # pixels want float32
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False):  # pixels need float32
             for index in chunks:
                 x = self._colored_crops(images[index], params.take(index))
                 out[index] = x.mul_(_SCALE).sub_(_OFFSET).numpy()
@@ -93,7 +100,7 @@ class TorchViews:
                 out[index] = gaussian_blur(x, params.sigma[index], self.policy.blur_kernel).numpy()
             for index in chunks:
                 for i in index[params.solarize[index]].tolist():
-                    # 255 - x from 127.5 up is -x in these units; continuous, so that no rounding can show
+                    # 255 - x from 127.5 up is -x in these units; it is continuous, so rounding cannot show
                     np.negative(np.abs(out[i], out=out[i]), out=out[i])
 
     def _colored_crops(self, images: npt.NDArray[np.uint8], params: ViewParams) -> torch.Tensor:
@@ -111,9 +118,16 @@ def _split(index: npt.NDArray[np.int64], most: int) -> list[npt.NDArray[np.int64
 
 
 def check_images(images: npt.NDArray[np.uint8], params: ViewParams) -> None:
-    """Raise DataError unless `images` are what `params` were drawn for."""
+    """Check that parameters and images match.
+
+    Raises:
+        DataError: ``params`` were drawn for a different number of images, or for a different shape.
+    """
     if not isinstance(params.shape, tuple):
-        raise DataError("views: these parameters are for images of different shapes; an array has one shape")
+        raise DataError(
+            "views: these parameters are for images of different shapes, but an array has one shape; "
+            "draw them with one shape"
+        )
     expected = (len(params), *params.shape, 3)
     if images.shape != expected or images.dtype != np.uint8:
         raise DataError(
