@@ -130,7 +130,7 @@ def test_killed_trial_and_a_node_that_is_taken_back(sleeping: Bench, two_nodes: 
     def take_back() -> None:
         notice = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
         drain = [Path(sys.executable).parent / "ray", "drain-node", "--address", two_nodes.address]
-        drain += ["--node-id", second.stage_id, "--deadline-remaining-seconds", "120", *notice]
+        drain += ["--node-id", second.node_id, "--deadline-remaining-seconds", "120", *notice]
         subprocess.run(drain, check=True, capture_output=True, timeout=60)
         two_nodes.remove_node(second, allow_graceful=False)
         two_nodes.add_node(num_cpus=1)

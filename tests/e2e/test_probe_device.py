@@ -26,7 +26,7 @@ from ssl_sweep.sweep.store.store import Store
 
 store, device = Store(sys.argv[1]), sys.argv[2]
 _, plan = plan_grid(Path("grid.yaml"), (), store)
-assert {node.stage for node in plan.to_run} == {"probe"}
+assert {stage.kind for stage in plan.to_run} == {"probe"}
 workplace = RayWorkplace()
 with driving(store.storage) as leases, workplace.join(None) as cluster:
     runtime = Runtime(
@@ -34,7 +34,7 @@ with driving(store.storage) as leases, workplace.join(None) as cluster:
     )
     backend = workplace.backend(runtime, cluster, {})
     progress = execute(
-        plan.nodes,
+        plan.stages,
         backend,
         store,
         leases,

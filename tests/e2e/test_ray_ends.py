@@ -52,7 +52,7 @@ def test_garbage_of_other_threads_does_not_end_the_process() -> None:
 DEATH = """
 import threading
 from types import SimpleNamespace
-from ssl_sweep.sweep.cluster import trials as ray_tune
+from ssl_sweep.sweep.cluster import trials
 from ssl_sweep.sweep.execution.runtime import TrainPlan
 
 def fit(self):
@@ -61,16 +61,16 @@ def fit(self):
     raise RuntimeError("Tune died")
 
 told, late = [], []
-ray_tune.tune.Tuner.fit = fit
-works = [ray_tune.Work(SimpleNamespace(id=id), TrainPlan()) for id in "abc"]
+trials.tune.Tuner.fit = fit
+works = [trials.Work(SimpleNamespace(id=id), TrainPlan()) for id in "abc"]
 
-def ended(node, error):
+def ended(stage, error):
     if not told:
         late.append(thread.give(works[2]))
-    told.append((node.id, str(error)))
+    told.append((stage.id, str(error)))
 
 ready = threading.Event()
-thread = ray_tune.TuneThread.__new__(ray_tune.TuneThread)
+thread = trials.TuneThread.__new__(trials.TuneThread)
 thread.__init__(SimpleNamespace(), ended)
 for work in works[:2]:
     thread.give(work)

@@ -111,7 +111,8 @@ def test_a_full_disk_is_named_and_nothing_is_lost(sweep: Sweep) -> None:
 
 def test_an_array_for_which_there_is_no_room_is_refused(tmp_path: Path) -> None:
     """Written through memory it would end its process by a signal, without a word."""
-    code = "import sys; from pathlib import Path; from ssl_sweep.data_ops.preparation.room import new_array\n"
+    code = "from pathlib import Path\n"
+    code += "from ssl_sweep.data_ops.preparation.workspace import new_array\n"
     code += "try: new_array(Path('store/x.npy'), 'float32', (2000, 512))[:] = 1\n"
     code += "except OSError as error: print(error)\n"
     done = subprocess.run(

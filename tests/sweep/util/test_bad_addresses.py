@@ -35,7 +35,7 @@ def test_a_tracker_on_the_command_line(words: list[str]) -> None:
 
 def test_a_tracker_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://[x")
-    with pytest.raises(UsageError, match="tracker's address is none"):
+    with pytest.raises(UsageError, match="tracking URI is not a valid address"):
         tracking_uri(Store(tmp_path), None)
 
 
@@ -53,8 +53,8 @@ def test_a_node_that_does_not_look_at_the_store(tmp_path: Path, monkeypatch: pyt
     def silent(*_: Any, **__: Any) -> Any:
         raise GetTimeoutError("Get timed out")
 
-    stages = [{"NodeID": f"{i}" * 56, "NodeManagerAddress": f"10.0.0.{i}", "Alive": True} for i in (1, 2)]
-    monkeypatch.setattr(ray, "nodes", lambda: stages)
+    nodes = [{"NodeID": f"{i}" * 56, "NodeManagerAddress": f"10.0.0.{i}", "Alive": True} for i in (1, 2)]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
     monkeypatch.setattr(ray, "get", silent)
     monkeypatch.setattr(ray.remote_function.RemoteFunction, "_remote", lambda *_, **__: None)
     with pytest.raises(InfeasibleError, match=r"node 10.0.0.1 did not say within 60 s") as error:
@@ -67,10 +67,9 @@ def test_a_connection_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
     from ray.exceptions import RaySystemError
 
-    from ssl_sweep.sweep.cluster import client as ray_remote
-    from ssl_sweep.sweep.cluster import connect as ray_cluster
+    from ssl_sweep.sweep.cluster import client, connect
 
-    monkeypatch.setattr(ray_cluster, "require_answer", lambda address: None)
+    monkeypatch.setattr(connect, "require_answer", lambda address: None)
     monkeypatch.setattr(ray, "init", lambda *_, **__: None)
     monkeypatch.setattr(Submission, "pack", lambda *_: None)
     asked = Submission.__new__(Submission)
@@ -79,7 +78,7 @@ def test_a_connection_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
         def gone(*_: Any, lost: Exception = lost) -> int:
             raise lost
 
-        monkeypatch.setattr(ray_remote, "_watch", gone)
+        monkeypatch.setattr(client, "_watch", gone)
         with pytest.raises(InfeasibleError, match="the connection to 'ray://h:1' is lost") as error:
-            ray_remote.run_on_head(asked, "ray://h:1", print)
+            client.run_on_head(asked, "ray://h:1", print)
         assert error.value.exit_code == 3 and "run the same command again to continue" in error.value.report()
