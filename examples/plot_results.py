@@ -1,9 +1,9 @@
 """Draw a sweep's results: top-1 against label budget, one panel per evaluation domain.
 
     ssl-sweep results examples/quickstart.yaml --format parquet -o results.parquet
-    python examples/plot_results.py results.parquet results.png        # needs: pip install matplotlib
+    python examples/plot_results.py results.parquet results.png
 
-A line is one pretraining, the mean over its seeds; the band spans pretraining seeds (min to max) where there
+A line is one pretraining, the mean over its seeds; the band spans pretraining seeds (min to max) if there
 are several. The finest label level; budgets on a log axis.
 """
 
