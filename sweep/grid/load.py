@@ -179,10 +179,10 @@ class _Check:
 
 def _unknown_domains(grid: Grid) -> Iterator[Located]:
     """Domains that are not the name of a dataset."""
-    pretrained = ((b, i, pool.names) for b in grid.pretrain for i, pool in enumerate(b.value.domain))
-    evaluated = ((b, i, (name,)) for b in grid.evaluate for i, name in enumerate(b.value.domain))
-    for block, i, names in (*pretrained, *evaluated):
+    places = [(b.path, i, pool.names) for b in grid.pretrain for i, pool in enumerate(b.value.domain)]
+    places += [(b.path, i, (name,)) for b in grid.evaluate for i, name in enumerate(b.value.domain)]
+    for path, i, names in places:
         for name in names:
             if name not in grid.declared:
                 message = f"no dataset {name!r}{did_you_mean(name, grid.declared)}"
-                yield grid.source.problem(grid.source.axis_path(block.path, "domain", i), message)
+                yield grid.source.problem(grid.source.axis_path(path, "domain", i), message)

@@ -291,7 +291,8 @@ class Compute(Model):
     )
     checkpoint_every_s: Positive = Field(default=30.0, description="Seconds between checkpoints.")
     checkpoint_every_steps: Annotated[int, Field(ge=0, le=MAX_COUNT)] = Field(
-        default=0, description="Steps between checkpoints, in addition; 0 uses only the time."
+        default=0,
+        description="Steps between checkpoints, in addition to the seconds; 0 uses only the seconds.",
     )
     activation_checkpointing: bool = Field(
         default=False, description="Compute activations twice: less memory, more time, the same result."
