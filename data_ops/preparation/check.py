@@ -235,7 +235,7 @@ def _copies(data: Scanned, dropped: bool) -> Iterator[Finding]:
     for i, split in enumerate(data.splits):
         if n := copies.within(i):
             torn = _torn(copies, parts, i)
-            labels = f"; the labels of {torn:,} pictures differ between copies" if torn else ""
+            labels = f"; the copies of {torn:,} have different labels" if torn else ""
             yield Finding(
                 kind="copies within a split",
                 dataset=data.name,

@@ -126,7 +126,7 @@ def _load(path: Path) -> object:
         return unpickle()
     except Exception as error:  # damaged pickles raise nearly anything
         raise DataError(
-            f"{path}: not a batch of CIFAR ({error}); download it again. Nothing in it was run"
+            f"{path}: not a batch of CIFAR ({error}); nothing in it was run. Download it again"
         ) from error
 
 

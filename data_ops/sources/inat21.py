@@ -92,7 +92,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); put the published file there") from error
     except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); download the file again") from error
+        raise DataError(f"{path}: not valid JSON ({error}); download the file again") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: not iNat21's annotations; download the file again")
     return content

@@ -83,9 +83,9 @@ class ViewPolicy:
     """The semantics of the jitter.
 
     "exact" is torchvision's: each operation works on the clipped result of the one before, and hue is shifted
-    in HSV. "affine" is a different, cheaper augmentation: the same factors in the same order become one affine
-    colour map per image, with hue as a rotation about the grey axis, and are clipped once. It differs by
-    several grey levels on average, so it is part of a run's identity.
+    in HSV. "affine" is a different, cheaper augmentation: the same factors in the same order become one
+    colour map per image, which is affine and clips once; hue is a rotation about the grey axis. The two
+    differ by several grey levels on average, so the mode is part of a run's identity.
     """
     crop: Literal["random", "centre"] = "random"
     """How the crop is placed.

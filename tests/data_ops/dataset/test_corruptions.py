@@ -130,7 +130,7 @@ def test_usual_severities_keep_the_spelling_that_stages_were_named_by(share):
         ("jpg", "did you mean 'jpeg'"),
         ("salt-and-peper", "did you mean 'salt-and-pepper'"),
         ("downsample-2", "did you mean 'downsample-2x'"),
-        ("downsample", "There are none, resize, downsample-2x"),
+        ("downsample", "use one of none, resize, downsample-2x"),
         ("resize-0", "whole number of pixels"),
         ("gaussian-blur-0", "must be above 0"),
         ("grayscale-1.5", "at most 1"),

@@ -17,7 +17,7 @@ from ssl_sweep.data_ops.sources.registry import FolderSource
 
 
 def some_ids(n: int, distinct: int, seed: int) -> np.ndarray:
-    """n ids of `distinct` pictures, copies numbered as in a prepared split."""
+    """n ids of ``distinct`` pictures, copies numbered as in a prepared split."""
     drawn = np.random.default_rng(seed).integers(0, distinct, n)
     seen: defaultdict[int, int] = defaultdict(int)
     ids = []

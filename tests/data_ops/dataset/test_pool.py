@@ -131,7 +131,7 @@ def test_corrupted_test_images_do_not_depend_on_the_batch(objects):
 
 
 def leaky(tmp_path: Path, objects: PreparedDataset) -> PreparedDataset:
-    """A dataset whose training images hold ten test images of `objects`, one of them twice."""
+    """A dataset whose training images hold ten test images of ``objects``, one of them twice."""
     stolen = objects.images("test")[:10]
     own = objects.images("train")[:30] // 2
     np.savez(

@@ -125,7 +125,7 @@ def test_sixteen_bits_that_hold_fewer(tmp_path: Path, kind: str, bits: int, repo
     found = of_kind(findings, "dark 16-bit images")
     assert found.severe and len(found.items) == 6
     most = (1 << bits) - 1
-    assert f"6 images of 16 bits, and none has a value above {most:,} of 65,535" in found.message
+    assert f"6 images of 16 bits without a value above {most:,} of 65,535" in found.message
     assert "rescale them to 8 bits" in found.message
 
 
@@ -229,7 +229,7 @@ def test_copies_within_and_across_splits(rows: Rows, folder: Callable[..., str])
     test = folder([*rows[20:], rows[1]], "test")
     findings = check_dataset(scanned(FolderSource(train, test)), few=1)
     within = of_kind(findings, "copies within a split")
-    assert within.message == "2 images too many; labels differ for 1 of them"
+    assert within.message == "2 images repeated; the copies of 1 have different labels"
     assert within.severe
     assert sorted(within.items) == sorted(
         [f"{train}/ant/0000.png = {train}/ant/0020.png", f"{train}/ant/0004.png = {train}/dog/0021.png"]

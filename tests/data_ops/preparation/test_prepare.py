@@ -145,7 +145,7 @@ def test_a_coarse_name_under_two_parents_is_refused_by_name(tmp_path):
     levels = ("species", "genus", "family")
     np.savez(tmp_path / "x.npz", images=images, labels=labels)
     source = NpzSource(str(tmp_path / "x.npz"), levels=levels)
-    said = "genus 'Prunella' has two parents in 'family', 'Prunellidae' and 'Lamiaceae'.* make the names dist"
+    said = "genus 'Prunella' has two parents in 'family', 'Prunellidae' and 'Lamiaceae'.* Make the names dist"
     with pytest.raises(DataError, match=said):
         prepare(source, 8, tmp_path / "a")
     (finding,) = [f for f in check_dataset(Scanned(name="x", source=source, splits=scan(source))) if f.severe]
@@ -245,7 +245,7 @@ module.prepare(SyntheticSource("objects", 1500, 200), 32, out_dir, progress)
 
 
 def start(out_dir: Path, doomed: str = "never", calls: int = 0) -> subprocess.Popen[bytes]:
-    """A process that prepares `out_dir`, killed -9 in the call after `calls` calls of the function named."""
+    """A process that prepares ``out_dir``, killed -9 in the call after ``calls`` calls of this function."""
     return subprocess.Popen([sys.executable, "-c", PREPARE, str(out_dir), doomed, str(calls)], cwd=ROOT)
 
 

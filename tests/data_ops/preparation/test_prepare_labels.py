@@ -190,7 +190,7 @@ def test_a_folder_s_groups_come_from_the_path(rows, folder, tmp_path):
     assert train is not None and test is not None
     assert len(set(train)) == 3 and len(set(test)) == 2
     for wrong, message in (
-        ("(", "no regular expression"),
+        ("(", "not a valid regular expression"),
         ("x", "0 capture groups"),
         ("(a)(b)", "2 capture"),
     ):

@@ -149,8 +149,8 @@ def test_inat21_full_and_mini(put, tmp_path):
         return problem(source)
 
     assert "no 'annotations'" in wrong(annotations=None, **{}) or "not iNat21's" in wrong(annotations=None)
-    assert "no 105 where it is needed" in wrong(annotations=content["annotations"][1:])
-    assert "no 'kingdom' where it is needed" in wrong(
+    assert "105 is missing" in wrong(annotations=content["annotations"][1:])
+    assert "'kingdom' is missing" in wrong(
         categories=[
             {"id": 0, "name": "x", **{"genus": "g"}, "family": "f", "order": "o", "class": "c", "phylum": "p"}
         ]
@@ -158,7 +158,7 @@ def test_inat21_full_and_mini(put, tmp_path):
     assert "is outside the folder" in wrong(images=[{"id": 100, "file_name": "../x.jpg"}])
     assert "no images" in wrong(images=[])
     path.write_text("{")
-    assert "not JSON" in problem(source)
+    assert "not valid JSON" in problem(source)
     path.unlink()
     assert "train.json: cannot be read" in problem(source)
     assert "no variant 'tiny'" in problem(INat21Source(str(tmp_path), "tiny"))  # type: ignore[arg-type]
@@ -206,8 +206,8 @@ def test_places365(put, tmp_path):
     assert (manifest.n_train, manifest.n_test) == (2, 2)
     for text, message in (
         ("x.jpg 9\n", "x.jpg has the class 9, which categories_places365.txt lacks"),
-        ("x.jpg\n", "places365_val.txt:1: 'x.jpg' is no name and class number"),
-        ("../x.jpg 1\n", "is no name and class number"),
+        ("x.jpg\n", "places365_val.txt:1: 'x.jpg' is not a file name and a class number"),
+        ("../x.jpg 1\n", "is not a file name and a class number"),
         ("", "no lines"),
     ):
         (tmp_path / "places365_val.txt").write_text(text)
@@ -228,7 +228,7 @@ def test_geolifeclef_patches_by_observation_id(put, tmp_path):
     assert "neither patches_fr nor patches_us" in problem(GeoLifeClefSource(str(tmp_path / "x"), str(table)))
     assert "no column 'label'" in problem(GeoLifeClefSource(str(tmp_path), str(table)))
     table.write_text("observation_id,label\n30171444,1\n")
-    assert "'30171444' is no observation id" in problem(GeoLifeClefSource(str(tmp_path), str(table)))
+    assert "'30171444' is not an observation id" in problem(GeoLifeClefSource(str(tmp_path), str(table)))
     table.write_text("observation_id,label\n10171400,1\n")
     with pytest.raises(DataError, match=r"patches_fr/00/14/10171400_rgb\.jpg: cannot be read"):
         prepare(GeoLifeClefSource(str(tmp_path), str(table)), 16, tmp_path / "out")
@@ -249,7 +249,7 @@ def test_tiny_imagenet(put, tmp_path):
     manifest = prepare(source, 16, tmp_path / "out")
     assert (manifest.n_train, manifest.n_test) == (4, 3)
     table.write_text("val_0.JPEG n01440764\n")
-    assert "each line is a file name, a tab, a class" in problem(source)
+    assert "a line is not a file name, a tab, a class" in problem(source)
     put("sorted", "train", WNIDS[0], "images", "a.JPEG")
     put("sorted", "val", WNIDS[0], "b.JPEG")
     assert labels(TinyImageNetSource(str(tmp_path / "sorted")), "test") == [WNIDS[0]]
@@ -295,7 +295,7 @@ def test_a_cifar_batch_can_run_nothing(tmp_path):
     assert "asks for posix.mkdir); nothing in it was run" in problem(source)
     assert not (tmp_path / "unpickled").exists()
     file.write_bytes(b"no pickle")
-    assert "train: no batch of CIFAR" in problem(source)
+    assert "train: not a batch of CIFAR" in problem(source)
     file.write_bytes(pickle.dumps({"data": np.zeros((2, 5), np.uint8)}))
     assert "expected uint8 (N, 3072)" in problem(source)
     data = np.zeros((1, 3072), np.uint8)
@@ -353,7 +353,7 @@ def test_gray_digits_of_torchvision(tmp_path):
 
 
 def test_sets_that_are_not_there(tmp_path):
-    assert "no torchvision set 'EuroSat', did you mean 'EuroSAT'" in problem(
+    assert "no torchvision set 'EuroSat' (did you mean 'EuroSAT'?)" in problem(
         TorchvisionSource("EuroSat", str(tmp_path))
     )
     gone = problem(TorchvisionSource("EuroSAT", str(tmp_path)))

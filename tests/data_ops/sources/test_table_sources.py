@@ -29,7 +29,7 @@ from ssl_sweep.data_ops.sources.registry import (
 
 
 def whole_csv(folder: Path, rows: list[Row], train: list[str], test: list[str]) -> CsvSource:
-    """Tables with these labels, whose images are the first of `rows`."""
+    """Tables with these labels, whose images are the first of ``rows``."""
     for name, first, labels in (("train", 0, train), ("test", len(train), test)):
         for i in range(first, first + len(labels)):
             (folder / f"{i}.png").write_bytes(rows[i][0])
@@ -169,7 +169,7 @@ def test_csv_splits_groups_and_labels(rows, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"path": "pth"}, "no column 'pth', did you mean 'path'"),
+        ({"path": "pth"}, r"no column 'pth' \(did you mean 'path'\?\)"),
         ({"levels": ("lable",)}, "did you mean 'label'"),
         ({"levels": ()}, "levels is empty"),
         ({"group": "scene"}, "no column 'scene'"),
@@ -228,18 +228,18 @@ def test_wrong_npz(tmp_path):
     path = tmp_path / "x.npz"
     images = np.zeros((3, 4, 4, 3), np.uint8)
     wrong: list[tuple[dict[str, np.ndarray], str]] = [
-        ({"image": images}, "no array 'images', did you mean 'image'"),
+        ({"image": images}, r"no array 'images' \(did you mean 'image'\?\)"),
         ({"images": images / 2}, "is float64 of shape"),
         ({"images": images[0]}, None),  # (4, 4, 3) are four gray images of 4 x 3
         ({"images": np.zeros((3, 4, 4, 2), np.uint8)}, r"images are uint8 \(N, H, W\)"),
-        ({"images": images[:0]}, "there are no images"),
+        ({"images": images[:0]}, "has no pixels; give at least one image"),
         ({"images": np.asfortranarray(np.ones((3, 4, 4, 3), np.uint8))}, "Fortran order"),
         ({"images": images, "labels": np.array([1, 2])}, "expected 3 integers or texts"),
-        ({"images": images, "labels": np.array([1.0, 2.5, 3])}, "2.5 is no label"),
-        ({"images": images, "labels": np.array([1.0, -2, np.nan])}, "holds -2.0; labels are 0 or more"),
+        ({"images": images, "labels": np.array([1.0, 2.5, 3])}, "2.5 is not a label"),
+        ({"images": images, "labels": np.array([1.0, -2, np.nan])}, "contains -2.0; labels are 0 or more"),
         ({"images": images, "labels": np.array(3)}, "expected 3 integers or texts"),
-        ({"images": images, "labels": np.array([1, 2, -7])}, "holds -7; labels are 0 or more"),
-        ({"images": images, "labels": np.zeros((3, 2), int)}, "has 2 label levels and levels names 1"),
+        ({"images": images, "labels": np.array([1, 2, -7])}, "contains -7; labels are 0 or more"),
+        ({"images": images, "labels": np.zeros((3, 2), int)}, "has 2 label levels but levels names 1"),
         ({"images": images, "labels": np.array([{}, {}, {}], object)}, "cannot be read .*allow_pickle"),
         ({"images": np.array([{}], object)}, "is object of shape"),
     ]
@@ -331,7 +331,7 @@ def test_npz_labels_by_name_floats_and_empty_texts(tmp_path):
     assert [raw.labels for raw in read] == [("2",), (None,), ("0",)]
     assert [raw.group for raw in read] == ["a", None, "a"]
     assert inspect(NpzSource(path)).n_labeled == 0  # the usual name may be absent
-    with pytest.raises(DataError, match="no array 'labelz', did you mean 'label'"):
+    with pytest.raises(DataError, match=r"no array 'labelz' \(did you mean 'label'\?\)"):
         inspect(NpzSource(path, label="labelz"))
 
 
@@ -381,12 +381,12 @@ def test_wrong_shards(rows, tmp_path):
     image = ("a.png", rows[0][0])
     assert "no images in 1 shards" in problem([("a.txt", b"x")])
     assert "its .json cannot be read" in problem([image, ("a.json", b"{")])
-    assert "should be an object with label" in problem([image, ("a.json", b"[1]")])
-    assert "1.5 is no label" in problem([image, ("a.json", b'{"label": 1.5}')])
-    assert "a .cls file holds one label" in problem([image, ("a.cls", b"1")], levels=LEVELS)
+    assert "is not an object; write one with label" in problem([image, ("a.json", b"[1]")])
+    assert "1.5 is not a label" in problem([image, ("a.json", b'{"label": 1.5}')])
+    assert "a .cls file has one label" in problem([image, ("a.cls", b"1")], levels=LEVELS)
     two = problem([("img.1.png", b"x"), ("img.2.png", b"y")])
-    assert "'img.1.png' and 'img.2.png' are of one sample" in two and "first dot" in two
-    assert "'a.png' and 'a.png' are of one sample" in problem([image, image])
+    assert "'img.1.png' and 'img.2.png' belong to one sample" in two and "first dot" in two
+    assert "'a.png' and 'a.png' belong to one sample" in problem([image, image])
     assert "'a.cls' and 'a.cls'" in problem([image, ("a.cls", b"1"), ("a.cls", b"2")])
     assert "'b.cls' is a label without an image" in problem([image, ("b.cls", b"1"), ("b.heic", b"x")])
     (tmp_path / "x.tar").write_bytes(b"no tar at all")

@@ -87,12 +87,12 @@ def test_a_users_policy_is_a_base_with_changes() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("simcrl", "no view policy 'simcrl', did you mean 'simclr'"),
-        ({"base": "bjol"}, "no view policy 'bjol', did you mean 'byol'"),
+        ("simcrl", r"no view policy 'simcrl' \(did you mean 'simclr'\?\)"),
+        ({"base": "bjol"}, r"no view policy 'bjol' \(did you mean 'byol'\?\)"),
         ({"base": 3}, "base is 3; give the name"),
-        ({"grayscle": 0.1}, "no field 'grayscle', did you mean 'grayscale'"),
-        ({"size": 64}, "size is not set here"),
-        ({"mode": "affine"}, "mode is not set here"),
+        ({"grayscle": 0.1}, r"no field 'grayscle' \(did you mean 'grayscale'\?\)"),
+        ({"size": 64}, "size cannot be set here"),
+        ({"mode": "affine"}, "mode cannot be set here"),
         ({"hue": "strong"}, "hue is 'strong'; give a number"),
         ({"hue": True}, "hue is True; give a number"),
         ({"hue": float("nan")}, "hue is nan; give a number"),

@@ -36,8 +36,8 @@ def test_wrong_view_policies_name_what_there_is():
         grid, problems = check_grid(parse_yaml(source, file="grid.yaml", folder=Path()))
         return "\n".join(str(p) for p in [*problems, *expand_all(grid, CATALOG)[1]])
 
-    assert "no view policy 'simcrl', did you mean 'simclr'" in said("simcrl")
-    assert "no field 'blurr', did you mean 'blur'" in said("{base: crop, blurr: 1}")
+    assert "no view policy 'simcrl' (did you mean 'simclr'?)" in said("simcrl")
+    assert "no field 'blurr' (did you mean 'blur'?)" in said("{base: crop, blurr: 1}")
     assert "flip is 2.0" in said("{flip: 2}")
     assert "leave the keys strength and blur out" in said("crop, strength: 0.5")
 
