@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from ssl_sweep.data_ops.errors import nearest
 
 
 class SweepError(Exception):
@@ -81,10 +82,8 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the nearest of ``names``, `` (one of: …)`` for a short list, else
     ``""``."""
     known = sorted(set(names))
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if near:
-        return f" (did you mean {near[0]!r}?)"
-    return f" (one of: {', '.join(known)})" if 0 < len(known) <= 12 else ""
+    few = f" (one of: {', '.join(known)})" if 0 < len(known) <= 12 else ""
+    return nearest(word, known) or few
 
 
 def first_line(error: BaseException) -> str:
