@@ -52,7 +52,7 @@ class Leases:
     def __init__(
         self, storage: Storage, *, clock: Callable[[], float] = time.monotonic, driver: str = ""
     ) -> None:
-        self._storage, self._clock = storage.passing(), clock
+        self._storage, self._clock = storage.unsynced(), clock
         self.driver = driver or f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._mine = _record(driver=self.driver, since=utc())
         self._held: set[str] = set()

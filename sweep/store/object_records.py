@@ -123,7 +123,7 @@ class ObjectStorage:
 
         self._persist(f"delete {key}", delete)
 
-    def passing(self) -> ObjectStorage:
+    def unsynced(self) -> ObjectStorage:
         return self
 
     def names(self, folder: str) -> list[str]:

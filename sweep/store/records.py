@@ -67,18 +67,18 @@ class Storage(Protocol):
     def names(self, folder: str) -> list[str]:
         """The sorted names of the records and folders directly under a folder, without temporary files."""
 
-    def passing(self) -> Storage:
+    def unsynced(self) -> Storage:
         """The same records for writers that do not wait for the disk; a power cut may lose or empty these."""
 
 
 class LocalStorage:
     """Records as files under ``root``, on a local or a shared POSIX file system."""
 
-    def __init__(self, root: Path, folder: MountedFolder | None = None, *, waits: bool = True) -> None:
-        self.root, self._folder, self._waits = root, folder or MountedFolder(root), waits
+    def __init__(self, root: Path, folder: MountedFolder | None = None, *, synced: bool = True) -> None:
+        self.root, self._folder, self._synced = root, folder or MountedFolder(root), synced
 
-    def passing(self) -> LocalStorage:
-        return LocalStorage(self.root, self._folder, waits=False)
+    def unsynced(self) -> LocalStorage:
+        return LocalStorage(self.root, self._folder, synced=False)
 
     def read(self, key: str) -> Record | None:
         try:
@@ -169,7 +169,7 @@ class LocalStorage:
             with open(partial, "wb") as file:
                 file.write(data)
                 file.flush()
-                if self._waits:
+                if self._synced:
                     os.fsync(file.fileno())
         except OSError as error:  # on a full disk, heartbeats would leave one every few seconds
             partial.unlink(missing_ok=True)
@@ -177,7 +177,7 @@ class LocalStorage:
         return partial
 
     def _sync_folder(self, folder: Path) -> None:
-        if not self._waits:
+        if not self._synced:
             return
         directory = os.open(folder, os.O_RDONLY)
         try:

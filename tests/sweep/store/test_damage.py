@@ -1,4 +1,4 @@
-"""Damage of the store on both kinds of storage: detected, named, done again on request, never used."""
+"""Damage of the store on both kinds of storage is detected, named and repaired on request, and never used."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ evaluate:
 
 @pytest.fixture(params=["folder", "objects"])
 def done(request: pytest.FixtureRequest, sweeps: Any) -> Any:
-    """A sweep whose stages are all finished, with another node's empty cache where there is one."""
+    """A sweep whose stages are all finished, with another node's empty cache if it has one."""
     if request.param == "objects":
         sweeps = type(sweeps)(sweeps.folder, f"{request.getfixturevalue('s3').bucket()}/store")
     sweeps.finish(sweeps.prepared(GRID).to_run)
@@ -220,7 +220,7 @@ def test_a_manifest_in_another_stages_place_is_damage(sweeps: Any) -> None:
 
 
 def test_what_cannot_be_read_is_a_finding_and_the_rest_is_looked_at(sweeps: Any) -> None:
-    """A folder stands for what nobody may read: the tests may run as root."""
+    """A folder stands for an unreadable file, since the tests may run as root."""
     sweeps.finish(sweeps.prepared(GRID).to_run)
     plan = sweeps.plan(GRID)
     first, second = (n for n in plan.stages if n.kind == "features")

@@ -1,4 +1,4 @@
-"""Drivers that share a store: one holds, the dead are found out, nobody's clock is believed."""
+"""Drivers that share a store: one holds a lease, dead drivers are detected, and no clock is trusted."""
 
 from __future__ import annotations
 

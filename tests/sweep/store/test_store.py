@@ -273,7 +273,7 @@ def test_a_manifest_of_a_newer_program_is_understood(tmp_path: Path) -> None:
 
 
 def test_a_store_whose_folder_is_replaced_by_an_empty_one_is_away(tmp_path: Path) -> None:
-    """As where its file system is unmounted; a program that never saw it there cannot know."""
+    """As if its file system were unmounted; a program that never saw it cannot know."""
     root = tmp_path / "store"
     store = Store(root)
     store.check_writable()

@@ -1,4 +1,4 @@
-"""Addresses that nobody can read, and clusters that stop to answer: a message, never a traceback."""
+"""Invalid addresses, and clusters that stop answering: a message, never a traceback."""
 
 from __future__ import annotations
 

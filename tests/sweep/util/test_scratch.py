@@ -1,4 +1,4 @@
-"""What killed processes leave outside a store's folder is put away by the next run."""
+"""The next run removes what killed processes leave outside a store's folder."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_killed_processs_folder_is_removed_and_a_live_ones_is_not(temp: Path) 
         assert not lost.exists() and (kept / "trials" / "file").exists()
     finally:
         killed(live)
-    with scratch("job") as folder:  # whoever makes one removes them too
+    with scratch("job") as folder:  # creating one removes them too
         assert not kept.exists() and [*folder.parent.iterdir()] == [folder]
     assert not folder.exists()
 
@@ -88,7 +88,7 @@ def test_the_wish_of_a_killed_driver_is_taken_out_of_the_bucket(s3: Any, temp: P
     store = Store(f"{s3.bucket()}/store")
     process, lost = held()
     killed(process)
-    # As that process would have named it, and as one of another machine does that may still want it.
+    # Named by that process, and by one on another machine that may still need it.
     theirs = f".stop.{lost.name.partition('.')[2].partition('.')[2]}"
     names = [theirs, temporary(store.root, "stop").name, f".stop.elsewhere-1.{process.pid}.abc.tmp"]
     for name in names:
