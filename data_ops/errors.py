@@ -25,9 +25,3 @@ def nearest(word: str, names: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the nearest of ``names``, or an empty string if none is close."""
     close = difflib.get_close_matches(word, sorted(set(names)), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise DataError with this message unless the condition holds."""
-    if not condition:
-        raise DataError(message)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ssl_sweep.data_ops.errors import require
+from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.hashing import derive_seed, uniform
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
@@ -116,7 +116,8 @@ class ViewPolicy:
 
 
 def _require(condition: bool, message: str) -> None:
-    require(condition, f"view policy: {message}")
+    if not condition:
+        raise DataError(f"view policy: {message}")
 
 
 def simclr_policy(

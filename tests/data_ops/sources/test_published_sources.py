@@ -302,7 +302,7 @@ def test_a_cifar_batch_can_run_nothing(tmp_path):
     file.write_bytes(pickle.dumps({"data": data, "fine_labels": [9], "coarse_labels": [0]}))
     assert "a label is out of the range of meta" in problem(source)
     file.write_bytes(pickle.dumps({"data": data, "fine_labels": [], "coarse_labels": [0]}))
-    assert "another number of labels" in problem(source)
+    assert "a different number of labels" in problem(source)
     file.unlink()
     assert "train: cannot be read" in problem(source)
 
