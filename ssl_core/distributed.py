@@ -1,8 +1,8 @@
 """Several workers as one: collectives that pass gradients, and batch norm over the global batch.
 
-The convention throughout: a worker's loss is its share of a sum over workers. So the backward of a sum
-over workers is a sum over workers, and the global gradient is the sum (for mean losses: the mean) of the
-workers' parameter gradients.
+The convention: a worker's loss is its share of a sum over workers. So the backward pass of a sum over workers
+is a sum over workers, and the global gradient is the sum (for mean losses: the mean) of the workers'
+parameter gradients.
 """
 
 from __future__ import annotations
@@ -20,19 +20,21 @@ Group = dist.ProcessGroup | None
 
 
 def rank(group: Group = None) -> int:
-    """Number of this worker, 0 in a plain process."""
+    """Index of this worker; 0 in a single process."""
     return dist.get_rank(group) if _initialised() else 0
 
 
 def world_size(group: Group = None) -> int:
-    """Number of workers, 1 in a plain process."""
+    """Number of workers; 1 in a single process."""
     return dist.get_world_size(group) if _initialised() else 1
 
 
 def own_share(n: int, draw: Callable[[int], Tensor]) -> Tensor:
-    """This worker's n rows of what `draw(rows)` gives for the images of all workers, whose generators stand
-    alike: a method that draws anything per image draws it so, and what it learns does not depend on how many
-    share a batch."""
+    """This worker's n rows of what ``draw(rows)`` gives for the images of all workers.
+
+    All workers' generators have the same state. A method that draws numbers per image draws them this way, so
+    that what it learns does not depend on the number of workers.
+    """
     return draw(n * world_size())[rank() * n :][:n]
 
 
@@ -73,7 +75,7 @@ class _Gather(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         gradient = gradient.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(gradient, group=ctx.group)  # every worker's loss saw this worker's x
+        dist.all_reduce(gradient, group=ctx.group)  # the loss of every worker depends on this worker's x
         return gradient[rank(ctx.group)], None
 
 
@@ -94,12 +96,12 @@ class _Sum(torch.autograd.Function):
 
 
 class GlobalBatchNorm(_BatchNorm):
-    """Batch norm over the batches of all workers together, on the CPU, where torch's SyncBatchNorm does
-    not run.
+    """Batch norm over the batches of all workers together, for the CPU, which torch's SyncBatchNorm does not
+    support.
 
-    Outputs, gradients and running statistics are those of BatchNorm on the joined batch, and its state
-    dict has BatchNorm's keys. One all-reduce of 2C + 1 doubles per direction; float64 there, because a
-    variance made of two sums cancels.
+    Outputs, gradients and running statistics are those of BatchNorm on the joined batch, and its state dict
+    has BatchNorm's keys. It needs one all-reduce of 2C + 1 numbers per direction, in float64, because a
+    variance computed from two sums loses digits.
     """
 
     def _check_input_dim(self, x: Tensor) -> None:
@@ -142,10 +144,10 @@ class GlobalBatchNorm(_BatchNorm):
 
 
 def convert_batchnorm(module: nn.Module, world: int, device: torch.device) -> nn.Module:
-    """`module` with statistics over all workers: unchanged for one, SyncBatchNorm on CUDA, GlobalBatchNorm
-    elsewhere.
+    """``module`` with batch-norm statistics over all workers.
 
-    Parameters and buffers are kept, so are the keys of the state dict.
+    It is unchanged for one worker; norms become SyncBatchNorm on CUDA, ``GlobalBatchNorm`` on other devices.
+    Parameters, buffers and the keys of the state dict are kept.
     """
     if world == 1:
         return module

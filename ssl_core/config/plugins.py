@@ -55,7 +55,7 @@ def added() -> Added:
         if name in METHODS:
             refused[name] = f"method {name!r} of {of} is left out: the name is built in"
         elif len(offers) > 1:
-            refused[name] = f"method {name!r} is of {of}; uninstall all but one"
+            refused[name] = f"method {name!r} comes from {of}; uninstall all but one"
         else:
             methods[name] = offers[0]
     return Added(MappingProxyType(methods), MappingProxyType(refused))

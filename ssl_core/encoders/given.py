@@ -1,4 +1,4 @@
-"""Method `weights`: an encoder with weights that somebody else trained. Nothing is downloaded here."""
+"""Method ``weights``: an encoder with weights from elsewhere. Nothing is downloaded here."""
 
 from __future__ import annotations
 
@@ -19,32 +19,36 @@ from ssl_sweep.ssl_core.encoders.base import Encoder
 from ssl_sweep.ssl_core.encoders.build import build_encoder
 from ssl_sweep.ssl_core.encoders.weight_names import plain_names
 
-_IGNORED = re.compile(r"num_batches_tracked$")  # old files lack it, and eval mode never reads it
-_SHOWN = 4  # names in a message
+_IGNORED = re.compile(r"num_batches_tracked$")  # missing in old files, and unused in eval mode
+_SHOWN = 4  # names that a message lists
 
 
 @dataclass(frozen=True, kw_only=True)
 class GivenWeights:
-    """`encoder` in eval mode, and for its card: where the weights came from, the `sha256` of the file, and
-    `trained_on`, the input they were trained on where that is known ("" where not)."""
+    """An encoder with given weights, and facts for its card."""
 
     encoder: Encoder
+    """In eval mode."""
     source: str
+    """Where the weights came from: ``config.weights``."""
     sha256: str
+    """Of the file."""
     trained_on: str
+    """The input they were trained on; empty if it is unknown."""
 
 
 def load_weights(config: PretrainConfig) -> GivenWeights:
-    """`config.encoder` with the weights `config.weights`.
+    """``config.encoder`` with the weights ``config.weights``.
 
     These are torchvision's by full name ("ResNet18_Weights.IMAGENET1K_V1"), from torch hub's folder, or a
     file: a state dict (.pt, .pth; only tensors are read, nothing is executed) or .safetensors. Names may be
-    torchvision's or timm's, with or without a classifier and wrappers' prefixes. The encoder is given images
-    as all others are, (x / 255 - 0.5) / 0.25, whatever the weights were trained on; with ImageNet's usual
-    statistics the difference is up to a tenth in scale and 0.4 deviations in level, and is noted.
+    torchvision's or timm's, with or without a classifier and the prefixes of wrappers. Like all encoders it
+    gets images as (x / 255 - 0.5) / 0.25, whatever the weights were trained on. From ImageNet's usual
+    statistics this differs by up to a tenth in scale and 0.4 deviations in level; the card says so.
 
-    ValueError where `config.weights` is empty or unknown, where the file is not there or not readable (the
-    message says where it belongs), or where a weight is missing, left over or of another shape.
+    Raises:
+        ValueError: ``config.weights`` is empty or unknown; its file is missing (the message says where it
+            belongs) or not readable; or a weight is missing, unexpected or of another shape.
     """
     path, trained_on = _find(config.weights)
     digest = _sha256(path)
@@ -64,25 +68,25 @@ def _find(weights: str) -> tuple[Path, str]:
     """The file, and what its weights were trained on."""
     if not weights:
         raise ValueError(
-            "weights is empty; give a file (.pt, .pth, .safetensors) or a name of torchvision, "
+            "weights is empty; give a file (.pt, .pth, .safetensors) or torchvision's name of weights, "
             "for instance ResNet18_Weights.IMAGENET1K_V1"
         )
     if weights.endswith((".pt", ".pth", ".safetensors")):
         path = Path(weights).expanduser()
         if not path.is_file():
-            raise ValueError(f"weights is {weights}, and there is no such file; give the path of one")
+            raise ValueError(f"weights: the file {weights} does not exist; give the path of a weights file")
         return path, ""
     try:
         entry = get_weight(weights)
     except (ValueError, KeyError) as error:
         raise ValueError(
-            f"weights is {weights!r}, no name of torchvision's weights; give one in full "
+            f"weights is {weights!r}, which torchvision does not have; give a full name "
             "(ResNet18_Weights.IMAGENET1K_V1), or a file ending in .pt, .pth or .safetensors"
         ) from error
     path = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[1]
     if not path.is_file():
         raise ValueError(
-            f"weights is {weights}, which is not on this machine: nothing is downloaded during a run; "
+            f"weights is {weights}, which is not on this machine, and a run downloads nothing; "
             f"fetch {entry.url} to {path}, or give the path of a file"
         )
     preset = entry.transforms()
@@ -95,17 +99,17 @@ def _read(path: Path) -> dict[str, Tensor]:
             return dict(load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError):
-        raise ValueError(f"weights: {path} is no readable safetensors file") from None
+        raise ValueError(f"weights: {path} is not a readable safetensors file") from None
     except Exception as error:
         kind = type(error).__name__
         raise ValueError(
-            f"weights: {path} is no readable file of tensors ({kind}); save a state dict with torch.save"
+            f"weights: {path} is not a readable file of tensors ({kind}); save a state dict with torch.save"
         ) from error
     for key in ("state_dict", "model"):  # what training scripts wrap a state dict in
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not any(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(f"weights: {path} holds no state dict; save model.state_dict() with torch.save")
+        raise ValueError(f"weights: {path} has no state dict; save model.state_dict() with torch.save")
     return {str(name): v for name, v in content.items() if isinstance(v, Tensor)}
 
 
@@ -119,20 +123,20 @@ def _compare(
     if missing:
         problems.append(f"it lacks {_listed(missing)}")
     if left_over:
-        problems.append(f"it has {_listed(left_over)} besides")
+        problems.append(f"it also has {_listed(left_over)}")
     if shapes:
         first = shapes[0]
         problems.append(
-            f"{_listed(shapes)} of another shape "
+            f"{_listed(shapes)} {'has' if len(shapes) == 1 else 'have'} another shape "
             f"({first} is {tuple(given[first].shape)}, the encoder has {tuple(expected[first].shape)})"
         )
     if not problems:
         return
-    hint = "choose the encoder that they are of"
+    hint = "use the encoder of these weights"
     if any(name in shapes for name in ("conv1.weight", "conv_proj.weight")):
         hint += ", and an image_size on the same side of 64 px: up to there stems and patches are smaller"
     elif "encoder.pos_embedding" in shapes:
-        hint += ", and the image_size that they were trained at"
+        hint += ", and the image_size of their training"
     raise ValueError(
         f"weights: {path} does not fit {config.encoder} at {config.image_size} px: "
         f"{'; '.join(problems)}; {hint}"
@@ -150,7 +154,7 @@ def _sha256(path: Path) -> str:
 
 
 def _check_digest(path: Path, digest: str) -> None:
-    """torch hub's files carry the start of their hash in their names."""
+    """Compare with the name of the file, in which torch hub writes the start of the hash."""
     match = re.search(r"-([0-9a-f]{8})\.pth$", path.name)
     if match and not digest.startswith(match[1]):
         raise ValueError(f"weights: {path} is damaged (its hash starts with {digest[:8]}); fetch it again")

@@ -1,4 +1,4 @@
-"""The floor of every comparison: an encoder that learned nothing."""
+"""The baseline of every comparison: an encoder that learned nothing."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BATCH = 512
 
 
 def random_encoder(config: PretrainConfig, images: ImageArray) -> Encoder:
-    """`config.encoder` with the standard initialisation of `config.seed` and the batch-norm statistics of
-    `images` (N, S, S, 3), in eval mode.
+    """``config.encoder`` with the standard initialisation of ``config.seed`` and the batch-norm statistics of
+    ``images`` (N, S, S, 3), in eval mode.
 
     The statistics are the plain average over near-equal batches of the clean images, in order: every
-    channel then has unit scale, as in a trained encoder. Residual gains start at 1 and not at 0 as for a
-    training, which would leave the residual branches out.
+    channel then has unit scale, as in a trained encoder. Residual gains are 1. The 0 with which a training
+    starts would disable the residual branches.
     """
     with torch_seed(derive_seed("random-encoder", config.seed)):
         encoder = build_encoder(config.encoder, config.image_size, zero_init_residual=False)
@@ -32,7 +32,7 @@ def random_encoder(config: PretrainConfig, images: ImageArray) -> Encoder:
     usual = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # torch's way to ask for a cumulative average
+        norm.momentum = None  # for torch: use a cumulative average
     encoder.to(memory_format=torch.channels_last)
     encoder.train()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Vision transformers (Dosovitskiy et al. 2021), torchvision's, with the class token as representation."""
+"""torchvision's vision transformers (Dosovitskiy et al. 2021), with the class token as representation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of weights as others write them: with a wrapper's prefix, with a classifier, in timm's style."""
+"""Names of weights in other files: with the prefix of a wrapper, with a classifier, or in timm's style."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 _PREFIXES = ("module.", "backbone.", "encoder.", "model.", "state_dict.", "base_encoder.", "encoder_q.")
 _CLASSIFIERS = ("fc.", "heads.", "head.", "classifier.")
-# torchvision's ViT -> timm's; {} is the number of a block.
+# Of a ViT, in torchvision and in timm; {} is the number of a block.
 _VIT = (
     ("class_token", "cls_token"),
     ("conv_proj.", "patch_embed.proj."),
@@ -27,9 +27,9 @@ _VIT = (
 def plain_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights under torchvision's names, without a classifier.
 
-    Prefixes that wrappers put before a model (module., backbone., encoder. and the like, also several) are
-    taken off where all weights but a classifier's have them, or where only some do and the others are a head
-    beside the encoder. A timm ViT's names become torchvision's; ResNets are named alike in both.
+    Prefixes of wrappers (module., backbone., encoder. and others, also several) are removed. If only some
+    names have the prefix, the other weights are dropped: they belong to a head beside the encoder. The names
+    of a timm ViT become torchvision's; ResNets have the same names in both.
     """
     named = dict(weights)
     while prefix := _common_prefix(named):
@@ -40,10 +40,10 @@ def plain_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _common_prefix(names: Mapping[str, Tensor]) -> str:
-    """A wrapper's prefix under which the encoder's first layer lies."""
+    """The prefix of a wrapper, or "" if the names are plain."""
     firsts = ("conv1.weight", "class_token", "cls_token", "stem.0.weight")
     if any(first in names for first in firsts):
-        return ""  # plain already: a ViT's own names start with "encoder."
+        return ""  # plain: names of a ViT itself start with "encoder."
     return next((p for p in _PREFIXES if any(name.startswith(p) for name in names)), "")
 
 

@@ -1,4 +1,4 @@
-"""Features of a dataset under a frozen encoder, written once and memory-mapped by every probe."""
+"""Features of a dataset under a frozen encoder, computed once and memory-mapped by every probe."""
 
 from __future__ import annotations
 
@@ -24,16 +24,25 @@ def extract_features(
     layer: str = "",
     head: nn.Module | None = None,
 ) -> tuple[int, int]:
-    """Write features (N, feature_dim) float32 of `images` (N, S, S, 3) to the .npy file `out_path`;
-    returns its shape.
+    """Write features (N, feature_dim) float32 of ``images`` (N, S, S, 3) to a .npy file; returns their shape.
 
-    With a `layer` ("layer3", see `Encoder.stages`) it is that block's pooled output, (N, channels); with a
-    projection `head` its output g(h), (N, head_dim), as the loss sees it, not normalised. Eval mode, no
-    gradients, clean images, every image once and in order; the batch size does not change the result beyond
-    rounding. ValueError where there are no images or no such layer.
+    Eval mode, no gradients, every image once and in order. The batch size does not change the result beyond
+    rounding.
+
+    Args:
+        encoder: The frozen encoder.
+        images: (N, S, S, 3) uint8.
+        out_path: The file, written with its folder.
+        batch_size: Images per forward pass.
+        device: torch's name of the device.
+        layer: A block ("layer3", see ``Encoder.stages``): write its pooled output, (N, channels).
+        head: A projection head: write its output g(h), (N, head_dim), as the loss sees it, not normalised.
+
+    Raises:
+        ValueError: The split is empty, or the encoder does not have this layer.
     """
     if len(images) == 0:
-        raise ValueError("no images to extract features from; give the split at least one")
+        raise ValueError("no images to extract features from; use a split with at least one image")
     encoder = encoder.to(device).to(memory_format=torch.channels_last)
     encoder.eval()
     if head is not None:

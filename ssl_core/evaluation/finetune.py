@@ -1,7 +1,7 @@
-"""Fine-tuning end to end on a label budget, from any encoder: pretrained ones, and random ones, which is
-training from scratch. One recipe for both, so that a difference is the pretraining's.
+"""Fine-tuning end to end on a label budget, from a pretrained encoder or, from scratch, from a random one.
 
-The learning rate is chosen inside the budget. Test labels do not come in here at all.
+Both have the same recipe, so that a difference comes from the pretraining. The learning rate is chosen inside
+the budget. Test labels are never used here.
 """
 
 from __future__ import annotations
@@ -37,56 +37,66 @@ from ssl_sweep.ssl_core.training.optim import LARS, fast_bfloat16, learning_rate
 from ssl_sweep.ssl_core.training.trainer import DivergedError, Interrupted
 
 Ints = npt.NDArray[np.int64]
-Split = tuple[Ints, Ints]  # positions in the budget to train on and to judge by
+Split = tuple[Ints, Ints]  # positions in the label budget to train on, and to judge by
 
 _EVAL_BATCH = 512
-_LOOK_EVERY_S = 0.5  # how often `stop` is asked
-_CHECK_EVERY = 20  # steps between looks at the loss: each one waits for a GPU
+_LOOK_EVERY_S = 0.5  # how often `stop` is called
+_CHECK_EVERY = 20  # steps between looks at the loss, since each look waits for the GPU
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelBudget:
-    """The n images whose labels may be used: positions `rows` (n,) in `images` (N, S, S, 3) uint8, all in
-    order where None; distinct `keys` (n,) uint64, which seed the augmentation; `labels` (n,) int64; `groups`
-    (n,) of images that must be judged together (-1 is none)."""
+    """The n images whose labels may be used."""
 
     images: ImageArray
+    """(N, S, S, 3) uint8."""
     keys: npt.NDArray[np.uint64]
+    """(n,), distinct; they seed the augmentation."""
     labels: Ints
+    """(n,)."""
     rows: Ints | None = None
+    """Positions (n,) in ``images``; None: all, in order."""
     groups: Ints | None = None
+    """(n,): images of one group are judged together; -1 is no group."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneFit:
-    """`top5` (n_test, 5): class ids, best first, -1 beyond the classes the budget had. `learning_rate` is
-    the base rate as chosen, `held_out` the share of held-out images that each rate got right (NaN for one
-    that diverged; empty where the rate was fixed), `steps` those of the final fit. `converged` says that the
-    final fit used the rate chosen. `missing_classes` had no label. `precision` is what the network trained
-    in; `seconds` are those of interrupted parts too, as far as they were kept."""
+    """Result of a fine-tuning."""
 
     top5: Ints
+    """(n_test, 5): class ids, best first, -1 beyond the classes of the label budget."""
     learning_rate: float
+    """The base rate of the final fit."""
     converged: bool
+    """Whether the final fit used the best rate: it did not diverge."""
     steps: int
+    """Of the final fit."""
     held_out: tuple[float, ...]
+    """Share of held-out images that each rate got right; NaN if it diverged. Empty if the rate was fixed."""
     missing_classes: tuple[int, ...]
+    """Classes without a label."""
     precision: str
+    """What the network trained in."""
     seconds: float
+    """Also of interrupted parts, up to their last checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Supervision:
-    """How whoever started a fine-tuning follows it: `progress(done, total)` in steps of all its fits, and
-    `stop()`, asked about twice a second. `folder` is where a checkpoint is looked for, and kept every
-    `checkpoint_every_s` seconds and where it stops; without one a stop loses everything. `kept()` is called
-    when one is there. It is left there in the end: whoever has put the result in safety removes it."""
+    """How the caller of a fine-tuning follows it, stops it and keeps its checkpoints."""
 
     progress: Callable[[int, int], None] = lambda done, total: None
+    """Called with the steps that are done and those of all fits together."""
     stop: Callable[[], bool] = lambda: False
+    """Whether to stop; called about twice a second."""
     folder: Path | None = None
+    """Where the checkpoint is. It is saved regularly and at a stop, and stays after the end: the caller
+    removes it once the result is saved. None: a stop loses everything."""
     checkpoint_every_s: float = 30.0
+    """Seconds between checkpoints."""
     kept: Callable[[], None] = lambda: None
+    """Called after a checkpoint was saved."""
 
 
 UNWATCHED = Supervision()
@@ -105,21 +115,32 @@ def finetune(
     activation_checkpointing: bool = False,
     watched: Supervision = UNWATCHED,
 ) -> FinetuneFit:
-    """Train a copy of `encoder` and a linear classifier on the whole budget; rank the classes of the
-    `test_images` (n_test, S, S, 3), clean and in eval mode.
+    """Train a copy of ``encoder`` and a linear classifier on a label budget, and rank the classes of the test
+    images, without augmentation.
 
-    The rate is the one of `config.learning_rates` with the most correct predictions on held-out labels, the
-    smallest among equals: by `split_budget`. One whose loss stops being finite is out; should the chosen one
-    do so in the final fit, the next best takes its place. The classifier starts at zero and has the classes
-    of the budget; others are never predicted. On a CPU the same seed gives the same result bit for bit, for
-    one number of torch's threads, however often it was interrupted. `activation_checkpointing` computes
-    activations twice to keep fewer: the same result.
+    The rate is the one of ``config.learning_rates`` with the most correct predictions on held-out labels (see
+    ``split_budget``), the smallest among equals. A rate whose loss is not finite is excluded; if that happens
+    in the final fit, the next best rate is used. The classifier starts at zero and has the classes of the
+    budget; other classes are never predicted. On a CPU the same seed and number of torch's threads give the
+    same result bit for bit, however often the fine-tuning was interrupted.
+
+    Args:
+        encoder: Where the training starts; it is not changed.
+        budget: The images whose labels may be used.
+        test_images: (n_test, S, S, 3) uint8.
+        n_classes: Number of classes.
+        seed: Draws the splits, batches and views.
+        config: The recipe.
+        device: torch's name of the device.
+        backend: What renders the views.
+        activation_checkpointing: Compute activations twice to keep fewer of them; the result is the same.
+        watched: How the caller follows it.
 
     Raises:
-        Interrupted: `watched.stop` asked to stop; a checkpoint was kept where there is a folder for it.
-        DivergedError: every rate diverged.
-        OutOfMemory: a step does not fit; the message names the ways out.
-        ValueError: images, labels, keys, views or rows do not fit together, or the checkpoint to them.
+        Interrupted: ``watched.stop`` asked to stop; a checkpoint was saved if there is a folder for it.
+        DivergedError: Every rate diverged.
+        OutOfMemory: A step does not fit; the message names the ways out.
+        ValueError: Images, labels, keys, views, rows or checkpoint do not fit together.
     """
     started = time.perf_counter()
     _check(encoder, budget, test_images, n_classes, config)
@@ -149,8 +170,18 @@ def finetune(
     )
     guard = finetune_memory_guard(largest, config.views.size, device, activation_checkpointing)
     with closing(views), torch_seed(derive_seed("finetune", seed)), guard:
-        fits = _Fits(encoder, budget, config, seed, torch.device(device), views, watched, splits)
-        fits.bfloat16, fits.activation_checkpointing = bfloat16, activation_checkpointing
+        fits = _Fits(
+            encoder,
+            budget,
+            config,
+            seed,
+            torch.device(device),
+            views,
+            watched,
+            splits,
+            bfloat16=bfloat16,
+            activation_checkpointing=activation_checkpointing,
+        )
         held_out, order = fits.choose_rates()
         for rate in order:
             model = fits.fit(f"{rate} on all", np.arange(len(budget.labels)), rate)
@@ -173,11 +204,12 @@ def finetune(
 
 
 def split_budget(labels: Ints, groups: Ints | None, *, seed: int, config: FinetuneConfig) -> list[Split]:
-    """By what the rate is chosen: `config.folds` stratified folds below `config.holdout_from` labels, one
-    hold-out of every `config.holdout`-th label from there on, nothing below 3 labels a fold, 2 labels a
-    class on average or one group a fold: the middle rate is then taken.
+    """The splits of a label budget that choose the rate.
 
-    Each class is spread as evenly as it can be; rows of one group are never on both sides.
+    Below ``config.holdout_from`` labels these are ``config.folds`` stratified folds; from there on, one split
+    that holds out every ``config.holdout``-th label. There is no split below 3 labels per fold, 2 labels per
+    class on average or one group per fold: the middle rate is then used. Each class is spread as evenly as
+    possible, and rows of one group are never on both sides.
     """
     if len(labels) < max(3 * config.folds, 2 * len(np.unique(labels))):
         return []
@@ -191,9 +223,7 @@ def split_budget(labels: Ints, groups: Ints | None, *, seed: int, config: Finetu
 
 
 class _Fits:
-    """All fits on one budget, with the same start, batches and views."""
-
-    bfloat16 = activation_checkpointing = False
+    """All fits on one label budget, with the same start, batches and views."""
 
     def __init__(
         self,
@@ -205,7 +235,11 @@ class _Fits:
         views: ViewBackend,
         watched: Supervision,
         splits: list[Split],
+        *,
+        bfloat16: bool,
+        activation_checkpointing: bool,
     ) -> None:
+        self._bfloat16, self._activation_checkpointing = bfloat16, activation_checkpointing
         self._encoder, self._budget, self._config, self._seed = encoder, budget, config, seed
         self._device, self._views, self._watched, self._splits = device, views, watched, splits
         self._classes = np.unique(budget.labels)
@@ -214,21 +248,23 @@ class _Fits:
         self._targets[self._rows] = np.searchsorted(self._classes, budget.labels)
         fits = [len(train) for train, _ in splits] * len(config.learning_rates) + [len(budget.labels)]
         self._done, self._total = 0, sum(config.total_steps(n) for n in fits)
-        self._looked_at, self._kept_at = -math.inf, time.monotonic()
+        self._looked_at, self._saved_at = -math.inf, time.monotonic()
         self._state = FinetuneState(identity={})
         if watched.folder is not None:
-            whose = identity_of(encoder, config, seed, budget.labels, budget.keys, budget.groups, self._rows)
-            self._state = FinetuneState(identity=whose).resumed(watched.folder)
+            identity = identity_of(
+                encoder, config, seed, budget.labels, budget.keys, budget.groups, self._rows
+            )
+            self._state = FinetuneState(identity=identity).resumed(watched.folder)
         self._hits = dict(self._state.hits)
         self._started = time.perf_counter() - self._state.seconds
 
     @property
     def seconds(self) -> float:
-        """Spent until now, in the runs before this one too."""
+        """Spent until now, also before a resume."""
         return time.perf_counter() - self._started
 
     def choose_rates(self) -> tuple[tuple[float, ...], list[float]]:
-        """The share of held-out labels each rate got right, and the rates to try, best first."""
+        """The share of held-out labels that each rate got right, and the rates to try, best first."""
         rates = self._config.learning_rates
         if not self._splits:
             return (), [rates[1], rates[0]]
@@ -241,7 +277,7 @@ class _Fits:
         for k, (train, held) in enumerate(self._splits):
             name = f"{rate} without fold {k}"
             if name in self._hits:
-                self._tell(self._config.total_steps(len(train)))
+                self._advance(self._config.total_steps(len(train)))
             else:
                 self._hits[name] = self._hits_of(self.fit(name, train, rate), held)
             hits, judged = hits + self._hits[name], judged + len(held)
@@ -255,10 +291,10 @@ class _Fits:
         return math.nan if scores is None else int((scores.argmax(axis=1) == self._targets[rows]).sum())
 
     def fit(self, name: str, members: Ints, base_rate: float) -> nn.Module | None:
-        """A model trained on these of the budget; None where the loss stopped being finite."""
+        """A model trained on the ``members`` of the budget; None if its loss was not finite."""
         config = self._config
         encoder = copy.deepcopy(self._encoder).requires_grad_(True)
-        if self.activation_checkpointing and not checkpoint_blocks(encoder):
+        if self._activation_checkpointing and not checkpoint_blocks(encoder):
             raise ValueError("activation_checkpointing finds no blocks in the encoder; leave it out")
         classifier = nn.Linear(encoder.feature_dim, len(self._classes))
         nn.init.zeros_(classifier.weight)
@@ -282,7 +318,7 @@ class _Fits:
             first, loss_sum = self._state.step, loss_sum + self._state.loss_sum
             model.load_state_dict(self._state.model)
             optimizer.load_state_dict(self._state.optimizer)
-            self._tell(first)
+            self._advance(first)
         with closing(loader.batches(first, steps)) as batches:  # type: ignore[type-var]
             for views in batches:
                 for group in optimizer.param_groups:
@@ -290,19 +326,19 @@ class _Fits:
                 targets = torch.from_numpy(self._targets[views.index]).to(self._device)
                 torch.default_generator.manual_seed(derive_seed("finetune-step", self._seed, views.step))
                 loss_sum += self._update(model, optimizer, views.views[0], targets)
-                self._tell(1)
+                self._advance(1)
                 last = views.step + 1 == steps
                 if (last or views.step % _CHECK_EVERY == 0) and not math.isfinite(float(loss_sum)):
-                    self._tell(steps - views.step - 1)
+                    self._advance(steps - views.step - 1)
                     return None
-                self._look(name, views.step + 1, loss_sum, model, optimizer)
+                self._maybe_checkpoint(name, views.step + 1, loss_sum, model, optimizer)
         return model.eval()
 
     def _update(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, view: Tensor, targets: Tensor
     ) -> Tensor:
         images = view.to(self._device, non_blocking=True, memory_format=torch.channels_last)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.bfloat16):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
             logits = model(images)
         loss = F.cross_entropy(logits.float(), targets)
         optimizer.zero_grad(set_to_none=True)
@@ -310,32 +346,39 @@ class _Fits:
         optimizer.step()
         return loss.detach()
 
-    def _tell(self, steps: int) -> None:
+    def _advance(self, steps: int) -> None:
         self._done += steps
         self._watched.progress(self._done, self._total)
 
-    def _look(
+    def _maybe_checkpoint(
         self, name: str, step: int, loss_sum: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Keep a checkpoint where it is time for one; Interrupted, after one, where it is to stop."""
+        """Save a checkpoint if it is due; if asked to stop, save one and raise Interrupted."""
         now = time.monotonic()
         if now - self._looked_at < _LOOK_EVERY_S:
             return
         self._looked_at, folder = now, self._watched.folder
         stop = self._watched.stop()
-        if folder is not None and (stop or now - self._kept_at >= self._watched.checkpoint_every_s):
-            kept = replace(self._state, hits=self._hits, fit=name, step=step, loss_sum=float(loss_sum))
-            kept = replace(kept, seconds=self.seconds)
-            replace(kept, model=model.state_dict(), optimizer=optimizer.state_dict()).save(folder)
+        if folder is not None and (stop or now - self._saved_at >= self._watched.checkpoint_every_s):
+            replace(
+                self._state,
+                hits=self._hits,
+                fit=name,
+                step=step,
+                loss_sum=float(loss_sum),
+                seconds=self.seconds,
+                model=model.state_dict(),
+                optimizer=optimizer.state_dict(),
+            ).save(folder)
             self._watched.kept()
-            self._kept_at = now
+            self._saved_at = now
         if stop:
             raise Interrupted(f"the fine-tuning stopped after step {self._done} of {self._total}")
 
     def scores(
         self, model: nn.Module, images: ImageArray, rows: Ints | None
     ) -> npt.NDArray[np.float32] | None:
-        """Logits (n, classes) of clean images, all or those at `rows`; None where one is not finite."""
+        """Logits (n, classes) of clean images, all or those at ``rows``; None if one is not finite."""
         n = len(images) if rows is None else len(rows)
         scores = np.empty((n, len(self._classes)), dtype=np.float32)
         with torch.inference_mode():
@@ -368,7 +411,7 @@ def _check(
         )
     if labels.min() < 0 or labels.max() >= n_classes:
         raise ValueError(
-            f"labels run from {labels.min()} to {labels.max()}; they have to be 0 to {n_classes - 1}"
+            f"labels run from {labels.min()} to {labels.max()}; they must be 0 to {n_classes - 1}"
         )
     if budget.groups is not None and budget.groups.shape != (n,):
         raise ValueError(f"groups are {budget.groups.shape}; give one per label, ({n},)")

@@ -1,4 +1,4 @@
-"""Where a fine-tuning that was interrupted goes on: the fits that are over, and the one under way."""
+"""The checkpoint of a fine-tuning: the finished fits, and the state of the current one."""
 
 from __future__ import annotations
 
@@ -22,21 +22,27 @@ _FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneState:
-    """`hits` are the held-out images that each fit that is over got right (NaN: it diverged), by the fit's
-    name. Of the fit under way, `fit`: `step` is the next one to do, `loss_sum` decides whether it diverged,
-    `model` and `optimizer` are state dicts. With the seed the step gives data and views. `seconds` spent."""
+    """How far a fine-tuning is."""
 
     identity: Mapping[str, Any]
+    """See ``identity_of``."""
     hits: Mapping[str, float] = field(default_factory=dict)
+    """Held-out images that each finished fit got right, by the name of the fit; NaN if it diverged."""
     fit: str = ""
+    """Name of the current fit."""
     step: int = 0
+    """Its next step. With the seed it gives data and views."""
     loss_sum: float = 0.0
+    """Sum of its losses; not finite if it diverged."""
     seconds: float = 0.0
+    """Spent on all fits."""
     model: dict[str, Any] = field(default_factory=dict)
+    """State dict of the current fit."""
     optimizer: dict[str, Any] = field(default_factory=dict)
+    """State dict of its optimiser."""
 
     def save(self, folder: Path) -> None:
-        """Write `folder`/CHECKPOINT_FILE, whole or not at all."""
+        """Write ``folder``/``CHECKPOINT_FILE`` atomically."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("model", "optimizer")}
         content = {"format": _FORMAT, "plain": json.dumps(plain), "model": self.model}
         content["optimizer"] = self.optimizer
@@ -44,8 +50,11 @@ class FinetuneState:
         write_atomic(folder / CHECKPOINT_FILE, lambda path: torch.save(content, path))
 
     def resumed(self, folder: Path) -> FinetuneState:
-        """What `folder` holds of this fine-tuning, this state where it holds nothing. Nothing in the file is
-        executed. ValueError where it cannot be read or belongs to another fine-tuning."""
+        """The state in ``folder``, or this one if there is no checkpoint. Nothing in the file is executed.
+
+        Raises:
+            ValueError: The checkpoint is damaged, or belongs to another fine-tuning.
+        """
         path = folder / CHECKPOINT_FILE
         if not path.exists():
             return self
@@ -53,8 +62,9 @@ class FinetuneState:
             content = torch.load(path, map_location="cpu", weights_only=True)
             plain, known = json.loads(content["plain"]), content["format"] == _FORMAT
         except Exception as error:
-            said = f"no readable checkpoint ({type(error).__name__})"
-            raise ValueError(f"{path} is {said}; delete it to start again") from error
+            raise ValueError(
+                f"{path} is not a readable checkpoint ({type(error).__name__}); delete it to start again"
+            ) from error
         changed = [key for key, value in self.identity.items() if plain["identity"].get(key) != value]
         if changed or not known:
             what = f"another fine-tuning (other {', '.join(changed)})" if changed else "another version"
@@ -63,9 +73,11 @@ class FinetuneState:
 
 
 def identity_of(encoder: nn.Module, config: FinetuneConfig, seed: int, *arrays: Any) -> dict[str, Any]:
-    """What a checkpoint belongs to, as JSON values: the encoder's weights, the seed, the arrays of the
-    budget, and the fields of the config that are not at their defaults, so that a younger field makes no
-    difference."""
+    """What a checkpoint belongs to, as JSON values: the encoder's weights, the seed, the arrays of the label
+    budget, and the config.
+
+    Fields of the config at their defaults are left out, so that a new field does not change the identity.
+    """
     hashed = hashlib.sha256()
     for tensor in encoder.state_dict().values():
         hashed.update(tensor.detach().cpu().contiguous().numpy().tobytes())

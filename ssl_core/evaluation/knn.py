@@ -1,5 +1,4 @@
-"""Evaluation by nearest neighbours: nothing is fitted, so it says how the features lie, not how they can be
-weighed."""
+"""Evaluation by nearest neighbours: nothing is fitted, so it shows how the features lie in space."""
 
 from __future__ import annotations
 
@@ -24,17 +23,19 @@ from ssl_sweep.ssl_core.evaluation.fusion import (
 from ssl_sweep.ssl_core.evaluation.metrics import TOP, rank_classes
 
 _SIMILARITIES = 2 * 2**20
-"""Numbers of a block of similarities: test images times labelled ones."""
+"""Size of a block of similarities: test images times labelled images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnnFit:
-    """`top5` (n_test, 5): class ids by votes, best first, -1 beyond the classes the neighbours have. `k`
-    as used, the budget at most; `missing_classes` had no label."""
+    """Result of an evaluation by nearest neighbours."""
 
     top5: Ints
+    """(n_test, 5): class ids by votes, best first, -1 beyond the classes of the neighbours."""
     k: int
+    """Neighbours that voted: at most the label budget."""
     missing_classes: tuple[int, ...]
+    """Classes without a label."""
     seconds: float
 
 
@@ -47,12 +48,23 @@ def fit_knn(
     config: KnnConfig,
     rows: Ints | None = None,
 ) -> KnnFit:
-    """Rank the classes of x_test (n_test, d) by weighted votes of the nearest labelled images (Wu et al.
-    2018, section 3.4): the `rows` (n,) of x_train, all where None, with labels y_train (n,).
+    """Rank the classes of test images by weighted votes of the nearest labelled images (Wu et al. 2018,
+    section 3.4).
 
-    Features are scaled to length 1, neither centred nor standardised, those of each encoder by themselves;
-    one that is all zeros is equally unlike everything. Of equally similar images the first are taken, of
-    classes with equal votes the lower id is first. ValueError as for the linear probe.
+    Features are scaled to length 1, neither centred nor standardised, separately for each encoder. A feature
+    of zeros has similarity 0 to all images. Of equally similar images the first are taken; of classes with
+    equal votes the lower id is first.
+
+    Args:
+        x_train: Features (N, d).
+        y_train: Labels (n,) of the labelled images.
+        x_test: Features (n_test, d).
+        n_classes: Number of classes.
+        config: k and temperature.
+        rows: The labelled images (n,) in x_train; None: all.
+
+    Raises:
+        ValueError: Features are not finite, shapes do not fit, or labels or rows are out of range.
     """
     started = time.perf_counter()
     y = np.asarray(y_train)
@@ -81,13 +93,16 @@ def fit_knn(
 
 
 def unit_rows(values: Floats, source: Features) -> npt.NDArray[np.float32]:
-    """Rows (n, d) of length 1, or 0. Of fused features each encoder's part is so, over the root of their
-    number: the similarity of two images is then the mean of the encoders' similarities."""
+    """Rows (n, d) scaled to length 1; rows of zeros stay 0.
+
+    Of fused features each encoder's part is scaled to length 1 over the root of the number of encoders: the
+    similarity of two images is then the mean of the encoders' similarities.
+    """
     widths = source.widths if isinstance(source, FusedFeatures) else (source.shape[1],)
     unit = values.astype(np.float64)
     for block in np.split(unit, np.cumsum(widths)[:-1], axis=1):
         largest = np.abs(block).max(axis=1, keepdims=True, initial=0)
-        block /= np.where(largest > 0, largest, 1)  # first, so that no square is too large or too small
+        block /= np.where(largest > 0, largest, 1)  # first, so that squares neither overflow nor underflow
         length = np.linalg.norm(block, axis=1, keepdims=True)
         block /= np.where(length > 0, length, 1) * np.sqrt(len(widths))
     return unit.astype(np.float32)
@@ -96,15 +111,15 @@ def unit_rows(values: Floats, source: Features) -> npt.NDArray[np.float32]:
 def _votes(
     similar: npt.NDArray[np.float32], codes: Ints, k: int, temperature: float, n_classes: int
 ) -> npt.NDArray[np.float64]:
-    """(n, n_classes): the votes of the k most similar of the labelled images in similar (n, labelled)."""
+    """Votes (n, n_classes) of the k labelled images that are most similar, by ``similar`` (n, labelled)."""
     n, labelled = similar.shape
     kth = np.partition(similar, labelled - k, axis=1)[:, labelled - k]
     taken = similar >= kth[:, None]
     for image in np.flatnonzero(taken.sum(axis=1) > k):
         equal = np.flatnonzero(similar[image] == kth[image])
-        taken[image, equal[k - taken[image].sum() :]] = False  # the last ones, as many as are too many
+        taken[image, equal[k - taken[image].sum() :]] = False  # the last of those that are equally similar
     images, neighbours = np.nonzero(taken)
-    # relative to the most similar possible, 1: the votes of one image keep their proportions
+    # relative to the highest similarity, 1, so that exp cannot overflow
     weights = np.exp((similar[taken].astype(np.float64) - 1) / temperature)
     votes = np.bincount(images * n_classes + codes[neighbours], weights, minlength=n * n_classes)
     return votes.astype(np.float64).reshape(n, n_classes)

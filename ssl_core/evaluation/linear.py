@@ -1,8 +1,8 @@
-"""Linear evaluation: multinomial logistic regression on frozen features, its strength chosen inside the
-label budget.
+"""Linear evaluation: multinomial logistic regression on frozen features, with C chosen inside the label
+budget.
 
-The protocol is SimCLR's transfer protocol (appendix B.8) with fewer strengths: L-BFGS, L2. Test labels do
-not come in here at all.
+The protocol is SimCLR's transfer protocol (appendix B.8) with fewer values of C: L-BFGS, L2. Test labels are
+never used here.
 """
 
 from __future__ import annotations
@@ -30,25 +30,30 @@ from ssl_sweep.ssl_core.evaluation.strength import FIXED_C, choose_c
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeFit:
-    """`top5` (n_test, 5): class ids, best first, -1 beyond the classes the budget had. `C` as chosen;
-    `n_iter` of the final fit; `converged` says that it and every fit C was chosen by did;
-    `missing_classes` had no label."""
+    """Result of a linear probe."""
 
     top5: Ints
+    """(n_test, 5): class ids, best first, -1 beyond the classes of the label budget."""
     C: float
+    """The chosen inverse regularisation strength."""
     converged: bool
+    """Whether the final fit and every fit that chose C converged."""
     n_iter: int
+    """Iterations of the final fit."""
     missing_classes: tuple[int, ...]
+    """Classes without a label."""
     seconds: float
 
 
 class LinearProbes:
-    """Linear probes of one pair of features, x_train (n, d) and x_test (n_test, d), which are looked
-    through for NaN once. Memory maps stay on the disk but for a budget's rows.
+    """Linear probes on one pair of features, x_train (n, d) and x_test (n_test, d).
 
-    No probe depends on another: in any order, and after a kill, each gives the same bits. `device` is
-    "cpu" or torch's name of another one (see `LogisticFit`). ValueError for features that are not finite or
-    shapes that do not fit.
+    The test features are searched for NaN only once. Of memory maps only the rows of a label budget are
+    loaded. No probe depends on another: in any order, and after a kill, each gives the same bits. ``device``
+    is "cpu" or torch's name of another one (see ``LogisticFit``).
+
+    Raises:
+        ValueError: Features are not finite, or shapes do not fit.
     """
 
     def __init__(self, x_train: Features, x_test: Features, *, device: str = "cpu") -> None:
@@ -67,14 +72,22 @@ class LinearProbes:
         config: ProbeConfig,
         groups: Ints | None = None,
     ) -> ProbeFit:
-        """Fit on a whole budget, the `rows` (n,) of the training features (None: all) and their labels y
-        (n,), and rank the classes of each test image.
+        """Fit on a whole label budget, and rank the classes of each test image.
 
         Features are standardised by the budget's own mean and deviation (inside each fold by the fold's).
-        C is chosen by `choose_c`; `seed` draws its folds, which keep each of the `groups` (n,) whole. The
-        final fit is in float64 and starts from zero, so it is a plain scikit-learn pipeline's. Classes of
-        `n_classes` without a label are never predicted; with one class only, all test images are of it.
-        ValueError for features that are not finite, or labels or rows that are out of range.
+        The final fit is in float64 and starts from zero, so it equals that of a plain scikit-learn pipeline.
+        Classes without a label are never predicted; if there is only one, all test images get it.
+
+        Args:
+            rows: The budget's rows (n,) of the training features; None: all.
+            y: Their labels (n,).
+            n_classes: Number of classes.
+            seed: Draws the folds that choose C, see ``choose_c``.
+            config: The probe.
+            groups: (n,); each is kept in one fold, -1 is no group.
+
+        Raises:
+            ValueError: Features are not finite, or labels or rows are out of range.
         """
         started = time.perf_counter()
         y = np.asarray(y)
@@ -90,7 +103,7 @@ class LinearProbes:
             )
         x = self._x_train[slice(None) if rows is None else rows]
         c, chosen_well = choose_c(x, y, seed=seed, config=config, groups=groups, device=self.device)
-        del x  # the matrix of the final fit takes its place
+        del x  # the matrix of the final fit needs its memory
         fit = LogisticFit(standardised(self._x_train, rows), y, config, device=self.device)
         converged = fit.fit(c)
         weights = fit.weights()
@@ -116,6 +129,6 @@ def fit_linear_probe(
     groups: Ints | None = None,
     device: str = "cpu",
 ) -> ProbeFit:
-    """One probe on all of x_train (n, d): see `LinearProbes`."""
+    """One probe on all of x_train (n, d), see ``LinearProbes``."""
     probes = LinearProbes(x_train, x_test, device=device)
     return probes.fit(None, y_train, n_classes=n_classes, seed=seed, config=config, groups=groups)

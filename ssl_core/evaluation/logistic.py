@@ -1,4 +1,4 @@
-"""One logistic regression: the columns standardised, scikit-learn's estimator, scores of raw features."""
+"""One logistic regression: standardised columns, scikit-learn's estimator, scores of raw features."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _BLOCK_BYTES = 4 * 2**20
 
 
 def check_device(device: str) -> None:
-    """ValueError where scikit-learn cannot compute there."""
+    """Raise ValueError if scikit-learn cannot compute on this device."""
     if device != "cpu" and os.environ.get("SCIPY_ARRAY_API") != "1":
         raise ValueError(
-            f"device is {device!r}; off the CPU scikit-learn computes on torch tensors only where the "
-            "environment variable SCIPY_ARRAY_API is 1 from before scipy is imported; set it, or use 'cpu'"
+            f"device is {device!r}, but scikit-learn needs the environment variable SCIPY_ARRAY_API=1 there; "
+            "set it before Python starts, or use 'cpu'"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standardised:
-    """A matrix (n, d) whose columns have mean 0 and deviation 1, and what was taken off: (d,) each."""
+    """A matrix (n, d) whose columns have mean 0 and deviation 1, and their former mean and scale, (d,)."""
 
     x: Floats
     mean: Doubles
@@ -41,7 +41,7 @@ class Standardised:
 
 
 def standardised(x: Features, rows: Ints | None) -> Standardised:
-    """The rows (n,) of features, all where None, in float64: StandardScaler's numbers, one copy."""
+    """The rows (n,) of features, or all if None, in float64: StandardScaler's numbers in one copy."""
     matrix = np.empty((len(x) if rows is None else len(rows), x.shape[1]))
     for part, values in read(x, rows):
         matrix[part] = values
@@ -61,8 +61,10 @@ def standardised_in_single(x: Floats, rows: Ints) -> Standardised:
 
 
 def column_statistics(x: Floats, rows: Ints | None = None) -> tuple[Doubles, Doubles]:
-    """Mean and scale (d,) of each column over the rows, to the bit those of StandardScaler in float64: a few
-    columns at a time where there are many values, since it copies what it is given twice."""
+    """Mean and scale (d,) of each column over the rows, bit for bit those of StandardScaler in float64.
+
+    StandardScaler copies its input twice, so a large matrix is given to it a few columns at a time.
+    """
     n = len(x) if rows is None else len(rows)
     width = max(16, x.shape[1] // 32, _BLOCK_BYTES // (8 * n))
     means, scales = [], []
@@ -76,11 +78,11 @@ def column_statistics(x: Floats, rows: Ints | None = None) -> tuple[Doubles, Dou
 
 
 class LogisticFit:
-    """Fits on a standardised matrix and its labels y (n,), which are of two classes or more. Each `fit`
-    starts from the one before where `warm`, the first from the classes' shares; else from zero.
+    """Fits on a standardised matrix and its labels y (n,) of two or more classes.
 
-    A `device` other than "cpu" is torch's name of one ("cpu:0" is the CPU by way of torch): the same
-    estimator then computes there, through scikit-learn's array API.
+    If ``warm``, each fit starts from the one before it, and the first from the shares of the classes; else
+    from zero. A ``device`` other than "cpu" is torch's name of one: the same estimator then computes there
+    through scikit-learn's array API ("cpu:0" is the CPU through torch).
     """
 
     def __init__(
@@ -102,19 +104,19 @@ class LogisticFit:
             self._start_from_shares(np.bincount(codes) / len(codes), standardised.x)
 
     def _start_from_shares(self, shares: Doubles, x: Floats) -> None:
-        """Little else is learnt at the first, strongest penalty."""
+        """At the first, strongest penalty little more than the shares is learnt."""
         logits = np.log(shares)
         intercept = logits[1:] - logits[:1] if len(shares) == 2 else logits - logits.mean()
         self._model.intercept_ = intercept.astype(x.dtype)
         self._model.coef_ = np.zeros((len(intercept), x.shape[1]), x.dtype)
 
     def fit(self, c: float) -> bool:
-        """Whether the fit converged."""
+        """Fit with inverse strength ``c``, and return whether it converged."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            # a small label budget is no regression
+            # a small label budget is not a regression problem
             warnings.filterwarnings("ignore", "The number of unique classes is greater than")
-            # what it would look through the matrix for was looked for when the features were read
+            # features were checked when they were read
             with config_context(assume_finite=True, array_api_dispatch=self._dispatch):
                 self._model.set_params(C=c).fit(self._x, self._y)
         for warning in caught:
@@ -124,8 +126,11 @@ class LogisticFit:
         return not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
     def weights(self) -> tuple[Doubles, Doubles]:
-        """(classes, d) and (classes,) that turn raw features into scores: the standardisation is folded in,
-        so test features are never copied. Two classes have scores of both signs."""
+        """Weights (classes, d) and offsets (classes,) that turn raw features into scores.
+
+        The standardisation is folded in, so test features are never copied. Two classes get scores of
+        opposite sign.
+        """
         coef = _on_host(self._model.coef_).astype(np.float64)
         intercept = _on_host(self._model.intercept_).astype(np.float64)
         if len(self.classes) == 2:
@@ -135,7 +140,7 @@ class LogisticFit:
 
 
 def linear_scores(x: Floats, weights: tuple[Doubles, Doubles]) -> Doubles:
-    """(n, classes) of raw features (n, d)."""
+    """Scores (n, classes) of raw features (n, d)."""
     scores: Doubles = x.astype(np.float64) @ weights[0].T + weights[1]
     return scores
 

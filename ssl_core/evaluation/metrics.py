@@ -11,25 +11,27 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 TOP = 5
-"""How many classes are kept per test image."""
+"""Classes that are kept per test image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """Shares in [0, 1]. `top1_std_err` is the binomial standard error of top-1 over the test images;
-    balanced accuracy is the mean recall over the classes that occur in the test set."""
+    """Scores as shares in [0, 1]."""
 
     top1: float
     top1_std_err: float
+    """Binomial standard error of ``top1`` over the test images."""
     top5: float
     balanced_accuracy: float
+    """Mean recall over the classes that occur in the test set."""
     n_test: int
 
 
 def score(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer], n_classes: int) -> Metrics:
-    """Compare labels (n,) with ranked class ids (n, 5), best first, -1 where there is none.
+    """Scores of ranked class ids (n, 5), best first and -1 for no class, against labels (n,).
 
-    ValueError where the two do not fit together or a label is outside 0 … n_classes - 1.
+    Raises:
+        ValueError: The two do not fit together, or a label is outside 0 … n_classes - 1.
     """
     if len(y_true) == 0 or top5.ndim != 2 or len(top5) != len(y_true):
         raise ValueError(
@@ -52,10 +54,12 @@ def score(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer], n_clas
 
 @dataclass(frozen=True, kw_only=True)
 class PerClass:
-    """(n_classes,) each: test images of the class, and how many of them are predicted as it."""
+    """Counts of each class, (n_classes,)."""
 
     n_test: Ints
+    """Test images of the class."""
     correct: Ints
+    """How many of them are predicted correctly."""
 
 
 def per_class(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer], n_classes: int) -> PerClass:
@@ -68,17 +72,19 @@ def per_class(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer], n_
 
 
 def hits(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer]) -> bytes:
-    """A bit per test image, in order: whether its first rank is right. ⌈n / 8⌉ bytes, zeros at the end."""
+    """One bit per test image, in order: whether its first rank is right; ⌈n / 8⌉ bytes."""
     return np.packbits(top5[:, 0] == y_true).tobytes()
 
 
 def rank_classes(scores: npt.NDArray[np.floating], classes: npt.NDArray[np.integer]) -> Ints:
-    """The best class ids (n, 5), best first, -1 where there are fewer, by `scores` (n, k) of `classes` (k,);
-    among equals the first."""
+    """The best class ids (n, 5), best first, by ``scores`` (n, k) of ``classes`` (k,).
+
+    Of equal scores the first class is first; ids are -1 if there are fewer than five classes.
+    """
     left = np.nan_to_num(scores, nan=float(np.finfo(scores.dtype).min))  # a copy, all of it above -inf
     top5 = np.full((len(scores), TOP), -1, dtype=np.int64)
     rows = np.arange(len(scores))
-    for rank in range(min(TOP, len(classes))):  # five passes are quicker than sorting many classes
+    for rank in range(min(TOP, len(classes))):  # five passes are faster than sorting many classes
         best = left.argmax(axis=1)
         top5[:, rank] = classes[best]
         left[rows, best] = -np.inf
@@ -86,11 +92,10 @@ def rank_classes(scores: npt.NDArray[np.floating], classes: npt.NDArray[np.integ
 
 
 def map_up(predictions: npt.NDArray[np.integer], parents: npt.NDArray[np.integer]) -> Ints:
-    """Ranked fine classes (n, k) as ranked coarse classes (n, k): `parents[f]` is the coarse class of fine
-    class f.
+    """Ranked coarse classes (n, k) from ranked fine classes (n, k).
 
-    A coarse class keeps its best rank; what is left over is -1. So top-5 of a coarse level is among the
-    parents of the five best fine classes.
+    ``parents[f]`` is the coarse class of fine class f. A coarse class keeps its best rank, and the remaining
+    ranks are -1. So the top five of a coarse level are the parents of the five best fine classes.
     """
     mapped = np.where(predictions >= 0, np.asarray(parents)[predictions], -1)
     columns = np.arange(mapped.shape[1])
@@ -105,11 +110,15 @@ def map_up(predictions: npt.NDArray[np.integer], parents: npt.NDArray[np.integer
 def level_predictions(
     top5: npt.NDArray[np.integer], *, trained: int, parents: Sequence[npt.NDArray[np.integer]]
 ) -> tuple[Ints, ...]:
-    """Predictions (n, 5) of a classifier trained on the labels of level `trained` (0 is the finest), at that
-    level and every coarser one.
+    """Predictions (n, 5) of a classifier at the level it was trained on, and at every coarser level.
 
-    `parents` has for each level but the finest the coarse class of each finest class, (n finest,). ValueError
-    where a class of the trained level lies in two classes of a coarser one.
+    Args:
+        top5: Ranked classes (n, 5) of the trained level.
+        trained: That level; 0 is the finest.
+        parents: For each level but the finest, the class of each finest class, (n finest,).
+
+    Raises:
+        ValueError: A class of the trained level lies in two classes of a coarser one.
     """
     if not 0 <= trained <= len(parents):
         raise ValueError(f"trained is {trained}; there are levels 0 to {len(parents)}")
@@ -121,7 +130,7 @@ def level_predictions(
 
 
 def _between(parents: Sequence[npt.NDArray[np.integer]], fine: int, coarse: int) -> Ints:
-    """The class at level `coarse` of each class at level `fine`, neither of them the finest."""
+    """The class at level ``coarse`` of each class at level ``fine``; neither is the finest level."""
     of_fine, of_coarse = np.asarray(parents[fine - 1]), np.asarray(parents[coarse - 1])
     above = np.full(of_fine.max() + 1, -1, dtype=np.int64)
     above[of_fine] = of_coarse
@@ -142,9 +151,10 @@ def level_scores(
     parents: Sequence[npt.NDArray[np.integer]],
     n_classes: Sequence[int],
 ) -> tuple[Metrics, ...]:
-    """Scores at the level a classifier was trained on and every coarser one: see `level_predictions`.
+    """Scores at the level a classifier was trained on, and at every coarser level.
 
-    `labels` (n_test,) and `n_classes` are those of every level, from the finest.
+    See ``level_predictions``. ``labels`` (n_test,) and ``n_classes`` are given for every level, from the
+    finest.
     """
     levels = level_predictions(top5, trained=trained, parents=parents)
     return tuple(

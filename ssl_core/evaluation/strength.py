@@ -1,4 +1,4 @@
-"""The strength of a linear probe, chosen inside the label budget."""
+"""C, the inverse regularisation strength of a linear probe, chosen inside the label budget."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ssl_sweep.ssl_core.evaluation.fusion import Floats, Ints, read
 from ssl_sweep.ssl_core.evaluation.logistic import LogisticFit, linear_scores, standardised_in_single
 
 FIXED_C = 1.0
-"""The strength where the budget is too small to choose one: see `choose_c`."""
+"""C for a label budget that is too small to choose one, see ``choose_c``."""
 EQUAL = 0.5
-"""Within so many standard errors of the best, strengths are as good as equal."""
+"""Values of C within this many standard errors of the best are as good as equal."""
 FALLS = 2
-"""After so many strengths in a row that are clearly worse than the best, larger ones are not tried."""
+"""After this many values of C in a row that are clearly worse than the best, larger ones are not tried."""
 
 
 def choose_c(
@@ -30,17 +30,17 @@ def choose_c(
     groups: Ints | None = None,
     device: str = "cpu",
 ) -> tuple[float, bool]:
-    """The C of `config.cs` with the most correct predictions over stratified folds of x (n, d) and y (n,),
-    and whether all fits it was chosen by converged. Among those that are as good as equal, their neighbours
-    on the path decide: see `best_of`.
+    """The C of ``config.cs`` with the most correct predictions over stratified folds of x (n, d) and y (n,),
+    and whether all fits for this choice converged.
 
-    A single C is no choice and is taken. FIXED_C below 3 labels a fold, 2 labels a class on average or one
-    group a fold: folds would be too small to choose by. Rows of one group (a patient, a scene; -1 is none)
-    are always in one fold.
+    If several are as good as equal, their neighbours on the path decide, see ``best_of``. A single C is taken
+    without a fit. ``FIXED_C`` is taken below 3 labels per fold, 2 labels per class on average or one group
+    per fold: the folds would be too small. Rows of one of the ``groups`` (n,) (a patient, a
+    scene; -1 is no group) are always in one fold.
 
-    From the smallest C upwards; each fit starts from the one of the C before. Once FALLS in a row are
-    more than a standard error below the best so far the rest is left out: accuracy rises and falls once
-    along C, and the last fits are the longest. The fits are float32: they only choose.
+    C is tried from the smallest upwards, and each fit starts from the one before it. After ``FALLS`` in a row
+    that are more than a standard error below the best so far, the rest is skipped: accuracy rises and falls
+    once along C, and the last fits take longest. The fits are in float32: they only choose.
     """
     if len(config.cs) == 1:
         return config.cs[0], True
@@ -59,10 +59,10 @@ def choose_c(
 
 
 def best_of(hits: Sequence[int], n: int) -> int:
-    """Which strength of a path has the best numbers of correct predictions of n; the first among equals.
+    """Position of the best C on a path, from the correct predictions of n for each; the first among equals.
 
-    Accuracy changes slowly along C. So where several are within EQUAL standard errors of the most correct
-    predictions, the one with the best mean of itself, counted twice, and its neighbours is taken.
+    Accuracy changes slowly along C. So of those within ``EQUAL`` standard errors of the most correct
+    predictions, the best is the one with the highest mean of itself, counted twice, and its neighbours.
     """
     found = np.array(hits, dtype=float)
     padded = np.pad(found, 1, mode="edge")
@@ -72,19 +72,19 @@ def best_of(hits: Sequence[int], n: int) -> int:
 
 
 def _folds(y: npt.NDArray[np.integer], seed: int, config: ProbeConfig, groups: Ints | None) -> Ints | None:
-    """Fold of each row, or None where there is too little to divide."""
+    """Fold of each row, or None if there is too little to divide."""
     if len(y) < max(3 * config.folds, 2 * len(np.unique(y))):
         return None
     return folds_of(y, groups, seed, config.folds)
 
 
 def _standard_error(hits: int, n: int) -> float:
-    """Of a number of correct predictions among n."""
+    """Standard error of a number of correct predictions among n."""
     return math.sqrt(hits * (1 - hits / n))
 
 
 class _Fold:
-    """What is fitted without one fold and judged on it."""
+    """Fits without one fold, judged on it."""
 
     def __init__(
         self,

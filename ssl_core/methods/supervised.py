@@ -14,7 +14,7 @@ class Supervised(Method):
     """Encoder and a linear classifier of ``n_classes``, the finest labels of the data.
 
     Raises:
-        ValueError: There are no classes.
+        ValueError: ``n_classes`` is 0.
     """
 
     n_views = 1

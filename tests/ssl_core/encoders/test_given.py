@@ -137,8 +137,8 @@ def test_names_of_a_momentum_encoders_checkpoint(model):
 @pytest.mark.parametrize(
     ("change", "encoder", "size", "message"),
     [
-        ({"bn1.bias": None}, "resnet18", 96, r"lacks bn1\.bias; choose"),
-        ({"extra.weight": torch.ones(1)}, "resnet18", 96, r"has extra\.weight besides"),
+        ({"bn1.bias": None}, "resnet18", 96, r"lacks bn1\.bias; use the encoder"),
+        ({"extra.weight": torch.ones(1)}, "resnet18", 96, r"also has extra\.weight;"),
         ({}, "resnet34", 96, r"lacks layer1\.2\.conv1\.weight, .* and \d+ more"),
         ({}, "resnet18", 32, r"conv1\.weight is \(64, 3, 7, 7\), the encoder has \(64, 3, 3, 3\).*64 px"),
     ],
@@ -153,7 +153,7 @@ def test_weights_that_do_not_fit(tmp_path, model, change, encoder, size, message
 def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"conv1.weight": Evil()}, tmp_path / "w.pt")
-    with pytest.raises(ValueError, match="no readable file of tensors"):
+    with pytest.raises(ValueError, match="not a readable file of tensors"):
         load_weights(config_of(tmp_path / "w.pt"))
     assert not os.path.exists("executed")
 
@@ -162,9 +162,9 @@ def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch):
     ("weights", "message"),
     [
         ("", "weights is empty"),
-        ("nothing.pt", "no such file"),
-        ("ResNet18", "no name of torchvision's"),
-        ("ResNet18_Weights.V9", "no name of torchvision's"),
+        ("nothing.pt", "nothing.pt does not exist"),
+        ("ResNet18", "which torchvision does not have"),
+        ("ResNet18_Weights.V9", "which torchvision does not have"),
     ],
 )
 def test_what_is_not_there(weights, message):
@@ -175,11 +175,11 @@ def test_what_is_not_there(weights, message):
 @pytest.mark.parametrize(("name", "content"), [("w.pt", {"epoch": 1}), ("w.pt", [1, 2])])
 def test_a_file_without_a_state_dict(tmp_path, name, content):
     torch.save(content, tmp_path / name)
-    with pytest.raises(ValueError, match="holds no state dict"):
+    with pytest.raises(ValueError, match="has no state dict"):
         load_weights(config_of(tmp_path / name))
 
 
 def test_a_broken_safetensors_file(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"broken")
-    with pytest.raises(ValueError, match="no readable safetensors"):
+    with pytest.raises(ValueError, match="not a readable safetensors"):
         load_weights(config_of(tmp_path / "w.safetensors"))

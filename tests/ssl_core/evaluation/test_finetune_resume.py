@@ -98,7 +98,7 @@ def test_a_checkpoint_of_another_budget_is_refused(kept):
 
 def test_a_checkpoint_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / CHECKPOINT_FILE).write_bytes(b"half")
-    with pytest.raises(ValueError, match=r"no readable checkpoint.*delete it"):
+    with pytest.raises(ValueError, match=r"is not a readable checkpoint.*delete it"):
         fit(budget_of(20), watched=Supervision(folder=tmp_path))
 
 

@@ -189,7 +189,7 @@ def test_peak_memory_is_below_two_matrices_of_the_budget(tmp_path, monkeypatch):
 ON_TORCH = """
 import numpy as np
 from probe_case import CLASSES, CONFIG, features, probe
-from ssl_sweep.ssl_core.config.pretrain import ProbeConfig
+from ssl_sweep.ssl_core.config.probe import ProbeConfig
 config = ProbeConfig(cs=(0.01, 0.1))
 for classes in (CLASSES, 2):
     (x, y), (x_test, _) = features(90, 0, classes=classes), features(60, 1, classes=classes)

@@ -54,7 +54,7 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 def test_nothing_in_a_checkpoint_is_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"format": 1, "model": Evil()}, tmp_path / CHECKPOINT_FILE)
-    with pytest.raises(ValueError, match="no readable checkpoint"):
+    with pytest.raises(ValueError, match="not a readable checkpoint"):
         load_checkpoint(tmp_path)
     assert not (tmp_path / "executed").exists()
 
@@ -62,7 +62,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path, monkeypatch):
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
 def test_unreadable_checkpoint_names_the_file(tmp_path, content):
     (tmp_path / CHECKPOINT_FILE).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{CHECKPOINT_FILE} is no readable checkpoint.*delete it"):
+    with pytest.raises(ValueError, match=rf"{CHECKPOINT_FILE} is not a readable checkpoint.*delete it"):
         load_checkpoint(tmp_path)
 
 

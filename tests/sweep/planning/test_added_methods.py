@@ -116,7 +116,7 @@ def test_no_distribution_takes_a_built_in_name_or_anothers(
     assert trainings(sweeps.plan(grid("simclr")))["simclr"].id == before
     assert method_class("simclr").__module__ == "ssl_sweep.ssl_core.methods.simclr"
     (problem,) = problems(grid("mine"))
-    assert "method 'mine' is of evil 6.6.6 and lab 1.0; uninstall all but one" in problem
+    assert "method 'mine' comes from evil 6.6.6 and lab 1.0; uninstall all but one" in problem
     said = [check.detail for check in _checks("methods")]
     assert any("'simclr' of evil 6.6.6 is left out: the name is built in" in text for text in said)
 
@@ -145,7 +145,7 @@ def test_a_method_that_cannot_be_loaded_names_its_distribution(install: Install)
     install("lab", "1.0", "mine = nowhere_to_be_found:Mine\nother = textwrap:dedent")
     with pytest.raises(ValueError, match=r"'mine' of lab 1\.0 cannot be loaded.*nowhere_to_be_found"):
         method_class("mine")
-    with pytest.raises(ValueError, match=r"textwrap:dedent is no subclass of Method"):
+    with pytest.raises(ValueError, match=r"textwrap:dedent is not a subclass of .*Method"):
         method_class("other")
     with pytest.raises(ValueError, match=r"'missing' is not trained, or not installed here.*, mine"):
         method_class("missing")
