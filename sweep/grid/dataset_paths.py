@@ -31,7 +31,7 @@ def resolve_path(text: str, base: Path, *, shards: bool) -> str:
     text = _expanded(text)
     if secret := secret_in(text):
         raise ValueError(
-            f"an address with {secret} in it, which would be kept with every result; {CREDENTIALS_HINT}"
+            f"the address holds {secret}, which would be kept with every result; {CREDENTIALS_HINT}"
         )
     remote = is_remote(text)
     if remote and (why := malformed(text)):

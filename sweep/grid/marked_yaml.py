@@ -211,12 +211,12 @@ class _Builder:
             if isinstance(key, yaml.ScalarNode) and key.value == "<<" and key.style is None:
                 for base in item.value if isinstance(item, yaml.SequenceNode) else [item]:
                     if not isinstance(base, yaml.MappingNode) or id(base) in parents:
-                        self._problem(base, "<< takes another mapping")
+                        self._problem(base, "<< must refer to a mapping")
                     elif self._count(base):
                         data |= self._mapping(base, path, (*parents, id(base)))
         for key, item in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self._problem(key, "a key must be one word")
+                self._problem(key, "a key must be a single value, not a list or a mapping")
                 continue
             name, line = key.value, key.start_mark.line + 1
             if name == "<<" and key.style is None:

@@ -29,7 +29,7 @@ def check_entry(
     """
     if not isinstance(data, dict):
         fields = ", ".join(model.model_fields)
-        return None, frozenset(), [source.problem(path, f"should be a mapping with keys of {fields}")]
+        return None, frozenset(), [source.problem(path, f"should be a mapping; its keys can be {fields}")]
     doubtful, problems = _unknown_keys(model, data, path, source)
     data = {key: value for key, value in data.items() if key in model.model_fields}
     try:

@@ -137,7 +137,7 @@ class ObjectFiles:
         path = self._root / name
         saved = SavedFile(path.stat().st_size, digest(path))
         if saved.size == 0:  # an empty object counts as deleted
-            raise StoreError(f"{name} is empty, which no result may be")
+            raise StoreError(f"{name} is empty; a result file needs at least one byte")
         self._storage.upload(name, path)
         self.forget(name)
         return saved

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 DEFAULT_STORE = "ssl-sweep-store"
 """The store, a folder of the current directory, if no address is given."""
-CREDENTIALS_HINT = "give credentials in the environment, as the store's driver reads them"
+CREDENTIALS_HINT = "put credentials into the environment variables that its driver reads"
 
 _NAMES = "signature|token|secret|passw(?:or)?d|credential|access_?key_?id|access_?id|api_?-?key"
 _SECRET_NAME = rf"(?:[\w%.-]*(?:{_NAMES})|sig)"  # of a signature or token in a query; case does not matter

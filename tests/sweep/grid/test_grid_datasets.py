@@ -89,7 +89,7 @@ def test_an_address_with_a_password_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("WHERE", "https://anna:planted@example.org/a")
     with pytest.raises(GridError) as error:
         grid_of(tmp_path, source="csv", train="${WHERE}/train.csv")
-    assert "with a user or a password in it" in str(error.value) and "planted" not in str(error.value)
+    assert "the address holds a user or a password" in str(error.value) and "planted" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from ssl_sweep.sweep.errors import DamagedError, StoreError
 from ssl_sweep.sweep.execution.runtime import Runtime
 from ssl_sweep.sweep.inspect.verify import Damage, verify
 from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.notes import unprepared
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.stages.perform import perform_light
 from ssl_sweep.sweep.store.store import Store
@@ -148,14 +149,15 @@ def test_a_damaged_dataset_is_verified_planned_around_and_prepared_again(sweeps:
     (again,) = plan.prepares
     assert (again.id, again.reason) == (stage.id, "damaged")
     assert all(n.provisional for n in plan.stages if n.kind != "prepare")
-    assert any(note.startswith("damaged: objects counts as not prepared") for note in plan.notes)
+    assert any(note.text.startswith("damaged: objects counts as not prepared") for note in plan.notes)
     found = verify(sweeps.store.uri, grid, repair=repair)
     assert found.damages == (Damage("prepare", stage.id, key, "holds other bytes than were committed"),)
     assert found.withdrawn == ((("prepare", stage.id),) if repair else ())
     (outcome,) = perform_light([again], runtime)
     assert (outcome.status, outcome.executed) == ("complete", True)
     assert sweeps.store.storage.read(key).data == kept
-    assert not sweeps.plan(REAL).to_run and not sweeps.plan(REAL).unread
+    plan = sweeps.plan(REAL)
+    assert not plan.to_run and not unprepared(plan.prepares, plan.notes)
     assert verify(sweeps.store.uri, grid).exit_code == 0
 
 
