@@ -6,6 +6,7 @@ import pytest
 from ssl_sweep.data_ops.hashing import derive_seed, hash64, uniform
 
 
+@pytest.mark.smoke
 def test_derived_seeds_depend_on_every_coordinate_its_type_and_the_order() -> None:
     seeds = [
         derive_seed("order", 1),
@@ -19,6 +20,7 @@ def test_derived_seeds_depend_on_every_coordinate_its_type_and_the_order() -> No
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
+@pytest.mark.smoke
 def test_values_are_frozen() -> None:
     # a change here changes every subset, order and view of every study that exists
     assert derive_seed("views", 0) == 5760340728902452355
@@ -30,6 +32,7 @@ def test_values_are_frozen() -> None:
     ]
 
 
+@pytest.mark.smoke
 def test_a_value_depends_on_its_coordinates_alone() -> None:
     keys = np.arange(1000, dtype=np.uint64) * np.uint64(2**50)
     table = hash64(5, 3, keys[:, None], np.arange(40))

@@ -60,6 +60,7 @@ def test_plain_timm_gives_the_same_features(tmp_path, name, size):
         torch.testing.assert_close(model(images), encoder(images), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.smoke
 def test_card_is_the_trainings(tmp_path):
     trained(tmp_path, "resnet18", 32)
     card_path = export(tmp_path, tmp_path / "mine.safetensors")

@@ -16,6 +16,7 @@ from ssl_sweep.data_ops.synthetic.canvas import Canvas
 DOMAINS = sorted(synthetic.DOMAINS)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_an_image_is_a_function_of_domain_index_and_seed_alone(domain):
     indices = np.array([7, 3, 500, synthetic.MAX_IMAGES + 5, 3, 9_000_000])

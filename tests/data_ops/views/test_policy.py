@@ -27,6 +27,7 @@ def same(a: ViewParams, b: ViewParams) -> bool:
     return all(np.array_equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
 
 
+@pytest.mark.smoke
 def test_parameters_depend_on_the_key_and_not_on_its_company() -> None:
     policy = simclr_policy(96)
     full = sample_params(policy, 3, 5, KEYS, 1)
@@ -35,6 +36,7 @@ def test_parameters_depend_on_the_key_and_not_on_its_company() -> None:
     assert same(full.take(slice(10, 11)), sample_params(policy, 3, 5, KEYS[10:11], 1))
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("other", [(4, 5, 1), (3, 6, 1), (3, 5, 0)], ids=["seed", "epoch", "view"])
 def test_seed_epoch_and_view_give_independent_parameters(other: tuple[int, int, int]) -> None:
     policy = simclr_policy(96)
@@ -45,6 +47,7 @@ def test_seed_epoch_and_view_give_independent_parameters(other: tuple[int, int, 
     assert 0.44 < np.mean(a.flip == b.flip) < 0.56
 
 
+@pytest.mark.smoke
 def test_sampler_is_frozen() -> None:
     # a change here changes every view of every study that exists: raise the stage's version with it
     p = sample_params(simclr_policy(96), 1, 2, KEYS[:200], 0)

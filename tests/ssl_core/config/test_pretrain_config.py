@@ -11,6 +11,7 @@ from ssl_sweep.ssl_core.config.probe import C_PATHS, ProbeConfig
 from ssl_sweep.ssl_core.config.registry import METHODS
 
 
+@pytest.mark.smoke
 def test_planning_modules_load_without_torch():
     code = "import ssl_sweep.ssl_core.config.pretrain, ssl_sweep.ssl_core.training.reporter, sys;"
     code += " print({'torch', 'sklearn'} & set(sys.modules))"
@@ -18,6 +19,7 @@ def test_planning_modules_load_without_torch():
     assert found.stdout.strip() == "set()"
 
 
+@pytest.mark.smoke
 def test_presets_are_the_published_ones():
     """The official CIFAR-10 command and the ImageNet recipe of google-research/simclr."""
     cifar = default_config("resnet18", 32, epochs=1000)
@@ -62,6 +64,7 @@ def test_presets_of_the_rivals_are_the_published_ones():
     assert alike.views2 is None, "whoever sets the views sets both"
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("encoder", "size"), [("resnet-demo", 32), ("resnet18", 32), ("resnet50", 224)])
 def test_every_method_has_a_preset(method, encoder, size):

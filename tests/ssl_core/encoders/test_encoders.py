@@ -27,6 +27,7 @@ def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
+@pytest.mark.smoke
 def test_every_encoder_is_tested():
     assert set(DIMS) == set(ENCODERS)
 

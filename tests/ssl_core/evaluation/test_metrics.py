@@ -16,6 +16,7 @@ from ssl_sweep.ssl_core.evaluation.metrics import (
 )
 
 
+@pytest.mark.smoke
 def test_score_by_hand():
     y = np.array([0, 0, 0, 1, 2])
     top5 = np.array(
@@ -34,12 +35,14 @@ def test_score_refuses_what_does_not_fit():
         score(np.array([0, 1]), np.zeros((3, 5), int), 2)
 
 
+@pytest.mark.smoke
 def test_map_up_keeps_the_best_rank_of_each_coarse_class():
     parents = np.array([0, 0, 1, 1, 2])
     found = map_up(np.array([[1, 0, 4, 2, 3], [2, 3, -1, -1, -1]]), parents)
     assert found.tolist() == [[0, 2, 1, -1, -1], [1, -1, -1, -1, -1]]
 
 
+@pytest.mark.smoke
 def test_counts_of_each_class():
     y = np.array([0, 0, 0, 1, 2])
     top5 = np.array([[0, 1], [0, 2], [1, 0], [1, -1], [0, 2]])
@@ -47,6 +50,7 @@ def test_counts_of_each_class():
     assert (found.n_test.tolist(), found.correct.tolist()) == ([3, 1, 1, 0], [2, 1, 0, 0])
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 1000])
 def test_hits_come_back_as_they_were(n):
     rng = np.random.default_rng(n)

@@ -22,6 +22,7 @@ def written_out(z1: np.ndarray, z2: np.ndarray, temperature: float) -> float:
     return sum(losses) / (2 * n)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("temperature", [0.05, 0.1, 0.5, 1.0])
 def test_equals_the_formula(temperature):
     rng = np.random.default_rng(1)
@@ -30,6 +31,7 @@ def test_equals_the_formula(temperature):
     assert float(found) == pytest.approx(written_out(z1, z2, temperature), rel=1e-5)
 
 
+@pytest.mark.smoke
 def test_gradient_is_the_formulas():
     rng = np.random.default_rng(2)
     z1, z2 = rng.normal(size=(2, 4, 3))

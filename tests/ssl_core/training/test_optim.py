@@ -31,6 +31,7 @@ class WrittenOutLars:
         self.w = self.w - self.v
 
 
+@pytest.mark.smoke
 def test_lars_equals_the_official_update_over_changing_rates():
     rng = np.random.default_rng(0)
     shapes = [(4, 3), (2, 3, 3, 3), (5, 5), (3, 2), (7,), (6,)]
@@ -103,6 +104,7 @@ def test_optimisers_take_the_configs_momentum_and_form():
     assert lars.param_groups[0]["momentum"] == 0.5 and lars.param_groups[0]["form"] == "you2017"
 
 
+@pytest.mark.smoke
 def test_lars_trust_is_1_for_a_zero_gradient_without_decay():
     parameter = torch.nn.Parameter(torch.ones(2, 2))
     optimizer = LARS([parameter], lr=1.0)

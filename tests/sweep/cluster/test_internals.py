@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import ssl_sweep
 
 PACKAGE = Path(ssl_sweep.__file__).parent
@@ -27,6 +29,7 @@ def private(path: Path) -> set[str]:
     return {name for name in imported(path) if name.startswith("ray.") and PRIVATE.search(name)}
 
 
+@pytest.mark.smoke
 def test_one_module_uses_what_ray_keeps_private() -> None:
     modules = [path for part in ("sweep", "ssl_core", "data_ops") for path in (PACKAGE / part).rglob("*.py")]
     users = {path.relative_to(PACKAGE).as_posix() for path in modules if private(path)}

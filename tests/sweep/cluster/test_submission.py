@@ -38,6 +38,7 @@ def grid(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.smoke
 def test_the_id_is_that_of_sweep_grid_and_store(grid: Path, tmp_path: Path) -> None:
     def id(*overrides: str, store: str = "s3://bucket/a") -> str:
         return prepare_submission(grid, overrides, store, None).id
@@ -49,6 +50,7 @@ def test_the_id_is_that_of_sweep_grid_and_store(grid: Path, tmp_path: Path) -> N
     assert prepare_submission(moved, (), "s3://bucket/a", None).id == id()
 
 
+@pytest.mark.smoke
 def test_the_next_id_is_one_that_no_job_has_had(grid: Path) -> None:
     asked = prepare_submission(grid, (), "s3://bucket/a", None)
     first = asked.id
@@ -66,6 +68,7 @@ def test_a_folder_is_sent_as_its_whole_path(
     assert f"--store {asked.store} --max-gpu-hours=2 --address auto" in asked.line
 
 
+@pytest.mark.smoke
 def test_what_is_packed_runs_by_itself(grid: Path, tmp_path: Path) -> None:
     folder = tmp_path / "packed"
     folder.mkdir()

@@ -36,6 +36,7 @@ def check(sweeps: Any, limits: Limits, compute: Compute = COMPUTE) -> LimitGuard
     return guard
 
 
+@pytest.mark.smoke
 def test_a_plan_above_a_limit_is_refused_with_numbers_and_what_to_cut(sweeps: Any) -> None:
     check(sweeps, Limits(gpu_hours=100))
     with pytest.raises(InfeasibleError) as error:
@@ -55,6 +56,7 @@ def test_a_limit_in_money_needs_a_price(sweeps: Any) -> None:
         LimitGuard(Limits(cost=5)).check(sweeps.prepared(), sweeps.store, Compute(), unknown)
 
 
+@pytest.mark.smoke
 def test_what_runs_counts_until_it_ends_and_what_does_not_fit_does_not_start(sweeps: Any) -> None:
     plan = sweeps.prepared()
     predictions = predict(plan, Experience.of(sweeps.store), HERE, Compute())

@@ -22,6 +22,7 @@ def cluster(capacity: Capacity) -> Cluster:
     return Cluster(capacity.cpus, capacity.gpus, 1, False, capacity)
 
 
+@pytest.mark.smoke
 def test_workers_are_counted_by_node_and_not_by_sums() -> None:
     static = Capacity.of_nodes([(3, 0), (3, 0), (2, 1)])
     assert (static.cpus, static.gpus) == (8, 1)
@@ -29,6 +30,7 @@ def test_workers_are_counted_by_node_and_not_by_sums() -> None:
     assert static.workers(2, 1) == 1 and static.workers(1, 0.5) == 2
 
 
+@pytest.mark.smoke
 def test_the_autoscaler_adds_the_largest_first_within_its_limit() -> None:
     assert Capacity((HEAD, SMALL), 3).workers(4, 1) == 3
     both = Capacity((HEAD, SMALL, LARGE), 3)
@@ -37,6 +39,7 @@ def test_the_autoscaler_adds_the_largest_first_within_its_limit() -> None:
     assert str(both).endswith("3 of these at a time")
 
 
+@pytest.mark.smoke
 def test_refused_with_need_and_have_by_type() -> None:
     place = Capacity((HEAD, SMALL), 8)
     require_workers(Compute(cpus_per_worker=4), 8, place)

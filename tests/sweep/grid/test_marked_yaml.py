@@ -19,6 +19,7 @@ def messages(text: str) -> list[str]:
     return [str(problem) for problem in error.value.problems]
 
 
+@pytest.mark.smoke
 def test_every_key_and_value_knows_its_place() -> None:
     source = parse("name: demo\nblocks:\n  - size: [5, 10k]\n")
     assert source.data == {"name": "demo", "blocks": [{"size": [5, "10k"]}]}
@@ -27,6 +28,7 @@ def test_every_key_and_value_knows_its_place() -> None:
     assert str(source.problem(("blocks", 0, "size", 7), "here")) == "grid.yaml:3:11: here"
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -53,6 +55,7 @@ def test_scalars_follow_yaml_1_2(text: str, value: Any) -> None:
     assert type(found) is type(value)
 
 
+@pytest.mark.smoke
 def test_duplicate_keys_are_all_refused() -> None:
     assert messages("a: 1\na: 2\nb: {c: 1, c: 2}\n") == [
         "grid.yaml:2:1: the key 'a' is given twice (first in line 1)",

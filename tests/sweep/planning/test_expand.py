@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pytest
 from expansion import CATALOG, cells, cells_of, impossible, info
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ def parts(cell: Cell) -> list[tuple[str, int, int]]:
 SMALL = "batch: 32"
 
 
+@pytest.mark.smoke
 def test_a_pool_is_shared_equally_in_any_order() -> None:
     (one,) = cells(f"{{domain: [[b, a]], images: 401, {SMALL}}}", "{domain: c, labels: 50}")
     (two,) = cells(f"{{domain: [[a, b]], images: 401, {SMALL}}}", "{domain: c, labels: 50}")
@@ -40,6 +42,7 @@ def test_names_do_not_decide_the_shares() -> None:
     assert parts(cell) == [("another", 201, 0), ("other", 200, 0)]
 
 
+@pytest.mark.smoke
 def test_sizes_that_mean_the_same_are_one_pretraining_and_one_cell() -> None:
     found = cells(f"{{domain: a, images: [100, 10%, 0.1k], {SMALL}}}", "{domain: c, labels: [30, '30', 10%]}")
     assert len({cell.pretraining.id for cell in found}) == 1

@@ -3,10 +3,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from ssl_sweep.sweep.results.status import node_statuses, status
 from ssl_sweep.sweep.store.manifest import Failure
 
 
+@pytest.mark.smoke
 def test_failures_block_what_needs_them_and_nothing_else(sweeps: Any) -> None:
     plan = sweeps.prepared()
     failed = plan.pretrainings[0]
@@ -43,6 +46,7 @@ def test_a_dataset_that_cannot_be_prepared_blocks_its_cells(sweeps: Any) -> None
     assert sum(reads.values()) == 4 + 2  # objects and the pool at two sizes, two random encoders
 
 
+@pytest.mark.smoke
 def test_a_finished_sweep(sweeps: Any) -> None:
     sweeps.finish(sweeps.prepared().to_run)
     found = status(sweeps.plan(), sweeps.store)

@@ -45,12 +45,14 @@ def trainings(stages: Sequence[PlannedStage]) -> list[str]:
     return [" ".join(stage.label.split(" · ")[1:3]) for stage in stages if stage.trains]
 
 
+@pytest.mark.smoke
 def test_what_unlocks_most_cells_for_its_time_goes_first(sweeps: Any) -> None:
     plan = sweeps.prepared(GRID)
     # b of 200: 4 cells for a quarter of the time; b of 800: 4 and a half; a: one and a half.
     assert trainings(ordered(sweeps, plan)) == ["b 200", "b 800", "a 800"]
 
 
+@pytest.mark.smoke
 def test_the_order_stays_topological(sweeps: Any) -> None:
     seen: set[str] = set()
     for stage in ordered(sweeps, sweeps.prepared(GRID), "pretrain_domain=a"):
@@ -58,6 +60,7 @@ def test_the_order_stays_topological(sweeps: Any) -> None:
         seen.add(stage.id)
 
 
+@pytest.mark.smoke
 def test_priorities_go_before_and_the_first_counts_most(sweeps: Any) -> None:
     plan = sweeps.prepared(GRID)
     assert trainings(ordered(sweeps, plan, "pretrain_domain=a,n_labels=50"))[0] == "a 800"

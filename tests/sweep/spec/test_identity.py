@@ -67,6 +67,7 @@ FROZEN = {
 }
 
 
+@pytest.mark.smoke
 def test_the_ids_of_the_reference_sweep_are_frozen() -> None:
     # A change here makes every result that users have unfindable. If a stage's numbers change, raise its
     # number in VERSIONS; if a default changes, that is such a change.
@@ -103,6 +104,7 @@ class Outer:
     extra: tuple[int, ...] = ()
 
 
+@pytest.mark.smoke
 def test_a_new_field_with_a_neutral_default_changes_no_id() -> None:
     wider = make_dataclass("Inner", [("a", int, 1), ("b", float, 0.5), ("c", str, "neutral")], frozen=True)
     outer = make_dataclass(

@@ -44,6 +44,7 @@ def faults(source: str) -> Iterator[str]:
         yield from (f"{stage.lineno}: import {m}" for m in modules if m.split(".")[0] in PICKLES)
 
 
+@pytest.mark.smoke
 def test_no_reader_can_run_code() -> None:
     files = [
         ROOT / "cli.py",
@@ -73,6 +74,7 @@ def test_the_check_finds_what_it_looks_for(source: str) -> None:
     assert list(faults(source))
 
 
+@pytest.mark.smoke
 def test_an_array_of_objects_is_refused(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> object:

@@ -35,6 +35,7 @@ def commit(store: Store, id: str = ID) -> bool:
     return store.commit("features", id, SPEC, ("encoder001",), {"shape": [2, 3]}, run)
 
 
+@pytest.mark.smoke
 def test_a_stage_is_finished_by_its_manifest_alone(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     write(store)
@@ -70,6 +71,7 @@ def test_a_stage_without_its_files_cannot_be_committed(tmp_path: Path) -> None:
     assert store.complete("features", ID) is None
 
 
+@pytest.mark.smoke
 def test_the_second_commit_loses(tmp_path: Path) -> None:
     store = Store(tmp_path)
     write(store)

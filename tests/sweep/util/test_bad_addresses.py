@@ -17,6 +17,7 @@ from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.location import tracking_uri
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("address", ["s3://[x", "s3://[bucket]/x", "az://[x", "file://[x/y"])
 def test_a_store(address: str) -> None:
     with pytest.raises(StoreError, match="is not a valid address"):
@@ -39,6 +40,7 @@ def test_a_tracker_in_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
         tracking_uri(Store(tmp_path), None)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("port", ["²", "99999", "9" * 30, "port", ""])
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 def test_a_cluster(scheme: str, port: str) -> None:
