@@ -54,13 +54,13 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
     if any(stage.heavy for stage in plan.to_run) and need > have:
         raise InfeasibleError(
             f"a training needs {fewest} workers x {each} CPUs = {need} CPUs; this machine has {have}",
-            hint="lower compute.workers or compute.cpus_per_worker, or connect to a cluster by --address",
+            hint="lower compute.workers or compute.cpus_per_worker, or use a larger cluster with --address",
         )
     for setting in _on_gpu(plan.to_run, compute):
         if not gpus_here():
             raise InfeasibleError(
                 f"{setting} is gpu, but no CUDA GPU is visible on this machine",
-                hint=f"remove {setting}, or connect to a cluster with GPUs by --address",
+                hint=f"remove {setting}, or use --address with a cluster that has GPUs",
             )
 
 

@@ -137,7 +137,7 @@ class _Predictor:
         self._plan, self._known, self._machine, self._compute = plan, known, machine, compute
         self._configs = {s.id: s.spec.config for s in plan.stages if isinstance(s.spec, PretrainSpec)}
         infos = [info for cell in plan.cells for info in cell.datasets]
-        self._by_print = {info.fingerprint: info for info in infos}
+        self._by_fingerprint = {info.fingerprint: info for info in infos}
         self._by_prepare = {info.prepare_id: info for info in infos}
         self._evaluated = {cell.probe_id: cell.evaluation for cell in plan.cells}
         self._gpus = (compute.gpus_per_worker or 1.0) if machine.device == "gpu" else 0.0
@@ -152,7 +152,7 @@ class _Predictor:
             case PretrainSpec():
                 return self._light(_INITIALISE_S, "default guess")
             case FeatureSpec(encoder=encoder, fingerprint=fingerprint, split=split):
-                info = self._by_print[fingerprint]
+                info = self._by_fingerprint[fingerprint]
                 images = info.n_train if split == "train" else info.n_test
                 each, source = self._image("features", self._configs[encoder])
                 part = _LIGHT_GPUS if self._gpus else 1.0

@@ -1,7 +1,7 @@
 """The MLflow side of the mirror: one experiment per sweep, one flat run per training and per cell.
 
-The only module that imports MLflow. Runs are found again by the tag ``ssl_sweep.id``, so logging twice
-gives one run; MLflow is never asked what is done.
+Only this module imports MLflow. The tag ``ssl_sweep.id`` identifies a run, so logging it twice gives one run.
+The store decides what is done, never MLflow.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 ID_TAG = "ssl_sweep.id"
 MODEL_TAG = "ssl_sweep.model"
-"""On runs that have their encoder as a model: where it is among their artifacts."""
+"""On runs with their encoder as a model: its path among their artifacts."""
 _PAGE = 1000
-# A server that is down or silent must cost seconds: what is not mirrored now is mirrored later. Nothing is
-# sent twice behind our back: a run whose creation timed out may be there, so the server is asked first.
-# The address of every run, which may hold a password, is not printed. PG…: PostgreSQL's own client.
+# A server that is down or silent may only cost seconds: what is not mirrored now is mirrored later. MLflow
+# must not retry by itself: a run whose creation timed out may exist, so we look before creating it again. It
+# must not print the address of each run, which may contain a password. PG… is for PostgreSQL's client.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -44,30 +44,31 @@ _PARAMS_AT_ONCE, _METRICS_AT_ONCE = 100, 1000
 
 @dataclass(frozen=True, kw_only=True)
 class MirrorRun:
-    """One MLflow run to be.
-
-    Attributes:
-        id: the id of the stage or cell; unique within an experiment.
-        metrics: (name, value, step) triples.
-        ended_ms: Unix milliseconds; also the metrics' time, so that logging again changes nothing.
-        artifacts: files to attach.
-        encoder: folder of an exported encoder to log as an MLflow model, None for no model.
-    """
+    """One MLflow run to log."""
 
     id: str
+    """Id of the stage or cell; unique within an experiment."""
     name: str
     started_ms: int
+    """Unix time in milliseconds."""
     ended_ms: int
+    """Unix time in milliseconds; also the time of the metrics, so that logging again changes nothing."""
     params: Mapping[str, str]
     metrics: tuple[tuple[str, float, int], ...]
+    """(name, value, step)."""
     tags: Mapping[str, str]
     artifacts: tuple[Path, ...] = field(default=())
+    """Files to attach."""
     encoder: Path | None = None
+    """Folder of an exported encoder to log as an MLflow model; None for no model."""
 
 
 def _log_model(client: MlflowClient, run_id: str, folder: Path) -> None:
-    """The encoder under `model/`, by torch.export and so without a pickle; `mlflow.pytorch.load_model` gives
-    it back. Images in are float32 (n, 3, S, S) as its card says, features out (n, feature_dim)."""
+    """Log an encoder under ``model/``, written by ``torch.export`` and so without a pickle.
+
+    ``mlflow.pytorch.load_model`` loads it. It takes float32 images (n, 3, S, S), as described on its
+    card, and returns features (n, feature_dim).
+    """
     import torch
     from mlflow import pytorch
 
@@ -86,31 +87,42 @@ def _log_model(client: MlflowClient, run_id: str, folder: Path) -> None:
 
 
 def local_uri(folder: Path) -> str:
-    """The default tracking address: SQLite in the store."""
+    """Return the default tracking address, an SQLite database in ``folder``."""
     return f"sqlite:///{folder / 'mlflow.db'}"
 
 
 def model_of(id: str) -> str:
-    """What stands for the model of the run `id` where ids of runs are listed."""
+    """Return what stands for the model of the run ``id`` in lists of ids."""
     return f"{id}/model"
 
 
 class Tracker:
-    """An experiment on a tracking server (or in SQLite), opened for idempotent logging."""
+    """An experiment on a tracking server or in a database. Logging a run twice changes nothing."""
 
     def __init__(self, uri: str, experiment: str, artifacts: Path | None) -> None:
-        """``artifacts``: where a new experiment keeps its files; None leaves that to the server."""
+        """Open or create an experiment.
+
+        Args:
+            uri: Address of the server or database.
+            experiment: Name of the experiment.
+            artifacts: Folder for the files of a new experiment; None leaves that to the server.
+        """
         self._client = _client(uri)
         self._experiment = _experiment(self._client, experiment, artifacts)
         self._finished, self._half_written, self._models = self._look()
 
     def existing(self) -> frozenset[str]:
-        """Ids of every finished run of this experiment, and `model_of` those with a model."""
+        """Return the ids of all finished runs, and ``model_of`` the ids of those with a model."""
         return frozenset(self._finished) | {model_of(id) for id in self._models}
 
     def _look(self) -> tuple[dict[str, str], dict[str, str], set[str]]:
-        """id → run id of finished runs and of those that a kill left half written; ids with a model. Of two
-        runs with one id, as writers of two stores may leave, the finished one stays, or the first."""
+        """Read all runs, and delete doubles: writers of two stores may log the same id at the same time.
+
+        The finished one stays, or else the first.
+
+        Returns:
+            id → run id of finished runs; id → run id of runs that a killed writer left; ids with a model.
+        """
         finished: dict[str, str] = {}
         half_written: dict[str, str] = {}
         models: set[str] = set()
@@ -135,8 +147,7 @@ class Tracker:
                 return
 
     def log(self, runs: Iterable[MirrorRun]) -> int:
-        """Write the runs that are not there yet, and the models of those that lack theirs; the number
-        written."""
+        """Write the runs and models that are not there yet; returns how many runs were written or changed."""
         written = 0
         for run in runs:
             new = run.id not in self._finished
@@ -149,19 +160,25 @@ class Tracker:
         return written
 
     def _add_model(self, run: MirrorRun, run_id: str) -> None:
-        """The tag comes last: a model that a kill left half written is written again."""
+        """Log a model. The tag comes last, so that a model left half written is written again."""
         assert run.encoder is not None
         _log_model(self._client, run_id, run.encoder)
         self._client.set_tag(run_id, MODEL_TAG, "model")
         self._models.add(run.id)
 
     def files_at(self) -> str:
-        """The address of the folder that this experiment's runs keep their files in."""
+        """Return the address of the folder with the files of this experiment's runs."""
         return str(self._client.get_experiment(self._experiment).artifact_location)
 
     def attach(self, id: str, name: str, tags: Mapping[str, str], files: Iterable[tuple[Path, str]]) -> None:
-        """Put files, each with the folder to show it in, on the run of this id, new or there already; those
-        of an earlier time are replaced. The run has no metrics."""
+        """Attach files to the run with this id; it is created if needed, and earlier files are replaced.
+
+        Args:
+            id: Id of the run; such a run has no metrics.
+            name: Name of a new run.
+            tags: Tags to set.
+            files: Each file with the folder to show it in, '' for none.
+        """
         found = self._client.search_runs([self._experiment], f"tags.`{ID_TAG}` = '{id}'", max_results=1)
         if found:
             run_id = found[0].info.run_id
@@ -174,8 +191,11 @@ class Tracker:
         self._client.set_terminated(run_id, "FINISHED")
 
     def _write(self, run: MirrorRun) -> str:
-        """Gives the run's id in MLflow. The status comes last: until then the run counts as half written,
-        and is completed by whoever comes next, or replaced where it says something else."""
+        """Write a run and return its id in MLflow.
+
+        The status comes last. Until then the run counts as half written: the next writer completes it, or
+        replaces it if its parameters differ.
+        """
         from mlflow.entities import Metric, Param
         from mlflow.exceptions import MlflowException
 
@@ -205,7 +225,7 @@ class Tracker:
 
 
 def require_answer(uri: str) -> None:
-    """Ask the server for one experiment; MLflow's own exception when it does not answer."""
+    """Ask the server for one experiment; raises MLflow's exception if it does not answer."""
     _client(uri).search_experiments(max_results=1)
 
 
@@ -217,15 +237,18 @@ def _client(uri: str) -> MlflowClient:
         from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # a locked database would print its traceback
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # else a locked database prints its traceback
     if uri.startswith("sqlite:///"):
         _make_database(MlflowClient, Path(uri.removeprefix("sqlite:///")))
     return MlflowClient(tracking_uri=uri)
 
 
 def _make_database(client: type[MlflowClient], final: Path) -> None:
-    """Where there is none. MLflow makes its own in some forty steps, and refuses for ever one whose maker
-    was killed between two of them; so it is made elsewhere and appears whole, or not at all."""
+    """Create the SQLite database if it does not exist.
+
+    MLflow creates a database in about forty steps, and refuses forever one that was left between two of them.
+    So it is created elsewhere, and appears here complete or not at all.
+    """
     if final.exists():
         return
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -235,7 +258,7 @@ def _make_database(client: type[MlflowClient], final: Path) -> None:
         client(tracking_uri=f"sqlite:///{made}").search_experiments(max_results=1)
         try:
             shutil.copyfile(made, partial)
-            with suppress(FileExistsError):  # another writer was quicker
+            with suppress(FileExistsError):  # another writer was faster
                 os.link(partial, final)
         finally:
             partial.unlink(missing_ok=True)
@@ -248,7 +271,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
     if found is None:
         try:
             return str(client.create_experiment(name, artifacts.as_uri() if artifacts else None))
-        except MlflowException:  # another writer made it in the meantime
+        except MlflowException:  # another writer created it in the meantime
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise

@@ -1,4 +1,4 @@
-"""What the tracker should hold of a sweep: one run per training and per cell, made from plan and store."""
+"""The runs that the tracker should have: one per training and one per cell, from plan and store."""
 
 from __future__ import annotations
 
@@ -19,28 +19,34 @@ from ssl_sweep.sweep.tracking.mlflow_client import MirrorRun, model_of
 _RESULT = ("encoder.safetensors", "encoder.json")
 
 
-class Mirrored:
-    """The runs of each stage: a training has one, an answer as many as cells ask for it."""
+class MirroredRuns:
+    """The runs of each stage: a training has one, a probe or fine-tuning one for each cell that uses it."""
 
     def __init__(self, plan: Plan, store: Store, models: bool) -> None:
-        """``models``: encoders are logged as MLflow models, those of trainings logged before too."""
+        """Collect the stages of a plan.
+
+        Args:
+            plan: The plan of a sweep.
+            store: The store with its stages.
+            models: Log encoders as MLflow models, also for trainings that were logged before.
+        """
         self._store, self._models = store, models
         self._cells: dict[str, list[Cell]] = {}
         for cell in plan.cells:
             self._cells.setdefault(plan.cell_stages[cell.id], []).append(cell)
         self.stages = tuple(
-            sorted((n for n in plan.stages if n.trains or n.id in self._cells), key=lambda n: not n.trains)
+            sorted((s for s in plan.stages if s.trains or s.id in self._cells), key=lambda s: not s.trains)
         )
         """The stages that have runs, trainings first."""
 
     def ids(self, stage: PlannedStage) -> list[str]:
-        """Of the runs of a stage, and of its model."""
+        """Return the ids of the runs of a stage, and of its model."""
         if stage.trains:
             return [stage.id, model_of(stage.id)] if self._models else [stage.id]
         return [cell.id for cell in self._cells.get(stage.id, ())]
 
     def runs(self, stage: PlannedStage, done: frozenset[str] = frozenset()) -> Iterator[MirrorRun]:
-        """Those not in ``done``, if the stage is finished in the store."""
+        """Yield the runs that are not in ``done``, if the stage is finished in the store."""
         wanted = [id for id in self.ids(stage) if id not in done]
         manifest = self._store.complete(stage.kind, stage.id) if wanted else None
         if manifest is None:
@@ -54,24 +60,24 @@ class Mirrored:
 
 
 def training_run(stage: PlannedStage, manifest: Manifest, store: Store) -> MirrorRun:
-    """Parameters, the loss of every epoch, speed and the encoder of a finished training."""
+    """Return a finished training as a run: parameters, the loss of every epoch, speed and the encoder."""
     assert isinstance(stage.spec, PretrainSpec)
     folder = store.fetch("pretrain", stage.id, _RESULT)
     metrics = []
     logged = store.extra("pretrain", stage.id, "epochs.jsonl")
-    for line in logged.read_text().splitlines() if logged is not None else ():
+    for line in logged.read_param().splitlines() if logged is not None else ():
         record = json.loads(line)
         epoch = int(record.pop("epoch"))
         metrics += [(name, float(value), epoch) for name, value in record.items() if value is not None]
     sheet = store.extra("pretrain", stage.id, "images.png")
     config = stage.spec.config
-    params = {name: _text(getattr(config, name)) for name in type(config).__dataclass_fields__}
+    params = {name: _param(getattr(config, name)) for name in type(config).__dataclass_fields__}
     params |= {
         "domain": "+".join(stage.datasets),
         "images": str(sum(part.images for part in stage.spec.parts)),
         "subset_seed": str(stage.spec.parts[0].subset_seed),
         "subset_draw": stage.spec.parts[0].draw,
-        "imbalance": _text(stage.spec.parts[0].imbalance),
+        "imbalance": _param(stage.spec.parts[0].imbalance),
         "corruption": stage.spec.corruption,
         "mode": manifest.run.mode,
         "workers": str(manifest.run.workers),
@@ -90,7 +96,11 @@ def training_run(stage: PlannedStage, manifest: Manifest, store: Store) -> Mirro
 
 
 def cell_run(cell: Cell, manifest: Manifest) -> MirrorRun:
-    """One cell: every axis as a parameter; the finest level's metrics by their plain names, all by level."""
+    """Return a finished cell as a run.
+
+    Every axis is a parameter. Each metric is logged by level, and that of the finest level also by its plain
+    name.
+    """
     rows = finished_rows(cell, manifest)
     first = rows[0]
     metrics = []
@@ -106,7 +116,7 @@ def cell_run(cell: Cell, manifest: Manifest) -> MirrorRun:
         name=f"{first['method']} {first['pretrain_domain']} → {first['eval_domain']} {first['labels']}",
         started_ms=_ms(manifest.run.started),
         ended_ms=_ms(manifest.run.ended),
-        params={name: _text(first[name]) for name in AXES},
+        params={name: _param(first[name]) for name in AXES},
         metrics=tuple(metrics),
         tags={
             "ssl_sweep.kind": "cell",
@@ -116,7 +126,7 @@ def cell_run(cell: Cell, manifest: Manifest) -> MirrorRun:
     )
 
 
-def _text(value: object) -> str:
+def _param(value: object) -> str:
     return "" if value is None else str(value)
 
 

@@ -62,6 +62,7 @@ def broken(sweeps: Any) -> Any:
     return sweeps.plan()
 
 
+@pytest.mark.smoke
 def test_explain_a_cell_and_the_stages_it_came_from(sweeps: Any, broken: Any, call: Any) -> None:
     grid = str(sweeps.folder / "grid.yaml")
     done = next(c for c in broken.cells if broken.by_id[c.probe_id].state == "complete")
@@ -156,6 +157,7 @@ def test_logs_follow_until_the_stage_is_let_go(sweeps: Any, broken: Any, call: A
     ]
 
 
+@pytest.mark.smoke
 def test_retry_reopens_what_failed(sweeps: Any, broken: Any, call: Any) -> None:
     grid = str(sweeps.folder / "grid.yaml")
     bad, other = broken.pretrainings[1], broken.pretrainings[2]
@@ -196,7 +198,7 @@ def test_a_store_that_is_not_there_has_no_stages_and_no_failures(sweeps: Any, br
     nowhere = ["--store", str(sweeps.folder / "typo")]
     for words in (["logs", "abcd"], ["explain", "abcd"], ["retry", "--failed"]):
         error = CliRunner().invoke(cli.cli, [*words, *nowhere]).exception
-        assert isinstance(error, StoreError) and "there is no store at" in str(error)
+        assert isinstance(error, StoreError) and "found no store at" in str(error)
 
 
 def test_the_command_line_says_it_and_exits_with_2(sweeps: Any, broken: Any) -> None:

@@ -30,7 +30,7 @@ def test_a_report_of_a_copied_store_leaves_the_first_alone(
     assert "copied or moved" in said and str(first) in said and "ssl-sweep sync" in said
     (kept,) = first.rglob("report.html")
     assert kept.read_text() == "one"
-    fresh = tmp_path / "fresh"  # MLflow begun anew there, as sync does
+    fresh = tmp_path / "fresh"  # a new MLflow database there, as sync creates it
     assert attach_report(Store(fresh), None, "demo", findings, page, []) == ""
     open_tracker(Store(fresh), None, "demo")
     assert attach_report(Store(fresh), None, "demo", findings, page, []) == ""

@@ -34,7 +34,7 @@ from ssl_sweep.sweep.store.leases import driving
 from ssl_sweep.sweep.tracking.location import open_tracker
 from ssl_sweep.sweep.tracking.mirror import Mirror, sync_grid
 from ssl_sweep.sweep.tracking.mlflow_client import Tracker, local_uri
-from ssl_sweep.sweep.tracking.runs import Mirrored
+from ssl_sweep.sweep.tracking.runs import MirroredRuns
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of its database's library
 
@@ -174,8 +174,8 @@ def test_two_writers_at_once_write_each_run_once(sweeps: Any, finished: Any) -> 
 
 
 def test_runs_doubled_by_writers_of_two_stores_are_reduced_to_one(sweeps: Any, finished: Any) -> None:
-    """Leases are of one store; two stores at one tracker can cross. The next look mends it."""
-    mirrored = Mirrored(finished, sweeps.store, models=False)
+    """Leases are of one store; two stores at one tracker can cross. The next look removes them."""
+    mirrored = MirroredRuns(finished, sweeps.store, models=False)
     runs = [run for stage in mirrored.stages for run in mirrored.runs(stage)]
     first, second = (open_tracker(sweeps.store, None, finished.sweep) for _ in range(2))
     first.log(runs)
@@ -265,7 +265,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, s3_se
 def test_a_server_that_is_gone_in_the_middle_and_comes_back(
     sweeps: Any, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is stopped, so that what was sent meanwhile is done when it goes on, after we asked anew."""
+    """It is stopped, so that what was sent meanwhile is done when it goes on, after we asked again."""
     monkeypatch.setattr("ssl_sweep.sweep.tracking.mirror._EVERY_S", 0.3)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
     plan = sweeps.prepared(GRID)
@@ -280,7 +280,7 @@ def test_a_server_that_is_gone_in_the_middle_and_comes_back(
         for stage in plan.to_run[half:]:
             sweeps.finish([stage])
             mirror.finished(stage)
-        time.sleep(4)  # it is asked in vain
+        time.sleep(4)  # it does not answer
         os.killpg(served.group, signal.SIGCONT)
         assert mirror.finish() == ""
     synced(sweeps, served.uri)

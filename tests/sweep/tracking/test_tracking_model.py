@@ -14,7 +14,7 @@ from ssl_sweep.ssl_core.config.pretrain import default_config
 from ssl_sweep.ssl_core.encoders.build import build_encoder, torch_seed
 from ssl_sweep.ssl_core.training.encoder_files import export_encoder, load_encoder
 from ssl_sweep.sweep.tracking.mlflow_client import MirrorRun, model_of
-from ssl_sweep.sweep.tracking.runs import Mirrored
+from ssl_sweep.sweep.tracking.runs import MirroredRuns
 
 SCRIPT = """
 import sys
@@ -60,6 +60,7 @@ def test_an_encoder_is_logged_as_a_model(tmp_path: Path) -> None:
     assert not pickles
 
 
+@pytest.mark.smoke
 def test_models_that_are_missing_are_pending_once_they_are_asked_for(sweeps: Any) -> None:
     plan = sweeps.prepared()
     sweeps.finish(plan.pretrainings)
@@ -67,7 +68,7 @@ def test_models_that_are_missing_are_pending_once_they_are_asked_for(sweeps: Any
     logged = frozenset(stage.id for stage in plan.pretrainings)
 
     def lacking(done: frozenset[str], models: bool) -> list[MirrorRun]:
-        mirrored = Mirrored(plan, sweeps.store, models)
+        mirrored = MirroredRuns(plan, sweeps.store, models)
         return [run for stage in mirrored.stages for run in mirrored.runs(stage, done)]
 
     assert lacking(logged, models=False) == []
