@@ -24,6 +24,7 @@ keys_of = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=60, unique=Tr
 seeds = st.integers(0, 2**31)
 
 
+@pytest.mark.smoke
 @given(keys_of, seeds, st.data())
 def test_every_smaller_subset_lies_in_every_larger_one(keys, seed, data):
     large = data.draw(st.integers(1, len(keys)))
@@ -32,6 +33,7 @@ def test_every_smaller_subset_lies_in_every_larger_one(keys, seed, data):
     assert len(set(subset(keys, large, seed))) == large
 
 
+@pytest.mark.smoke
 @given(keys_of, seeds, st.sampled_from(["uniform", "stratified"]), st.data())
 def test_every_smaller_budget_lies_in_every_larger_one_whatever_the_row_order(keys, seed, draw, data):
     labels = np.array(data.draw(st.lists(st.integers(0, 5), min_size=len(keys), max_size=len(keys))))

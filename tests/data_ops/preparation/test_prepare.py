@@ -34,6 +34,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.smoke
 def test_rows_hold_the_right_image_and_label(tmp_path):
     reported: list[tuple[int, int]] = []
     source = SyntheticSource("scenes", train=700, test=30, seed=3)
@@ -112,6 +113,7 @@ def test_ids_and_keys_of_copies_are_within_a_split(rows, parquet, tmp_path):
     assert set(data.ids("test")) < set(data.ids("train"))  # so that a leak shows as an equal id
 
 
+@pytest.mark.smoke
 def test_a_set_without_test_split(rows, parquet, tmp_path):
     manifest = prepare(ParquetSource(parquet(rows)), 16, tmp_path / "a")
     assert manifest.n_test == 0

@@ -21,6 +21,7 @@ def written(path: Path, content: object) -> str:
     return str(path)
 
 
+@pytest.mark.smoke
 def test_a_table_gives_what_columns_give(rows, parquet, folder, tmp_path):
     columns = ParquetSource(parquet(rows), levels=("label", "group"))
     lines = "label,group\n" + "".join(f"{fine},{coarse}\n" for fine, coarse in PARENT.items())
@@ -37,6 +38,7 @@ def test_semicolons_tabs_and_blanks(rows, folder, tmp_path, mark):
     assert prepare(table, 16, tmp_path / "a").class_names[1] == ("insect", "mammal")
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("content", [[PARENT, TOP], {**PARENT, **TOP}])
 def test_json_stages_and_trees(rows, folder, tmp_path, content):
     source = FolderSource(folder(rows), hierarchy=written(tmp_path / "h.json", content))

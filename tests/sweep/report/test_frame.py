@@ -14,6 +14,7 @@ from ssl_sweep.sweep.report.findings import findings
 from ssl_sweep.sweep.report.frame import complete, finest, read_results, usual
 
 
+@pytest.mark.smoke
 def test_a_table_without_the_later_columns_reads_as_the_usual_conditions(tmp_path: Path) -> None:
     table = Table().add(0.5, images=2000).add(0.5, images=4000).add(0.4, method="random")
     later = [
@@ -29,6 +30,7 @@ def test_a_table_without_the_later_columns_reads_as_the_usual_conditions(tmp_pat
     assert findings(frame)
 
 
+@pytest.mark.smoke
 def test_a_budget_written_in_two_ways_is_one_answer() -> None:
     table = Table().add(0.5, labels="1000").add(0.5, labels="10%")
     assert len(finest(complete(table.frame()))) == 3
