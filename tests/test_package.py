@@ -82,6 +82,13 @@ def test_every_package_has_a_layer() -> None:
     assert layers["ssl_sweep"] == {"cli", *FOLDERS}
 
 
+def test_every_package_has_smoke_tests() -> None:
+    packages = [path.parent for part in FOLDERS for path in (ROOT / part).glob("*/__init__.py")]
+    for package in packages:
+        tests = (ROOT / "tests" / package.relative_to(ROOT)).glob("test_*.py")
+        assert any("mark.smoke" in path.read_text() for path in tests), package.relative_to(ROOT)
+
+
 @pytest.mark.smoke
 def test_the_import_is_quick_and_loads_no_heavy_library(tmp_path: Path) -> None:
     timed = (
@@ -108,7 +115,6 @@ with connect(None):
 """
 
 
-@pytest.mark.smoke
 def test_modules_in_the_working_folder_replace_nothing(tmp_path: Path) -> None:
     """Neither in the driver nor in a worker of Ray, whose path holds the driver's working folder."""
     for name in ("cli", "data_ops", "ssl_core", "sweep"):
