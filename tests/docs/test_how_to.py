@@ -7,11 +7,12 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -24,9 +25,12 @@ from ssl_sweep.data_ops.preparation.prepare import prepare
 from ssl_sweep.ssl_core.config import registry
 from ssl_sweep.ssl_core.config.pretrain import default_config
 from ssl_sweep.ssl_core.encoders import build
+from ssl_sweep.ssl_core.evaluation.fusion import FusedFeatures, missing_classes
 from ssl_sweep.sweep.grid import datasets
+from ssl_sweep.sweep.planning.columns import SETTING_COLUMNS
 from ssl_sweep.sweep.report.figures.base import NARROW, Figure, Gap
 from ssl_sweep.sweep.report.findings import findings
+from ssl_sweep.sweep.results.table import SCHEMA
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 
@@ -115,16 +119,28 @@ def test_protocol(module: Any) -> None:
     code, case = blocks("protocol")
     example = module(code)
     assert example.CentroidConfig().protocol == "centroid"
-    assert "case CentroidConfig()" in case and "fit_centroids" in case
-    x = np.float32([[0, 0], [0, 1], [5, 5], [9, 0]])
-    y = np.array([3, 3, 0, 7])
-    top5 = example.fit_centroids(x, y, np.float32([[0, 0.4], [8, 0]]))
-    assert top5[:, :3].tolist() == [[3, 0, 7], [7, 0, 3]] or top5[:, 0].tolist() == [3, 7]
+    train = np.float32([[50, 50], [0, 0], [0, 1], [5, 5], [9, 0]])
+    test = np.float32([[0, 0.4], [8, 0]])
+    scope = vars(example) | {
+        "config": example.CentroidConfig(),
+        "inputs": SimpleNamespace(train=FusedFeatures([train]), test=FusedFeatures([test])),
+        "rows": np.array([1, 2, 3, 4]),
+        "labels": np.array([3, 3, 0, 7]),
+        "n_classes": 8,
+        "missing_classes": missing_classes,
+    }
+    exec("match config:\n" + case, scope)
+    assert scope["top5"][:, :3].tolist() == [[3, 0, 7], [7, 0, 3]]
+    assert scope["missing"] == (1, 2, 4, 5, 6)
 
 
 def test_column() -> None:
-    (code,) = blocks("column")
-    assert {"SETTING_COLUMNS", "SCHEMA"} <= set(re.findall(r"\w+", code))
+    column, field = blocks("column")
+    (entry,) = eval(f"{{{column}}}").items()
+    schema = pa.schema(eval(f"[{field}]", {"pa": pa}))
+    assert schema.names == [entry[0]] and entry[0] not in {*SETTING_COLUMNS, *SCHEMA.names}
+    value = entry[1](SimpleNamespace(datasets=("a", "b")))
+    assert pa.array([value], schema.field(entry[0]).type).to_pylist() == [2]
 
 
 def precisions() -> pd.DataFrame:
