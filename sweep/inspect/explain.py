@@ -62,7 +62,7 @@ class Explanation:
     dependants: tuple[Relative, ...]
     """Stages that read this one."""
     downstream: Mapping[Stage, int]
-    """Number of stages below it, by kind."""
+    """Kind → number of stages below it."""
     cells: tuple[str, ...]
     """Cells whose result depends on it."""
     files: Mapping[str, int]

@@ -77,7 +77,7 @@ def read_words(words: Sequence[str], store_uri: str) -> tuple[Scope, list[str]]:
     Raises:
         UsageError: there are two grids, or a setting without a grid.
         GridError: the grid is wrong.
-        StoreError: there is no store, and no grid was given.
+        StoreError: no grid was given, and the store does not exist.
     """
     grids = [word for word in words if _is_grid(word)]
     overrides = [word for word in words if "=" in word and not _is_grid(word)]

@@ -135,7 +135,7 @@ def _all(store: Store, found: list[_Look]) -> Iterator[tuple[Stage, str]]:
 
 
 def _record(store: Store, key: tuple[Stage, str]) -> bytes | StoreError | None:
-    """Return the bytes of a manifest, None if there is none, or the error if it cannot be read."""
+    """Return the bytes of a manifest, None if there is no manifest, or the error if it cannot be read."""
     try:
         return store.record(*key)
     except UnreachableError:

@@ -65,7 +65,7 @@ def training_run(stage: PlannedStage, manifest: Manifest, store: Store) -> Mirro
     folder = store.fetch("pretrain", stage.id, _RESULT)
     metrics = []
     logged = store.extra("pretrain", stage.id, "epochs.jsonl")
-    for line in logged.read_param().splitlines() if logged is not None else ():
+    for line in logged.read_text().splitlines() if logged is not None else ():
         record = json.loads(line)
         epoch = int(record.pop("epoch"))
         metrics += [(name, float(value), epoch) for name, value in record.items() if value is not None]

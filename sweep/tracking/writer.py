@@ -47,7 +47,7 @@ class Notes:
         self._key = f"mlflow/mirrored-{self.name}.json"
 
     def read(self) -> Noted:
-        """Read the notes; empty if there are none, or if the database file of the tracker is gone."""
+        """Read the notes; empty without notes, or if the database file of the tracker is gone."""
         database = Path(self._address.removeprefix("sqlite:///"))
         if self._address.startswith("sqlite:///") and not database.exists():
             return Noted(frozenset(), True)
