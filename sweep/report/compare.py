@@ -1,7 +1,7 @@
-"""Cells that are equal but for one thing: what every claim compares.
+"""Cells that differ in one thing only: what every claim compares.
 
-Two answers compare like with like where all columns that say how the encoder was made and how it was judged
-are equal, but for the compared one, those that follow from it, and the seeds.
+Two results compare like with like if all columns that say how the encoder was made and how it was evaluated
+are equal, except the compared column, those that follow from it, and the seeds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SAME_IMAGES = (
     *("pretrain_domain", "images", "corruption", "encoder", "image_size", "imbalance", "pool_shares"),
     *EVALUATION,
 )
-"""What has to be equal between methods: the images, the architecture and the judging."""
+"""What has to be equal between methods: the images, the architecture and the evaluation."""
 HOW_CLASSIFIED = ("protocol", "c_path", "knn_k", "knn_temperature", "finetune_steps", "finetune_epochs")
 _SHOWN_AS = {
     "images": "{:,.0f} images",
@@ -48,28 +48,35 @@ _Positions = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Answers that are equal but for the compared columns: `same` are the equal columns' values, `sides` the
-    runs for each value compared, in ascending order."""
+    """Results that differ in the compared columns only."""
 
     same: Mapping[str, Hashable]
+    """Values of the equal columns."""
     sides: Mapping[Any, Runs]
+    """The runs for each compared value, in ascending order."""
 
     @property
     def budget(self) -> int:
+        """Labelled images."""
         return int(str(self.same["n_labels"]))
 
 
 @dataclass(frozen=True)
 class Family:
-    """Comparisons that differ in the label budget alone. `scope` names them among the families beside it."""
+    """Comparisons that differ in the label budget only."""
 
     scope: str
+    """Names the family among the others."""
     budgets: Mapping[int, Comparison]
+    """By labelled images, ascending."""
 
 
 def equal_but_for(rows: pd.DataFrame, axis: str, also: Sequence[str] = ()) -> list[Comparison]:
-    """All comparisons of two or more values of `axis`. Columns in `also` follow from it and may differ; where
-    one value comes with several sets of them, the commonest is taken."""
+    """All comparisons of two or more values of the column ``axis``.
+
+    Columns in ``also`` follow from it and may differ. If one value comes with several combinations of them,
+    the most common one is taken.
+    """
     keys = [name for name in (*PRETRAINING, *EVALUATION) if name != axis and name not in also]
     codes, values = _factorized(rows[axis])
     variants = _codes(rows, also)
@@ -90,8 +97,10 @@ def equal_but_for(rows: pd.DataFrame, axis: str, also: Sequence[str] = ()) -> li
 def against(
     first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, str], differing: Sequence[str]
 ) -> list[Comparison]:
-    """Every question of `first` beside the one of `second` that is equal in all columns but `differing`, the
-    commonest of these if there are several."""
+    """Every question of ``first`` beside the one of ``second`` that differs at most in ``differing``.
+
+    If there are several, the most common one is taken. ``names`` are the keys of the two sides.
+    """
     columns = [*PRETRAINING, *EVALUATION]
     keys = [name for name in columns if name not in differing]
     codes = _codes(pd.concat([first[columns], second[columns]], ignore_index=True), keys)
@@ -110,8 +119,11 @@ def against(
 def beside(
     first: Iterable[Comparison], second: Sequence[Comparison], names: tuple[str, str], equal: Sequence[str]
 ) -> list[Comparison]:
-    """Each of `first` with that one of `second` whose `equal` columns are equal, of several the one that is
-    equal in most other columns. The sides are keyed by (name, value), of the values that both have."""
+    """Each of ``first`` with the one of ``second`` whose ``equal`` columns are equal.
+
+    If there are several, the one that is equal in most other columns is taken. The sides are keyed by (name,
+    value), for the values that both have.
+    """
     known: dict[tuple[Hashable, ...], list[Comparison]] = {}
     for one in second:
         known.setdefault(tuple(one.same.get(name) for name in equal), []).append(one)
@@ -134,7 +146,7 @@ def beside(
 
 
 def families(comparisons: Iterable[Comparison]) -> list[Family]:
-    """By all that is equal but the label budget; each with the shortest scope that tells it from the rest."""
+    """The comparisons grouped by everything but the label budget, each with the shortest distinct scope."""
     grouped: dict[tuple[Hashable, ...], dict[int, Comparison]] = {}
     for one in comparisons:
         key = tuple(value for name, value in one.same.items() if name != "n_labels")
@@ -151,14 +163,14 @@ def largest(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def _scopes(same: Sequence[Mapping[str, Hashable]]) -> list[str]:
-    """The evaluation domain and, in turn, each column that tells apart what is not told apart yet."""
+    """The evaluation domain and, in turn, each column that separates scopes that are still equal."""
     shown = ["eval_domain"]
     order = ["method", "pretrain_domain", "images", "epochs", *PRETRAINING, *EVALUATION]
     for name in dict.fromkeys(order):
-        told: dict[tuple[Hashable, ...], set[Hashable]] = {}
+        groups: dict[tuple[Hashable, ...], set[Hashable]] = {}
         for one in same:
-            told.setdefault(tuple(one.get(key) for key in shown), set()).add(one.get(name))
-        if name not in (*shown, "n_labels") and any(len(values) > 1 for values in told.values()):
+            groups.setdefault(tuple(one.get(key) for key in shown), set()).add(one.get(name))
+        if name not in (*shown, "n_labels") and any(len(values) > 1 for values in groups.values()):
             shown.append(name)
     return [", ".join(_shown(name, one[name]) for name in shown if one.get(name) is not None) for one in same]
 
@@ -176,7 +188,7 @@ def _shown(name: str, value: Hashable) -> str:
 
 
 def _codes(rows: pd.DataFrame, names: Sequence[str]) -> npt.NDArray[np.int64]:
-    """One number per row, equal where all these columns are; missing values equal each other."""
+    """One number per row, equal if all these columns are equal; missing values equal each other."""
     total = np.zeros(len(rows), np.int64)
     room = 1
     for name in names:
@@ -184,7 +196,7 @@ def _codes(rows: pd.DataFrame, names: Sequence[str]) -> npt.NDArray[np.int64]:
         if len(codes) == 0 or codes.min() == codes.max():
             continue
         room *= len(values) + 1
-        if room >= 2**62:  # what is there takes fewer numbers
+        if room >= 2**62:  # renumber the combinations that occur
             total = np.unique(total, return_inverse=True)[1]
             room = (len(rows) + 1) * (len(values) + 1)
         total = total * (len(values) + 1) + codes + 1
@@ -200,7 +212,7 @@ def _factorized(column: pd.Series) -> tuple[npt.NDArray[np.int64], Sequence[Hash
 
 
 def _commonest(group: _Positions, variants: npt.NDArray[np.int64]) -> _Positions:
-    """Of the positions in `group` those of the variant that most have, the first of equals."""
+    """The positions in ``group`` of its most common variant, of equals the first."""
     found, first, counts = np.unique(variants[group], return_index=True, return_counts=True)
     if len(found) == 1:
         return group
@@ -209,15 +221,17 @@ def _commonest(group: _Positions, variants: npt.NDArray[np.int64]) -> _Positions
 
 
 def _values(rows: pd.DataFrame, at: Sequence[int], names: Sequence[str]) -> list[dict[str, Hashable]]:
-    """The columns' values at these positions, missing ones as None."""
+    """The columns' values at these positions; None for missing ones."""
     chosen = rows[list(names)].iloc[list(at)].astype(object)
     records: list[dict[str, Hashable]] = chosen.where(chosen.notna(), None).to_dict("records")
     return records
 
 
 def compact(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same with categories for text and settings, those that are compared with one another of one kind:
-    then grouping a hundred thousand rows takes milliseconds."""
+    """The frame with categories for text and settings: grouping a hundred thousand rows takes milliseconds.
+
+    Columns that are compared with one another share their categories.
+    """
     frame = frame.reset_index(drop=True)
     alike = [
         ("pretrain_domain", "eval_domain", "fused_domain"),

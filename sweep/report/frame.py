@@ -1,8 +1,8 @@
 """The results table as a pandas frame, and the selections that every figure and claim starts from.
 
-Whole numbers that may be missing (`images`, `epochs`, …) are floats with NaN; an untrained encoder has
-`subset_seed` -1 and `pretrain_domain` "". `hits` are bytes: `np.packbits` of "top-1 is right" over the test
-images in the dataset's order, or None.
+Whole numbers that may be missing (``images``, ``epochs``, …) are floats with NaN. An untrained encoder has
+``subset_seed`` -1 and ``pretrain_domain`` "". ``hits`` are bytes, or None: ``np.packbits`` of "top-1 is
+right" over the test images in the dataset's order.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ssl_sweep.sweep.errors import StoreError
-from ssl_sweep.sweep.planning.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
+from ssl_sweep.sweep.planning.columns import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
 
 NOT_SELF_SUPERVISED = ("random", "weights", "supervised")
-"""Methods that learn nothing here, or from labels; every other one counts as self-supervised."""
+"""Methods that are not trained here, or learn from labels; all others count as self-supervised."""
 SEEDS = ("pretrain_seed", "subset_seed", "probe_seed")
 PRETRAINING = tuple(
     name for name in (*PRETRAIN_COLUMNS, *SETTING_COLUMNS) if name not in ("pretrain_id", *SEEDS)
 )
-"""Columns that say how an encoder was made, but for its seeds."""
-_LATER = pa.schema(
+"""Columns that say how an encoder was made, without its seeds."""
+_OPTIONAL = pa.schema(
     [
         ("representation", pa.string()),
         ("train_level", pa.string()),
@@ -46,7 +46,7 @@ _LATER = pa.schema(
         ("hits", pa.binary()),
     ]
 )
-"""Columns that tables of earlier versions lack."""
+"""Columns that tables of older versions lack."""
 _NEVER_EMPTY = (
     "cell_id",
     "pretrain_id",
@@ -64,48 +64,54 @@ EVALUATION = tuple(
     for name in dict.fromkeys((*EVALUATE_COLUMNS, *_ASKED, "knn_temperature", "level"))
     if name not in ("labels", *SEEDS)
 )
-"""Columns that say how it was judged, but for the seed of the budget and the text of its size."""
+"""Columns that say how it was evaluated, without the label budget's seed and the text of its size."""
 _NEUTRAL = {"representation": "h", "fused_with": "", "fused_domain": "", "fused_method": ""}
 _UNSEEN = r"[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]+"
-"""Characters that break a line or turn the text after them around, numbers and verdicts too."""
+"""Characters that break a line or reverse the direction of the text after them."""
 _TEXTS = ("pretrain_domain", "corruption", "pool_shares", "weights", "views")
 
 
 def read_results(source: pa.Table | Path) -> pd.DataFrame:
-    """The table of `sweep.results` or a Parquet file of it; columns that an older file lacks get their
-    neutral values.
+    """The results as a frame; columns that an older table lacks get their neutral values.
+
+    Args:
+        source: the results table, or a Parquet file of it.
 
     Raises:
-        StoreError: no such file, no Parquet, or no results table.
+        StoreError: the file does not exist, is not Parquet, or is not a results table.
     """
     table = _checked(source, "the table") if isinstance(source, pa.Table) else read_table(source)
     return _with_neutral_values(_typed(table).to_pandas())
 
 
 def read_table(path: Path) -> pa.Table:
-    """A Parquet file of results; StoreError where there is none, or it is damaged or something else."""
+    """The results table in a Parquet file.
+
+    Raises:
+        StoreError: as ``read_results``.
+    """
     import pyarrow.parquet as pq
 
     try:
         return _checked(pq.read_table(path), str(path))
     except FileNotFoundError:
-        raise StoreError(f"{path} is not there") from None
+        raise StoreError(f"{path} does not exist") from None
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
 
 
 def _checked(table: pa.Table, where: str) -> pa.Table:
-    """The same table, if it is one of results."""
+    """The table; StoreError if it is not a results table."""
     absent = sorted({*_NEVER_EMPTY, *_NEEDED} - set(table.column_names))
     wrong = f"it has no column {', '.join(absent)}" if absent else _fault(table)
     if wrong:
-        hint = "write one with: ssl-sweep results GRID --format parquet -o results.parquet"
-        raise StoreError(f"{where} is no table of results: {wrong}", hint=hint)
+        hint = "to write one: ssl-sweep results GRID --format parquet -o results.parquet"
+        raise StoreError(f"{where} is not a results table: {wrong}", hint=hint)
     return table
 
 
 def _fault(table: pa.Table) -> str:
-    """What keeps it from being read as results; "" for nothing."""
+    """Why it cannot be read as results; "" if it can."""
     try:
         table = _typed(table)
     except pa.ArrowException as error:
@@ -116,20 +122,20 @@ def _fault(table: pa.Table) -> str:
     top1, budgets = (pc.min_max(table[name].drop_null()).as_py() for name in ("top1", "n_labels"))
     for found in (top1["min"], top1["max"]):
         if found is not None and not 0 <= found <= 1 and not math.isnan(found):
-            return f"top1 holds {found:g}, which is no share of 1"
+            return f"top1 holds {found:g}, which is not between 0 and 1"
     if budgets["min"] is not None and budgets["min"] < 1:
-        return f"n_labels holds {budgets['min']}"
+        return f"n_labels holds {budgets['min']}, which is less than 1"
     untrained = pc.is_in(table["method"], pa.array(["random", "weights"]))
     lost = pc.sum(pc.and_(pc.is_null(table["images"]), pc.invert(untrained))).as_py()
     return f"images is empty in {lost:,} rows of trained encoders" if lost else ""
 
 
 def _typed(table: pa.Table) -> pa.Table:
-    """Every known column in its type; those that it lacks are empty."""
+    """Every known column in its type; missing columns are empty."""
     from ssl_sweep.sweep.results.table import SCHEMA
 
     columns = {}
-    for field in (*SCHEMA, *_LATER):
+    for field in (*SCHEMA, *_OPTIONAL):
         if field.name not in table.column_names:
             columns[field.name] = pa.nulls(len(table), field.type)
             continue
@@ -139,7 +145,7 @@ def _typed(table: pa.Table) -> pa.Table:
         try:
             columns[field.name] = column.cast(field.type)
         except pa.ArrowException:
-            raise pa.ArrowInvalid(f"{field.name} holds {column.type}, not {field.type}") from None
+            raise pa.ArrowInvalid(f"{field.name} holds {column.type} instead of {field.type}") from None
     return pa.table(columns)
 
 
@@ -175,7 +181,7 @@ def _with_neutral_values(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def complete(frame: pd.DataFrame) -> pd.DataFrame:
-    """The answered rows, each answer once: budgets written as 500 and as 10% can be one."""
+    """The finished rows, each result once: label budgets written as 500 and as 10% can be the same."""
     done = frame[(frame["status"] == "complete") & frame["top1"].notna()]
     return done.drop_duplicates(["pretrain_id", *EVALUATION, "probe_seed"])
 
@@ -192,9 +198,17 @@ def usual(
     representation: str | None = "h",
     fused: bool = False,
 ) -> pd.DataFrame:
-    """Rows under the usual conditions: one encoder's features h (or only fused ones), clean test images,
-    classifier trained on the finest labels, even label budgets; uniformly drawn ones and the default path
-    of C where a dataset has those. None takes every protocol or representation."""
+    """Rows under the usual conditions.
+
+    These are: features of one encoder, clean test images, a classifier trained on the finest labels, balanced
+    label budgets. Uniformly drawn label budgets and the default path of C are preferred if a dataset has
+    them.
+
+    Args:
+        protocol: None for every protocol.
+        representation: None for every representation.
+        fused: rows of fused encoders instead of single ones.
+    """
     rows = frame[
         (frame["representation"].isin([representation]) | (representation is None))
         & (frame["eval_corruption"] == "none")
@@ -215,8 +229,12 @@ def usual(
 
 
 def plain(frame: pd.DataFrame, *, damaged: bool = False, tailed: bool = False) -> pd.DataFrame:
-    """Rows of encoders made of images that are not corrupted (or may be, `damaged`) and drawn without a long
-    tail (or maybe with, `tailed`), uniformly; untrained encoders too."""
+    """Rows of encoders pretrained on clean, uniformly drawn images, and of untrained ones.
+
+    Args:
+        damaged: keep corrupted images too.
+        tailed: keep images drawn with a long tail, or in another way, too.
+    """
     rows = frame[frame["subset_draw"].isna() | (frame["subset_draw"] == "uniform")] if not tailed else frame
     if not damaged:
         rows = rows[rows["corruption"].isin(("none", ""))]
@@ -229,7 +247,7 @@ def self_supervised(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_domain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows judged on the dataset that the encoder was pretrained on."""
+    """Rows evaluated on the dataset that the encoder was pretrained on."""
     return frame[frame["pretrain_domain"] == frame["eval_domain"]]
 
 

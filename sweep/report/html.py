@@ -1,6 +1,6 @@
 """report.html: one file that opens offline, loads nothing and runs only its own few lines of script.
 
-Every name is data and escaped by the template; a content security policy allows the one script by its hash.
+The template escapes every name. A content security policy allows the one script by its hash.
 """
 
 from __future__ import annotations
@@ -19,53 +19,24 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.claims.finding import Finding
+from ssl_sweep.sweep.report.claims.wording import LENSES, READING, SIGNS
 from ssl_sweep.sweep.report.figures.base import Figure, Gap
-from ssl_sweep.sweep.report.findings import QUESTIONS, Finding, telling
+from ssl_sweep.sweep.report.findings import QUESTIONS, telling
 
-SIGNS = {"holds": "✓", "does not hold": "✗", "not enough evidence": "?"}
-"""Of a verdict, so that it does not hang on colour."""
 MOST_ROWS = 400
+"""Rows of a table in the page; files beside it have all."""
 SHOWN, ANSWERS = 4, 2
-_SECTIONS = {
-    "quantity": "Data quantity",
-    "domain": "Data domain",
-    "quality": "Image quality",
-    "granularity": "Label granularity",
+"""Findings of a claim that are not folded, and those shown with a question."""
+_SECTIONS = {name: LENSES[name] for name in ("quantity", "domain", "quality", "granularity")} | {
     "other sources": "Other sources",
     "beyond": "Beyond the paper",
 }
-_LENSES = {
-    "pretext": "Rotation and supervised",
-    "transfer": "Transfer",
-    "imbalance": "Imbalance",
-    "simclr": "SimCLR's choices",
-}
-_READING = (
-    "**What a number is.** Top-1 accuracy on the dataset's fixed test images, in percent, of a classifier"
-    " trained on the label budget. A linear probe is a linear one on the pretrained network, which stays as"
-    " it is; fine-tuning trains the whole network; from scratch is that without pretraining. A random, or"
-    " untrained, encoder has learnt nothing: the floor.",
-    "**What a bar is.** The 95 % interval of the mean. n counts pretraining seeds; the seeds of the subset"
-    " and of the label"
-    " budget are averaged inside. It covers both the luck of the seeds and of the test images. Two bars"
-    " that overlap can still"
-    " differ: comparisons are made seed by seed on the same images, in the findings.",
-    "**What a verdict is.** Holds: the interval of the seed-paired difference excludes 0 in the stated"
-    " direction, with three"
-    " or more pretraining seeds. Does not hold: it lies on the other side, or within ± 1.5 points of none."
-    " Not enough"
-    " evidence: anything else. “Redundant” and “saturates” are tests of equality within ± 1.5 points.",
-    "**What a gap is.** × or a hatched cell is a question that the grid asks and that has no answer yet."
-    " Nothing is filled in.",
-    "**How far it carries.** These are statements on this data, at these sizes, with these settings. A"
-    " study of a million"
-    " images can come out differently from one of a thousand.",
-)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as the page shows it."""
+    """A figure as the page shows it: one SVG for a desktop, one for a phone."""
 
     figure: Figure
     wide: str
@@ -74,13 +45,16 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What the page says about itself: `facts` are names and values, `made` the last line."""
+    """What the page says about the sweep and about itself."""
 
     title: str
     complete: int
+    """Finished cells, of ``cells``."""
     cells: int
     facts: Sequence[tuple[str, str]]
+    """Names and values."""
     made: str
+    """The last line."""
 
 
 def render(
@@ -90,7 +64,12 @@ def render(
     gaps: Sequence[Gap],
     results: pd.DataFrame,
 ) -> str:
-    """The page."""
+    """The page as HTML.
+
+    Args:
+        gaps: figures that the sweep has no cells for.
+        results: the table of means.
+    """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -109,7 +88,7 @@ def render(
         sections=_sections(pictures),
         gaps=gaps,
         results=_table(results),
-        reading=_READING,
+        reading=READING,
     )
 
 
@@ -121,16 +100,14 @@ def _css() -> str:
     light, dark = style.theme_css()
     page = (
         f"color-scheme: dark; {dark} --ink: #e8ecf1; --muted: #a3adb8; --line: #343c47; --paper: #161b22;"
-        f" --soft: #20262f;"
-        " --link: #7cbcf5; --yes: #7fd8a3; --yes-soft: #15301f; --no: #ff9d92; --no-soft: #3a1c1a; --open:"
-        " #b9c1ca;"
-        " --open-soft: #262c35;"
+        " --soft: #20262f; --link: #7cbcf5; --yes: #7fd8a3; --yes-soft: #15301f; --no: #ff9d92;"
+        " --no-soft: #3a1c1a; --open: #b9c1ca; --open-soft: #262c35;"
     )
     return _text("report.css").replace("{{ light }}", light).replace("{{ dark_page }}", page)
 
 
 def _coded(text: str) -> Markup:
-    """Escaped, with `code` and **strong** as written."""
+    """Escaped text, with `code` and **strong** as HTML."""
     marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
     return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", marked))
 
@@ -160,14 +137,13 @@ def _questions(found: Sequence[Finding]) -> list[tuple[str, list[dict[str, Any]]
 
 
 def _lenses(found: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Findings by lens and claim, in the order given; the first few of a claim, the others folded."""
+    """Findings by lens and claim, in the order given; those after the first few of a claim are folded."""
     lenses: dict[str, dict[str, list[Finding]]] = {}
     for finding in found:
         lenses.setdefault(finding.lens, {}).setdefault(finding.claim_id, []).append(finding)
-    titles = _SECTIONS | _LENSES
     return [
         {
-            "title": titles.get(lens, lens),
+            "title": LENSES[lens],
             "claims": [
                 {
                     "id": id,
@@ -213,7 +189,7 @@ def _table(data: pd.DataFrame) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> dict[str, Any]:
-    """Text to show and the number to sort by, None for words."""
+    """The text to show and the number to sort by; None for words."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return {"text": "", "value": None}
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,5 +1,5 @@
 "use strict";
-// Sort a table by the column whose button is pressed; numbers by value, empty cells last.
+// Clicking a column's button sorts its table: numbers by value, empty cells last.
 for (const button of document.querySelectorAll("thead button")) {
   button.addEventListener("click", () => {
     const head = button.parentElement, table = head.closest("table"), body = table.tBodies[0];
@@ -17,11 +17,11 @@ for (const button of document.querySelectorAll("thead button")) {
     body.append(...rows.map(([, row]) => row));
   });
 }
-// Light or dark: the reader's system decides until the button is pressed.
+// The reader's system chooses light or dark until the button is pressed.
 const root = document.documentElement, toggle = document.querySelector("button.theme");
 const dark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 const label = () => { toggle.textContent = dark() ? "Light theme" : "Dark theme"; };
-try { const kept = localStorage.getItem("ssl-sweep-theme"); if (kept) root.dataset.theme = kept; } catch { /* a file may have no storage */ }
+try { const kept = localStorage.getItem("ssl-sweep-theme"); if (kept) root.dataset.theme = kept; } catch { /* some browsers give a file no storage */ }
 toggle.hidden = false;
 label();
 toggle.addEventListener("click", () => {

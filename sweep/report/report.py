@@ -1,5 +1,4 @@
-"""The report of a sweep, from its results table alone: a page, findings, figures with their numbers, the
-table."""
+"""Writes the report of a sweep from its results table: a page, findings, figures with their numbers."""
 
 from __future__ import annotations
 
@@ -18,39 +17,46 @@ import pyarrow.parquet as pq
 
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.report import style
+from ssl_sweep.sweep.report.claims.finding import Finding
 from ssl_sweep.sweep.report.figures.all import figures
 from ssl_sweep.sweep.report.figures.base import NARROW, WIDE, Drawn, Figure, Gap
-from ssl_sweep.sweep.report.findings import Finding, findings, findings_markdown
+from ssl_sweep.sweep.report.findings import findings, findings_markdown
 from ssl_sweep.sweep.report.frame import EVALUATION, PRETRAINING, complete, finest, read_results
 from ssl_sweep.sweep.report.html import Page, Picture, render
 from ssl_sweep.sweep.report.paper import paper_numbers
 from ssl_sweep.sweep.util.files import temporary
 
 TITLE_KEY = b"ssl_sweep.sweep"
-"""Where results.parquet keeps the sweep's name."""
+"""The key of the sweep's name in the metadata of results.parquet."""
 PAGE, FINDINGS, RESULTS, FIGURES = "report.html", "findings.md", "results.parquet", "figures"
 
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What was written. `figures` are the SVG, PNG and CSV files; `missing` what the sweep has no cells
-    for."""
+    """What was written."""
 
     folder: Path
     page: Path
     findings: Path
     figures: tuple[Path, ...]
+    """SVG, PNG and CSV of each figure."""
     missing: tuple[Gap, ...]
+    """Figures that the sweep has no cells for."""
     verdicts: tuple[str, ...]
+    """One per finding."""
 
 
 def write_report(table: pa.Table, out: Path, *, title: str, compare_paper: bool = False) -> ReportFiles:
-    """Write the report of a results table into the folder `out`, whole or not at all; the files of a report
-    that is
-    there are replaced, others in the folder are left alone.
+    """Write the report of a results table into the folder ``out``.
+
+    The files of an earlier report are replaced once all new ones are written; other files are kept.
+
+    Args:
+        title: name of the sweep.
+        compare_paper: draw the published numbers too.
 
     Raises:
-        StoreError: the table is no results table, or the folder cannot be written.
+        StoreError: the table is not a results table, or the folder cannot be written.
     """
     frame = read_results(table)
     drawn = figures(frame, paper_numbers() if compare_paper else None)
@@ -77,14 +83,13 @@ def write_report(table: pa.Table, out: Path, *, title: str, compare_paper: bool 
 
 
 def title_of(path: Path, table: pa.Table) -> str:
-    """The sweep's name that a report kept in its results.parquet, else the file's name."""
+    """The sweep's name from the metadata of a report's results.parquet, else the file's name."""
     kept = (table.schema.metadata or {}).get(TITLE_KEY)
     return kept.decode() if kept else path.stem
 
 
 def overview(frame: pd.DataFrame) -> pd.DataFrame:
-    """The finest level's top-1 by question: the columns that vary, mean over seeds, n; best first in each
-    domain."""
+    """Mean top-1 (%) at the finest level by the columns that vary, with n; the best first per domain."""
     rows = finest(frame)
     asked = [
         name
@@ -105,14 +110,14 @@ def overview(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _varies(rows: pd.DataFrame, name: str) -> bool:
-    """More than one value where it has any, or with it and without among answers of one kind."""
+    """Whether a column has several values, or is missing in some rows of one method and protocol only."""
     alike = rows.groupby(["method", "protocol"], dropna=False)[name]
     return rows[name].nunique() > 1 or bool((alike.nunique(dropna=False) > 1).any())
 
 
 def _write_figure(figure: Figure, folder: Path) -> Picture:
     with warnings.catch_warnings(), matplotlib.rc_context(style.rc()):
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the page's own fonts have it, the PNG a box
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a reader's fonts may have it
         wide, narrow = figure.draw(WIDE), figure.draw(NARROW)
         picture = Picture(
             figure,
@@ -127,7 +132,7 @@ def _write_figure(figure: Figure, folder: Path) -> Picture:
 
 
 def _no_formulas(data: pd.DataFrame) -> pd.DataFrame:
-    """Names that a spreadsheet would run, as the text that they are."""
+    """Names that a spreadsheet would run as formulas, marked as text."""
 
     def text(value: object) -> object:
         return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
@@ -141,16 +146,16 @@ def _page(frame: pd.DataFrame, title: str) -> Page:
     complete = int((status == "complete").sum())
     seeds = sorted(frame["pretrain_seed"].unique())
     facts = [
-        ("Judged in", ", ".join(sorted(frame["eval_domain"].unique()))),
+        ("Evaluated on", ", ".join(sorted(frame["eval_domain"].unique()))),
         ("Encoders", f"{frame['pretrain_id'].nunique():,}"),
         ("Pretraining seeds", f"{len(seeds)}"),
         ("Written", date.today().isoformat()),
         ("ssl-sweep", _version("ssl-sweep")),
     ]
     made = (
-        f"Written by ssl-sweep {_version('ssl-sweep')} with matplotlib {_version('matplotlib')} and pandas"
-        f" {_version('pandas')} from"
-        " results.parquet alone; this page loads nothing from anywhere."
+        f"Written from results.parquet by ssl-sweep {_version('ssl-sweep')}, with matplotlib"
+        f" {_version('matplotlib')} and pandas {_version('pandas')}. This page loads nothing from the"
+        " network."
     )
     return Page(title=title, complete=complete, cells=len(status), facts=facts, made=made)
 
@@ -163,8 +168,7 @@ def _version(package: str) -> str:
 
 
 def _move(partial: Path, out: Path, names: Set[str]) -> None:
-    """Each file over the old one; figures of an earlier report, by their `names`, that this one has not are
-    deleted."""
+    """Move the files into place, and delete figures of an earlier report, by ``names``, that are not new."""
     out.mkdir(exist_ok=True)
     kept = out / FIGURES
     kept.mkdir(exist_ok=True)

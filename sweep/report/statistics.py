@@ -1,16 +1,17 @@
 """Means, intervals and verdicts.
 
-What counts for a statement is the pretraining seed: n is their number; the seeds of the subset and of
-the budget are averaged inside. An interval has two parts, as a two-level bootstrap has (seeds, then test
-images, the same images for every seed and on both sides of a difference):
+The unit of a statement is the pretraining seed: n is their number, and the seeds of the subset and of the
+label budget are averaged within each. An interval has two parts, like a two-level bootstrap over seeds and
+test images (the same images for every seed and on both sides of a difference):
 
 - seeds: s² / n, the bootstrap's variance times n / (n - 1), with Student's t of n - 1 degrees of freedom;
-- test images: the variance of the images' means over their number, less what chance adds to it and the seeds'
-  part already has (Owen 2007, the pigeonhole bootstrap), with the normal quantile.
+- test images: the variance of the images' means over their number, less what chance adds to it and the
+  seeds' part already contains (Owen 2007, the pigeonhole bootstrap), with the normal quantile.
 
-The two half-widths add in quadrature; an interval is never narrower than that of these very seeds with the
-images alone resampled, however alike a few seeds happen to be. The variances are the bootstrap's in the limit
-of many resamples, in closed form: nothing is drawn. docs/statistics.md says why, and how often they cover.
+The two half-widths add in quadrature. An interval is never narrower than that of these very seeds with only
+the images resampled, however alike a few seeds happen to be. The variances are the bootstrap's in the limit
+of many resamples, in closed form: nothing is drawn. docs/statistics.md gives the reasons, and the measured
+coverage.
 """
 
 from __future__ import annotations
@@ -31,25 +32,26 @@ Verdict = Literal["holds", "does not hold", "not enough evidence"]
 Floats = npt.NDArray[np.float64]
 _NORMAL = 1.959964
 MARGIN = 0.015
-"""Differences within ± this are "no difference": 1.5 points."""
+"""Differences within ± this share count as no difference: 1.5 points."""
 MIN_SEEDS = 3
-
-
+"""Pretraining seeds that a verdict needs."""
 Rows: TypeAlias = "pd.DataFrame | Runs"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, its 95 % interval (None with fewer than two pretraining seeds) and the number of seeds."""
+    """A mean over pretraining seeds with its 95 % interval."""
 
     mean: float
     low: float | None
+    """None with fewer than two seeds, as ``high``."""
     high: float | None
     n: int
+    """Number of seeds."""
 
 
 def estimate(rows: Rows, metric: str = "top1") -> Estimate:
-    """Mean of a metric over the pretraining seeds of `rows`, which are answers to one question.
+    """Mean of a metric over the pretraining seeds of ``rows``, which are results of one question.
 
     Raises:
         ValueError: no row has the metric.
@@ -61,15 +63,23 @@ def estimate(rows: Rows, metric: str = "top1") -> Estimate:
 
 
 def paired_difference(a: Rows, b: Rows, metric: str = "top1") -> Estimate | None:
-    """a - b over the pretraining seeds that both have; None where there is none."""
+    """a - b over the pretraining seeds that both have; None if they share no seed."""
     return contrast([(1.0, a), (-1.0, b)], metric)
 
 
 def contrast(terms: Sequence[tuple[float, Rows]], metric: str = "top1") -> Estimate | None:
-    """The weighted sum of several answers, seed by seed, over the pretraining seeds that all of them have;
-    within a seed over the subset and budget seeds that all have, where there are such. None where nothing
-    pairs. The images' part is that of top-1, of other metrics the interval has the seeds' part alone; without
-    `hits` it is the binomial one, without pairing."""
+    """The weighted sum of several results, seed by seed, over the pretraining seeds that all of them have.
+
+    Within a pretraining seed it is over the subset and label-budget seeds that all have, if they share any.
+    Only for top-1 does the interval include the images' part; without ``hits`` that is the binomial one,
+    unpaired.
+
+    Args:
+        terms: weight and rows of each result.
+
+    Returns:
+        None if the results share no pretraining seed.
+    """
     sides = _paired([_Side.of(weight, rows, metric) for weight, rows in terms])
     if not sides:
         return None
@@ -79,8 +89,12 @@ def contrast(terms: Sequence[tuple[float, Rows]], metric: str = "top1") -> Estim
 
 
 def estimates(rows: pd.DataFrame, by: Sequence[str], metric: str = "top1") -> pd.DataFrame:
-    """`estimate` of every group of equal `by` (missing values are a value): a frame with those columns and
-    mean, low, high (NaN with fewer than two seeds) and n, in the order of the groups' first rows."""
+    """``estimate`` of every group of equal ``by``; a missing value counts as a value.
+
+    Returns:
+        The columns ``by``, mean, low, high (NaN with fewer than two seeds) and n, in the order of the groups'
+        first rows.
+    """
     rows = rows[rows[metric].notna()]
     found = []
     runs, groups = Runs.of(rows, metric), rows.groupby(list(by), dropna=False, sort=False, observed=True)
@@ -96,7 +110,7 @@ def estimates(rows: pd.DataFrame, by: Sequence[str], metric: str = "top1") -> pd
 
 
 def positions(codes: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:
-    """Positions of equal codes, in the order of their first."""
+    """The positions of each code, in the order of their first occurrence."""
     if len(codes) == 0:
         return []
     order = np.argsort(codes, kind="stable")
@@ -105,8 +119,13 @@ def positions(codes: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:
 
 
 def interval(values: Floats, images: float = 0.0, alone: float = 0.0) -> Estimate:
-    """The estimate of one value per pretraining seed; `images` is the variance due to the test images beyond
-    what the spread of the seeds has, `alone` the whole of it with these seeds given: the least there is."""
+    """The estimate from one value per pretraining seed.
+
+    Args:
+        values: (seeds,).
+        images: variance due to the test images beyond what the spread of the seeds contains.
+        alone: the whole variance due to the test images, for these very seeds; a lower bound of the total.
+    """
     n, mean = len(values), float(values.mean())
     if n < 2:
         return Estimate(mean, None, None, n)
@@ -117,9 +136,10 @@ def interval(values: Floats, images: float = 0.0, alone: float = 0.0) -> Estimat
 
 @dataclass(frozen=True)
 class Runs:
-    """Rows of the results as arrays (runs,), which is all that statistics look at: thousands of selections
-    from a frame would take most of the time. `seeds` (runs, 3): pretraining, subset and budget seed; `values`
-    of the metric, NaN where a run is not finished."""
+    """The columns that statistics need, as arrays (runs,).
+
+    Selecting from a frame would take most of the time.
+    """
 
     COLUMNS: ClassVar = (
         *SEEDS,
@@ -127,8 +147,11 @@ class Runs:
     )
 
     seeds: npt.NDArray[np.int64]
+    """(runs, 3): pretraining, subset and label-budget seed."""
     values: Floats
+    """The metric; NaN if the run is not finished."""
     errors: Floats
+    """Standard errors of top-1."""
     n_test: Floats
     hits: npt.NDArray[np.object_]
     domain: npt.NDArray[np.object_]
@@ -138,6 +161,8 @@ class Runs:
 
     @classmethod
     def of(cls, rows: pd.DataFrame, metric: str = "top1") -> Runs:
+        """The runs in the rows of a frame."""
+
         def floats(name: str) -> Floats:
             return rows[name].to_numpy(np.float64)
 
@@ -157,12 +182,14 @@ class Runs:
         return len(self.values)
 
     def take(self, at: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Runs:
-        """The runs at these positions or where true."""
+        """The runs at these positions, or those marked True."""
         return Runs(*(getattr(self, field.name)[at] for field in fields(self)))
 
     def binomial(self) -> float:
-        """Mean variance of a run's top-1 over the draw of test images: from its standard error, else from
-        its accuracy and their number; 0 where neither is known."""
+        """Mean variance of a run's top-1 over the draw of test images.
+
+        From its standard error, else from its accuracy and the number of images; 0 if neither is known.
+        """
         variances = np.where(
             np.isnan(self.errors), self.values * (1 - self.values) / self.n_test, self.errors**2
         )
@@ -170,14 +197,14 @@ class Runs:
         return float(known.mean()) if len(known) else 0.0
 
     def frame(self) -> pd.DataFrame:
-        """What curves need: pretrain_seed, images, n_labels, top1."""
+        """The columns that curves need: pretrain_seed, images, n_labels, top1."""
         columns = {"pretrain_seed": self.seeds[:, 0], "images": self.images, "n_labels": self.n_labels}
         return pd.DataFrame({**columns, "top1": self.values})
 
 
 @dataclass(frozen=True)
 class _Side:
-    """The finished runs of one answer and its weight."""
+    """The finished runs of one result and its weight."""
 
     weight: float
     runs: Runs
@@ -207,7 +234,7 @@ class _Side:
 
 
 def _paired(sides: list[_Side]) -> list[_Side]:
-    """The runs of the seeds that every side has; [] where there are none."""
+    """The runs of the seeds that every side has; [] if they share no pretraining seed."""
     common = set.intersection(*({key[0] for key in side.keys} for side in sides))
     if not common:
         return []
@@ -221,8 +248,10 @@ def _paired(sides: list[_Side]) -> list[_Side]:
 
 
 def _images_variances(sides: list[_Side]) -> tuple[float, float]:
-    """`images` and `alone` of an interval, of different datasets added up; where hits are missing the
-    binomial ones, as if no two sides had been tested on the same images (that is too wide)."""
+    """``images`` and ``alone`` of an interval, summed over datasets.
+
+    If hits are missing they are binomial, as if no two sides had the same test images; that is too wide.
+    """
     total = alone = 0.0
     for domain in dict.fromkeys(side.runs.domain[0] for side in sides):
         here = [side for side in sides if side.runs.domain[0] == domain]
@@ -237,7 +266,7 @@ def _images_variances(sides: list[_Side]) -> tuple[float, float]:
 
 
 def images_variance(hits: Floats) -> float:
-    """Variance of the mean of `hits` (seeds, images) that is due to the draw of images; at least 0."""
+    """Variance of the mean of ``hits`` (seeds, images) that is due to the draw of images; at least 0."""
     n, m = hits.shape
     images, seeds, mean = hits.mean(axis=0), hits.mean(axis=1), float(hits.mean())
     between = float((images**2).sum()) - m * mean**2  # sums of squares of the two-way table
@@ -249,13 +278,15 @@ def images_variance(hits: Floats) -> float:
 
 
 def images_alone(hits: Floats) -> float:
-    """Variance of the mean of `hits` (seeds, images) over the draw of images, for these very seeds."""
+    """Variance of the mean of ``hits`` (seeds, images) over the draw of images, for these very seeds."""
     return float(hits.mean(axis=0).var(ddof=1)) / hits.shape[1]
 
 
 def _hits(sides: list[_Side]) -> Floats | None:
-    """The weighted sum of the sides' hits (seeds, images); None where some are missing or of another test
-    set."""
+    """The weighted sum of the sides' hits (seeds, images).
+
+    None if some are missing or the test sets differ.
+    """
     counts = set(np.concatenate([side.runs.n_test for side in sides]).tolist())
     if len(counts) != 1 or not math.isfinite(first := next(iter(counts))) or first < 2:
         return None
@@ -272,9 +303,11 @@ def _hits(sides: list[_Side]) -> Floats | None:
 
 
 def rank_correlation(a: pd.Series, b: pd.Series) -> Estimate:
-    """Spearman's, NaN of a constant, with the interval of Bonett and Wright (2000, Psychometrika); n counts
-    the pairs, of which an interval needs four. A perfect order is taken for the nearest that is not: else
-    its interval would be a point."""
+    """Spearman's rank correlation with the interval of Bonett and Wright (2000, Psychometrika).
+
+    n counts the pairs; an interval needs four. The correlation with a constant is NaN. The interval of a
+    perfect order is that of the nearest imperfect one, else it would be a single point.
+    """
     n = len(a)
     r = float(a.rank().corr(b.rank())) if min(a.nunique(), b.nunique()) > 1 else math.nan
     if n < 4 or math.isnan(r):
@@ -296,8 +329,11 @@ def _student(freedom: int) -> float:
 def verdict(
     difference: Estimate | None, direction: int = 1, *, n_min: int = MIN_SEEDS, margin: float = MARGIN
 ) -> Verdict:
-    """Of "the difference is above 0" (direction 1) or below it (-1): holds where the interval excludes 0 on
-    that side; does not hold where it lies wholly on the other side, or within ± margin."""
+    """Whether a difference is above 0 (``direction`` 1) or below it (-1).
+
+    Holds if the interval excludes 0 on that side. Does not hold if it lies wholly on the other side, or
+    within ± ``margin``.
+    """
     if difference is None or difference.n < n_min or difference.low is None or difference.high is None:
         return "not enough evidence"
     low, high = sorted((direction * difference.low, direction * difference.high))
@@ -307,8 +343,10 @@ def verdict(
 
 
 def equivalence(difference: Estimate | None, margin: float = MARGIN, *, n_min: int = MIN_SEEDS) -> Verdict:
-    """Of "there is no difference beyond ± margin": holds where the interval is within it, does not hold
-    where it is wholly outside."""
+    """Whether a difference is within ± ``margin``.
+
+    Holds if the whole interval is within it. Does not hold if it is wholly outside.
+    """
     if difference is None or difference.n < n_min or difference.low is None or difference.high is None:
         return "not enough evidence"
     if -margin <= difference.low and difference.high <= margin:
@@ -318,7 +356,7 @@ def equivalence(difference: Estimate | None, margin: float = MARGIN, *, n_min: i
 
 
 def together(verdicts: Sequence[Verdict]) -> Verdict:
-    """Of a statement that needs all of several: no correction for their number is needed."""
+    """The verdict of a statement that needs all of several; this needs no correction for their number."""
     if "does not hold" in verdicts:
         return "does not hold"
     return "holds" if verdicts and set(verdicts) == {"holds"} else "not enough evidence"

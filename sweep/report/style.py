@@ -1,8 +1,7 @@
-"""How figures look: one palette of named roles with a light and a dark value each, and SVG that follows the
-reader's theme.
+"""How figures look: a palette with light and dark values, and SVG that follows the reader's theme.
 
-Figures are drawn with the light values. An SVG is then rewritten: every colour of the palette becomes a CSS
-variable, so one picture serves both themes; text stays text in the reader's own font.
+Figures are drawn with the light values. In the SVG every colour of the palette then becomes a CSS variable,
+so that one picture serves both themes. Text stays text, in the reader's own font.
 """
 
 from __future__ import annotations
@@ -18,10 +17,9 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID, PAPER = "#1d232b", "#5c6773", "#e4e8ec", "#fefefe"
 BLUES = ("#9cc3e4", "#6ba6d6", "#3f87c4", "#1f6cb4", "#12529c", "#0a3a80")
-"""Small to large; dark themes run from dim to bright. All are blue enough not to be taken for ink."""
+"""From small to large; dark themes run from dim to bright. All are too blue to be mistaken for ink."""
 HUES = ("#0072b3", "#c25000", "#00805c", "#a64d8d", "#946200", "#4f6d7a")
-"""Blue, vermilion, green, mauve, ochre, slate: told apart with the usual colour blindnesses, 4.5:1 on
-white."""
+"""Blue, vermilion, green, mauve, ochre, slate: distinct for the colour-blind, contrast 4.5:1 on white."""
 HEAT, BAD = "#1c74bc", "#c0392b"
 
 DARK = {
@@ -75,23 +73,23 @@ _RC: dict[str, Any] = {
 
 
 def variable(colour: str) -> str:
-    """The CSS variable of a palette colour; its value there is the light one."""
+    """The name of a palette colour's CSS variable."""
     return f"--c{colour[1:]}"
 
 
 def theme_css() -> tuple[str, str]:
-    """Declarations of all colours for a light and for a dark page."""
+    """The CSS declarations of all colours, for a light and for a dark page."""
     light = " ".join(f"{variable(colour)}:{colour};" for colour in DARK)
     return light, " ".join(f"{variable(colour)}:{dark};" for colour, dark in DARK.items())
 
 
 def rc() -> dict[str, Any]:
-    """Settings for `matplotlib.rc_context`, under which figures are drawn and written."""
+    """Settings for ``matplotlib.rc_context``; figures are drawn and written under them."""
     return dict(_RC)
 
 
 def sequence(n: int) -> list[str]:
-    """`n` colours for things that have an order, the largest darkest."""
+    """``n`` colours for things in ascending order; the largest is the darkest."""
     if n == 1:
         return [BLUES[3]]
     first = max(0, len(BLUES) - max(n, 4))
@@ -100,11 +98,12 @@ def sequence(n: int) -> list[str]:
 
 
 def hue(position: int) -> str:
-    """Colours for things without an order; after the sixth they come again, with another marker."""
+    """A colour for the thing at a position without order; they repeat after the sixth."""
     return HUES[position % len(HUES)]
 
 
 def marker(position: int) -> str:
+    """A marker for the thing at a position; it differs if the colour repeats."""
     return MARKERS[(position + position // len(HUES)) % len(MARKERS)]
 
 
@@ -120,28 +119,29 @@ _METHODS = {
 
 
 def short(name: object, most: int = 18) -> str:
-    """A name as a picture has room for it; tables and captions have it whole."""
+    """A name shortened in its middle to ``most`` letters; tables and captions show it whole."""
     text = str(name)
     return text if len(text) <= most else f"{text[: (most + 1) // 2]}…{text[len(text) - most // 2 + 1 :]}"
 
 
 def method_name(method: object) -> str:
-    """As its authors write it; `method` is a value of the table."""
+    """A method of the results table as its authors write it."""
     return _METHODS.get(str(method), str(method))
 
 
 def method_look(method: str) -> tuple[str, str]:
-    """Colour and marker, the same in every figure."""
+    """A method's colour and marker, the same in every figure."""
     position = list(_METHODS).index(method) if method in _METHODS else len(_METHODS)
     return hue(position), marker(position)
 
 
 def method_order(method: str) -> tuple[int, str]:
+    """Sorts methods as figures list them."""
     return (list(_METHODS).index(method) if method in _METHODS else len(_METHODS), method)
 
 
 def count(n: float) -> str:
-    """500, 1.5k, 50k, 1M: a number of images on an axis."""
+    """A number of images as on an axis: 500, 1.5k, 50k, 1M."""
     for unit, size in (("M", 1_000_000), ("k", 1_000)):
         if n >= size:
             return f"{n / size:.3g}{unit}"
@@ -154,7 +154,7 @@ def rounded(n: float) -> str:
 
 
 def log_counts(axis: Axes, values: list[float], label: str) -> None:
-    """A logarithmic x axis with a tick at each value, or at some where they would touch."""
+    """Make the x axis logarithmic with a tick at each value, except where ticks would touch."""
     from math import log10
 
     axis.set_xscale("log")

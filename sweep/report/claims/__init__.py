@@ -1,4 +1,7 @@
-"""The statements of the study and of the other sources, one module per lens."""
+"""The statements of the study and of the other sources, one module per lens.
+
+For ``findings.py`` and the tests; a new claim is a ``Claim`` in the ``CLAIMS`` of its lens.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from ssl_sweep.sweep.report.claims import (
     transfer,
 )
 from ssl_sweep.sweep.report.claims.finding import Claim
+
+__all__ = ["CLAIMS"]
 
 CLAIMS: tuple[Claim, ...] = (
     *quantity.CLAIMS,

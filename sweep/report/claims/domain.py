@@ -21,7 +21,7 @@ _FUSION = ("fused_with", "fused_domain", "fused_method")
 
 
 def sources(rows: pd.DataFrame) -> list[Comparison]:
-    """Encoders that differ in the pretraining domain alone, pools among them, with equally many images."""
+    """Encoders that differ in the pretraining domain only, with equally many images; pools too."""
     return equal_but_for(self_supervised(plain(usual(rows))), "pretrain_domain", ("pool_shares",))
 
 
@@ -32,7 +32,10 @@ def _best(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
         if own not in one.sides:
             return []
         return [
-            Test(f"pretraining on {own} gives, against {other},", subtract(one.sides[own], one.sides[other]))
+            Test(
+                f"pretraining on {own} minus pretraining on {other}:",
+                subtract(one.sides[own], one.sides[other]),
+            )
             for other in others
         ]
 
@@ -48,7 +51,7 @@ def _pooled(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
         size = count(one.same["images"])
         return [
             Test(
-                f"{size} images of {own} give, against {size} of {' and '.join(pool.split('+'))},",
+                f"{size} images of {own} minus {size} of {' and '.join(pool.split('+'))}:",
                 subtract(one.sides[own], one.sides[pool]),
             )
             for pool in pools
@@ -58,7 +61,7 @@ def _pooled(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
 
 
 def _fused(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
-    """The encoder of the own domain alone beside itself with an encoder of another domain."""
+    """In-domain encoders alone, and fused with an encoder of another domain."""
     pairs = _own_first(self_supervised(plain(usual(rows, fused=True))))
     alone = plain(usual(rows))
     alone = alone[alone["pretrain_domain"] == alone["eval_domain"]]
@@ -79,7 +82,9 @@ def _two_seeds(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     same = pairs["fused_domain"] == pairs["eval_domain"]
 
     def tests(one: Comparison) -> list[Test]:
-        what = f"an encoder of {one.same['fused_domain']} adds, against a second seed of the own domain,"
+        what = (
+            f"adding an encoder of {one.same['fused_domain']} minus adding a second seed of the own domain:"
+        )
         return [Test(what, subtract(one.sides["other domain"], one.sides["other seed"]), "same")]
 
     pairs_of = against(pairs[~same], pairs[same], ("other domain", "other seed"), _FUSION)
@@ -87,14 +92,16 @@ def _two_seeds(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
 
 
 def _several(rows: pd.DataFrame) -> pd.Series:
-    """Where more than one encoder was added."""
+    """Whether more than one encoder was added, by row."""
     return rows["fused_with"].str.contains(" + ", regex=False)
 
 
 def _own_first(fused: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose first encoder is of the own domain, the seed taken out of the other's label. Features
-    joined in the other order are the same: such a row stands in where there is none in this order, if the
-    encoders are alike but for their domains."""
+    """The rows whose first encoder is in-domain, with the seed removed from the other's label.
+
+    Features joined in the other order are the same. Such a row is used if this order is missing and the
+    encoders differ in their domains only.
+    """
     seed = fused["fused_with"].str.extract(r"seed (\d+)$", expand=False)
     fused = fused.assign(
         fused_with=fused["fused_with"].str.replace(re.compile(r" · seed \d+$"), "", regex=True)
@@ -120,7 +127,7 @@ def _own_first(fused: pd.DataFrame) -> pd.DataFrame:
 
 
 def _alike(row: Mapping[str, Any]) -> bool:
-    """Whether the joined encoder's label is that of the first but for the domain."""
+    """Whether the joined encoder differs from the first in its domain only."""
     images = "" if math.isnan(row["images"]) else f"{row['images']:.0f}"
     return row["fused_with"] == " · ".join([row["method"], row["fused_domain"], images, row["corruption"]])
 
@@ -129,18 +136,18 @@ CLAIMS = (
     Claim(
         "domain.in-domain-best",
         "domain",
-        "Pretraining on images of the own domain beats every other domain at equal size",
+        "Pretraining on images of the evaluation domain beats every other domain at equal size",
         _SOURCE + ", Table 1",
-        "pretrainings on the own and on another domain with as many images, judged in the own, 3 seeds",
+        "pretrainings on the evaluation domain and on another one with as many images, 3 seeds",
         _best,
         "table1",
     ),
     Claim(
         "domain.pooled",
         "domain",
-        "Images of the own domain alone beat a pool of domains of the same size",
+        "Images of the evaluation domain only beat a pool of domains of the same size",
         _SOURCE + ", Table 2",
-        "a pool (domain: [[a, b]]) and the own domain with as many images in total, 3 seeds",
+        "a pool (`domain: [[a, b]]`) and one of its domains with as many images in total, 3 seeds",
         _pooled,
         "table2",
     ),
@@ -149,16 +156,16 @@ CLAIMS = (
         "domain",
         "Adding the features of another domain's encoder changes accuracy by less than 1.5 points",
         _SOURCE + ", Table 3",
-        "the own domain's encoder alone and fused with one of another domain, 3 seeds",
+        "an in-domain encoder alone and fused with another domain's encoder, 3 seeds",
         _fused,
         "table3-gain",
     ),
     Claim(
         "domain.fusion-control",
         "domain",
-        "Another domain's encoder adds the same as a second seed of the own domain's within 1.5 points",
-        _SOURCE + ", Table 3, with a control of ours",
-        "fusions of the own domain's encoder with another domain and with another seed, 3 seeds",
+        "Adding another domain's encoder gains the same as adding a second seed within 1.5 points",
+        _SOURCE + ", Table 3, with our own control",
+        "fusions of an in-domain encoder with another domain's encoder and with another seed, 3 seeds",
         _two_seeds,
     ),
 )

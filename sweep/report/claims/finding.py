@@ -1,4 +1,4 @@
-"""What a claim comes to on this data, and how a claim is declared."""
+"""How a claim is declared, and what it comes to on the data of a sweep."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from ssl_sweep.sweep.report.statistics import Estimate, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One statement of the literature, judged in one scope.
-
-    Attributes:
-        lens: quantity, domain, quality, granularity, pretext, transfer, imbalance or simclr.
-        source: paper and section that made the statement.
-        scope: what it is judged on, such as an evaluation domain.
-        estimate: the deciding difference (shares of 1) or ratio; None where nothing pairs.
-        n: pretraining seeds behind it.
-        brief: the numbers alone.
-        detail: a sentence with the numbers and what they say.
-        needs: the cells that would decide it; "" where it is decided.
-        paper_key: key of the paper's number, "" for none.
-        budget: labelled images it is judged at; None where it spans several.
-    """
+    """One statement of the literature, judged in one scope."""
 
     claim_id: str
     lens: str
+    """A key of ``wording.LENSES``."""
     statement: str
     source: str
+    """Paper and section that made the statement."""
     scope: str
+    """What it is judged on, such as an evaluation domain."""
     verdict: Verdict
     estimate: Estimate | None
+    """The deciding difference, as a share of 1; None if nothing pairs."""
     n: int
+    """Pretraining seeds behind it."""
     brief: str
+    """The numbers, named."""
     detail: str
+    """Sentences with the numbers and what they mean for the statement."""
     needs: str = ""
+    """The cells that would decide it; "" if it is decided."""
     paper_key: str = ""
+    """Key of the published numbers in ``paper_differences.csv``; "" if the claim has no numbers."""
     budget: int | None = None
+    """Labelled images it is judged at; None if it spans several label budgets."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """`judge` takes the rows of a sweep, unfinished ones too, and gives one finding per scope that it has
-    cells for; it sees the finest level of each dataset, or all of them."""
+    """A statement of the literature, and how it is judged."""
 
     id: str
     lens: str
     statement: str
+    """Starts with a capital and has no full stop."""
     source: str
     needs: str
+    """The cells that a sweep needs for it."""
     judge: Callable[[Claim, pd.DataFrame], Iterable[Finding]]
+    """Takes the rows of a sweep, unfinished ones too; gives one finding per scope that it has cells for."""
     paper_key: str = ""
     all_levels: bool = False
+    """Whether ``judge`` sees all label levels of each dataset, else only the finest."""
 
     def finding(
         self,

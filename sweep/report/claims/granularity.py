@@ -18,8 +18,10 @@ _SSL, _LABELLED = "self-supervised", "supervised"
 
 
 def gaps(rows: pd.DataFrame) -> list[Comparison]:
-    """Linear probes of in-domain encoders beside training from scratch at the same budget, at every level of
-    labels; the sides are keyed by (name, level, level_index)."""
+    """Linear probes of in-domain encoders beside training from scratch at the same label budget.
+
+    The sides hold every level of labels; they are keyed by (name, level, level_index).
+    """
     probed = largest(in_domain(self_supervised(plain(usual(rows)))), "images")
     trained = scratch(usual(rows, "fine-tune"))
     differing = (*UNTRAINED_DIFFERS, *HOW_CLASSIFIED)
@@ -54,7 +56,7 @@ def _grows(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
         fine, coarse = gap[levels[0]], gap[levels[-1]]
         fine_name, coarse_name = _name(levels[0][0]), _name(levels[-1][0])
         probe = f"the linear probe after pretraining on {count(one.same['images'])} images"
-        ahead = f"training from scratch minus {probe} is {', '.join([*coarser, f'at {fine_name}'])}"
+        ahead = f"training from scratch minus {probe}: {', '.join([*coarser, f'at {fine_name}'])}"
         grows = f"from {coarse_name} to {fine_name} the difference grows by"
         return [
             Test(ahead, fine),
@@ -68,7 +70,7 @@ CLAIMS = (
     Claim(
         "granularity.gap-grows",
         "granularity",
-        "Supervised training is ahead at the finest labels, and further than at the coarsest",
+        "Supervised training is ahead at the finest labels, and further ahead than at the coarsest",
         "Cole et al. 2022, section 4.4, Fig. 5",
         "a dataset with levels; linear probes and `method: random` with `protocol: fine-tune`, 3 seeds",
         _grows,

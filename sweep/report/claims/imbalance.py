@@ -16,7 +16,7 @@ _SSL, _LABELLED = "self-supervised", "supervised"
 
 
 def tails(rows: pd.DataFrame) -> list[Comparison]:
-    """Encoders that differ in the imbalance of their images alone, self-supervised beside supervised ones."""
+    """Encoders that differ in the imbalance of their images only, self-supervised beside supervised."""
     mine = plain(usual(rows), tailed=True)
     equal = tuple(name for name in SAME_IMAGES if name != "imbalance")
     also = ("subset_draw",)
@@ -32,7 +32,7 @@ def _less_hurt(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
         method = method_name(one.same["method"])
         return [
             Test(
-                f"an imbalance of {value:g} costs supervised pretraining more than {method} by",
+                f"extra cost of an imbalance of {value:g} for supervised, compared with {method}:",
                 [
                     (1.0, one.sides[(_LABELLED, 1.0)]),
                     (-1.0, one.sides[(_LABELLED, value)]),
@@ -52,7 +52,7 @@ CLAIMS = (
         "imbalance",
         "A long tail costs self-supervised pretraining less than supervised pretraining at equal size",
         "How to Reduce Training Data with SSL (blog)",
-        "`method: [simclr, supervised]` with imbalance: [1, 50] at an equal number of images, 3 seeds",
+        "`method: [simclr, supervised]` with `imbalance: [1, 50]` at an equal number of images, 3 seeds",
         _less_hurt,
     ),
 )

@@ -1,4 +1,4 @@
-"""From comparisons to findings: the tests of a claim at every label budget, decided at the largest one."""
+"""From comparisons to findings: a claim is tested at every label budget and decided at the largest."""
 
 from __future__ import annotations
 
@@ -24,20 +24,24 @@ from ssl_sweep.sweep.report.statistics import (
 )
 
 Terms = Sequence[tuple[float, Runs]]
-_MOST_SAID = 5
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Test:
-    """A difference and what is claimed of it: above 0, below 0, or the same within ± 1.5 points. `what` names
-    the difference in words. Above or below, a difference that is surely within `margin` is none."""
+    """A difference and what is claimed of it: above 0, below 0, or the same within ± ``margin``.
+
+    If above or below is claimed, a difference that is surely within ± ``margin`` refutes it.
+    """
 
     __test__ = False  # pytest looks for classes of this name
 
     what: str
+    """Names the difference; the number follows."""
     terms: Terms
     claimed: Literal["above", "below", "same"] = "above"
     margin: float = MARGIN
+    """A share of 1."""
 
     def estimate(self) -> Estimate | None:
         return contrast(self.terms)
@@ -53,10 +57,10 @@ class Test:
         if pending:
             return f"{pending} cells of this comparison are not finished: run the sweep to its end"
         if found is None:
-            return "the same pretraining seeds on every side"
+            return "the same pretraining seeds on every side, finished"
         if found.n < MIN_SEEDS:
             return (
-                f"{MIN_SEEDS} pretraining seeds on every side (seed: [0, 1, 2]); it has {found.n} in common"
+                f"{MIN_SEEDS} pretraining seeds on every side (seed: [0, 1, 2]); {found.n} in common so far"
             )
         return "more pretraining seeds or test images: the interval is too wide to decide"
 
@@ -73,9 +77,16 @@ def by_budget(
     smallest: bool = False,
     budgets: int = 1,
 ) -> Iterator[Finding]:
-    """One finding per family: all tests must hold, at the largest budget (or the smallest) that has the seeds
-    for a verdict, else any numbers. Comparisons without a test are passed over, and families with fewer
-    `budgets`: one alone is neither few labels nor many."""
+    """One finding per family of comparisons. Comparisons without a test are skipped.
+
+    All tests must hold at the label budget that decides: the largest with enough seeds for a verdict, else
+    the largest with any numbers.
+
+    Args:
+        tests: the tests of a comparison.
+        smallest: whether the smallest label budget decides instead of the largest.
+        budgets: skip families with fewer label budgets; a single one is neither few labels nor many.
+    """
     tested = [one for one in comparisons if tests(one)]
     for family in families(tested):
         if len(family.budgets) >= budgets:
@@ -99,29 +110,29 @@ def _finding(
     deciding = next((one for one in found if one.verdict == overall), found[0])
     if overall == "holds":
         deciding = min(found, key=lambda one: abs(one.mean) * (-1 if one.test.claimed == "same" else 1))
-    said = _all_said(found, deciding)
-    detail = f"On {family.scope}, with {labels(main)}: {said}: {conclusion(overall, claim.statement)}."
+    brief = _brief(found, deciding)
+    detail = f"On {family.scope}, with {labels(main)}: {brief}. {conclusion(overall, claim.statement)}."
     others = [
         f"{labels(budget)} {points(next(o for o in judged[budget] if _same_question(o, deciding)).estimate)}"
         for budget in sorted(judged)
         if budget != main and any(_same_question(o, deciding) for o in judged[budget])
     ]
     if others:
-        detail += f" At other budgets: {'; '.join(others)}."
+        detail += f" At other label budgets: {'; '.join(others)}."
     needs = deciding.test.needs(deciding.estimate) if overall == "not enough evidence" else ""
-    return claim.finding(family.scope, overall, deciding.estimate, said, detail, needs=needs, budget=main)
+    return claim.finding(family.scope, overall, deciding.estimate, brief, detail, needs=needs, budget=main)
 
 
-def _all_said(found: Sequence[_Judged], deciding: _Judged) -> str:
-    """Each test with its numbers; of very many those that decide, and how many others there are."""
+def _brief(found: Sequence[_Judged], deciding: _Judged) -> str:
+    """Each test with its numbers; if there are many, those that decide, and a count of the others."""
     first = found
-    if len(found) > _MOST_SAID:
+    if len(found) > _MOST_SHOWN:
         first = sorted(found, key=lambda one: (one is not deciding, one.verdict != deciding.verdict))
-    said = [f"{one.test.what} {points(one.estimate)}" for one in first[:_MOST_SAID]]
-    rest = [one.verdict for one in first[_MOST_SAID:]]
+    shown = [f"{one.test.what} {points(one.estimate)}" for one in first[:_MOST_SHOWN]]
+    rest = [one.verdict for one in first[_MOST_SHOWN:]]
     counts = [f"{rest.count(verdict)} × {verdict}" for verdict in dict.fromkeys(rest)]
     more = [f"and {len(rest)} more such differences: {', '.join(counts)}"] if rest else []
-    return "; ".join([*said, *more])
+    return "; ".join([*shown, *more])
 
 
 @dataclass(frozen=True)

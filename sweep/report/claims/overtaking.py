@@ -1,4 +1,4 @@
-"""Of two curves over label budgets: is the first ahead with few labels and behind with many?"""
+"""Whether one curve over label budgets is ahead with few labels and behind with many."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PRETRAINED, SCRATCH = "pretrained", "from scratch"
 
 
 def overtaking(claim: Claim, pairs: Iterable[Comparison]) -> Iterator[Finding]:
-    """One finding per family; the estimate is scratch - pretrained at the largest budget."""
+    """One finding per family; the estimate is scratch minus pretrained at the largest label budget."""
     for family in families(pairs):
         budgets = list(family.budgets)
         if len(budgets) < 2:
@@ -37,7 +37,7 @@ def overtaking(claim: Claim, pairs: Iterable[Comparison]) -> Iterator[Finding]:
             f"training from scratch minus the pretrained encoder is {points(found[0][1])} with"
             f" {labels(budgets[0])} and {points(found[1][1])} with {labels(budgets[-1])}; {_place(where)}"
         )
-        detail = f"On {family.scope}, {brief}: {conclusion(verdict, claim.statement)}."
+        detail = f"On {family.scope}, {brief}. {conclusion(verdict, claim.statement)}."
         open_test = next(((t, e) for t, e in found if t.judge(e) == "not enough evidence"), found[1])
         needs = open_test[0].needs(open_test[1]) if verdict == "not enough evidence" else ""
         yield claim.finding(family.scope, verdict, found[1][1], brief, detail, needs=needs)

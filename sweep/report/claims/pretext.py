@@ -31,8 +31,8 @@ def _rotation(rows: pd.DataFrame) -> list[Comparison]:
 
 def _few(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
-        judged = "a linear probe" if one.same["protocol"] == "linear" else "fine-tuning"
-        what = f"rotation, judged by {judged}, gives, against training from scratch,"
+        how = "a linear probe" if one.same["protocol"] == "linear" else "fine-tuning"
+        what = f"rotation pretraining with {how} minus training from scratch:"
         return [Test(what, subtract(one.sides[PRETRAINED], one.sides[SCRATCH]))]
 
     yield from by_budget(claim, _rotation(rows), tests, smallest=True, budgets=2)
@@ -53,8 +53,7 @@ def _contrastive(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
         if "simclr" not in one.sides:
             return []
         return [
-            Test(f"SimCLR gives, against {task},", subtract(one.sides["simclr"], one.sides[task]))
-            for task in tasks
+            Test(f"SimCLR minus {task}:", subtract(one.sides["simclr"], one.sides[task])) for task in tasks
         ]
 
     yield from by_budget(claim, methods(rows), tests)
@@ -64,7 +63,7 @@ def _byol(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
         if not {"byol", "simclr"} <= set(one.sides):
             return []
-        return [Test("BYOL gives, against SimCLR,", subtract(one.sides["byol"], one.sides["simclr"]))]
+        return [Test("BYOL minus SimCLR:", subtract(one.sides["byol"], one.sides["simclr"]))]
 
     yield from by_budget(claim, methods(rows), tests)
 
@@ -73,7 +72,7 @@ def _moco(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
         if not {"moco-v2", "simclr"} <= set(one.sides):
             return []
-        what = "MoCo v2 gives, against SimCLR,"
+        what = "MoCo v2 minus SimCLR:"
         return [Test(what, subtract(one.sides["moco-v2"], one.sides["simclr"]), "same")]
 
     yield from by_budget(claim, methods(rows), tests)
@@ -83,7 +82,7 @@ CLAIMS = (
     Claim(
         "pretext.rotation-few-labels",
         "pretext",
-        "With few labels an encoder trained to tell rotations beats training from scratch",
+        "With few labels rotation pretraining beats training from scratch",
         _ROTNET,
         _ROTATION,
         _few,
@@ -92,7 +91,7 @@ CLAIMS = (
     Claim(
         "pretext.rotation-crossover",
         "pretext",
-        "With many labels training from scratch overtakes the encoder trained to tell rotations",
+        "With many labels training from scratch overtakes rotation pretraining",
         _ROTNET,
         _ROTATION,
         _crossover,

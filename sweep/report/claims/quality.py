@@ -18,12 +18,14 @@ _SOURCE = "Cole et al. 2022, section 4.3, Fig. 4"
 _CLEAN = "none"
 _ORDER = ("downsample-4x", "downsample-2x", "jpeg", "salt-and-pepper", "resize")
 _SSL, _LABELLED = "self-supervised", "supervised"
-_NEEDS = "pretrainings with corruption: [none, downsample-2x, downsample-4x, jpeg, salt-and-pepper], 3 seeds"
+_NEEDS = (
+    "pretrainings with `corruption: [none, downsample-2x, downsample-4x, jpeg, salt-and-pepper]`, 3 seeds"
+)
 _BOTH = _NEEDS + ", of a self-supervised method and of `method: supervised`"
 
 
 def damages(rows: pd.DataFrame) -> list[Comparison]:
-    """Self-supervised encoders that differ in the corruption of their images alone."""
+    """Self-supervised encoders that differ in the corruption of their images only."""
     return _with_clean(equal_but_for(self_supervised(plain(usual(rows), damaged=True)), "corruption"))
 
 
@@ -53,7 +55,7 @@ def _costs(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
 
 
 def _excess(one: Comparison, kind: str) -> Iterator[tuple[str, list[tuple[float, Runs]]]]:
-    """By how much each damage of a kind costs self-supervised pretraining more than supervised."""
+    """The extra cost of each damage of a kind for self-supervised pretraining, compared with supervised."""
     for name, damage in one.sides:
         if name == _SSL and str(damage).startswith(kind):
             mine, labelled = (
@@ -62,11 +64,17 @@ def _excess(one: Comparison, kind: str) -> Iterator[tuple[str, list[tuple[float,
             yield str(damage), [*mine, *((-weight, runs) for weight, runs in labelled)]
 
 
+def _extra(damage: str, one: Comparison) -> str:
+    return (
+        f"extra cost of {damage} for {method_name(one.same['method'])}, compared with supervised pretraining:"
+    )
+
+
 def _downsampling(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
         return [
             Test(
-                f"{damage} costs {method_name(one.same['method'])} more than supervised pretraining by",
+                _extra(damage, one),
                 terms,
             )
             for damage, terms in _excess(one, "downsample")
@@ -79,7 +87,7 @@ def _jpeg(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
         return [
             Test(
-                f"{damage} costs {method_name(one.same['method'])} more than supervised pretraining by",
+                _extra(damage, one),
                 terms,
                 "same",
             )
@@ -100,7 +108,7 @@ def _order(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
             return []
         return [
             Test(
-                f"{worse} costs more than {milder} by",
+                f"cost of {worse} minus cost of {milder}:",
                 subtract(one.sides[milder], one.sides[worse]),
                 margin=0,
             )

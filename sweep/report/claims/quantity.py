@@ -16,20 +16,20 @@ from ssl_sweep.sweep.report.frame import PRETRAINING, in_domain, plain, scratch,
 
 CONTRASTIVE = ("simclr", "moco-v2", "byol")
 UNTRAINED_DIFFERS = tuple(name for name in PRETRAINING if name not in ("encoder", "image_size"))
-"""Columns in which an untrained encoder is not to be equal: all that say how one was trained."""
+"""Columns in which an untrained encoder may differ: all that say how an encoder was trained."""
 _SOURCE = "Cole et al. 2022, section 4.1"
-_SIZES = "the same pretraining at several image counts (images: [2k, 4k, 8k]) with 3 seeds"
+_SIZES = "the same pretraining with several numbers of images (`images: [2k, 4k, 8k]`), 3 seeds"
 
 
 def sizes(rows: pd.DataFrame) -> list[Comparison]:
-    """In-domain pretrainings that differ in the images alone: at equal epochs, and at equal steps."""
+    """In-domain pretrainings that differ in the number of images only, at equal epochs or at equal steps."""
     mine = in_domain(self_supervised(plain(usual(rows))))
     found = equal_but_for(mine, "images", ("steps",)) + equal_but_for(mine, "images", ("epochs",))
     return list({_question(one): one for one in reversed(found)}.values())[::-1]
 
 
 def _question(one: Comparison) -> tuple[Hashable, ...]:
-    """What is the same in a comparison that was found at equal epochs and at equal steps."""
+    """What identifies a comparison that is found both at equal epochs and at equal steps."""
     same = tuple(value for name, value in one.same.items() if name not in ("steps", "epochs"))
     return same, tuple(one.sides)
 
@@ -61,16 +61,14 @@ def _diminishing(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
             return []
         (n0, a), (n1, b), (n2, c), (n3, d) = *sides[:2], *sides[-2:]
         early, late = 1 / math.log2(n1 / n0), 1 / math.log2(n3 / n2)  # per doubling
-        what = (
-            f"the doubling from {count(n0)} images gains more than the one to {count(n3)}, the difference is"
-        )
+        what = f"gain of the doubling from {count(n0)} images minus gain of the doubling to {count(n3)}:"
         return [Test(what, [(early, b), (-early, a), (-late, d), (late, c)], margin=0.0)]
 
     yield from by_budget(claim, sizes(rows), tests)
 
 
 def tuned(rows: pd.DataFrame) -> list[Comparison]:
-    """Fine-tuned in-domain encoders, of the most images there are, beside training from scratch."""
+    """Fine-tuned in-domain encoders of the largest size, beside training from scratch."""
     mine = usual(rows, "fine-tune")
     pretrained = largest(in_domain(self_supervised(plain(mine))), "images")
     return against(pretrained, scratch(mine), (PRETRAINED, SCRATCH), UNTRAINED_DIFFERS)
@@ -78,7 +76,7 @@ def tuned(rows: pd.DataFrame) -> list[Comparison]:
 
 def _few_labels(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
-        what = "fine-tuning the pretrained encoder gives, against training from scratch,"
+        what = "fine-tuning the pretrained encoder minus training from scratch:"
         return [Test(what, subtract(one.sides[PRETRAINED], one.sides[SCRATCH]))]
 
     yield from by_budget(claim, tuned(rows), tests, smallest=True, budgets=2)
@@ -86,7 +84,7 @@ def _few_labels(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
 
 def _many_labels(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
-        what = "fine-tuning the pretrained encoder gives, against training from scratch,"
+        what = "fine-tuning the pretrained encoder minus training from scratch:"
         return [Test(what, subtract(one.sides[PRETRAINED], one.sides[SCRATCH]), "same")]
 
     yield from by_budget(claim, tuned(rows), tests, budgets=2)
@@ -106,7 +104,7 @@ def _floor(claim: Claim, rows: pd.DataFrame) -> Iterator[Finding]:
     untrained = mine[mine["method"] == "random"]
 
     def tests(one: Comparison) -> list[Test]:
-        what = f"{count(one.same['images'])} unlabelled images give, against an untrained encoder,"
+        what = f"pretraining on {count(one.same['images'])} images minus an untrained encoder:"
         return [Test(what, subtract(one.sides["pretrained"], one.sides["untrained"]))]
 
     pairs = against(pretrained, untrained, ("pretrained", "untrained"), UNTRAINED_DIFFERS)
@@ -117,9 +115,9 @@ CLAIMS = (
     Claim(
         "quantity.pays",
         "quantity",
-        "Pretraining on one's own unlabelled images beats an untrained encoder",
-        "the floor of every comparison; no source states it",
-        "a pretraining and `method: random` judged in the same domain, with 3 seeds",
+        "Pretraining on unlabelled images of the domain beats an untrained encoder",
+        "the baseline of every comparison; no source states it",
+        "a pretraining and `method: random` evaluated on the same domain, 3 seeds",
         _floor,
     ),
     Claim(

@@ -11,7 +11,6 @@ from ssl_sweep.sweep.report.claims.judging import Test, by_budget, subtract
 from ssl_sweep.sweep.report.claims.wording import count
 from ssl_sweep.sweep.report.compare import Comparison, equal_but_for
 from ssl_sweep.sweep.report.frame import plain, usual
-from ssl_sweep.sweep.report.statistics import Runs
 
 _SOURCE = "Chen et al. 2020, "
 _COMPOSED = (("crop-colour", "crop", "colour"), ("crop-colour-blur", "crop-blur", "colour-blur"))
@@ -25,13 +24,13 @@ def _over(rows: pd.DataFrame, axis: str, also: Sequence[str] = ()) -> list[Compa
 
 def _composition(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
-        # a named policy of the paper is the composition too; the same composition twice is kept once
+        # the paper's named policies are compositions too; each composition is kept once
         sides = {str(name): side for name, side in one.sides.items()}
         for name, composed in _SIMCLR_IS.items():
             if name in sides:
                 sides.setdefault(composed, sides[name])
         return [
-            Test(f"crop and colour together give, against {part} alone,", subtract(sides[both], sides[part]))
+            Test(f"crop and colour together minus {part} alone:", subtract(sides[both], sides[part]))
             for both, *parts in _COMPOSED
             for part in parts
             if both in sides and part in sides
@@ -51,11 +50,11 @@ def _head(claim: Claim, rows: pd.DataFrame, more: tuple[int, ...], less: int, wh
 
 
 def _non_linear(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
-    yield from _head(claim, rows, (2, 3), 1, "a non-linear head gives, against a linear one,")
+    yield from _head(claim, rows, (2, 3), 1, "a non-linear head minus a linear one:")
 
 
 def _any_head(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
-    yield from _head(claim, rows, (1,), 0, "a linear head gives, against none,")
+    yield from _head(claim, rows, (1,), 0, "a linear head minus no head:")
 
 
 def _before_head(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
@@ -66,14 +65,13 @@ def _before_head(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
         if not {"h", "g(h)"} <= set(one.sides):
             return []
         return [
-            Test("the features before the head give, against those after it,", _difference(one, "h", "g(h)"))
+            Test(
+                "the features before the head minus those after it:",
+                subtract(one.sides["h"], one.sides["g(h)"]),
+            )
         ]
 
     yield from by_budget(claim, equal_but_for(mine, "representation"), tests)
-
-
-def _difference(one: Comparison, a: str, b: str) -> list[tuple[float, Runs]]:
-    return [(1.0, one.sides[a]), (-1.0, one.sides[b])]
 
 
 def _most_against_least(claim: Claim, found: Iterable[Comparison], what: str) -> Iterable[Finding]:
@@ -85,12 +83,12 @@ def _most_against_least(claim: Claim, found: Iterable[Comparison], what: str) ->
 
 
 def _batch(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
-    what = "a batch of {most} gives, against {least},"
+    what = "a batch of {most} minus a batch of {least}:"
     yield from _most_against_least(claim, _over(rows, "batch", ("steps",)), what)
 
 
 def _epochs(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
-    what = "{most} epochs give, against {least},"
+    what = "{most} epochs minus {least} epochs:"
     yield from _most_against_least(claim, _over(rows, "epochs", ("steps", "warmup_epochs")), what)
 
 
@@ -100,7 +98,7 @@ CLAIMS = (
         "simclr",
         "Crop and colour together beat either alone",
         _SOURCE + "section 3.1, Fig. 5",
-        "views: [crop, colour, crop-colour], 3 seeds",
+        "`views: [crop, colour, crop-colour]`, 3 seeds",
         _composition,
     ),
     Claim(
@@ -108,16 +106,16 @@ CLAIMS = (
         "simclr",
         "A non-linear projection head beats a linear one",
         _SOURCE + "section 4.2, Fig. 8",
-        "head_layers: [1, 2], 3 seeds",
+        "`head_layers: [1, 2]`, 3 seeds",
         _non_linear,
         "simclr-head:linear",
     ),
     Claim(
         "simclr.any-head",
         "simclr",
-        "A linear projection head beats none",
+        "A linear projection head beats no head",
         _SOURCE + "section 4.2, Fig. 8",
-        "head_layers: [0, 1], 3 seeds",
+        "`head_layers: [0, 1]`, 3 seeds",
         _any_head,
         "simclr-head:none",
     ),
@@ -126,7 +124,7 @@ CLAIMS = (
         "simclr",
         "The features before the projection head beat those after it",
         _SOURCE + "section 4.2",
-        "representation: [h, g(h)], 3 seeds",
+        "`representation: [h, g(h)]`, 3 seeds",
         _before_head,
     ),
     Claim(
@@ -134,7 +132,7 @@ CLAIMS = (
         "simclr",
         "A larger batch helps",
         _SOURCE + "section 5.2, Table B.1",
-        "batch: [128, 256, 512], 3 seeds",
+        "`batch: [128, 256, 512]`, 3 seeds",
         _batch,
         "simclr-batch-epochs:batch",
     ),
@@ -143,7 +141,7 @@ CLAIMS = (
         "simclr",
         "Training for longer helps",
         _SOURCE + "section 5.2, Table B.1",
-        "epochs: [20, 60], 3 seeds",
+        "`epochs: [20, 60]`, 3 seeds",
         _epochs,
         "simclr-batch-epochs:epochs",
     ),

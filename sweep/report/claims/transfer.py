@@ -21,7 +21,7 @@ _LEVELS = ("level", "train_level")
 
 
 def _both(rows: pd.DataFrame, axis: str, also: tuple[str, ...]) -> list[Comparison]:
-    """Self-supervised and supervised encoders of the same images, each over `axis`."""
+    """Self-supervised and supervised encoders of the same images, each over ``axis``."""
     mine = plain(usual(rows))
     mine = mine[mine["pretrain_domain"] != ""]
     equal = tuple(name for name in SAME_IMAGES if name != axis and name not in also)
@@ -41,7 +41,7 @@ def _ahead(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
             return []
         source = f"pretrained on {one.same['pretrain_domain']}"
         return [
-            Test(f"{method_name(method)} gives, against supervised, both {source},", subtract(side, labelled))
+            Test(f"{method_name(method)} minus supervised, both {source}:", subtract(side, labelled))
             for method, side in one.sides.items()
             if method == "simclr"
         ]
@@ -62,7 +62,7 @@ def _domain_gap(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
         method = method_name(one.same["method"])
         return [
             Test(
-                f"from {own} to {target} supervised pretraining loses more than {method} by",
+                f"extra loss of supervised pretraining from {own} to {target}, compared with {method}:",
                 [*lead[target], *((-weight, side) for weight, side in lead[own])],
             )
             for target in targets
@@ -82,8 +82,8 @@ def _scarce(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
         )
         method = method_name(one.same["method"])
         what = (
-            f"{method} minus supervised, pretrained on {one.same['pretrain_domain']}, is with"
-            f" {count(sizes[0])} images, against {count(sizes[-1])}, more by"
+            f"lead of {method} over supervised, pretrained on {count(sizes[0])} images of"
+            f" {one.same['pretrain_domain']}, minus its lead with {count(sizes[-1])}:"
         )
         return [Test(what, [*few, *((-weight, side) for weight, side in many)])]
 
@@ -97,7 +97,7 @@ CLAIMS = (
         "transfer",
         "On another domain self-supervised pretraining beats supervised pretraining on the same images",
         _SOURCE,
-        f"{_METHODS}, judged in another domain, 3 seeds",
+        f"{_METHODS}, evaluated on another domain, 3 seeds",
         _ahead,
     ),
     Claim(
@@ -105,15 +105,15 @@ CLAIMS = (
         "transfer",
         "Self-supervised pretraining loses less than supervised pretraining when the domain changes",
         _SOURCE,
-        f"{_METHODS}, judged in the own and another domain with as many labels, 3 seeds",
+        f"{_METHODS}, evaluated on their own and on another domain with as many labels, 3 seeds",
         _domain_gap,
     ),
     Claim(
         "transfer.scarce-source",
         "transfer",
-        "The fewer images to pretrain on, the more self-supervised has over supervised pretraining",
+        "The fewer the pretraining images, the further self-supervised is ahead of supervised pretraining",
         _SOURCE,
-        f"{_METHODS} at two image counts, judged in another domain, 3 seeds",
+        f"{_METHODS} with two numbers of images, evaluated on another domain, 3 seeds",
         _scarce,
     ),
 )

@@ -1,1 +1,3 @@
-"""The study's figures and tables, one module per question."""
+"""The study's figures and tables, one module per question; ``all`` lists them. Only the report imports it."""
+
+__all__ = ["all", "base"]

@@ -161,7 +161,7 @@ def _verdict(claim: str, effect: float, seeds: Seeds = (0, 1, 2, 3)) -> Verdict:
     found = judged(table, claim)
     assert len(found) == 1, found
     one = found[0]
-    assert one.verdict in one.detail or "it holds that" in one.detail or "it does not hold" in one.detail
+    assert one.verdict in one.detail or "It holds that" in one.detail or "It does not hold" in one.detail
     assert bool(one.needs) == (one.verdict == "not enough evidence")
     return one.verdict
 
@@ -268,7 +268,7 @@ def test_the_largest_common_budget_decides_and_the_others_are_told() -> None:
     (found,) = judged(table, "quantity.saturates")
     assert found.budget == 1000 and found.estimate is not None
     assert found.estimate.mean == pytest.approx(0.05, abs=0.01)
-    assert "At other budgets: 100 labels +10." in found.detail or "100 labels +9." in found.detail
+    assert "At other label budgets: 100 labels +10." in found.detail or "100 labels +9." in found.detail
 
 
 def test_a_pool_that_lacks_the_own_domain_is_no_pool_to_beat() -> None:

@@ -71,9 +71,9 @@ def test_what_is_no_results_table_is_refused(make: str, tmp_path: Path) -> None:
         ("images", None, "images is empty in 6 rows of trained encoders"),
         ("n_labels", None, "n_labels is empty in 6 rows"),
         ("n_labels", 0, "n_labels holds 0"),
-        ("top1", 45.2, "top1 holds 45.2, which is no share of 1"),
+        ("top1", 45.2, "top1 holds 45.2, which is not between 0 and 1"),
         ("top1", float("inf"), "top1 holds inf"),
-        ("epochs", "many", "epochs holds .*string, not int64"),
+        ("epochs", "many", "epochs holds .*string instead of int64"),
     ],
 )
 def test_a_column_that_is_wrong_is_named(column: str, values: object, said: str) -> None:
@@ -83,7 +83,7 @@ def test_a_column_that_is_wrong_is_named(column: str, values: object, said: str)
     if values != "drop":
         kind = table.schema.field(column).type if values is None else None
         wrong = wrong.add_column(place, column, pa.array([values] * len(table), kind))
-    with pytest.raises(StoreError, match=f"no table of results: {said}"):
+    with pytest.raises(StoreError, match=f"not a results table: {said}"):
         read_results(wrong)
 
 

@@ -49,7 +49,9 @@ def test_the_parquet_file_of_a_report_gives_the_same_report(tmp_path: Path) -> N
 def test_a_sweep_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
     written = write_report(small("waiting").arrow(), tmp_path / "out", title="begun")
     text = written.page.read_text()
-    assert "This sweep is not finished" in text and "0</dd>" not in text.split("Judged in")[0].split("of")[1]
+    assert (
+        "This sweep is not finished" in text and "0</dd>" not in text.split("Evaluated on")[0].split("of")[1]
+    )
     assert "holds" not in written.verdicts
     begins = written.findings.read_text().splitlines()
     assert begins[0] == "# Findings: begun" and "not finished**: 0 of 12 cells" in begins[2]
@@ -82,9 +84,9 @@ def test_the_command_needs_no_store_for_a_table(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is not there"),
+        (None, "does not exist"),
         (b"not parquet", "cannot be read as Parquet"),
-        ("columns", "is no table of results"),
+        ("columns", "is not a results table"),
     ],
 )
 def test_a_table_that_is_none_is_refused(tmp_path: Path, content: bytes | str | None, message: str) -> None:
