@@ -6,6 +6,7 @@ import ast
 import re
 import tomllib
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -84,10 +85,14 @@ def test_every_test_that_a_page_names_exists() -> None:
     assert not missing
 
 
-def test_the_picture_has_every_package() -> None:
+def test_the_picture_has_the_layers_of_the_contracts() -> None:
     picture = (DOCS / "architecture.svg").read_text(encoding="utf-8")
+    boxes = re.findall(r'y="([\d.]+)"[^>]*font-weight="600"[^>]*>([^<]+)<', picture)
+    height = {name: float(y) for y, names in boxes for name in re.findall(r"\w+", names)}
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    listed = settings["tool"]["setuptools"]["packages"]
-    packages = {name.split(".")[2] for name in listed if name.count(".") == 2}
-    drawn = set(re.findall(r"[\w_]+", " ".join(re.findall(r'font-weight="600"[^>]*>([^<]+)<', picture))))
-    assert packages <= drawn
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    inner = [each["layers"] for each in contracts if each["type"] == "layers" and each.get("exhaustive")]
+    assert len(inner) == 3
+    for layers in inner:
+        rows = [[height[name] for name in re.findall(r"\w+", layer)] for layer in layers]
+        assert all(max(upper) <= min(lower) for upper, lower in pairwise(rows))
