@@ -11,6 +11,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 from torch import nn
+from torchvision import models
 
 from ssl_sweep.ssl_core.encoders.base import Encoder
 from ssl_sweep.ssl_core.encoders.resnets import StandardResNet
@@ -18,7 +19,6 @@ from ssl_sweep.ssl_core.encoders.vits import StandardViT
 from ssl_sweep.ssl_core.encoders.weight_names import to_timm
 from ssl_sweep.ssl_core.training.encoder_files import load_encoder, read_card
 
-_RESNETS = ("resnet18", "resnet34", "resnet50")
 _SMALL_STEM = (
     "model.conv1 = torch.nn.Conv2d(3, {channels}, kernel_size=3, stride=1, padding=1, bias=False)",
     "model.maxpool = torch.nn.Identity()",
@@ -73,7 +73,7 @@ def timm_file(out: Path) -> Path:
 def loading_code(encoder: Encoder, name: str, image_size: int) -> LoadingCode:
     """How plain torchvision and timm build this encoder. Neither has the demo encoder and the wider
     ResNets."""
-    if isinstance(encoder, StandardResNet) and name in _RESNETS:
+    if isinstance(encoder, StandardResNet) and hasattr(models, name):
         return _resnet(encoder, name)
     if isinstance(encoder, StandardViT):
         return _vit(encoder, image_size)
