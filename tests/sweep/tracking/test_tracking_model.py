@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,8 +12,6 @@ import torch
 from ssl_sweep.ssl_core.config.pretrain import default_config
 from ssl_sweep.ssl_core.encoders.build import build_encoder, torch_seed
 from ssl_sweep.ssl_core.training.encoder_files import export_encoder, load_encoder
-from ssl_sweep.sweep.tracking.mlflow_client import MirrorRun, model_of
-from ssl_sweep.sweep.tracking.runs import MirroredRuns
 
 SCRIPT = """
 import sys
@@ -58,20 +55,3 @@ def test_an_encoder_is_logged_as_a_model(tmp_path: Path) -> None:
         assert torch.allclose(features, load_encoder(tmp_path / "encoder")(images), atol=1e-5)
     pickles = [p for p in (tmp_path / "artifacts").rglob("*") if p.suffix in (".pkl", ".pickle", ".pth")]
     assert not pickles
-
-
-@pytest.mark.smoke
-def test_models_that_are_missing_are_pending_once_they_are_asked_for(sweeps: Any) -> None:
-    plan = sweeps.prepared()
-    sweeps.finish(plan.pretrainings)
-    plan = sweeps.plan()
-    logged = frozenset(stage.id for stage in plan.pretrainings)
-
-    def lacking(done: frozenset[str], models: bool) -> list[MirrorRun]:
-        mirrored = MirroredRuns(plan, sweeps.store, models)
-        return [run for stage in mirrored.stages for run in mirrored.runs(stage, done)]
-
-    assert lacking(logged, models=False) == []
-    found = lacking(logged, models=True)
-    assert {run.id for run in found} == logged and all(run.encoder for run in found)
-    assert lacking(logged | {model_of(id) for id in logged}, models=True) == []
