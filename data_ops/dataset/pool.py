@@ -72,7 +72,7 @@ def _distinct(keys: Keys) -> Keys:
     has already given every copy its own key.
     """
     copy = occurrence(keys)
-    # not the seed of `prepare`: the second copy in a dataset has the key that it makes already
+    # not the seed of `prepare`, which would give the key that the second copy in a dataset already has
     return np.where(copy == 0, keys, hash64(derive_seed("copy in a pool"), keys, copy))
 
 
@@ -113,7 +113,7 @@ class ImagePool:
         sizes = {share.data.manifest.size for share in shares}
         if len(sizes) != 1:
             raise DataError(
-                f"a pool needs images of one size, but these datasets have {sorted(sizes)} pixels; "
+                f"a pool needs images of one size, but these are {sorted(sizes)} pixels wide; "
                 "prepare them at one size"
             )
         self._data = [share.data for share in shares]

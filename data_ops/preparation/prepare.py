@@ -147,11 +147,14 @@ def _decode_all(
         pools.append(pool)
     if before != total:
         raise DataError(
-            f"{name_of(source)}: {before} images read, {total} announced: it changed meanwhile, try again"
+            f"{name_of(source)}: {before} images were read but {total} were listed, so the source changed "
+            "meanwhile; try again"
         )
     for what, pool in zip(("training", "test"), pools, strict=False):
         if pool.skipped and not len(pool.digests):
-            raise DataError(f"{name_of(source)}: no {what} image can be read; the first: {pool.skipped[0]}")
+            raise DataError(
+                f"{name_of(source)}: no {what} image can be read; the first error: {pool.skipped[0]}"
+            )
     return pools
 
 

@@ -105,9 +105,7 @@ def to_rgb(image: Any) -> Pixels:
     if image.mode == "F":
         raise ValueError("floating-point values of unknown range: save it with 8 or 16 bits")
     if image.mode == "I" and image.format not in _DEEP_AS_I:
-        raise ValueError(
-            "signed or 32-bit integers, and nothing says what their white is: save it with 8 or 16 bits"
-        )
+        raise ValueError("signed or 32-bit integers, whose white is not defined: save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16-bit gray; Pillow's own conversion would clip it to white
         gray = np.asarray(image).astype(np.int64)
         if layout == "I;12":  # a TIFF that declares 12 bits

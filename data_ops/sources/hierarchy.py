@@ -78,7 +78,7 @@ def read_hierarchy(where: str, own: tuple[str, ...]) -> Hierarchy:
     table = _from_csv(where, text) if where.lower().endswith(".csv") else _from_json(where, text)
     clash = set(table.levels) & set(own)
     if clash or len(set(table.levels)) < len(table.levels):
-        raise DataError(f"{where}: two levels of one name ({', '.join((*own, *table.levels))}); rename one")
+        raise DataError(f"{where}: two levels have one name ({', '.join((*own, *table.levels))}); rename one")
     return table
 
 
@@ -89,7 +89,9 @@ def _from_csv(where: str, text: str) -> Hierarchy:
     try:
         rows = [[cell.strip() for cell in row] for row in reader if any(row)]
     except csv.Error as error:
-        raise DataError(f"{where}, line {reader.line_num}: not a readable CSV file ({error})") from error
+        raise DataError(
+            f"{where}, line {reader.line_num}: not a readable CSV file ({error}); correct it"
+        ) from error
     if not rows or len(rows[0]) < 2:
         raise DataError(f"{where}: needs a header of at least two level names, fine to coarse")
     parents: dict[str, tuple[str, ...]] = {}

@@ -49,7 +49,8 @@ class ImageNetSource(PublishedSplits):
         missing = [path for path in images if Path(path).stem not in label_of]
         if missing:
             raise DataError(
-                f"{table}: no label for {len(missing)} images of {folder}; the first is {missing[0]}"
+                f"{table}: no label for {len(missing)} images of {folder}; add them, or remove the images. "
+                f"The first is {missing[0]}"
             )
         return list_files([FileImage(path, (label_of[Path(path).stem],)) for path in images], table)
 

@@ -62,7 +62,7 @@ def files(where: str) -> list[Path]:
     """The Parquet files of a file name, a folder, a glob or an address, in name order.
 
     Raises:
-        DataError: There are no such files.
+        DataError: No such file was found.
     """
     if is_remote(where):
         found = remote_files(where, ".parquet")
@@ -201,9 +201,7 @@ def _check_columns(path: Path, schema: Any, source: ParquetSource) -> None:
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not (
             pa.types.is_integer(kind)
-            or pa.types.is_floating(
-                kind
-            )  # pandas makes floats of integers beside nulls; each cell is checked
+            or pa.types.is_floating(kind)  # what pandas makes of integers beside nulls; cells are checked
             or pa.types.is_string(kind)
             or pa.types.is_large_string(kind)
         ):

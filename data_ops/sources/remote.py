@@ -126,10 +126,7 @@ def _open_store(where: str) -> tuple[Any, str]:
 
     try:
         fs, path = url_to_fs(where)
-    except (
-        ImportError,
-        ValueError,
-    ) as error:  # the store's driver is not installed, or the scheme is unknown
+    except (ImportError, ValueError) as error:  # no driver for this scheme, or no such scheme
         raise DataError(f"{where}: cannot be opened ({error}); install the store's driver") from error
     return fs, path
 

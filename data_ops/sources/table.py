@@ -43,7 +43,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
             f"{path}: cannot be read ({error.strerror}); give a CSV file with a header"
         ) from error
     except csv.Error as error:
-        raise DataError(f"{path}: not a readable CSV file ({error})") from error
+        raise DataError(f"{path}: not a readable CSV file ({error}); correct it") from error
     names = [name.strip() for name in table[0]] if table else []
     for column in columns:
         if column not in names:

@@ -46,7 +46,7 @@ class ViewBatch:
             DataError: The batches have one view.
         """
         if len(self.views) < 2:
-            raise DataError("loader: these batches have one view; ask the loader for n_views=2")
+            raise DataError("loader: these batches have one view; create the loader with n_views=2")
         return self.views[1]
 
 

@@ -17,7 +17,7 @@ def images(n: int, height: int = 32, width: int = 32) -> list[np.ndarray]:
 
 
 def find(sheet: np.ndarray, part: np.ndarray) -> bool:
-    """Whether ``part`` stands anywhere in ``sheet``, pixel for pixel."""
+    """Whether ``part`` is anywhere in ``sheet``, pixel for pixel."""
     corners = np.argwhere((sheet[: 1 - len(part), : 1 - part.shape[1]] == part[0, 0]).all(axis=2))
     return any((sheet[y : y + len(part), x : x + part.shape[1]] == part).all() for y, x in corners)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssl_sweep.data_ops.dataset.corruptions import Corruption, corrupt, parse_corruption
+from ssl_sweep.data_ops.dataset.corruptions import KINDS, NAMES, Corruption, corrupt, parse_corruption
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.synthetic import domains as synthetic
 
@@ -25,6 +25,11 @@ ALL = [
     "grayscale",
     "grayscale-0.5",
 ]
+
+
+def test_every_kind_is_tested_and_every_listed_name_can_be_read():
+    assert {parse_corruption(text).name for text in ALL} == {kind.name for kind in KINDS}
+    assert {parse_corruption(name).name for name in NAMES} == {kind.name for kind in KINDS}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_sweep.data_ops.dataset.duplicates import find_copies, occur_in, pixel_hash, without_copy_number
+from ssl_sweep.data_ops.dataset.duplicates import (
+    find_copies,
+    occur_in,
+    occurrence,
+    pixel_hash,
+    without_copy_number,
+)
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.data_ops.preparation.prepare import prepare
 from ssl_sweep.data_ops.sources.registry import FolderSource
@@ -25,6 +31,14 @@ def some_ids(n: int, distinct: int, seed: int) -> np.ndarray:
         ids.append(f"{picture:032x}" + (f"-{seen[picture]}" if seen[picture] else ""))
         seen[picture] += 1
     return np.array(ids, dtype=np.str_)
+
+
+@pytest.mark.parametrize(
+    "values", [np.array(list("abaa")), np.array([7, 3, 7, 7]), np.array([b"x", b"", b"x", b"x"])]
+)
+def test_occurrences_count_equal_values_before_each_one(values):
+    assert occurrence(values).tolist() == [0, 0, 1, 2]
+    assert occurrence(values[:0]).tolist() == []
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -1,4 +1,4 @@
-"""Draws are nested, independent of row order, and stratified where asked."""
+"""Draws are nested, independent of row order, and stratified if requested."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def of_kind(findings: Sequence[Finding], kind: str) -> Finding:
 
 
 def bad_files(root: Path) -> dict[str, str]:
-    """Files that are no images, in the class "ant": their names and a word of the reason."""
+    """Files that are not images, in the class "ant": their names and a word of the reason."""
     jpeg = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(jpeg, "JPEG")
@@ -117,7 +117,7 @@ def test_sixteen_bits_that_hold_fewer(tmp_path: Path, kind: str, bits: int, repo
             (top / f"{i}.png").write_bytes(png16(values))
         else:
             Image.fromarray(values[..., 0]).save(top / f"{i}.{kind}")
-    Image.new("L", (9, 9), 3).save(top / "dark.png")  # 8 bits: night is no fault
+    Image.new("L", (9, 9), 3).save(top / "dark.png")  # 8 bits: a dark image is not an error
     findings = check_dataset(scanned(FolderSource(str(tmp_path / "train"), test_fraction=0.3)))
     if not reported:
         assert not [finding for finding in findings if finding.severe]

@@ -1,4 +1,4 @@
-"""Prepared folders depend on images and labels alone, and survive kills and races."""
+"""Prepared folders depend on images and labels only, and survive kills and races."""
 
 from __future__ import annotations
 

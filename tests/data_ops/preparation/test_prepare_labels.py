@@ -237,7 +237,7 @@ def test_all_test_images_bad(rows, folder, tmp_path):
     train, test = folder(rows[:20], "train"), Path(folder(rows[20:22], "test"))
     for path in test.rglob("*.png"):
         path.write_bytes(b"x")
-    with pytest.raises(DataError, match=r"train: no test image can be read; the first: .*0000\.png"):
+    with pytest.raises(DataError, match=r"train: no test image can be read; the first error: .*0000\.png"):
         prepare(FolderSource(train, str(test), on_bad_image="skip"), 16, tmp_path / "a")
 
 
@@ -245,5 +245,5 @@ def test_all_images_bad(rows, folder, tmp_path):
     root = Path(folder(rows[:2]))
     for path in root.rglob("*.png"):
         path.write_bytes(b"x")
-    with pytest.raises(DataError, match=r"no training image can be read; the first: .*0000\.png"):
+    with pytest.raises(DataError, match=r"no training image can be read; the first error: .*0000\.png"):
         prepare(FolderSource(str(root), on_bad_image="skip"), 16, tmp_path / "a")

@@ -1,4 +1,4 @@
-"""A killed preparation goes on where it was, and what a crash spoilt is decoded again."""
+"""A killed preparation continues where it stopped, and images that a crash damaged are decoded again."""
 
 from __future__ import annotations
 

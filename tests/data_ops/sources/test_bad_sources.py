@@ -1,4 +1,4 @@
-"""What people's folders hold besides good images: each is named, or skipped where that is asked for."""
+"""Anything but good images in a folder is named in an error, or skipped if the source says so."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_odd_images_of_a_folder_are_read(rows, folder, tmp_path):
 def test_integers_of_32_bits_are_refused_whatever_they_hold(most):
     """Decided image by image, a dark one would come out 256 times as bright as its neighbour."""
     values = np.linspace(0, most, 81).reshape(9, 9).astype(np.int32)
-    with pytest.raises(DataError, match=r"x: .*nothing says what their white is: save it with 8 or 16 bits"):
+    with pytest.raises(DataError, match=r"x: .*whose white is not defined: save it with 8 or 16 bits"):
         decode_rgb(encoded(Image.fromarray(values), "TIFF"), "x")
 
 
@@ -147,7 +147,9 @@ def test_a_source_that_shrinks_while_it_is_prepared(rows, folder, tmp_path, monk
         return listed(source, split)
 
     monkeypatch.setattr(module, "iterate", after_a_loss)
-    with pytest.raises(DataError, match="39 images read, 40 announced: it changed meanwhile, try again"):
+    with pytest.raises(
+        DataError, match="39 images were read but 40 were listed, so the source changed meanwhile; try again"
+    ):
         prepare(FolderSource(str(root)), 8, tmp_path / "a")
 
 

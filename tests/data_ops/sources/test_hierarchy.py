@@ -85,7 +85,7 @@ def test_unlabelled_images_stay_so_and_a_changed_table_is_seen(rows, folder, tmp
         ("h.json", {"ant": "ant"}, "'ant' is among its own parents: ant > ant; give the parent another name"),
         ("h.csv", 'label,group\nant,"a\nbee,a\n', r"h\.csv, line 3: not a readable CSV file"),
         ("h.csv", "label,group\nant," + "x" * 200_000, "not a readable CSV file .field larger"),
-        ("h.csv", "x,label\nant,a\nbee,a\ncat,a\ndog,a\n", "two levels of one name"),
+        ("h.csv", "x,label\nant,a\nbee,a\ncat,a\ndog,a\n", "two levels have one name"),
     ],
 )
 def test_wrong_tables(rows, folder, tmp_path, name, content, message):

@@ -132,7 +132,7 @@ def test_any_number_of_views(n_views: int) -> None:
 def test_the_second_of_one_view_is_not_there() -> None:
     batch = next(loader(n_views=1).batches(0, 1))
     assert torch.equal(batch.view1, batch.views[0])
-    with pytest.raises(DataError, match="one view; ask the loader for n_views=2"):
+    with pytest.raises(DataError, match="one view; create the loader with n_views=2"):
         _ = batch.view2
 
 
