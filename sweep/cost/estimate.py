@@ -112,8 +112,9 @@ class CostEstimate:
             yield f"wall:    about {hours(self.wall_s)} on {self.machine.label}, by simulation"
         if self.unique and self.alone_s > self.shared_s:
             factor = self.alone_s / self.shared_s
+            serve = "training serves" if self.unique == 1 else "trainings serve"
             yield (
-                f"sharing: {self.unique:,} trainings serve {self.cells:,} cells: {hours(self.shared_s)} of"
+                f"sharing: {self.unique:,} {serve} {self.cells:,} cells: {hours(self.shared_s)} of"
                 f" one {unit}; one training per cell would take {hours(self.alone_s)} ({factor:.1f}x as much)"
             )
         if self.disk_bytes:
