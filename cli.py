@@ -6,7 +6,9 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -29,6 +31,12 @@ from ssl_sweep.sweep.commands.options import (
 )
 from ssl_sweep.sweep.commands.stage import COMMANDS
 from ssl_sweep.sweep.commands.verify import verify
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ssl_sweep.sweep.cost.estimate import Costed
+    from ssl_sweep.sweep.execution.backend import Cluster
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -130,11 +138,19 @@ def plan(
     as_json: bool,
 ) -> None:
     """Show what a run would do and what it would cost; starts nothing."""
-    from ssl_sweep.sweep.cluster.connect import connect
-    from ssl_sweep.sweep.commands.render import print_plan
     from ssl_sweep.sweep.cost.estimate import costed
 
-    show(costed(grid, overrides, store_uri, cpus, gpus, address, connect), print_plan, as_json)
+    def join(address: str) -> AbstractContextManager[Cluster]:
+        from ssl_sweep.sweep.cluster.connect import connect
+
+        return connect(address)
+
+    def printer(found: Costed, out: Console) -> None:
+        from ssl_sweep.sweep.commands.render import print_plan
+
+        print_plan(found, out)
+
+    show(costed(grid, overrides, store_uri, cpus, gpus, address, join), printer, as_json)
 
 
 @cli.command()
@@ -152,12 +168,13 @@ def validate(grid: Path, overrides: tuple[str, ...]) -> None:
 def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool) -> None:
     """Show the stages by state, and what failed, from the store."""
     from ssl_sweep.sweep.commands.render import print_status
+    from ssl_sweep.sweep.planning.notes import unprepared
     from ssl_sweep.sweep.planning.planner import plan_in
     from ssl_sweep.sweep.results.status import status as status_of
 
     planned, store = plan_in(grid, overrides, store_uri)
     where = in_store(store_uri)
-    remark(planned.unread)
+    remark(unprepared(planned.prepares, planned.notes))
     show(status_of(planned, store), lambda found, out: print_status(found, out, where), as_json)
 
 
@@ -174,8 +191,9 @@ def results(
 ) -> None:
     """Show one row per cell and label level. Cells that are not done have a status instead of numbers."""
     from ssl_sweep.sweep.commands.render import show_results
+    from ssl_sweep.sweep.planning.notes import unprepared
     from ssl_sweep.sweep.planning.planner import plan_in
-    from ssl_sweep.sweep.results.per_class import results_per_class
+    from ssl_sweep.sweep.results.predictions import results_per_class
     from ssl_sweep.sweep.results.report_table import results_with_evidence
     from ssl_sweep.sweep.results.table import results as results_of
 
@@ -183,7 +201,7 @@ def results(
     whole = results_with_evidence if form == "parquet" else results_of
     table = (results_per_class if per_class else whole)(planned, store)
     show_results(table, form, output, console())
-    remark(planned.unread)
+    remark(unprepared(planned.prepares, planned.notes))
 
 
 @cli.command()

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ssl_sweep.sweep.errors import masked
+from ssl_sweep.sweep.planning.notes import changed_files
 from ssl_sweep.sweep.results.status import STATES, Status
 from ssl_sweep.sweep.results.summary import summary
 from ssl_sweep.sweep.run.progress import duration
@@ -92,11 +93,11 @@ def print_plan(costed: Costed, out: Console) -> None:
         out.print(f"  {stage.id}  {stage.kind:<8}  {stage.reason:<14}  {escape(stage.label)}")
     if len(waiting) > _STAGE_ROWS_SHOWN:
         out.print(f"  … and {len(waiting) - _STAGE_ROWS_SHOWN} more (--json lists all)")
-    for line in (*estimate.lines(), *plan.notes):
+    for line in (*estimate.lines(), *map(str, plan.notes)):
         out.print(escape(line))
     if plan.prepares:
         unread = "Some datasets are not prepared yet; the ids of stages that need them are provisional."
-        out.print(escape(plan.moved or unread))
+        out.print(escape(changed_files(plan.prepares) or unread))
 
 
 def print_run(

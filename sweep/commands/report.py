@@ -31,6 +31,7 @@ def report_of(
         raise SweepError(f"{out} is a file, not a folder", hint="name a folder with -o")
     if source.suffix == SUFFIX:
         return _summary(_from_table(source, overrides, out, compare_paper))
+    from ssl_sweep.sweep.planning.notes import unprepared
     from ssl_sweep.sweep.planning.planner import plan_in
     from ssl_sweep.sweep.results.report_table import results_with_evidence
     from ssl_sweep.sweep.tracking.location import attach_report
@@ -40,7 +41,7 @@ def report_of(
     written = write_report(table, out, title=plan.sweep, compare_paper=compare_paper)
     failed = attach_report(store, tracking_uri, plan.sweep, written.findings, written.page, written.figures)
     notes = [f"the report is not attached to the sweep's MLflow run: {failed}"] if failed else []
-    return "\n".join([_summary(written), *notes, *filter(None, [plan.unread])])
+    return "\n".join([_summary(written), *notes, *filter(None, [unprepared(plan.prepares, plan.notes)])])
 
 
 def _from_table(source: Path, overrides: Sequence[str], out: Path, compare_paper: bool) -> ReportFiles:

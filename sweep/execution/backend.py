@@ -1,4 +1,4 @@
-"""What runs stages: the contract between the orchestrator and Ray (or any other executor)."""
+"""The interface between the scheduler and whatever runs stages: Ray, or processes in tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from ssl_sweep.sweep.store.manifest import Failure
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage ended: ``complete``, ``failed`` or ``interrupted``; `failure` is of a failed one.
-    `executed` is False for what was complete before. `together`: a process died under several stages, and
-    which of them it died of nobody knows."""
+    """How a stage ended."""
 
     stage_id: str
     status: str
+    """``complete``, ``failed`` or ``interrupted``."""
     failure: Failure | None = None
+    """Why it failed."""
     executed: bool = True
+    """False if it was complete before."""
     together: bool = False
+    """A process with several stages died, and it is unknown which stage killed it."""
 
 
 class Backend(Protocol):
-    """Runs stages somewhere and says how they ended.
+    """Runs stages somewhere and reports how they ended.
 
-    The store stays the truth: an outcome only tells the orchestrator when to look. A back end never tries
-    again by itself.
+    The store stays the truth: an outcome only tells the scheduler when to look. A back end never retries.
     """
 
     def room_for(self, stage: PlannedStage) -> bool:
-        """Whether to hand over this training: there is, or can be, room for it; True where nothing runs."""
+        """Whether there is, or can be, room for this training. True if nothing runs."""
 
     def train(self, stage: PlannedStage) -> None:
-        """Begin a training."""
+        """Start a training."""
 
     def submit(self, stages: Sequence[PlannedStage]) -> None:
         """Start one piece of light work: stages of one kind that share their input."""
@@ -48,32 +49,44 @@ class Backend(Protocol):
 
     @property
     def light_slots(self) -> int:
-        """How many pieces of light work are worth having in flight now."""
+        """How many pieces of light work should run now."""
 
     def close(self) -> None:
-        """Release workers; running work is dropped."""
+        """Release the workers and stop running work."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What there is to work with; `private` where it is this run's own. `cpus` and `gpus` are all that it can
-    ever have, `nodes` those of now; `capacity` is None where nobody knows what it can become."""
+    """The computers that a run can use."""
 
     cpus: float
+    """The most CPUs that it can ever have."""
     gpus: float
+    """The most GPUs that it can ever have."""
     nodes: int
+    """Nodes now."""
     private: bool
+    """It was started for this run and has one node."""
     capacity: Capacity | None = None
+    """What it can grow to; None if unknown."""
 
 
 class Workplace(Protocol):
-    """Where a run finds processors: Ray, or whatever else tests and benchmarks put in its place."""
+    """Where a run finds processors: Ray, or a replacement in tests and benchmarks."""
 
     def join(self, address: str | None) -> AbstractContextManager[Cluster]:
-        """Connect, or start a private instance; release it at the end. InfeasibleError where none answers."""
+        """Connect to a cluster, or start a private one; release it at the end.
+
+        Raises:
+            InfeasibleError: No cluster answers.
+        """
 
     def require_shared(self, root: Path) -> None:
-        """StoreError where the store at `root` is not seen by every node."""
+        """Check that every node sees the store at ``root``.
+
+        Raises:
+            StoreError: A node does not.
+        """
 
     def backend(self, runtime: Runtime, cluster: Cluster, plans: Mapping[str, TrainPlan]) -> Backend:
-        """Something that runs stages here; `plans` has the resources of every training, by id."""
+        """A back end on this cluster; ``plans`` has the resources of every training, by id."""

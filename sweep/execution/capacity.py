@@ -1,4 +1,4 @@
-"""What a cluster can ever be: how many nodes of which type, and what they can hold. No Ray here."""
+"""What a cluster can grow to: how many nodes of which type, and how many workers they hold. No Ray here."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class NodeType:
-    """Nodes of one kind: what each has, and how many there can be. `scaled` ones come and go."""
+    """Nodes with the same resources."""
 
     name: str
     cpus: float
+    """CPUs of one node."""
     gpus: float
+    """GPUs of one node."""
     most: int
+    """The largest possible number of nodes."""
     scaled: bool = False
+    """Whether an autoscaler adds and removes them."""
 
     def holds(self, cpus: float, gpus: float) -> int:
         """How many workers of that size one node holds."""
@@ -36,36 +40,39 @@ class NodeType:
 
 @dataclass(frozen=True)
 class Capacity:
-    """`most_scaled`: how many nodes the autoscaler may add, of all its types together."""
+    """The node types of a cluster."""
 
     types: tuple[NodeType, ...]
     most_scaled: int = 0
+    """The most nodes that the autoscaler may add, over all types."""
 
     @classmethod
     def of_nodes(cls, nodes: Iterable[tuple[float, float]]) -> Capacity:
-        """Of a cluster that stays as it is: the (CPUs, GPUs) of each node."""
+        """The capacity of a cluster without autoscaling, from the (CPUs, GPUs) of each node."""
         counted = Counter(nodes)
         return cls(tuple(NodeType("nodes", *each, most) for each, most in sorted(counted.items())))
 
     @property
     def cpus(self) -> float:
+        """The most CPUs at a time."""
         return self._total([type.cpus for type in self.types])
 
     @property
     def gpus(self) -> float:
+        """The most GPUs at a time."""
         return self._total([type.gpus for type in self.types])
 
     @property
     def cpus_beside_gpus(self) -> float:
-        """The CPUs of the nodes that have GPUs."""
+        """The most CPUs at a time on nodes with GPUs."""
         return self._total([type.cpus if type.gpus else 0.0 for type in self.types])
 
     def workers(self, cpus: float, gpus: float) -> int:
-        """How many workers of that size it can ever hold at a time."""
+        """The most workers of that size at a time."""
         return int(self._total([float(type.holds(cpus, gpus)) for type in self.types]))
 
     def _total(self, each: list[float]) -> float:
-        """The sum over as many nodes as there can be, the autoscaler choosing those with the most."""
+        """The sum of ``each`` over as many nodes as possible; the autoscaler adds those with the most."""
         found = sum(n * type.most for n, type in zip(each, self.types, strict=True) if not type.scaled)
         left = self.most_scaled
         scaled = [(n, type.most) for n, type in zip(each, self.types, strict=True) if type.scaled]

@@ -1,7 +1,7 @@
-"""How stages fail: the kinds, how often each is worth another attempt, and which kind an error is.
+"""How stages fail: the kinds of failure, how often each is retried, and the kind of an error.
 
-Only `execute` decides on another attempt, by these budgets; whoever performs a stage just says what happened.
-Errors of Ray and torch are known by the names of their classes, so that nothing here imports them.
+Only ``scheduler.execute`` decides on retries; the code that performs a stage only reports what happened.
+Errors of Ray and torch are recognised by the names of their classes, so nothing here imports these packages.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from ssl_sweep.sweep.store.manifest import Failure
 from ssl_sweep.sweep.store.provenance import hardware
 from ssl_sweep.sweep.store.store import Store
 
-BUDGETS: Mapping[str, float] = {
+RETRIES: Mapping[str, float] = {
     "preempted": math.inf,  # the cloud took the node back
     "node_lost": 5,
-    "store": 5,  # it did not answer; tried again once it does
-    "worker_error": 2,  # the process died, or an error of no kind below
+    "store": 5,  # it did not answer; retried once it does
+    "worker_error": 2,  # the process died, or an error of an unknown kind
     "hang": 1,  # no progress for compute.hang_after_s
     "oom": 0,
     "disk_full": 0,
     "data": 0,
-    "grid": 0,  # what was asked cannot be done, or diverged
+    "grid": 0,  # the request is impossible, or the training diverged
     "damaged": 0,
 }
-"""Further attempts after a first failure of each kind."""
+"""Retries after a first failure of each kind."""
 
 _TAIL = 4000
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -55,7 +55,7 @@ _BY_TEXT = {
     "No space left on device": "disk_full",
     "Disk quota exceeded": "disk_full",
     "PytorchStreamWriter failed writing": "disk_full",
-    "unexpected pos": "disk_full",  # what torch.save says of a full disk
+    "unexpected pos": "disk_full",  # torch.save on a full disk
     "can't allocate memory": "oom",
     "running low on memory": "oom",
     "its node has died": "node_lost",
@@ -64,13 +64,13 @@ _BY_TEXT = {
 }
 _DEATHS = {"ActorDiedError", "RayActorError", "ActorUnavailableError", "WorkerCrashedError"}
 _DEATHS |= {"NodeDiedError", "LocalRayletDiedError", "PreemptionError", "OutOfMemoryError", "OwnerDiedError"}
-# Of several errors that came together, the first of these says why; a node that is taken back makes the
-# workers on the others fail as well.
-_TELLING = ("preempted", "node_lost", "oom", "disk_full", "damaged", "data", "grid", "store")
+# Of several errors at the same time, the first of these is the cause: if a node is taken back, the workers on
+# other nodes fail too.
+_CAUSES = ("preempted", "node_lost", "oom", "disk_full", "damaged", "data", "grid", "store")
 
 
 class StageFailed(Exception):
-    """Carries a failure from the process that saw it to the one that decides."""
+    """Carries a failure from the process in which it happened to the driver."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure)
@@ -81,31 +81,38 @@ class StageFailed(Exception):
 
 
 def failure_of(error: BaseException) -> Failure:
-    """What is kept of an error, seen in the process where it happened or carried from there."""
-    kind, telling = _telling(error)
-    if isinstance(telling, StageFailed):
-        return telling.failure
+    """The record of an error that happened in this process, or that ``StageFailed`` carried here."""
+    kind, cause = _cause(error)
+    if isinstance(cause, StageFailed):
+        return cause.failure
     return Failure(
         kind=kind,
-        message=first_line(telling),
+        message=first_line(cause),
         log_tail="".join(traceback.format_exception(error))[-_TAIL:],
         hardware=hardware(),
     )
 
 
 def kind_of(error: BaseException) -> str:
-    """One of BUDGETS."""
-    return _telling(error)[0]
+    """The kind of an error, a key of ``RETRIES``."""
+    return _cause(error)[0]
 
 
 def failure_from_afar(error: BaseException, stage: PlannedStage, store: Store) -> Failure:
-    """What is kept of an error that Ray reports: the stage's own, or the death of a process of it."""
+    """The record of an error that Ray reports: an error of the stage itself, or the death of its process."""
     gone = next((link for link in _links(error) if type(link).__name__ in _DEATHS), None)
     return failure_of(error) if gone is None else death(stage, store, first_line(gone), kind_of(error))
 
 
 def death(stage: PlannedStage, store: Store, said: str, kind: str = "worker_error") -> Failure:
-    """Why a process that performed a stage is gone: its watchdog ended it, or something else did."""
+    """The record of a process that died: its watchdog ended it, or something else did.
+
+    Args:
+        stage: The stage that it performed.
+        store: The store that has the log of the stage.
+        said: What Ray or the operating system reported.
+        kind: The kind of failure, unless the log shows a hang.
+    """
     log = StageLog(store.path(stage.kind, stage.id))
     if stacks := log.hang():
         return Failure(kind="hang", message="no progress for compute.hang_after_s", log_tail=stacks[:_TAIL])
@@ -116,27 +123,27 @@ def death(stage: PlannedStage, store: Store, said: str, kind: str = "worker_erro
 
 
 class Attempts:
-    """The failures of one stage so far; those of a run that was killed while it tried again count."""
+    """The failures of one stage so far. Those of a run that was killed before its last retry count too."""
 
     def __init__(self, before: Failure | None) -> None:
         self._number = before.attempt if before is not None else 0
         self._kinds = Counter(before.attempts if before is not None and not before.final else {})
 
     def after(self, failure: Failure) -> Failure:
-        """The record of one more failure; `final` where its kind's budget is spent."""
+        """The record of one more failure; it is ``final`` if its kind has no retries left."""
         self._number += 1
         self._kinds[failure.kind] += 1
-        final = self._kinds[failure.kind] > BUDGETS.get(failure.kind, 0)
+        final = self._kinds[failure.kind] > RETRIES.get(failure.kind, 0)
         return replace(failure, attempt=self._number, attempts=dict(self._kinds), final=final)
 
 
 def backoff_s(failure: Failure) -> float:
-    """Seconds to wait before another attempt: a second, then twice as long each time, at most a minute."""
+    """Seconds to wait before a retry: 1, then twice as long each time, at most 60."""
     return float(min(60, 2 ** (sum(failure.attempts.values()) - 1)))
 
 
 def keep(store: Store, stage: PlannedStage, failure: Failure) -> str:
-    """Leave `error.json` beside the stage; why not, where the store does not take it."""
+    """Write ``error.json`` of the stage. Returns why this failed, or ""."""
     try:
         store.fail(stage.kind, stage.id, failure)
     except (StoreError, OSError) as error:
@@ -144,10 +151,10 @@ def keep(store: Store, stage: PlannedStage, failure: Failure) -> str:
     return ""
 
 
-def _telling(error: BaseException) -> tuple[str, BaseException]:
-    """Of an error and those it came from the one that says why, and its kind."""
+def _cause(error: BaseException) -> tuple[str, BaseException]:
+    """The kind of an error, and which of it and the errors behind it is the cause."""
     links = [(_kind_of_one(link), link) for link in _links(error)]
-    for kind in _TELLING:
+    for kind in _CAUSES:
         if found := next((link for of, link in links if of == kind), None):
             return kind, found
     carried = next((link for _, link in links if isinstance(link, StageFailed)), None)
@@ -172,7 +179,7 @@ def _kind_of_one(error: BaseException) -> str:
 
 
 def _links(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came from, through the wrappings of Ray's tasks, controllers and worker groups."""
+    """An error and the errors behind it, through Ray's wrappers of tasks, controllers and worker groups."""
     seen: set[int] = set()
     queue = [error]
     while queue:

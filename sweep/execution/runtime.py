@@ -1,4 +1,4 @@
-"""How a sweep is executed here and now. Nothing in this module enters an identity."""
+"""How a sweep is executed on this cluster. Nothing in this module enters an identity."""
 
 from __future__ import annotations
 
@@ -16,67 +16,74 @@ if TYPE_CHECKING:
     from ssl_sweep.sweep.execution.stop import StopFlag
     from ssl_sweep.sweep.store.store import Store
 
-_PATIENCE_S = 120.0  # a worker's store was there when the run began
+_PATIENCE_S = 120.0  # seconds; a worker's store did answer when the run started
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
-    """Resources of one training: its workers, what each holds, and which of Train's two modes runs it.
-    `predicted_s` seconds it was to take before it began, by a rate that is `predicted_from` (measured, …).
-    It may start with `least` workers where there is no room for all; 0 is with all or not at all."""
+    """Resources of one training."""
 
     workers: int = 1
     cpus: float = 1.0
+    """CPUs of each worker."""
     gpus: float = 0.0
+    """GPUs of each worker."""
     in_process: bool = True
+    """Whether the training runs in the process of its trial, and not in worker processes of its own."""
     predicted_s: float = 0.0
+    """Predicted duration in seconds."""
     predicted_from: str = ""
+    """Source of the rate behind the prediction: measured, calibrated, scaled or default guess."""
     least: int = 0
+    """It may start with so many workers if there is no room for all; 0: only with all."""
     spread: bool = False
+    """Whether its workers may be on several nodes."""
 
     @property
     def fewest(self) -> int:
+        """The smallest number of workers that it starts with."""
         return self.least or self.workers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """What every process of a run needs to know; small and picklable.
-
-    Attributes:
-        store: the store's URI; processes open it themselves.
-        datasets: data fingerprint → id of the ``prepare`` stage that holds those images.
-        stop_file: while this file exists, trainings checkpoint and stop.
-        backend: ``auto``, ``torch`` or ``dali``, the augmentation back end.
-        checkpoint_every_s: seconds between checkpoints of a training.
-        gpu: networks run on GPUs.
-        weights: identity of given weights → the file that holds them.
-        checkpoint_every_steps, activation_checkpointing, compile: see ``ssl_core.trainer.pretrain``.
-        watch_knn: judge the encoder by nearest neighbours after each epoch.
-        probe_device: where linear probes are fitted, as torch calls it; see ``LinearProbes``.
-        driver: in whose name stages are leased; '' where nobody leases any.
-        hang_after_s: seconds without progress after which a training's process is ended.
-        private: every process of the run is on this machine.
-    """
+    """What every process of a run needs to know; small and picklable."""
 
     store: str
+    """URI of the store; each process opens it."""
     stop_file: Path
+    """As soon as this file exists, trainings save a checkpoint and stop."""
     datasets: Mapping[str, str] = field(default_factory=dict)
+    """Data fingerprint → id of the ``prepare`` stage with these images."""
     backend: Literal["auto", "torch", "dali"] = "auto"
+    """The back end for augmentation."""
     checkpoint_every_s: float = 30.0
+    """Seconds between two checkpoints of a training."""
     gpu: bool = False
+    """Whether networks run on GPUs."""
     weights: Mapping[str, str] = field(default_factory=dict)
+    """Identity of given weights → their file."""
     checkpoint_every_steps: int = 0
+    """See ``ssl_core.training.trainer.pretrain``, like the next two."""
     activation_checkpointing: bool = False
     compile: bool = False
     watch_knn: bool = False
+    """Whether to judge the encoder by nearest neighbours after each epoch."""
     probe_device: str = "cpu"
+    """The torch device on which linear probes are fitted; see ``LinearProbes``."""
     driver: str = ""
+    """Name of the driver that leases the stages; "" if there are no leases."""
     hang_after_s: float = 900.0
+    """Seconds without progress after which the process of a training is ended."""
     private: bool = False
+    """Whether every process of the run is on this machine."""
 
     def open_store(self) -> Store:
-        """The store, which must exist already: a worker never creates one in the wrong place."""
+        """The store. It must exist: a worker must not create one in the wrong place.
+
+        Raises:
+            StoreError: This node does not see the store.
+        """
         return _opened(self.store)
 
     def stop_requested(self) -> bool:
@@ -86,7 +93,7 @@ class Runtime:
 
 @lru_cache(maxsize=8)
 def _opened(uri: str) -> Store:
-    """One store per process: what it has seen of an object store serves every stage of the process."""
+    """One store for each process: its cache of an object store serves every stage of the process."""
     from ssl_sweep.sweep.store.store import Store
 
     store = Store(uri, patience_s=_PATIENCE_S)

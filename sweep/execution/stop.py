@@ -1,4 +1,4 @@
-"""The wish to stop a run: a file that its processes look for and, on an object store, an object as well."""
+"""Stop requests: a file that the processes of a run look for and, in an object store, also an object."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from ssl_sweep.sweep.store.store import Store
 
 _FOLDER = "stop"
-_ASK_EVERY_S = 5.0  # the object; the file is looked for at every call
-_UNWANTED_S = 60.0
+_ASK_EVERY_S = 5.0  # between two requests for the object; the file is checked at every call
+_UNWANTED_S = 60.0  # without a call, requests for the object end
 
 
 def tidy_stops(store: Store) -> None:
-    """Take away the objects that drivers which are no more left in an object store; files beside them are
-    temporary ones, and put away as such."""
+    """Delete the objects that dead drivers left in an object store.
+
+    Files of a store that is a folder are deleted with other temporary files.
+    """
     if not store.remote:
         return
     from ssl_sweep.sweep.store.object_records import ObjectStorage
@@ -32,15 +34,15 @@ def tidy_stops(store: Store) -> None:
 
 
 def _age_s(modified: float) -> float:
-    """By two clocks; it is compared with a day."""
+    """Age in seconds. The two clocks may differ, but it is only compared with a day."""
     return time.time() - modified
 
 
 class StopFlag:
-    """Of one run, in every process of it: `file` is in the store's folder, where other nodes see it too
-    unless the store is an object store."""
+    """The stop request of one run, as each of its processes sees it."""
 
     def __init__(self, store: Store, file: Path) -> None:
+        """``file`` is in the store's folder. Other nodes see it unless the store is an object store."""
         self._store, self._file = store, file
         self._raised, self._wanted = False, 0.0
         self._asking: threading.Thread | None = None
@@ -50,7 +52,7 @@ class StopFlag:
         return f"{_FOLDER}/{self._file.name}"
 
     def put_up(self) -> None:
-        """Ask to stop. Returns at once: signal handlers call it."""
+        """Request a stop. Returns at once, because signal handlers call it."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.touch()
         if self._store.remote:
@@ -58,7 +60,7 @@ class StopFlag:
             threading.Thread(target=self._store.storage.put, args=arguments, daemon=True).start()
 
     def take_down(self) -> None:
-        """At the end of the run."""
+        """Remove the request at the end of the run."""
         self._wanted = 0.0
         if self._file.exists():
             self._file.unlink()
@@ -66,8 +68,10 @@ class StopFlag:
                 self._store.storage.delete(self._key)
 
     def is_up(self) -> bool:
-        """Whether the run was asked to stop, as far as is known: nobody waits for an object store here, and
-        one that does not answer has not said so."""
+        """Whether a stop was requested, as far as this process knows.
+
+        It does not wait for an object store; one that does not answer counts as no request.
+        """
         if self._file.exists():
             return True
         if self._store.remote:
@@ -78,7 +82,7 @@ class StopFlag:
         return self._raised
 
     def _ask(self) -> None:
-        """For as long as somebody wants to know."""
+        """Look for the object until ``is_up`` has not been called for a minute."""
         while time.monotonic() - self._wanted < _UNWANTED_S:
             self._raised = self._store.there(self._key)
             time.sleep(_ASK_EVERY_S)

@@ -1,4 +1,4 @@
-"""The datasets of a grid as far as they can be known without decoding an image."""
+"""The datasets of a grid, as far as they are known without decoding an image."""
 
 from __future__ import annotations
 
@@ -24,13 +24,11 @@ _PATTERN = re.compile(r"[*?\[{]")
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
-    """A dataset by its name in the grid. Before it is prepared the counts are those of its source, the
-    fingerprint stands for the prepare stage, and `levels` and `class_counts` (training images of each class
-    of the finest level) are not known.
+    """A dataset by its name in the grid.
 
-    `n_unlabeled` training images have no label; `n_leaked` are test images of the datasets in `avoid` and
-    may not be pretrained on (see `sweep.leakage`), `leaked_classes` of each class of the finest level.
-    `copied_classes`, of each class, have a label and are test images of this dataset: no budget has them."""
+    Before it is prepared, the counts are those of its source, the fingerprint stands for the prepare stage,
+    and ``levels`` and ``class_counts`` are empty.
+    """
 
     name: str
     prepare: PrepareSpec
@@ -39,20 +37,28 @@ class DatasetInfo:
     n_train: int
     n_test: int
     levels: tuple[str, ...] = ()
+    """Names of the label levels, finest first."""
     class_counts: tuple[int, ...] = ()
+    """Training images of each class of the finest level."""
     n_unlabeled: int = 0
+    """Training images without a label."""
     n_leaked: int = 0
+    """Training images that are test images of the datasets in ``avoid``: no pretraining may use them."""
     leaked_classes: tuple[int, ...] = ()
+    """The labelled ones among them, by class of the finest level."""
     avoid: tuple[str, ...] = ()
+    """Fingerprints of the datasets whose test images were found; see ``planning.leakage``."""
     copied_classes: tuple[int, ...] = ()
+    """Labelled training images that are test images of this dataset, by class: no label budget has them."""
 
     @property
     def assumed(self) -> bool:
-        """The images are not here: the sizes are the entry's `expect`."""
+        """Whether its files are missing and the sizes are those of the entry's ``expect``."""
         return self.prepare.signature == _ASSUMED
 
     @property
     def prepared(self) -> bool:
+        """Whether the store has its prepared images."""
         return not self.fingerprint.startswith(UNPREPARED)
 
     @property
@@ -62,7 +68,7 @@ class DatasetInfo:
 
     @property
     def label_counts(self) -> tuple[int, ...]:
-        """`class_counts` of what a label budget can draw from."""
+        """``class_counts`` of the images that a label budget can draw from."""
         return _less(self.class_counts, self.copied_classes)
 
     @property
@@ -77,7 +83,7 @@ class DatasetInfo:
 
     @property
     def free_class_counts(self) -> tuple[int, ...]:
-        """`class_counts` without what is leaked."""
+        """``class_counts`` without the leaked images."""
         return _less(self.class_counts, self.leaked_classes)
 
     @property
@@ -93,8 +99,11 @@ def _less(counts: tuple[int, ...], gone: tuple[int, ...]) -> tuple[int, ...]:
 def read_catalog(
     grid: Grid, store: Store | None, *, expect: bool = False
 ) -> tuple[dict[str, DatasetInfo], list[Located]]:
-    """Every dataset of `grid` that can be read, and the problems of the others. With `expect` one that is not
-    here has the sizes that its entry expects: enough to plan by, not to run."""
+    """Every dataset of ``grid`` that can be read, by name, and the problems of the others.
+
+    With ``expect``, a dataset whose files are missing has the sizes that its entry expects. These are enough
+    to plan, not to run.
+    """
     catalog: dict[str, DatasetInfo] = {}
     problems: list[Located] = []
     for name, entry in grid.datasets.items():
@@ -113,7 +122,7 @@ def read_catalog(
             continue
         spec = PrepareSpec(source, entry.value.size, info.signature)
         id = stage_id("prepare", spec)
-        manifest = store.complete("prepare", id) if store else None  # a damaged copy is none
+        manifest = store.complete("prepare", id) if store else None
         if manifest is not None:
             catalog[name] = prepared_info(name, spec, id, manifest)
         else:
@@ -130,19 +139,19 @@ def read_catalog(
 
 
 def _expected(entry: AnyDataset) -> SourceInfo | None:
-    """What the entry expects, where its files are not here at all; what is here is looked at instead."""
+    """The sizes that the entry expects, if all its files are missing; existing files are inspected."""
     expected = getattr(entry, "expect", None)
     if expected is None:
         return None
     where = str(getattr(entry, entry.paths[0]))
-    fixed = _PATTERN.split(where)[0]  # of shards-*.tar the folder has to be there
+    fixed = _PATTERN.split(where)[0]  # for shards-*.tar, the folder must exist
     if is_remote(where) or (Path(where) if fixed == where else Path(fixed + "x").parent).exists():
         return None
     return SourceInfo(expected.train, expected.test, _ASSUMED, expected.train)
 
 
 def prepared_info(name: str, spec: PrepareSpec, id: str, manifest: Manifest) -> DatasetInfo:
-    """What the manifest of a finished prepare stage says of its dataset."""
+    """The dataset of a finished prepare stage, from its manifest."""
     outputs: Mapping[str, object] = manifest.outputs
     levels, counts = outputs["levels"], outputs.get("class_counts") or [[]]
     assert isinstance(levels, list | tuple) and isinstance(counts, list | tuple)

@@ -1,7 +1,7 @@
-"""The evaluations of a grid: what each block asks of an encoder, or of several whose features are joined.
+"""The evaluations of a grid: what each block asks of an encoder, or of several encoders with joined features.
 
-A budget of everything has draw uniform and probe seed 0. Settings of one protocol make no copies of another's
-cells.
+A label budget of all images has draw ``uniform`` and probe seed 0. The settings of one protocol do not
+multiply the cells of another.
 """
 
 from __future__ import annotations
@@ -28,24 +28,27 @@ Encoders = tuple[Pretraining, ...]
 
 
 class Evaluations:
-    """The cells of one expansion; problems are noted in its context."""
+    """The cells of one expansion. Problems are added to its context."""
 
     def __init__(self, context: Expansion) -> None:
         self._context = context
         self._features: dict[FeatureSpec, str] = {}
 
     def testable(self, evaluation: DatasetInfo, entry: Entry[EvaluateBlock], i: int) -> bool:
+        """Whether the dataset, value ``i`` of the block's ``domain``, has test images."""
         if evaluation.n_test == 0:
             message = f"{evaluation.name!r} has no test images; give its dataset a test or test_fraction"
             self._context.problem(self._context.path(entry, "domain", i), message)
         return evaluation.n_test > 0
 
-    def fused(self, entry: Entry[EvaluateBlock], met: Iterable[Pretraining]) -> Iterator[Encoders]:
-        """The sets of encoders whose features the block joins: one encoder for each rule of a set, of equal
-        pretraining seed unless a rule names seeds."""
-        context, known = self._context, {p.id: p for p in met}
+    def fused(self, entry: Entry[EvaluateBlock], available: Iterable[Pretraining]) -> Iterator[Encoders]:
+        """The sets of encoders whose features the block joins.
+
+        A set has one encoder for each rule, all with the same pretraining seed unless a rule names seeds.
+        """
+        context, known = self._context, {p.id: p for p in available}
         if "fine-tune" in entry.value.protocol:
-            message = "fuse joins features, and fine-tune trains one encoder; give it in a block of its own"
+            message = "fuse joins features, but fine-tune trains one encoder; move fine-tune to another block"
             context.problem((*entry.path, "fuse"), message)
             return
         for i, rules in enumerate(entry.value.fuse):
@@ -65,14 +68,14 @@ class Evaluations:
             if known and not sets:
                 message = "no encoders fit these rules together"
                 if not seeded:
-                    message += "; those of one pretrain_seed are joined, unless a rule names pretrain_seed"
+                    message += " and have the same pretrain_seed; to join different ones, name it in a rule"
                 context.problem(path, message)
             yield from sets
 
     def cells(
         self, entry: Entry[EvaluateBlock], encoders: Encoders, evaluation: DatasetInfo
     ) -> Iterator[Cell]:
-        """Every cell of the block for these encoders' joined features, usually one encoder's."""
+        """Every cell of the block for one encoder, or for several with joined features."""
         block, levels = entry.value, self._levels(entry, evaluation)
         copies = any(evaluation.copied_classes)
         for j, labels in enumerate(block.labels):
@@ -83,7 +86,7 @@ class Evaluations:
                 has = f"{evaluation.name!r} has {evaluation.n_labeled} {kind} images"
                 if copies:
                     gone = sum(evaluation.copied_classes)
-                    has += f", and {gone} that are its test images too (leakage: drop)"
+                    has += f", and {gone} that are also its test images (leakage: drop)"
                 self._context.problem(path, f"labels: {labels.text} is {n} images; {has}")
                 continue
             recipes = recipes_of(block, encoders[0].spec.config, n, evaluation.n_labeled)
@@ -118,8 +121,8 @@ class Evaluations:
                         yield _cell(encoders, evaluation, labels, corruption, probe, representation)
 
     def _levels(self, entry: Entry[EvaluateBlock], evaluation: DatasetInfo) -> tuple[str, ...]:
-        """Levels whose labels are trained on, the finest as "". Before the dataset is prepared they are taken
-        on trust."""
+        """The levels whose labels are learnt; the finest is "". They are not checked before the dataset is
+        prepared."""
         known, found = evaluation.levels, list[str]()
         for i, name in enumerate(entry.value.train_level):
             if name == "each":
@@ -145,7 +148,7 @@ class Evaluations:
     def _feature_ids(
         self, encoders: Encoders, evaluation: DatasetInfo, corruption: str, representation: str
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Those of the training and of the test images, one for each encoder."""
+        """Ids of the features of the training and of the test images, one for each encoder."""
         ids = tuple(p.id for p in encoders)
         train, test = feature_specs(ids, evaluation.fingerprint, corruption, representation)
         return tuple(map(self._feature_id, train)), tuple(map(self._feature_id, test))
@@ -157,7 +160,7 @@ class Evaluations:
 
 
 def outputs_of(pretraining: Pretraining) -> tuple[str, ...]:
-    """The representations that an encoder has."""
+    """The representations that an encoder can give."""
     config = pretraining.spec.config
     head = (HEAD_OUTPUT,) if config.method in TWO_VIEWS and config.head_layers > 0 else ()
     return (FEATURES, *head, *ENCODERS[config.encoder].layers)

@@ -1,23 +1,25 @@
-"""The encoders of a grid: every block's product of axes, before anything is evaluated.
+"""The encoders of a grid: the product of each block's axes, before anything is evaluated.
 
-Sizes: a share or `all` of a pool refers to the largest pool of equal shares, which the smallest member
+Sizes: a share or ``all`` of a pool refers to the largest pool of equal shares, which the smallest member
 limits. Images that do not divide evenly go one each to the first members in the order of fingerprints. A
-subset of everything has subset seed 0.
+subset of all images has subset seed 0.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ssl_sweep.data_ops.dataset.subsets import Draw, largest_tail
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.config.registry import LABELLED_METHODS
 from ssl_sweep.sweep.grid.load import Entry
+from ssl_sweep.sweep.grid.marked_yaml import KeyPath
 from ssl_sweep.sweep.grid.pools import Pool
 from ssl_sweep.sweep.grid.schema import PretrainBlock
 from ssl_sweep.sweep.grid.sizes import Size, parse_size
@@ -33,69 +35,119 @@ RANDOM_SEEDS = (0, 1, 2)
 EVERYTHING = parse_size("all")
 
 
+class _Choice(NamedTuple):
+    """One value of each axis of a block but its domain and images."""
+
+    method: str
+    encoder: str
+    corruption: str
+    subset_seed: int
+    draw: Draw
+    imbalance: float
+    seed: int
+    settings: tuple[tuple[str, Any], ...]
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether the method or the choice of its images needs labels."""
+        return self.method in LABELLED_METHODS or self.draw != "uniform" or self.imbalance > 1
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The images of a pretraining: a pool and a size, as one block gives them."""
+
+    members: tuple[DatasetInfo, ...]
+    """The datasets of the pool, in the order of fingerprints."""
+    pool: Pool
+    pool_path: KeyPath
+    """The place of the pool in the grid."""
+    size: Size
+    size_path: KeyPath
+    """The place of the size in the grid."""
+
+    def free(self, labelled: bool) -> dict[str, int]:
+        """Number of images that a pretraining can draw from each member."""
+        return {d.name: _free(d, labelled) for d in self.members}
+
+
 class Pretrainings:
-    """The encoders of one expansion; problems are noted in its context."""
+    """The encoders of one expansion. Problems are added to its context."""
 
     def __init__(self, context: Expansion) -> None:
         self._context = context
         self._configs: dict[Any, PretrainConfig | None] = {}
 
     def trained(self, entry: Entry[PretrainBlock]) -> Iterator[Pretraining]:
-        block = entry.value
-        methods = [method for method in block.method if method not in UNTRAINED]
-        if "method" in entry.doubtful or {"domain", "images"} & entry.doubtful:
+        """The encoders of a block that are trained here."""
+        if {"method", "domain", "images"} & entry.doubtful:
             return
-        for (i, pool), (j, size) in product(
-            enumerate(block.domain), enumerate(block.images or (EVERYTHING,))
-        ):
-            if any(name not in self._context.catalog for name in pool.names) or (pool.counted and j):
-                continue
-            members = tuple(
-                sorted(
-                    (self._context.catalog[name] for name in pool.names),
-                    key=lambda d: (d.fingerprint, d.name),
-                )
-            )
+        for images in self._images(entry):
             shares: dict[bool, tuple[int, ...] | None] = {}
-            for method, encoder, corruption, subset_seed, draw, imbalance, seed, settings in product(
-                methods,
-                block.encoder,
-                block.corruption,
-                block.subset_seed,
-                block.draw,
-                block.imbalance,
-                block.seed or (0,),
-                settings_of(block),
-            ):
-                by_label = method in LABELLED_METHODS or draw != "uniform" or imbalance > 1
-                labelled = by_label and any(d.n_unlabeled for d in members)
+            for choice in _choices(entry.value):
+                labelled = choice.reads_labels and any(d.n_unlabeled for d in images.members)
                 if labelled not in shares:
-                    shares[labelled] = self._shares(members, pool, size, entry, i, j, labelled)
-                mine = shares[labelled]
-                config = self._config(entry, method, encoder, members[0].size, seed, settings)
-                if mine is None or config is None or not self._batch_fits(config, sum(mine), entry, j):
-                    continue
-                if not self._tail_fits(members, mine, imbalance, subset_seed, entry):
-                    continue
-                if not self._context.survives(corruption, members[0].size, entry):
-                    continue
-                parts = tuple(
-                    _part(d, share, subset_seed, draw, imbalance, labelled)
-                    for d, share in zip(members, mine, strict=True)
+                    shares[labelled] = self._shares(images, labelled)
+                drawn = shares[labelled]
+                config = self._config(
+                    entry, choice.method, choice.encoder, images.members[0].size, choice.seed, choice.settings
                 )
-                spec = PretrainSpec(bounded_queue(config, sum(mine)), parts, corruption)
-                yield Pretraining(
-                    id=stage_id("pretrain", spec),
-                    spec=spec,
-                    datasets=members,
-                    domain=pool.label,
-                    images=sum(mine),
-                    available=pool.largest({d.name: _free(d, labelled) for d in members}),
-                    shares=pool.shares_label,
-                )
+                if drawn is None or config is None:
+                    continue
+                if self._possible(entry, images, choice, config, drawn):
+                    yield _pretraining(images, choice, config, drawn, labelled)
+
+    def _images(self, entry: Entry[PretrainBlock]) -> Iterator[_Images]:
+        """Each pool of a block with each size. A pool of numbers of images has its size already."""
+        block, catalog = entry.value, self._context.catalog
+        sizes = block.images or (EVERYTHING,)
+        for (i, pool), (j, size) in product(enumerate(block.domain), enumerate(sizes)):
+            if any(name not in catalog for name in pool.names) or (pool.counted and j):
+                continue
+            members = sorted((catalog[name] for name in pool.names), key=lambda d: (d.fingerprint, d.name))
+            places = self._context.path(entry, "domain", i), self._context.path(entry, "images", j)
+            yield _Images(tuple(members), pool, places[0], size, places[1])
+
+    def _shares(self, images: _Images, labelled: bool) -> tuple[int, ...] | None:
+        """Number of images of each member, in their order; None if the pool or its size is impossible."""
+        pool, members, free = images.pool, images.members, images.free(labelled)
+        if problem := _pool_problem(pool, members) or _empty_member(members, labelled):
+            self._context.problem(images.pool_path, problem)
+            return None
+        total = images.size.resolve(pool.largest(free))
+        path = images.pool_path if pool.counted else images.size_path
+        text = f"images: {total if pool.counted else images.size.text}"
+        try:
+            shares = pool.shares(total, tuple(d.name for d in members))
+        except ValueError as error:
+            self._context.problem(path, f"{text} of {error}")
+            return None
+        if problem := _too_many(shares, members, labelled):
+            self._context.problem(path, f"{text} {problem}")
+            return None
+        return tuple(shares[d.name] for d in members)
+
+    def _possible(
+        self,
+        entry: Entry[PretrainBlock],
+        images: _Images,
+        choice: _Choice,
+        config: PretrainConfig,
+        drawn: tuple[int, ...],
+    ) -> bool:
+        """Whether the batch, the long tail and the corruption fit the images."""
+        if problem := _batch_problem(config, sum(drawn), entry.value):
+            key, text = problem
+            given = key in entry.value.model_fields_set
+            self._context.problem((*entry.path, key) if given else images.size_path, text)
+            return False
+        if problem := _tail_problem(images.members, drawn, choice):
+            self._context.problem((*entry.path, "imbalance"), problem)
+            return False
+        return self._context.survives(choice.corruption, images.members[0].size, entry)
 
     def untrained(self, entry: Entry[PretrainBlock], evaluation: DatasetInfo) -> Iterator[Pretraining]:
-        """Encoders that are there without a pretraining, one for each evaluation's images."""
+        """The encoders of a block that need no pretraining, for the images of an evaluation."""
         block = entry.value
         if "weights" in block.method:
             yield from self._given(entry, evaluation)
@@ -118,13 +170,11 @@ class Pretrainings:
     def _given(self, entry: Entry[PretrainBlock], evaluation: DatasetInfo) -> Iterator[Pretraining]:
         source = self._context.grid.source
         folder = Path.cwd() if source.overridden((*entry.path, "weights")) else source.folder
-        for i, (encoder, weights) in enumerate(product(entry.value.encoder, entry.value.weights)):
+        for encoder, (i, weights) in product(entry.value.encoder, enumerate(entry.value.weights)):
             try:
                 given = given_weights(weights, folder)
             except ValueError as error:
-                self._context.problem(
-                    self._context.path(entry, "weights", i % len(entry.value.weights)), str(error)
-                )
+                self._context.problem(self._context.path(entry, "weights", i), str(error))
                 continue
             settings = (("weights", given.identity),)
             config = self._config(entry, "weights", encoder, evaluation.size, 0, settings)
@@ -140,76 +190,6 @@ class Pretrainings:
                     weights=given.path,
                 )
 
-    def _shares(
-        self,
-        members: tuple[DatasetInfo, ...],
-        pool: Pool,
-        size: Size,
-        entry: Entry[PretrainBlock],
-        i: int,
-        j: int,
-        labelled: bool,
-    ) -> tuple[int, ...] | None:
-        """Images of each of `members`, in their order; None, the problem noted, where it cannot be."""
-        domain_path = self._context.path(entry, "domain", i)
-        if len({d.size for d in members}) > 1:
-            sides = ", ".join(f"{d.name} {d.size}" for d in sorted(members, key=lambda d: d.name))
-            self._context.problem(domain_path, f"a pool needs images of one size; these are ({sides}) pixels")
-            return None
-        if len({d.fingerprint for d in members}) < len(members):
-            self._context.problem(domain_path, f"the pool {pool.label} holds the same images twice")
-            return None
-        free = {d.name: _free(d, labelled) for d in members}
-        total = size.resolve(pool.largest(free))
-        path = domain_path if pool.counted else self._context.path(entry, "images", j)
-        gone = [d for d in members if not free[d.name]]
-        if gone:
-            why = (
-                "is a test image of the evaluations"
-                if gone[0].n_leaked
-                else "has a label, and this needs them"
-            )
-            every = "every" if gone[0].n_leaked else "no"
-            self._context.problem(domain_path, f"{every} training image of {gone[0].name!r} {why}")
-            return None
-        text = f"images: {total if pool.counted else size.text}"
-        try:
-            shares = pool.shares(total, tuple(d.name for d in members))
-        except ValueError as error:
-            self._context.problem(path, f"{text} of {error}")
-            return None
-        for name in sorted(free, key=lambda name: (free[name], name)):
-            if shares[name] > free[name]:
-                leaks = any(d.n_leaked for d in members if d.name == name)
-                has = f"{'labelled ' if labelled else ''}training images"
-                has += " that are no test images" if leaks else ""
-                if len(members) == 1:
-                    said = f"is more than the {free[name]} {has} of {name!r}"
-                else:
-                    said = f"takes {shares[name]} of {name!r}, which has {free[name]} {has}"
-                self._context.problem(path, f"{text} {said}")
-                return None
-        return tuple(shares[d.name] for d in members)
-
-    def _tail_fits(
-        self,
-        members: tuple[DatasetInfo, ...],
-        shares: tuple[int, ...],
-        imbalance: float,
-        seed: int,
-        entry: Entry[PretrainBlock],
-    ) -> bool:
-        """Whether every class is large enough for its place in the long tail, as far as it is known yet."""
-        for d, share in zip(members, shares, strict=True):
-            if imbalance == 1 or not d.class_counts:
-                continue
-            most = largest_tail(d.free_class_counts, imbalance, seed)
-            if share > most:
-                message = f"imbalance {imbalance:g} of {d.name!r} has room for {most} images, not {share}"
-                self._context.problem((*entry.path, "imbalance"), message)
-                return False
-        return True
-
     def _config(
         self,
         entry: Entry[PretrainBlock],
@@ -219,45 +199,102 @@ class Pretrainings:
         seed: int,
         settings: tuple[tuple[str, Any], ...],
     ) -> PretrainConfig | None:
+        """The config of an encoder, made once; None if its settings are impossible."""
         key = (entry.path, method, encoder, size, seed, settings)
         if key not in self._configs:
-            self._configs[key] = self._new_config(entry, method, encoder, size, seed, dict(settings))
+            try:
+                self._configs[key] = configured(method, encoder, size, seed, dict(settings))
+            except (ValueError, DataError) as error:
+                given = entry.value.model_fields_set
+                named = [key for key in given if re.search(rf"\b{key}\b", str(error))]
+                path = (*entry.path, sorted(named, key=len)[-1]) if named else entry.path
+                self._context.problem(path, str(error))
+                self._configs[key] = None
         return self._configs[key]
 
-    def _new_config(
-        self,
-        entry: Entry[PretrainBlock],
-        method: str,
-        encoder: str,
-        size: int,
-        seed: int,
-        settings: dict[str, Any],
-    ) -> PretrainConfig | None:
-        try:
-            return configured(method, encoder, size, seed, settings)
-        except (ValueError, DataError) as error:
-            named = [key for key in entry.value.model_fields_set if re.search(rf"\b{key}\b", str(error))]
-            path = (*entry.path, sorted(named, key=len)[-1]) if named else entry.path
-            self._context.problem(path, str(error))
-            return None
 
-    def _batch_fits(self, config: PretrainConfig, images: int, entry: Entry[PretrainBlock], j: int) -> bool:
-        given, key = entry.value.model_fields_set, "batch" if config.batch > images else "queue"
-        value = getattr(config, key)
-        if value <= images or (key == "queue" and key not in given):
-            return True
-        path = (*entry.path, key) if key in given else self._context.path(entry, "images", j)
-        what = key if key in given else "the default batch"
-        said = f"{what} {value} is larger than {images} images; set {key} to {images} or less"
-        self._context.problem(path, said)
-        return False
+def _choices(block: PretrainBlock) -> Iterator[_Choice]:
+    methods = [method for method in block.method if method not in UNTRAINED]
+    axes = (block.encoder, block.corruption, block.subset_seed, block.draw, block.imbalance)
+    yield from map(_Choice._make, product(methods, *axes, block.seed or (0,), settings_of(block)))
+
+
+def _pretraining(
+    images: _Images, choice: _Choice, config: PretrainConfig, drawn: tuple[int, ...], labelled: bool
+) -> Pretraining:
+    parts = tuple(_part(d, n, choice, labelled) for d, n in zip(images.members, drawn, strict=True))
+    spec = PretrainSpec(bounded_queue(config, sum(drawn)), parts, choice.corruption)
+    return Pretraining(
+        id=stage_id("pretrain", spec),
+        spec=spec,
+        datasets=images.members,
+        domain=images.pool.label,
+        images=sum(drawn),
+        available=images.pool.largest(images.free(labelled)),
+        shares=images.pool.shares_label,
+    )
+
+
+def _part(d: DatasetInfo, n: int, choice: _Choice, labelled: bool) -> PoolPart:
+    draw, seed = one_draw(n, _free(d, labelled), choice.draw, choice.imbalance, choice.subset_seed)
+    return PoolPart(d.fingerprint, n, seed, draw, choice.imbalance, d.avoid, labelled and d.n_unlabeled > 0)
 
 
 def _free(d: DatasetInfo, labelled: bool) -> int:
-    """Images that a pretraining can draw from."""
+    """Number of images that a pretraining can draw from."""
     return d.n_free_labeled if labelled else d.n_free
 
 
-def _part(d: DatasetInfo, share: int, seed: int, draw: Draw, imbalance: float, labelled: bool) -> PoolPart:
-    draw, seed = one_draw(share, _free(d, labelled), draw, imbalance, seed)
-    return PoolPart(d.fingerprint, share, seed, draw, imbalance, d.avoid, labelled and d.n_unlabeled > 0)
+# Why a pretraining is impossible; "" or None if it is possible ----------------------------------------
+
+
+def _pool_problem(pool: Pool, members: tuple[DatasetInfo, ...]) -> str:
+    if len({d.size for d in members}) > 1:
+        sides = ", ".join(f"{d.name} {d.size}" for d in sorted(members, key=lambda d: d.name))
+        return f"a pool needs images of one size; these are ({sides}) pixels"
+    if len({d.fingerprint for d in members}) < len(members):
+        return f"the pool {pool.label} holds the same images twice"
+    return ""
+
+
+def _empty_member(members: tuple[DatasetInfo, ...], labelled: bool) -> str:
+    empty = next((d for d in members if not _free(d, labelled)), None)
+    if empty is None:
+        return ""
+    if empty.n_leaked:
+        return f"every training image of {empty.name!r} is a test image of the evaluations"
+    return f"no training image of {empty.name!r} has a label, and this needs them"
+
+
+def _too_many(shares: dict[str, int], members: tuple[DatasetInfo, ...], labelled: bool) -> str:
+    """The problem of the smallest member from which too many images are drawn."""
+    for d in sorted(members, key=lambda d: (_free(d, labelled), d.name)):
+        asked, free = shares[d.name], _free(d, labelled)
+        if asked > free:
+            kind = "labelled training images" if labelled else "training images"
+            sound = " that are not test images" if d.n_leaked else ""
+            if len(members) == 1:
+                return f"is more than the {free} {kind} of {d.name!r}{sound}"
+            return f"takes {asked} of {d.name!r}, which has {free} {kind}{sound}"
+    return ""
+
+
+def _batch_problem(config: PretrainConfig, images: int, block: PretrainBlock) -> tuple[str, str] | None:
+    """The key whose value is larger than the number of images, and the message."""
+    given, key = block.model_fields_set, "batch" if config.batch > images else "queue"
+    value = getattr(config, key)
+    if value <= images or (key == "queue" and key not in given):
+        return None
+    what = key if key in given else "the default batch"
+    return key, f"{what} {value} is larger than {images} images; set {key} to {images} or less"
+
+
+def _tail_problem(members: tuple[DatasetInfo, ...], drawn: tuple[int, ...], choice: _Choice) -> str:
+    """Every class must be large enough for its place in the long tail, as far as class sizes are known."""
+    for d, n in zip(members, drawn, strict=True):
+        if choice.imbalance == 1 or not d.class_counts:
+            continue
+        most = largest_tail(d.free_class_counts, choice.imbalance, choice.subset_seed)
+        if n > most:
+            return f"imbalance {choice.imbalance:g} of {d.name!r} has room for {most} images, not {n}"
+    return ""

@@ -1,13 +1,15 @@
 """From cells to the smallest graph of stages that answers them.
 
-Encoders and probes are results and are wanted for themselves. Features and prepared images are made only
-where a stage that is to run reads them: deleted ones of a finished sweep cost nothing.
+Encoders and probes are results, so each is made. Features and prepared images are made only if a stage that
+is to run reads them: deleted ones of a finished sweep cost nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,70 +17,57 @@ from ssl_sweep.ssl_core.config.registry import FEATURES
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.planning.cells import Cell, Pretraining
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
-from ssl_sweep.sweep.planning.reasons import CHANGED, reasons
+from ssl_sweep.sweep.planning.notes import Note
+from ssl_sweep.sweep.planning.reasons import reasons
 from ssl_sweep.sweep.planning.stages import PlannedStage, State
 from ssl_sweep.sweep.spec.identity import full_form, spec_difference
 from ssl_sweep.sweep.spec.specs import ANSWERS, STAGES, FeatureSpec, FinetuneSpec, ProbeSpec, Stage
 from ssl_sweep.sweep.store.store import Store
 
 PLAN_SCHEMA_VERSION = 1
-DAMAGED = "damaged: "
-"""How a note on a damaged dataset begins."""
+NOT_NEEDED = "not needed again"
 
 __all__ = ["Plan", "PlannedStage", "State", "plan"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`nodes` in topological order, `cell_stages` from a cell's id to that of the stage that answers it;
-    `notes` are worth knowing before a run."""
+    """The stages of a grid's cells, and the state of each."""
 
     sweep: str
     cells: tuple[Cell, ...]
     stages: tuple[PlannedStage, ...]
+    """In topological order."""
     cell_stages: Mapping[str, str]
-    notes: tuple[str, ...] = ()
+    """Id of a cell → id of the stage that answers it."""
+    notes: tuple[Note, ...] = ()
+    """What a user should know before a run."""
 
     @cached_property
     def by_id(self) -> Mapping[str, PlannedStage]:
+        """Each stage, by id."""
         return {stage.id: stage for stage in self.stages}
 
     @cached_property
     def to_run(self) -> tuple[PlannedStage, ...]:
+        """The stages that are not complete."""
         return tuple(stage for stage in self.stages if stage.state == "to_run")
 
     @cached_property
     def prepares(self) -> tuple[PlannedStage, ...]:
-        """Datasets to prepare; the rest of the plan is provisional until they are."""
+        """Datasets to prepare. The ids of stages that need them are provisional until then."""
         return tuple(stage for stage in self.to_run if stage.kind == "prepare")
 
     @cached_property
-    def moved(self) -> str:
-        """What to do about datasets whose files are others than when they were prepared, '' without any."""
-        names = [name for stage in self.prepares if stage.reason == CHANGED for name in stage.datasets]
-        if not names:
-            return ""
-        return (
-            f"The files of {', '.join(names)} changed, or were copied, since they were prepared."
-            " What the store has counts again where the images are the same:"
-            " ssl-sweep data prepare GRID compares them."
-        )
-
-    @cached_property
-    def unread(self) -> str:
-        """Why datasets that were prepared are to be prepared again, '' without any; what rests on them counts
-        as not done until then."""
-        harmed = [note for note in self.notes if note.startswith(DAMAGED)]
-        return "\n".join([*harmed, self.moved] if self.moved else harmed)
-
-    @cached_property
     def pretrainings(self) -> tuple[PlannedStage, ...]:
-        """Unique pretrainings, complete or not; random encoders are none."""
+        """Unique pretrainings, complete or not, without random and given encoders."""
         return tuple(stage for stage in self.stages if stage.trains)
 
     @cached_property
     def counts(self) -> Mapping[Stage, Mapping[State, int]]:
-        """Number of nodes by stage and state."""
+        """Number of stages by kind and state."""
         table: dict[Stage, dict[State, int]] = {}
         for kind in STAGES:
             table[kind] = {"complete": 0, "to_run": 0}
@@ -87,11 +76,11 @@ class Plan:
         return table
 
     def to_json(self) -> dict[str, Any]:
-        """What `ssl-sweep plan --json` prints."""
+        """What ``ssl-sweep plan --json`` prints."""
         return {
             "schema_version": PLAN_SCHEMA_VERSION,
             "sweep": self.sweep,
-            "notes": list(self.notes),
+            "notes": [note.text for note in self.notes],
             "cells": len(self.cells),
             "stages": len(self.stages),
             "pretrainings": len(self.pretrainings),
@@ -117,17 +106,31 @@ def plan(
     cells: Iterable[Cell],
     store: Store,
     sweep: str = "",
-    notes: tuple[str, ...] = (),
+    notes: tuple[Note, ...] = (),
 ) -> Plan:
-    """The stages of `cells`, each with its state in `store`. Reads the store, changes nothing.
+    """The stages of ``cells``, each with its state in ``store``. Reads the store and changes nothing.
 
-    StoreError where a finished stage of the same id holds another spec than the one asked.
+    Raises:
+        StoreError: the store has a stage with one of these ids, but with another spec.
     """
     cells = tuple(cells)
-    stages = [_with_state(stage, store) for stage in _stages(cells)]
-    wanted = {
-        id for stage in stages if stage.state == "to_run" and stage.kind in ANSWERS for id in stage.upstream
-    }
+    stages = _needed([_with_state(stage, store) for stage in _stages(cells)])
+    why = reasons(stages, store)
+    stages = [s.with_state("to_run", why[s.id]) if s.state == "to_run" else s for s in stages]
+    if _log.isEnabledFor(logging.INFO):
+        _log_states(stages)
+    return Plan(
+        sweep=sweep,
+        cells=cells,
+        stages=tuple(stages),
+        cell_stages={cell.id: cell.probe_id for cell in cells},
+        notes=notes,
+    )
+
+
+def _needed(stages: list[PlannedStage]) -> list[PlannedStage]:
+    """``stages`` in their order, complete those that nothing reads any more."""
+    wanted = {id for s in stages if s.state == "to_run" and s.kind in ANSWERS for id in s.upstream}
     for i in reversed(range(len(stages))):
         stage = stages[i]
         if stage.state != "to_run" or stage.kind in ANSWERS:
@@ -135,66 +138,97 @@ def plan(
         if stage.kind == "pretrain" or stage.provisional or stage.id in wanted:
             wanted.update(stage.upstream)
         else:
-            stages[i] = stage.complete("not needed again")
-    why = reasons(stages, store)
-    return Plan(
-        sweep=sweep,
-        cells=cells,
-        stages=tuple(replace(n, reason=why[n.id]) if n.state == "to_run" else n for n in stages),
-        cell_stages={cell.id: cell.probe_id for cell in cells},
-        notes=notes,
-    )
+            stages[i] = stage.with_state("complete", NOT_NEEDED)
+    return stages
 
 
-def _stages(cells: tuple[Cell, ...]) -> Iterable[PlannedStage]:
-    """Every stage of `cells` once, in topological order, states not known yet."""
-    datasets: dict[str, dict[str, DatasetInfo]] = {}
-    pretrainings: dict[str, Pretraining] = {}
-    features: dict[str, tuple[FeatureSpec, Pretraining, Cell]] = {}
-    answers: dict[str, Cell] = {}
-    for cell in cells:
+def _log_states(stages: Iterable[PlannedStage]) -> None:
+    """One line for each kind of stage, and at level DEBUG one for each stage."""
+    counts: dict[Stage, Counter[str]] = {}
+    for stage in stages:
+        if stage.state == "to_run":
+            decision = f"to run: {stage.reason}"
+        else:
+            decision = f"left out: {NOT_NEEDED}" if stage.reason == NOT_NEEDED else "taken from the store"
+        counts.setdefault(stage.kind, Counter())[decision] += 1
+        _log.debug("%s: %s", stage, decision)
+    for kind, decisions in counts.items():
+        _log.info("%s: %s", kind, ", ".join(f"{n:,} {decision}" for decision, n in decisions.most_common()))
+
+
+@dataclass
+class _Parts:
+    """What the cells of a plan share, each once, by id and in the order of the cells."""
+
+    datasets: dict[str, dict[str, DatasetInfo]] = field(default_factory=dict)
+    """Id of a prepare stage → the datasets that it prepares, by name."""
+    pretrainings: dict[str, Pretraining] = field(default_factory=dict)
+    features: dict[str, tuple[FeatureSpec, Pretraining, Cell]] = field(default_factory=dict)
+    answers: dict[str, Cell] = field(default_factory=dict)
+
+    def add(self, cell: Cell) -> None:
         for info in cell.datasets:
-            datasets.setdefault(info.prepare_id, {})[info.name] = info
-        if cell.probe_id in answers:
-            continue
-        answers[cell.probe_id] = cell
+            self.datasets.setdefault(info.prepare_id, {})[info.name] = info
+        if cell.probe_id in self.answers:
+            return
+        self.answers[cell.probe_id] = cell
         for pretraining in cell.encoders:
-            pretrainings.setdefault(pretraining.id, pretraining)
+            self.pretrainings.setdefault(pretraining.id, pretraining)
         if isinstance(cell.probe, FinetuneSpec):
-            continue
+            return
         ids = (*cell.probe.train_features, *cell.probe.test_features)
-        if all(id in features for id in ids):
-            continue
+        if all(id in self.features for id in ids):
+            return
         train, test = cell.feature_specs()
         for id, feature, pretraining in zip(ids, (*train, *test), cell.encoders * 2, strict=True):
-            features[id] = (feature, pretraining, cell)
-    for id, by_name in datasets.items():
-        names = tuple(sorted(by_name))
-        spec = by_name[names[0]].prepare
-        yield PlannedStage.waiting(id, "prepare", spec, (), ", ".join(names), names, by_name.values())
-    for id, pretraining in pretrainings.items():
-        infos = pretraining.datasets
-        names = tuple(sorted(info.name for info in infos))
-        upstream = tuple(info.prepare_id for info in infos)
-        yield PlannedStage.waiting(
-            id, "pretrain", pretraining.spec, upstream, pretraining.label, names, infos
-        )
-    for id, (feature, pretraining, cell) in features.items():
-        infos = (*pretraining.datasets, cell.evaluation)
-        rare = [feature.corruption] if feature.corruption != "none" else []
-        rare += [feature.representation] if feature.representation != FEATURES else []
-        label = f"{pretraining.label} → {' '.join([cell.evaluation.name, feature.split, *rare])}"
-        upstream = (feature.encoder, cell.evaluation.prepare_id)
-        yield PlannedStage.waiting(id, "features", feature, upstream, label, (cell.evaluation.name,), infos)
-    for id, cell in answers.items():
-        infos, names = cell.datasets, (cell.evaluation.name,)
-        match cell.probe:
-            case ProbeSpec(train_features=train_ids, test_features=test_ids):
-                upstream = (*train_ids, *test_ids)
-                yield PlannedStage.waiting(id, "probe", cell.probe, upstream, cell.label, names, infos)
-            case FinetuneSpec(encoder=encoder):
-                upstream = (encoder, cell.evaluation.prepare_id)
-                yield PlannedStage.waiting(id, "finetune", cell.probe, upstream, cell.label, names, infos)
+            self.features[id] = (feature, pretraining, cell)
+
+
+def _stages(cells: tuple[Cell, ...]) -> Iterator[PlannedStage]:
+    """Every stage of ``cells`` once, in topological order. Their states are not known yet."""
+    parts = _Parts()
+    for cell in cells:
+        parts.add(cell)
+    for id, by_name in parts.datasets.items():
+        yield _prepare(id, by_name)
+    for pretraining in parts.pretrainings.values():
+        yield _pretrain(pretraining)
+    for id, (feature, pretraining, cell) in parts.features.items():
+        yield _features(id, feature, pretraining, cell)
+    for id, cell in parts.answers.items():
+        yield _answer(id, cell)
+
+
+def _prepare(id: str, by_name: Mapping[str, DatasetInfo]) -> PlannedStage:
+    names = tuple(sorted(by_name))
+    spec = by_name[names[0]].prepare
+    return PlannedStage.waiting(id, "prepare", spec, (), ", ".join(names), names, by_name.values())
+
+
+def _pretrain(pretraining: Pretraining) -> PlannedStage:
+    infos = pretraining.datasets
+    names = tuple(sorted(info.name for info in infos))
+    upstream = tuple(info.prepare_id for info in infos)
+    label = pretraining.label
+    return PlannedStage.waiting(pretraining.id, "pretrain", pretraining.spec, upstream, label, names, infos)
+
+
+def _features(id: str, spec: FeatureSpec, pretraining: Pretraining, cell: Cell) -> PlannedStage:
+    evaluation = cell.evaluation
+    rare = [spec.corruption] if spec.corruption != "none" else []
+    rare += [spec.representation] if spec.representation != FEATURES else []
+    label = f"{pretraining.label} → {' '.join([evaluation.name, spec.split, *rare])}"
+    upstream = (spec.encoder, evaluation.prepare_id)
+    infos = (*pretraining.datasets, evaluation)
+    return PlannedStage.waiting(id, "features", spec, upstream, label, (evaluation.name,), infos)
+
+
+def _answer(id: str, cell: Cell) -> PlannedStage:
+    spec, upstream = cell.probe, (cell.pretraining.id, cell.evaluation.prepare_id)
+    if isinstance(spec, ProbeSpec):
+        upstream = (*spec.train_features, *spec.test_features)
+    names = (cell.evaluation.name,)
+    return PlannedStage.waiting(id, cell.stage, spec, upstream, cell.label, names, cell.datasets)
 
 
 def _with_state(stage: PlannedStage, store: Store) -> PlannedStage:
@@ -206,8 +240,7 @@ def _with_state(stage: PlannedStage, store: Store) -> PlannedStage:
     difference = spec_difference(manifest.spec, stage.spec)
     if difference:
         raise StoreError(
-            f"{stage.kind} {stage.id} in the store was made from another spec than the one asked:\n  "
-            + "\n  ".join(difference),
-            hint=f"if the change is meant, raise VERSIONS[{stage.kind!r}]; else use another --store",
+            f"{stage} in the store was made from another spec than this one:\n  " + "\n  ".join(difference),
+            hint=f"if you meant the change, raise VERSIONS[{stage.kind!r}]; else choose another --store",
         )
-    return stage.complete("complete")
+    return stage.with_state("complete", "complete")

@@ -1,7 +1,6 @@
-"""The leakage guard: no test image of an evaluation may be among the images of a pretraining, nor among those
-whose labels it learns from.
+"""The leakage guard: no test image may be in a pretraining, or in the labels that a probe learns from.
 
-Images are compared by their ids, which are hashes of the decoded pixels.
+Images are compared by their keys, which are hashes of the decoded pixels.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from ssl_sweep.data_ops.dataset.pool import leaked
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.sweep.errors import DamagedError
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
-from ssl_sweep.sweep.planning.graph import DAMAGED
+from ssl_sweep.sweep.planning.notes import Note
 from ssl_sweep.sweep.spec.specs import UNPREPARED
 from ssl_sweep.sweep.store.store import Store
 
@@ -27,15 +26,20 @@ _COMPARED = (
     "data/dataset.json",
     *(f"data/{s}_{what}.npy" for s in ("train", "test") for what in ("keys", "labels")),
 )
-"""What is read of a prepared dataset here: not its images."""
+"""The files of a prepared dataset that are read here. Its images are not among them."""
 
 
 def only_sound(
     catalog: Mapping[str, DatasetInfo], used: Iterable[str], store: Store | None
-) -> tuple[dict[str, DatasetInfo], list[str]]:
-    """The catalog with each dataset as not prepared whose files are not those that were committed, as far as
-    the guard reads them, and what to tell the user. Such a preparation is to be done again."""
-    sound, notes = dict(catalog), []
+) -> tuple[dict[str, DatasetInfo], list[Note]]:
+    """Check the files that the guard reads of each prepared dataset in ``used``.
+
+    Returns:
+        The catalog, in which damaged datasets count as not prepared, and a note on each of them. They are
+        prepared again.
+    """
+    sound: dict[str, DatasetInfo] = dict(catalog)
+    notes: list[Note] = []
     for name in sorted(set(used) & set(catalog)):
         info = catalog[name]
         if store is None or not info.prepared:
@@ -45,10 +49,8 @@ def only_sound(
         except DamagedError as error:
             store.distrust("prepare", info.prepare_id)
             sound[name] = replace(info, fingerprint=UNPREPARED + info.prepare_id, levels=(), class_counts=())
-            notes.append(
-                f"{DAMAGED}{name} counts as not prepared, since {error}; run prepares it again, and"
-                " what rests on it is known then"
-            )
+            text = f"damaged: {name} counts as not prepared: {error}; run prepares it again"
+            notes.append(Note("damaged", text))
     return sound, notes
 
 
@@ -58,11 +60,21 @@ def guard(
     evaluated: Iterable[str],
     policy: Policy,
     store: Store | None,
-) -> tuple[dict[str, DatasetInfo], list[str]]:
-    """The catalog with each pretraining dataset's `avoid` and `n_leaked`, and each evaluated one's
-    `copied_classes` set, and what to tell the user.
+) -> tuple[dict[str, DatasetInfo], list[Note]]:
+    """Find test images among the training images of the prepared datasets.
 
-    Datasets that are not prepared cannot be compared yet; `run` prepares them and plans again.
+    Datasets that are not prepared cannot be compared yet; ``run`` prepares them and plans again.
+
+    Args:
+        catalog: Every dataset of the grid, by name.
+        pretrained: Names of the datasets of pretrainings.
+        evaluated: Names of the datasets of evaluations.
+        policy: ``drop`` leaves such images out; ``report`` only adds a note.
+        store: Where prepared datasets are; None compares nothing.
+
+    Returns:
+        The catalog with ``avoid`` and ``n_leaked`` of each pretraining dataset and ``copied_classes`` of each
+        evaluated one, and the notes.
     """
     if store is None:
         return dict(catalog), []
@@ -72,7 +84,8 @@ def guard(
         name: PreparedDataset(store.fetch("prepare", prepared[name].prepare_id, _COMPARED) / "data")
         for name in sorted({*pretrained, *evaluated} & set(prepared))
     }
-    guarded, notes = dict(catalog), []
+    guarded: dict[str, DatasetInfo] = dict(catalog)
+    notes: list[Note] = []
     for name in sorted(set(pretrained) & set(prepared)):
         info = prepared[name]
         found = {test.name: leaked(images[name], [images[test.name]]) for test in tests}
@@ -83,7 +96,8 @@ def guard(
         count = int(lost.sum())
         where = ", ".join(test.name for test in shared)
         done = "left out of pretraining" if policy == "drop" else "kept in pretraining (leakage: report)"
-        notes.append(f"leakage: {count:,} training images of {name} are test images of {where}: {done}")
+        text = f"leakage: {count:,} training images of {name} are test images of {where}: {done}"
+        notes.append(Note("leakage", text))
         if policy == "drop":
             avoid = tuple(sorted({test.fingerprint for test in shared}))
             classes = _by_class(images[name], lost)
@@ -93,18 +107,25 @@ def guard(
         lost = leaked(data, [data])
         copies = _by_class(data, lost) if lost.any() else ()
         if any(copies):
-            done = "left out of its budgets" if policy == "drop" else "kept in its budgets (leakage: report)"
-            notes.append(
-                f"leakage: {sum(copies):,} labelled training images of {test.name} are its test images too:"
+            done = "left out of its label budgets"
+            done = done if policy == "drop" else "kept in its label budgets (leakage: report)"
+            text = (
+                f"leakage: {sum(copies):,} labelled training images of {test.name} are also its test images:"
                 f" {done}"
             )
+            notes.append(Note("leakage", text))
         if any(copies) and policy == "drop":
             guarded[test.name] = replace(guarded[test.name], copied_classes=copies)
     return guarded, notes
 
 
 def _by_class(data: PreparedDataset, chosen: npt.NDArray[np.bool_]) -> tuple[int, ...]:
-    """How many of the chosen training images each class of the finest level has."""
+    """Number of the chosen training images in each class of the finest level.
+
+    Args:
+        data: The dataset.
+        chosen: (n_train,) mask.
+    """
     labels = data.labels("train")[chosen]
     counts = np.bincount(labels[labels >= 0], minlength=data.manifest.n_classes())
     return tuple(int(count) for count in counts)

@@ -1,4 +1,4 @@
-"""Rules over results columns: `exclude` leaves cells out, `match` ties an evaluation to pretrainings."""
+"""Rules over results columns: ``exclude`` removes cells, ``match`` chooses the encoders of an evaluation."""
 
 from __future__ import annotations
 
@@ -10,35 +10,34 @@ from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.sweep.errors import Located, did_you_mean
 from ssl_sweep.sweep.grid.axes import Scalar
-from ssl_sweep.sweep.grid.marked_yaml import Path_, YamlSource
+from ssl_sweep.sweep.grid.marked_yaml import KeyPath, YamlSource
 from ssl_sweep.sweep.grid.schema import Rule
 from ssl_sweep.sweep.grid.sizes import parse_size
-from ssl_sweep.sweep.planning.cells import (
-    EVALUATE_COLUMNS,
-    PRETRAIN_COLUMNS,
-    SETTING_COLUMNS,
-    Cell,
-    Pretraining,
-    Value,
-)
+from ssl_sweep.sweep.planning.cells import Cell, Pretraining
+from ssl_sweep.sweep.planning.columns import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS, Value
 
 
 @dataclass(frozen=True)
 class Matcher:
-    """A rule made ready: per column, the wanted values in one spelling."""
+    """A checked rule."""
 
-    path: Path_
+    path: KeyPath
+    """Where the rule stands in the grid."""
     wanted: Mapping[str, frozenset[str]]
+    """Column → the wanted values, each in its one spelling."""
 
     def fits(self, pretraining: Pretraining, cell: Cell | None = None) -> bool:
-        """Whether every column has one of its wanted values."""
+        """Whether every column has one of its wanted values.
+
+        ``cell`` may be None if the rule names only columns of pretrainings.
+        """
         return all(_has(column, values, pretraining, cell) for column, values in self.wanted.items())
 
 
 def matcher(
-    rule: Rule, path: Path_, source: YamlSource, *, pretraining_only: bool
+    rule: Rule, path: KeyPath, source: YamlSource, *, pretraining_only: bool
 ) -> tuple[Matcher, list[Located]]:
-    """The rule and the problems with its columns and values; columns with a problem are left out of it."""
+    """The rule without the columns that have a problem, and these problems."""
     known = [*PRETRAIN_COLUMNS, *SETTING_COLUMNS, *(() if pretraining_only else EVALUATE_COLUMNS)]
     wanted: dict[str, frozenset[str]] = {}
     problems = []
@@ -57,18 +56,22 @@ def matcher(
 
 
 def no_match(matcher: Matcher, cells: Iterable[tuple[Pretraining, Cell | None]], what: str) -> str:
-    """Why a rule matches none of `cells`: the first value that none has, with the nearest one."""
+    """Why a rule matches none of ``cells``: the first value that none of them has, and a similar one."""
     everything = list(cells)
     for column, values in matcher.wanted.items():
         if not any(_has(column, values, pretraining, cell) for pretraining, cell in everything):
-            present = {_text(column, pretraining, cell) for pretraining, cell in everything} - {""}
+            present = {_value(column, pretraining, cell) for pretraining, cell in everything} - {""}
             value = sorted(values)[0]
             return f"no {what} has {column} {value!r}{did_you_mean(value, present)}"
     return f"no {what} fits all of this rule's values at once"
 
 
 def spelled(column: str, value: Scalar) -> str:
-    """A wanted value as `Matcher` compares it; ValueError or DataError where the column cannot have it."""
+    """A wanted value in the spelling that ``Matcher`` compares.
+
+    Raises:
+        ValueError, DataError: the column cannot have this value.
+    """
     match column:
         case "images" | "labels":
             return parse_size(value).canonical
@@ -83,13 +86,14 @@ def spelled(column: str, value: Scalar) -> str:
 def _has(column: str, values: frozenset[str], pretraining: Pretraining, cell: Cell | None) -> bool:
     if column == "images" and pretraining.images is not None:
         return pretraining.images in {_size(value).resolve(pretraining.available) for value in values}
-    return _text(column, pretraining, cell) in values
+    return _value(column, pretraining, cell) in values
 
 
 _size = lru_cache(maxsize=1024)(parse_size)
 
 
-def _text(column: str, pretraining: Pretraining, cell: Cell | None) -> str:
+def _value(column: str, pretraining: Pretraining, cell: Cell | None) -> str:
+    """The spelling of what a cell has in a column."""
     if column in EVALUATE_COLUMNS:
         assert cell is not None
         return cell.labels.canonical if column == "labels" else _spelling(EVALUATE_COLUMNS[column](cell))

@@ -1,8 +1,10 @@
-"""One call from a grid file to its plan, with every problem of the file reported at once."""
+"""From a grid file to its plan in one call. Every problem of the file is reported at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gc
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
@@ -14,31 +16,56 @@ from ssl_sweep.sweep.planning.datasets import read_catalog
 from ssl_sweep.sweep.planning.expand import expand_all
 from ssl_sweep.sweep.planning.graph import Plan, plan
 from ssl_sweep.sweep.planning.leakage import guard, only_sound
+from ssl_sweep.sweep.planning.notes import Note
 from ssl_sweep.sweep.spec.specs import ProbeSpec
 from ssl_sweep.sweep.store.store import Store
 
-_SOFTMAX = 2.7  # float64 matrices of labels x classes at its peak, see docs/evaluation.md
+_SOFTMAX = 2.7  # float64 matrices of (labels, classes) at the peak of the fit; see docs/evaluation.md
 _LARGE_BYTES = 16e9
 
 
 def plan_grid(
     path: str | Path, overrides: Iterable[str], store: Store, *, expect: bool = False
 ) -> tuple[Grid, Plan]:
-    """The grid and its plan; GridError with all that is wrong with the file, its names and its sizes. With
-    `expect` datasets that are not here have their expected sizes: such a plan cannot run."""
+    """The grid and its plan.
+
+    Args:
+        path: The grid file.
+        overrides: ``KEY=VALUE`` changes of the grid.
+        store: The store to plan for.
+        expect: Assume the sizes in ``expect`` for datasets whose files are missing. Such a plan cannot run.
+
+    Raises:
+        GridError: lists everything that is wrong with the file, its names and its sizes.
+    """
     grid, problems = read_grid(path, overrides)
     return grid, plan_read(grid, store, problems, expect=expect)
 
 
 def plan_read(grid: Grid, store: Store, problems: Iterable[Located] = (), *, expect: bool = False) -> Plan:
-    """The plan of a grid that was read before, as its datasets are now; `problems` were found in reading."""
-    with store.survey():
+    """The plan of a grid that was read before, with its datasets as they are now.
+
+    ``problems`` were found while the grid was read.
+    """
+    with store.survey(), _without_gc():
         cells, notes = _expand(grid, problems, store, expect)
         return plan(cells, store, grid.name, notes)
 
 
+@contextmanager
+def _without_gc() -> Iterator[None]:
+    """Planning makes many objects that all stay: searching them for garbage would take 10% of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def plan_in(path: str | Path, overrides: Iterable[str], store_uri: str) -> tuple[Plan, Store]:
-    """The plan of a grid, to look at, and the store that it was read from."""
+    """The plan of a grid, not to be run, and the store that it was read from."""
     store = Store(store_uri)
     return plan_grid(path, overrides, store, expect=True)[1], store
 
@@ -46,14 +73,14 @@ def plan_in(path: str | Path, overrides: Iterable[str], store_uri: str) -> tuple
 def expand_grid(
     path: str | Path, overrides: Iterable[str] = (), store: Store | None = None
 ) -> tuple[Grid, tuple[Cell, ...]]:
-    """The grid and its cells. Without a store every dataset counts as unprepared."""
+    """The grid and its cells. Without a store, every dataset counts as not prepared."""
     grid, problems = read_grid(path, overrides)
     return grid, _expand(grid, problems, store, True)[0]
 
 
 def _expand(
     grid: Grid, problems: Iterable[Located], store: Store | None, expect: bool
-) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
+) -> tuple[tuple[Cell, ...], tuple[Note, ...]]:
     catalog, unreadable = read_catalog(grid, store, expect=expect)
     assumed = [info for info in catalog.values() if info.assumed]
     pretrained = {name for e in grid.pretrain for pool in e.value.domain for name in pool.names}
@@ -67,26 +94,36 @@ def _expand(
     if found:
         raise GridError(found)
     notes += [
-        f"assumed: {info.n_train:,} training and {info.n_test:,} test images of {info.name}, as its expect"
-        " says; they are not here, and run needs them"
+        Note(
+            "assumed",
+            f"assumed: {info.n_train:,} training and {info.n_test:,} test images of {info.name}, as its"
+            " expect says; its files are missing, and run needs them",
+        )
         for info in assumed
     ]
     return cells, (*harmed, *notes, *_without_effect(cells), *_large(cells))
 
 
-def _without_effect(cells: Iterable[Cell]) -> list[str]:
-    """Corruptions that leave images of the given size as they are."""
-    found: dict[str, None] = {}
+def _without_effect(cells: Iterable[Cell]) -> list[Note]:
+    """Notes on corruptions that do not change images of the given size."""
+    used: dict[tuple[str, int], None] = {}
     for cell in cells:
         size = cell.evaluation.size
-        for text in (*(p.spec.corruption for p in cell.encoders), cell.corruption):
-            if text != "none" and parse_corruption(text).changes_nothing(size):
-                found[f"corruption {text} changes nothing in images of {size} pixels"] = None
-    return list(found)
+        for pretraining in cell.encoders:
+            used[pretraining.spec.corruption, size] = None
+        used[cell.corruption, size] = None
+    return [
+        Note("corruption", f"corruption {text} changes nothing in images of {size} pixels")
+        for text, size in used
+        if text != "none" and parse_corruption(text).changes_nothing(size)
+    ]
 
 
-def _large(cells: Iterable[Cell]) -> list[str]:
-    """What the largest linear probe holds beside its features: scikit-learn's softmax, as measured."""
+def _large(cells: Iterable[Cell]) -> list[Note]:
+    """A note if the largest linear probe needs much memory beside its features.
+
+    scikit-learn's softmax takes it; the factor was measured.
+    """
     most, what = float(_LARGE_BYTES), ""
     for cell in cells:
         classes = len(cell.evaluation.class_counts)
@@ -94,11 +131,16 @@ def _large(cells: Iterable[Cell]) -> list[str]:
             size = _SOFTMAX * cell.probe.n_labels * classes * 8
             if size > most:
                 most, what = size, f"{cell.probe.n_labels:,} labels of {classes:,} classes"
-    return [f"memory: a linear probe on {what} takes about {most / 1e9:,.0f} GB"] if what else []
+    text = f"memory: a linear probe on {what} takes about {most / 1e9:,.0f} GB"
+    return [Note("memory", text)] if what else []
 
 
 def validate_grid(path: str | Path, overrides: Iterable[str] = ()) -> str:
-    """One line on a valid grid; GridError otherwise."""
+    """One line about a valid grid.
+
+    Raises:
+        GridError: lists everything that is wrong with the file.
+    """
     grid, cells = expand_grid(path, overrides)
     encoders = {p.id: p.trained for cell in cells for p in cell.encoders}
     return (

@@ -1,11 +1,11 @@
-"""Why a stage runs: one primary reason each, read off the store.
+"""Why a stage runs: the first of these reasons that applies, read from the store.
 
 failed before     it left an error.json
-missing           it was carried out once, and its manifest or some of its files are gone
-damaged           its manifest cannot be read, or a file has not the size that was committed
-version raised    under an earlier VERSIONS number of its own kind the store has it
-upstream changed  with an earlier version of a stage above, or earlier contents of a dataset, the store has it
-new               none of these
+damaged           its manifest cannot be read, or a file does not have the size that was committed
+missing           it was finished once, and its manifest or some of its files are gone
+version raised    the store has it under an earlier VERSIONS number of its own kind
+upstream changed  the store has it with an earlier version of a stage above, or earlier contents of a dataset
+new               none of the above
 """
 
 from __future__ import annotations
@@ -36,17 +36,20 @@ CHANGED = "upstream changed"
 
 @dataclass
 class _Past:
-    """The plan as it would have been with an earlier version of one stage, or earlier contents of one
-    dataset: `ids` maps present ids to those of then."""
+    """The plan as it was with an earlier version of one kind of stage, or earlier contents of one dataset."""
 
     stages: Mapping[str, PlannedStage]
     kind: Stage | None = None
     version: int = 0
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """Present fingerprint → earlier one."""
     prepares: Mapping[str, str] = field(default_factory=dict)
+    """Present id of a prepare stage → earlier one."""
     ids: dict[str, str] = field(default_factory=dict)
+    """Present id of any stage → earlier one, as far as computed."""
 
     def id(self, id: str) -> str:
+        """The earlier id of a stage."""
         if id not in self.ids:
             stage = self.stages.get(id)
             self.ids[id] = id if stage is None else self._id(stage)
@@ -77,7 +80,7 @@ class _Past:
 
 
 def reasons(stages: Sequence[PlannedStage], store: Store) -> dict[str, str]:
-    """A reason for each node that is to run, by id."""
+    """The reason of each stage that is to run, by id."""
     waiting = [stage for stage in stages if stage.state == "to_run"]
     if not waiting:
         return {}

@@ -16,21 +16,21 @@ from ssl_sweep.ssl_core.config.probe import C_PATHS, KnnConfig, ProbeConfig
 from ssl_sweep.ssl_core.config.registry import TWO_VIEWS, looks_at
 from ssl_sweep.sweep.grid.schema import EvaluateBlock, PretrainBlock
 from ssl_sweep.sweep.grid.views import ViewChoice
-from ssl_sweep.sweep.planning.cells import LATER_SETTINGS, RECIPE
+from ssl_sweep.sweep.planning.columns import MORE_SETTINGS, RECIPE
 
 SETTINGS = (
     "epochs",
     "batch",
     *RECIPE,
     "precision",
-    *(name for name in LATER_SETTINGS if name != "weights"),
+    *(name for name in MORE_SETTINGS if name != "weights"),
 )
 DEFAULT_KNN = KnnConfig()
 VIEWS = ("strength", "blur", "view_mode", "views")
 
 
 def settings_of(block: PretrainBlock) -> Iterator[tuple[tuple[str, Any], ...]]:
-    """The product of the given settings; those left out keep the preset's value."""
+    """The product of the given settings. The others keep the preset's value."""
     given = [name for name in (*SETTINGS, *VIEWS) if getattr(block, name)]
     for values in product(*(getattr(block, name) for name in given)):
         yield tuple(zip(given, values, strict=True))
@@ -39,14 +39,19 @@ def settings_of(block: PretrainBlock) -> Iterator[tuple[tuple[str, Any], ...]]:
 def configured(
     method: str, encoder: str, size: int, seed: int, settings: Mapping[str, Any]
 ) -> PretrainConfig:
-    """The preset with the settings that the method looks at; the others are left at their defaults, so that
-    trainings that differ in nothing are one. ValueError or DataError as for the config and its views."""
+    """The preset with the settings that the method uses.
+
+    Settings that the method does not use keep their defaults, so that equal trainings have one id.
+
+    Raises:
+        ValueError, DataError: the config or its views cannot be made.
+    """
     views = {name: value for name, value in settings.items() if name in VIEWS}
     used = {name: value for name, value in settings.items() if name not in VIEWS and looks_at(method, name)}
     config = default_config(encoder, size, method=method, seed=seed, **used)
     if views:
         config = replace(config, **view_fields(config, **views))
-    if config.head_layers == 0:  # no head, and so no width of it
+    if config.head_layers == 0:  # without a head its width means nothing
         config = replace(config, head_dim=default_config(encoder, size, method=method).head_dim)
     if config.views2 == config.views:
         config = replace(config, views2=None)
@@ -54,7 +59,7 @@ def configured(
 
 
 def bounded_queue(config: PretrainConfig, images: int) -> PretrainConfig:
-    """A preset's queue that is longer than the images gives way to the default one, which ends with them."""
+    """The config without a queue that is longer than the images; the default queue is never longer."""
     return replace(config, queue=0) if config.queue > images else config
 
 
@@ -65,8 +70,19 @@ def view_fields(
     strength: float | None = None,
     blur: bool | None = None,
 ) -> dict[str, Any]:
-    """`views` and `views2` of a config; strength and blur are those of SimCLR's policy, the mode is any
-    policy's. ValueError where a policy of its own meets SimCLR's settings, or a method takes one view."""
+    """``views`` and ``views2`` of a config.
+
+    Args:
+        preset: The config of the method.
+        view_mode: Mode of any policy.
+        views: Policies that replace SimCLR's.
+        strength: Strength of SimCLR's colour jitter.
+        blur: Whether SimCLR's policy blurs.
+
+    Raises:
+        ValueError: ``views`` is given with ``strength`` or ``blur``, or with too many policies for the
+            method.
+    """
     size = preset.image_size
     if views is None and strength is None and blur is None:
         second = replace(preset.views2, mode=view_mode) if preset.views2 else None
@@ -74,11 +90,13 @@ def view_fields(
     if views is None:
         return {"views": simclr_policy(size, strength, blur, view_mode), "views2": None}
     if strength is not None or blur is not None:
-        raise ValueError("views: it says strength and blur itself; leave the keys strength and blur out")
+        raise ValueError("views: it sets strength and blur itself; remove the keys strength and blur")
     policies = views.policies(size, view_mode)
-    two = preset.method in TWO_VIEWS or preset.method_version  # an added method says so when it trains
+    two = preset.method in TWO_VIEWS or preset.method_version  # an added method checks this when it trains
     if len(policies) > (2 if two else 1):
-        raise ValueError(f"views: {len(policies)} policies, and {preset.method} has fewer views; give one")
+        raise ValueError(
+            f"views: {len(policies)} policies, but {preset.method} has one view; give one policy"
+        )
     return {"views": policies[0], "views2": policies[1] if len(policies) > 1 else None}
 
 
@@ -86,8 +104,10 @@ Recipe = ProbeConfig | KnnConfig | FinetuneConfig
 
 
 def recipes_of(block: EvaluateBlock, encoder: PretrainConfig, labels: int, available: int) -> list[Recipe]:
-    """What the block's protocols do with `labels` of the `available` labelled images, each with its own
-    settings only."""
+    """The recipes of the block's protocols for ``labels`` of the ``available`` labelled images.
+
+    Each has only the settings of its own protocol.
+    """
     recipes: list[Recipe] = []
     for protocol in block.protocol:
         match protocol:
@@ -105,8 +125,10 @@ def recipes_of(block: EvaluateBlock, encoder: PretrainConfig, labels: int, avail
 def finetunings_of(
     block: EvaluateBlock, encoder: PretrainConfig, labels: int, available: int
 ) -> list[FinetuneConfig]:
-    """The recipes of the block for an encoder and `labels` of the `available` labelled images: the preset's
-    constant steps, the published epochs, or given steps or epochs. Those that come to the same are one."""
+    """The fine-tuning recipes of the block for ``labels`` of the ``available`` labelled images.
+
+    They train for the preset's constant steps, for the published epochs, or for given steps or epochs.
+    """
     epochs = list(block.finetune_epochs)
     if "reference" in block.finetune_schedule:
         epochs.append(reference_epochs(labels, available, encoder.method == "random"))
@@ -118,6 +140,6 @@ def finetunings_of(
 
 @lru_cache(maxsize=1024)
 def _finetuning(encoder: str, size: int, steps: int, epochs: int) -> FinetuneConfig:
-    """The preset where neither steps nor epochs are given."""
+    """The preset, with ``steps`` or ``epochs`` if one of them is not 0."""
     schedule = {"steps": steps, "epochs": epochs} if steps or epochs else {}
     return default_finetune(encoder, size, **schedule)

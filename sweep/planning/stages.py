@@ -15,20 +15,21 @@ State = Literal["complete", "to_run"]
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
-    """One unique stage. `upstream` are the ids of nodes of the same plan; `reason` is why it runs (new,
-    missing, damaged, failed before, upstream changed, version raised) or why it need not; `datasets` are the
-    names in the grid whose images it reads. `provisional`: a dataset of it, or above it, is not prepared
-    yet, and the id will change when it is."""
+    """One unique stage."""
 
     id: str
     kind: Stage
     spec: Spec
     upstream: tuple[str, ...]
+    """Ids of the stages of the same plan that it reads."""
     state: State
     reason: str
+    """Why it runs (see ``reasons``), or why it need not."""
     label: str
     provisional: bool
+    """It needs a dataset that is not prepared yet; preparing it changes the id."""
     datasets: tuple[str, ...]
+    """Names in the grid of the datasets whose images it reads."""
 
     @classmethod
     def waiting(
@@ -41,36 +42,40 @@ class PlannedStage:
         datasets: tuple[str, ...],
         read: Iterable[DatasetInfo],
     ) -> PlannedStage:
-        """A node to run. `read` are the datasets of it and of all above it."""
+        """A stage to run. ``read`` are the datasets that it and everything above it need."""
         provisional = kind != "prepare" and not all(info.prepared for info in read)
         upstream = tuple(dict.fromkeys(upstream))
         return cls(id, kind, spec, upstream, "to_run", "new", label, provisional, datasets)
 
-    def complete(self, reason: str) -> PlannedStage:
-        """The same stage, finished; `dataclasses.replace` is too slow for ten thousands."""
+    def with_state(self, state: State, reason: str) -> PlannedStage:
+        """The same stage in another state."""
+        # dataclasses.replace is too slow for tens of thousands of stages.
         return PlannedStage(
             self.id,
             self.kind,
             self.spec,
             self.upstream,
-            "complete",
+            state,
             reason,
             self.label,
             self.provisional,
             self.datasets,
         )
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
     @property
     def trains(self) -> bool:
-        """A pretraining, as against a random or given encoder or another stage."""
+        """Whether it is a pretraining. A random or a given encoder is not."""
         return isinstance(self.spec, PretrainSpec) and self.spec.config.method not in UNTRAINED
 
     @property
     def heavy(self) -> bool:
-        """A training of its own, and so a Tune trial: a pretraining or a fine-tuning."""
+        """Whether it is a training, and so a Tune trial: a pretraining or a fine-tuning."""
         return self.trains or isinstance(self.spec, FinetuneSpec)
 
     @property
     def linear(self) -> bool:
-        """A linear probe, as against one of nearest neighbours or another stage."""
+        """Whether it is a linear probe."""
         return isinstance(self.spec, ProbeSpec) and isinstance(self.spec.config, ProbeConfig)

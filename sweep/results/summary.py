@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from ssl_sweep.sweep.planning.cells import SETTING_COLUMNS
+from ssl_sweep.sweep.planning.columns import SETTING_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa

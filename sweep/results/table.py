@@ -18,7 +18,8 @@ from typing import IO, Any, Literal
 import pyarrow as pa
 
 from ssl_sweep.sweep.errors import StoreError
-from ssl_sweep.sweep.planning.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS, Cell, Value
+from ssl_sweep.sweep.planning.cells import Cell
+from ssl_sweep.sweep.planning.columns import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS, Value
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.results.status import CellStatus, cell_statuses
 from ssl_sweep.sweep.results.summary import SummaryRow, summary

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.sweep.cost.predict import Prediction
 from ssl_sweep.sweep.errors import UsageError, did_you_mean
-from ssl_sweep.sweep.planning.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS, Cell
+from ssl_sweep.sweep.planning.cells import Cell
+from ssl_sweep.sweep.planning.columns import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.match import Matcher, no_match, spelled
 from ssl_sweep.sweep.planning.stages import PlannedStage

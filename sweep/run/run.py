@@ -200,7 +200,7 @@ class _Sweep:
             # A stage that is still provisional needs a dataset that could not be prepared.
             ready = [stage for stage in plan.stages if stage.kind != "prepare" and not stage.provisional]
             for note in plan.notes:
-                self._listener.say(note)
+                self._listener.say(note.text)
             self._listener.planned(ready, self._store.root)
             if note := where_tracked(self._store, self._tracking_uri):
                 self._listener.say(note)

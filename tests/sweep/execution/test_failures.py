@@ -12,7 +12,7 @@ import pytest
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.execution.failures import (
-    BUDGETS,
+    RETRIES,
     Attempts,
     StageFailed,
     backoff_s,
@@ -124,7 +124,7 @@ def test_the_kinds_of_what_ray_reports(sweeps):
     assert failure_of(own) == own.failure, "what was seen where it happened is not described anew"
 
 
-@pytest.mark.parametrize(("kind", "budget"), BUDGETS.items())
+@pytest.mark.parametrize(("kind", "budget"), RETRIES.items())
 def test_each_kind_is_tried_again_as_often_as_its_budget(kind, budget):
     attempts = Attempts(None)
     further = 0

@@ -1,8 +1,9 @@
-"""What is tried again, how often, and what a failure stops, with processes that really die."""
+"""What is retried, how often, and what a failure stops, with processes that really die."""
 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -97,7 +98,8 @@ def case(sweeps: Any) -> Case:
     return Case(sweeps)
 
 
-def test_every_kind_has_its_budget_and_a_failure_stops_only_what_needs_it(case):
+def test_every_kind_has_its_retries_and_a_failure_stops_only_what_needs_it(case, caplog):
+    caplog.set_level(logging.INFO, logger="ssl_sweep")
     stages = case.prescribe(
         ["kill", "kill"],
         ["kill", "kill", "kill"],
@@ -136,10 +138,18 @@ def test_every_kind_has_its_budget_and_a_failure_stops_only_what_needs_it(case):
             lost.add(stage.id)
     assert {stage.id for stage in progress.having("blocked")} == lost - {stage.id for stage in failed}
     assert len(progress.having("complete")) == len(progress.stages) - len(lost)
-    again = [said for said in case.said if said[0] == twice_killed.id and "again in" in said[2]]
-    assert len(again) == 2, "a person is told of every further attempt"
+    again = [said for said in case.said if said[0] == twice_killed.id and "retried in" in said[2]]
+    assert len(again) == 2, "every retry is shown"
+    lines = caplog.messages
+    assert lines.count(f"pretrain {twice_killed.id}: leased") == 1  # the lease is kept over retries
+    for count, wait in (("1 of 2", 1), ("2 of 2", 2)):
+        retried = f"pretrain {twice_killed.id}: retried ({count}) in {wait} s: worker_error: "
+        assert sum(line.startswith(retried) for line in lines) == 1
+    assert sum(line.startswith(f"pretrain {data.id}: failed: ") for line in lines) == 1
+    for stage in progress.having("blocked"):
+        assert sum(line.startswith(f"{stage.kind} {stage.id}: blocked by pretrain ") for line in lines) == 1
     assert not holders(case.store.storage), "a lease was left"
-    # Mended, the same command does what is left, and only that.
+    # Once fixed, the same command does what is left, and only that.
     case.prescribe()
     before = len(case.store.executions())
     progress = case.execute()
@@ -149,7 +159,7 @@ def test_every_kind_has_its_budget_and_a_failure_stops_only_what_needs_it(case):
     assert not [stage for stage in stages if case.store.failure(stage.kind, stage.id)]
 
 
-def test_light_stages_are_tried_again_by_the_same_rules(sweeps):
+def test_light_stages_are_retried_by_the_same_rules(sweeps):
     case = Case(sweeps, RANDOM)
     stages = case.prescribe(["kill"], ["data"], ["hang", "hang"])
     progress = case.execute()
@@ -177,7 +187,8 @@ def test_what_does_not_stop_within_the_grace_is_dropped(case):
     assert not holders(case.store.storage)
 
 
-def test_what_another_driver_holds_is_waited_for(sweeps):
+def test_what_another_driver_holds_is_waited_for(sweeps, caplog):
+    caplog.set_level(logging.INFO, logger="ssl_sweep")
     case = Case(sweeps, RANDOM)
     finished, failed, given_up = stages = case.trainings
     other = Leases(case.store.storage)
@@ -188,7 +199,7 @@ def test_what_another_driver_holds_is_waited_for(sweeps):
     def end(progress: Progress) -> None:
         if progress.having("elsewhere") == stages and holders(case.store.storage):
             FakeWork().light([finished], case.runtime)
-            case.store.fail(failed.stage, failed.id, Failure(kind="data", message="3.png is damaged"))
+            case.store.fail(failed.kind, failed.id, Failure(kind="data", message="3.png is damaged"))
             for stage in stages:
                 other.release(stage.kind, stage.id)
 
@@ -198,13 +209,17 @@ def test_what_another_driver_holds_is_waited_for(sweeps):
     assert [progress.status[stage.id] for stage in stages] == ["complete", "failed", "complete"]
     assert progress.messages[failed.id] == "3.png is damaged (in another run)"
     assert finished.id not in progress.executed and given_up.id in progress.executed
+    holder = other.driver
+    assert f"pretrain {finished.id}: waits, {holder} holds the lease" in caplog.messages
+    assert f"pretrain {finished.id}: taken from the store, {holder} finished it" in caplog.messages
+    assert f"pretrain {given_up.id}: ready again, {holder} gave it up" in caplog.messages
     assert {e.id for e in case.store.executions()} == {
         stage.id for stage in progress.stages.values() if progress.status[stage.id] == "complete"
     }
 
 
 def test_a_probe_that_kills_its_process_takes_no_other_with_it(sweeps):
-    """Probes of the same features share a process; which of them it died of is found out one by one."""
+    """Probes of the same features share a process. If it dies, each runs by itself to find the cause."""
     text = RANDOM.replace("labels: 30", "labels: [60, 50, 40, 30, 20, 10]").replace(
         "seed: [0, 1, 2]", "seed: 0"
     )
@@ -217,5 +232,5 @@ def test_a_probe_that_kills_its_process_takes_no_other_with_it(sweeps):
     assert Counter(progress.status[stage.id] for stage in probes) == {"complete": 5, "failed": 1}
     record = case.store.failure("probe", poison.id)
     assert record is not None and record.attempts == {"worker_error": 3}
-    assert case.attempts() == {poison.id: 1 + 3}  # once with the others, which counts for nobody
+    assert case.attempts() == {poison.id: 1 + 3}  # once with the others, which is no attempt of any probe
     assert all(case.store.failure("probe", stage.id) is None for stage in probes if stage != poison)

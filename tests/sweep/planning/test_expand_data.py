@@ -99,7 +99,7 @@ def test_leaked_images_are_not_there_to_pretrain_on():
     (part,) = cell.pretraining.spec.parts
     assert (part.images, part.subset_seed, part.avoid) == (550, 0, ("fingerprint a",))
     (said,) = impossible("{domain: b, images: 600, batch: 8}", "{domain: a, labels: 10}", catalog=catalog)
-    assert "550 training images that are no test images of 'b'" in said
+    assert "550 training images of 'b' that are not test images" in said
 
 
 def test_a_tail_longer_than_the_classes_allow_is_refused():

@@ -9,7 +9,8 @@ from expansion import CATALOG, cells, impossible
 
 from ssl_sweep.ssl_core.config.probe import KnnConfig, ProbeConfig
 from ssl_sweep.ssl_core.config.registry import ENCODERS
-from ssl_sweep.sweep.planning.cells import EVALUATE_COLUMNS, Cell
+from ssl_sweep.sweep.planning.cells import Cell
+from ssl_sweep.sweep.planning.columns import EVALUATE_COLUMNS
 from ssl_sweep.sweep.spec.specs import FeatureSpec
 
 SIMCLR = "{domain: [a, b], images: 100, batch: 8, seed: [0, 1]}"

@@ -12,7 +12,7 @@ from ssl_sweep.sweep.errors import GridError
 from ssl_sweep.sweep.grid.load import check_grid
 from ssl_sweep.sweep.grid.marked_yaml import parse_yaml
 from ssl_sweep.sweep.grid.overrides import apply_overrides
-from ssl_sweep.sweep.planning.cells import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
+from ssl_sweep.sweep.planning.columns import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
 from ssl_sweep.sweep.planning.expand import expand_all
 from ssl_sweep.sweep.spec.specs import UNTRAINED
 
@@ -39,7 +39,7 @@ def test_wrong_view_policies_name_what_there_is():
     assert "no view policy 'simcrl' (did you mean 'simclr'?)" in said("simcrl")
     assert "no field 'blurr' (did you mean 'blur'?)" in said("{base: crop, blurr: 1}")
     assert "flip is 2.0" in said("{flip: 2}")
-    assert "leave the keys strength and blur out" in said("crop, strength: 0.5")
+    assert "remove the keys strength and blur" in said("crop, strength: 0.5")
 
 
 def test_what_planning_knows_of_methods_is_what_they_are():
@@ -67,7 +67,7 @@ def test_methods_keep_their_own_views_and_a_mode_is_any_ones():
             "{domain: b, labels: 10}",
         )
     }
-    assert "2 policies, and rotation has fewer views" in said
+    assert "2 policies, but rotation has one view" in said
 
 
 def test_supervised_pretraining_draws_among_labelled_images():
@@ -107,7 +107,7 @@ def test_settings_that_a_method_has_not_make_no_second_training():
     alone = "{domain: a, images: 600, batch: 8, method: rotation, queue: 16}"
     text = f"name: x\ndatasets: {DATASETS}\npretrain: {alone}\nevaluate: {{domain: a, labels: 9}}\n"
     _, problems = check_grid(parse_yaml(text, file="grid.yaml", folder=Path()))
-    assert "queue: rotation has none; it is of moco-v2" in str(problems[0])
+    assert "queue: not used by rotation, only by moco-v2" in str(problems[0])
 
 
 def test_steps_and_epochs_are_both_columns():
@@ -126,8 +126,8 @@ def test_given_weights_are_refused_where_they_are_no_file(tmp_path):
     for weights, said in {
         "gone.pt": "no file",
         "folder.pt": "no file",
-        "model.pth.tar": "is no file (.pt",
-        "resnet50": "no name of torchvision",
+        "model.pth.tar": "is neither a file (.pt",
+        "resnet50": "nor a name of torchvision",
     }.items():
         text = (
             f"name: x\ndatasets: {DATASETS}\npretrain: {{method: weights, weights: {weights}}}\n"
@@ -223,7 +223,7 @@ def test_the_identity_of_given_weights_stands_for_their_file(tmp_path):
     (name,) = identity
     (tmp_path / "x.safetensors").rename(tmp_path / "y.safetensors")
     assert encoders(name) == given == encoders("y.safetensors")
-    with pytest.raises(GridError, match=r"give the path it has now.*column weights"):
+    with pytest.raises(GridError, match=r"give its current path.*column weights"):
         encoders("x.safetensors")
 
 

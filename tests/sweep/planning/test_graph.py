@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from collections import Counter
@@ -12,6 +13,7 @@ import pytest
 
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.notes import changed_files
 from ssl_sweep.sweep.planning.planner import validate_grid
 from ssl_sweep.sweep.spec.specs import VERSIONS, FeatureSpec, ProbeSpec
 from ssl_sweep.sweep.store.manifest import Failure
@@ -24,7 +26,7 @@ def waiting(plan: Plan) -> Counter[tuple[str, str]]:
     return Counter((stage.kind, stage.reason) for stage in plan.to_run)
 
 
-def test_shared_stages_are_one_node(sweeps: Any) -> None:
+def test_shared_stages_are_one_stage(sweeps: Any) -> None:
     plan = sweeps.prepared()
     assert len(plan.cells) == CELLS
     assert {kind: sum(count.values()) for kind, count in plan.counts.items()} == {
@@ -40,7 +42,7 @@ def test_shared_stages_are_one_node(sweeps: Any) -> None:
     assert waiting(plan) == {("pretrain", "new"): ENCODERS, ("features", "new"): 32, ("probe", "new"): CELLS}
 
 
-def test_nodes_come_after_what_they_need(sweeps: Any) -> None:
+def test_stages_come_after_what_they_need(sweeps: Any) -> None:
     seen: set[str] = set()
     for stage in sweeps.prepared().stages:
         assert set(stage.upstream) <= seen
@@ -76,6 +78,37 @@ def test_a_finished_sweep_has_nothing_to_do_and_planning_writes_nothing(sweeps: 
     assert plan.to_run == ()
     assert {stage.reason for stage in plan.stages} == {"complete"}
     assert sorted((str(p), p.stat().st_mtime_ns) for p in sweeps.store.root.rglob("*")) == before
+
+
+def test_every_decision_is_logged(sweeps: Any, caplog: pytest.LogCaptureFixture) -> None:
+    plan = sweeps.prepared()
+    sweeps.finish(plan.to_run[:ENCODERS])
+    caplog.set_level(logging.INFO, logger="ssl_sweep")
+    plan = sweeps.plan()
+    assert f"pretrain: {ENCODERS} taken from the store" in caplog.messages
+    assert f"probe: {CELLS} to run: new" in caplog.messages
+    caplog.clear()
+    caplog.set_level(logging.DEBUG, logger="ssl_sweep")
+    plan = sweeps.plan()
+    lines = set(caplog.messages)
+    for stage in plan.stages:
+        decision = "to run: new" if stage.state == "to_run" else "taken from the store"
+        assert f"{stage.kind} {stage.id}: {decision}" in lines
+
+
+def test_cells_left_out_are_logged(sweeps: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="ssl_sweep")
+    plan = sweeps.plan()
+    assert not any("left out" in line for line in caplog.messages)
+    fewer = sweeps.plan("exclude: {labels: 1000}")
+    lost = {cell.id for cell in plan.cells} - {cell.id for cell in fewer.cells}
+    summary = f"{len(lost)} cells left out: excluded by grid.yaml:"
+    assert lost and sum(line.startswith(summary) for line in caplog.messages) == 1
+    for id in lost:
+        assert (
+            sum(line.startswith(f"cell {id} left out: excluded by grid.yaml:") for line in caplog.messages)
+            == 1
+        )
 
 
 def test_a_grown_grid_runs_only_what_is_new(sweeps: Any) -> None:
@@ -152,7 +185,7 @@ def test_changed_images_are_a_changed_upstream(sweeps: Any) -> None:
         sweeps.commit(stage, sweeps.outputs(stage, fingerprint="before", n_train=40, n_test=40))
     sweeps.finish(sweeps.plan(grid).to_run)
     assert sweeps.plan(grid).to_run == ()
-    assert sweeps.plan(grid).moved == ""
+    assert changed_files(sweeps.plan(grid).prepares) == ""
     (folder / "cat" / "0.png").write_bytes(b"another picture")
     changed = {
         ("pretrain", "upstream changed"): 1,
@@ -160,7 +193,7 @@ def test_changed_images_are_a_changed_upstream(sweeps: Any) -> None:
         ("probe", "upstream changed"): 1,
     }
     assert waiting(sweeps.plan(grid)) == {("prepare", "upstream changed"): 1, **changed}
-    assert "The files of d changed, or were copied" in sweeps.plan(grid).moved
+    assert "The files of d changed, or were copied" in changed_files(sweeps.plan(grid).prepares)
     (prepare,) = sweeps.plan(grid).prepares
     sweeps.commit(prepare, sweeps.outputs(prepare, fingerprint="after", n_train=40, n_test=40))
     assert waiting(sweeps.plan(grid)) == changed
@@ -177,7 +210,7 @@ def test_what_a_large_probe_takes_is_said_beforehand(sweeps: Any, monkeypatch: p
     assert sweeps.plan().notes == ()
     monkeypatch.setattr("ssl_sweep.sweep.planning.planner._LARGE_BYTES", 2.7 * 1000 * 10 * 8 - 1)
     (note,) = sweeps.plan().notes
-    assert note.startswith("memory: a linear probe on 1,000 labels of 10 classes takes about")
+    assert note.text.startswith("memory: a linear probe on 1,000 labels of 10 classes takes about")
     monkeypatch.setattr("ssl_sweep.sweep.planning.planner._LARGE_BYTES", 2.7 * 1000 * 10 * 8)
     assert sweeps.plan().notes == ()
 

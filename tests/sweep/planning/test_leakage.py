@@ -64,7 +64,7 @@ def pool_of(plan: Plan, name: str) -> PretrainSpec:
 def test_evaluation_images_are_left_out_of_pretraining_and_it_is_said(leaky):
     plan = really_prepared(leaky, GRID.replace("EVALUATED", "[clean, thief]"))
     said = "leakage: 30 training images of thief are test images of clean: left out of pretraining"
-    assert plan.notes == (said,)
+    assert [note.text for note in plan.notes] == [said]
     (part,) = pool_of(plan, "thief").parts
     assert part.images == 40 and len(part.avoid) == 1
     assert pool_of(plan, "clean").parts[0].avoid == ()
@@ -88,7 +88,7 @@ def test_a_set_that_nobody_evaluates_on_may_be_pretrained_on(leaky):
 
 def test_the_policy_can_be_to_report_only(leaky):
     plan = really_prepared(leaky, GRID.replace("EVALUATED", "clean") + "leakage: report\n")
-    assert plan.notes[0].endswith("kept in pretraining (leakage: report)")
+    assert plan.notes[0].text.endswith("kept in pretraining (leakage: report)")
     assert pool_of(plan, "thief").parts[0].images == 70
 
 
@@ -97,7 +97,7 @@ def test_more_images_than_are_free_are_refused(leaky, problems):
     text = text.replace("[clean, thief]", "thief")
     really_prepared(leaky, text.replace("images: 50", "images: 30"))
     (said,) = problems(text)
-    assert "images: 50 is more than the 40 training images that are no test images of 'thief'" in said
+    assert "images: 50 is more than the 40 training images of 'thief' that are not test images" in said
 
 
 def test_no_image_of_one_is_in_the_other(leaky):
@@ -124,8 +124,8 @@ def test_labels_of_a_sets_own_test_images_are_in_no_budget(leaky, policy):
     plan = really_prepared(leaky, f"{text}leakage: {policy}\n")
     dropped = policy == "drop"
     done = "left out of" if dropped else "kept in"
-    said = f"leakage: 25 labelled training images of clean are its test images too: {done}"
-    assert any(note.startswith(said) for note in plan.notes)
+    said = f"leakage: 25 labelled training images of clean are also its test images: {done}"
+    assert any(note.text.startswith(said) for note in plan.notes)
     answers = [cell.probe for cell in plan.cells]
     assert {answer.n_labels for answer in answers} == {10, 60 if dropped else 85}
     assert all(answer.without_copies == dropped for answer in answers)
@@ -141,7 +141,9 @@ def test_labels_of_a_sets_own_test_images_are_in_no_budget(leaky, policy):
 
 def test_a_budget_that_only_copies_could_fill_is_refused_and_it_is_said_why(leaky):
     (leaky.folder / "clean_test.npz").write_bytes((leaky.folder / "clean_train.npz").read_bytes())
-    with pytest.raises(GridError, match="'clean' has 0 training images, and 60 that are its test images too"):
+    with pytest.raises(
+        GridError, match="'clean' has 0 training images, and 60 that are also its test images"
+    ):
         really_prepared(leaky, GRID.replace("EVALUATED", "clean").replace("[clean, thief]", "thief"))
 
 

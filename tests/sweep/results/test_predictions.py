@@ -10,7 +10,7 @@ from answered import COARSE, GRID, GUESS, NAMES, TRUE, answered
 from rich.console import Console
 
 from ssl_sweep.sweep.commands.render import print_table
-from ssl_sweep.sweep.results.per_class import PER_CLASS, results_per_class
+from ssl_sweep.sweep.results.predictions import PER_CLASS, results_per_class
 from ssl_sweep.sweep.results.table import results
 
 
