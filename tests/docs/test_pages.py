@@ -52,7 +52,7 @@ def test_version_and_licence_are_the_same_everywhere() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert (citation["version"], citation["license"]) == (project["version"], project["license"])
     assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text()
-    assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## {project['version']} " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_the_public_checks_run_on_every_python_that_is_promised() -> None:
