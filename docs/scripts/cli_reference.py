@@ -55,7 +55,9 @@ def _section(command: click.Command, path: str, context: click.Context) -> str:
     options = [
         record
         for parameter in command.get_params(context)
-        if (record := parameter.get_help_record(context)) is not None and "--help" not in record[0]
+        if isinstance(parameter, click.Option)  # the usage line names the arguments
+        and (record := parameter.get_help_record(context)) is not None
+        and "--help" not in record[0]
     ]
     if options:
         lines += ["| option | |", "|---|---|"]
