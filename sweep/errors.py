@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -90,16 +89,3 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its class if it has no text."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
-
-
-_NAMES = "signature|token|secret|passw(?:or)?d|credential|access_?key_?id|access_?id|api_?-?key"
-SECRET_NAME = rf"(?:[\w%.-]*(?:{_NAMES})|sig)"
-"""Names in an address's query under which signatures and tokens stand, without regard to case."""
-_USERINFO = re.compile(r"://[^\s'\"]*@")
-_SIGNED = re.compile(rf"([?&;]{SECRET_NAME}=)[^&;\s'\"]+", re.IGNORECASE)
-
-
-def masked(text: str) -> str:
-    """Without the users, passwords and signatures of the addresses in it: messages are kept, printed and
-    mailed."""
-    return _SIGNED.sub(r"\1***", _USERINFO.sub("://***@", text))

@@ -10,11 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ssl_sweep.ssl_core.config.plugins import added
 from ssl_sweep.sweep.cost.machine import gpus_here
-from ssl_sweep.sweep.errors import SweepError, first_line, masked
+from ssl_sweep.sweep.errors import SweepError, first_line
 from ssl_sweep.sweep.store.provenance import processor
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.location import tracking_uri, where_tracked
 from ssl_sweep.sweep.tracking.mlflow_client import require_answer
+from ssl_sweep.sweep.util.addresses import masked
 
 # The oldest release that is tested.
 _RAY_AT_LEAST = (2, 60)

@@ -14,13 +14,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ssl_sweep.sweep.errors import masked
 from ssl_sweep.sweep.planning.notes import changed_files
 from ssl_sweep.sweep.results.status import STATES, Status
 from ssl_sweep.sweep.results.summary import summary
 from ssl_sweep.sweep.run.progress import duration
 from ssl_sweep.sweep.spec.specs import STAGES
-from ssl_sweep.sweep.util.addresses import DEFAULT_STORE
+from ssl_sweep.sweep.util.addresses import DEFAULT_STORE, masked
 
 if TYPE_CHECKING:
     import pyarrow as pa

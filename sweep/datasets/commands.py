@@ -18,6 +18,7 @@ from ssl_sweep.sweep.errors import GridError, Located, SweepError, did_you_mean,
 from ssl_sweep.sweep.grid.load import Grid, load_grid
 from ssl_sweep.sweep.grid.sizes import parse_size
 from ssl_sweep.sweep.planning.datasets import DatasetInfo, read_catalog
+from ssl_sweep.sweep.spec.files import dataset_files
 from ssl_sweep.sweep.stages.prepare import prepare_dataset
 from ssl_sweep.sweep.store.manifest import Failure
 from ssl_sweep.sweep.store.provenance import hardware
@@ -25,10 +26,7 @@ from ssl_sweep.sweep.store.store import Store
 
 DATA_SCHEMA_VERSION = 1
 
-_NAMED = (
-    "data/dataset.json",
-    *(f"data/{s}_{what}.npy" for s in ("train", "test") for what in ("ids", "keys")),
-)
+_NAMED = dataset_files("ids", "keys")
 """The files of a prepared dataset that name its images."""
 
 OnProgress = Callable[[str, int, int], None]

@@ -18,7 +18,6 @@ from ssl_sweep.sweep.errors import GridError, Located
 
 KeyPath = tuple[str | int, ...]
 """The place of a value in the data: keys and list positions from the top."""
-Path_ = KeyPath
 
 MAX_VALUES = 200_000
 _NULL = re.compile(r"~|null|Null|NULL|")

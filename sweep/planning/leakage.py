@@ -17,15 +17,13 @@ from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.sweep.errors import DamagedError
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.planning.notes import Note
+from ssl_sweep.sweep.spec.files import dataset_files
 from ssl_sweep.sweep.spec.specs import UNPREPARED
 from ssl_sweep.sweep.store.store import Store
 
 Policy = Literal["drop", "report"]
 
-_COMPARED = (
-    "data/dataset.json",
-    *(f"data/{s}_{what}.npy" for s in ("train", "test") for what in ("keys", "labels")),
-)
+_COMPARED = dataset_files("keys", "labels")
 """The files of a prepared dataset that are read here. Its images are not among them."""
 
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any
 from urllib.error import HTTPError, URLError
 
-from ssl_sweep.sweep.errors import SweepError, masked
+from ssl_sweep.sweep.errors import SweepError
 from ssl_sweep.sweep.run.run import RunResult
+from ssl_sweep.sweep.util.addresses import masked
 
 _PATIENCE_S = 20.0
 _FAILURES_SENT = 5

@@ -202,8 +202,8 @@ class _Sweep:
             for note in plan.notes:
                 self._listener.say(note.text)
             self._listener.planned(ready, self._store.root)
-            if note := where_tracked(self._store, self._tracking_uri):
-                self._listener.say(note)
+            if tracked := where_tracked(self._store, self._tracking_uri):
+                self._listener.say(tracked)
             models = self._compute.log_models
             self._mirror = Mirror(plan, self._store, self._tracking_uri, models, self._leases)
             self._mirror.start()

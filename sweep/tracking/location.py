@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from ssl_sweep.sweep.errors import StoreError, SweepError, UsageError, first_line, masked
+from ssl_sweep.sweep.errors import StoreError, SweepError, UsageError, first_line
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.mlflow_client import Tracker, local_uri
-from ssl_sweep.sweep.util.addresses import malformed
+from ssl_sweep.sweep.util.addresses import malformed, masked
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _NOTE = 4900  # characters; MLflow limits the length of a tag

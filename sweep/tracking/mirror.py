@@ -7,13 +7,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssl_sweep.sweep.errors import SweepError, first_line, masked
+from ssl_sweep.sweep.errors import SweepError, first_line
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.store.leases import Leases, driving
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.location import TrackerError, tracking_uri
 from ssl_sweep.sweep.tracking.writer import Writer
+from ssl_sweep.sweep.util.addresses import masked
 
 _EVERY_S = 3.0
 _LONGEST_PAUSE_S = 60.0  # if the tracker fails, it is tried again after 6, 12, 24, … s

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssl_sweep.sweep.errors import DamagedError, masked
+from ssl_sweep.sweep.errors import DamagedError
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.store.leases import Leases
@@ -22,6 +22,7 @@ from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.location import open_tracker, tracking_uri
 from ssl_sweep.sweep.tracking.mlflow_client import Tracker
 from ssl_sweep.sweep.tracking.runs import MirroredRuns
+from ssl_sweep.sweep.util.addresses import masked
 
 LEASE = "mirror"
 """A writer holds this lease while it writes, so that only one driver of a store writes at a time."""

@@ -97,7 +97,7 @@ def test_without_the_store_there_is_no_verdict(grid: Path, tmp_path: Path) -> No
     away = prepare_submission(grid, (), str(tmp_path / "not there"), None)
     assert away.verdict() == (
         None,
-        f"this machine cannot read the sweep's store: there is no store at {tmp_path / 'not there'}",
+        f"this machine cannot read the sweep's store: found no store at {tmp_path / 'not there'}",
     )
     (tmp_path / "empty").mkdir()
     code, told = prepare_submission(grid, (), str(tmp_path / "empty"), None).verdict()
