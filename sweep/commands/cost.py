@@ -140,7 +140,7 @@ def _print_calibrations(found: Sequence[Calibration], out: Console) -> None:
 
 
 def _print_garbage(found: Garbage, out: Console) -> None:
-    """What no grid needs, by kind."""
+    """What no grid needs: a row per kind."""
     from rich.markup import escape
     from rich.table import Table
 
