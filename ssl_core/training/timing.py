@@ -17,7 +17,6 @@ from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.training.data import TrainingImages
 from ssl_sweep.ssl_core.training.reporter import LocalReporter, Reporter
 from ssl_sweep.ssl_core.training.trainer import (
-    DEFAULT_OPTIONS,
     Interrupted,
     RuntimeOptions,
     Training,
@@ -31,6 +30,7 @@ _WATCHED = 384  # images
 _TAIL_S = 1.0
 _WARM_STEPS = 3
 _FEWEST_STEPS = 4
+_ONE_THREAD = RuntimeOptions(threads=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def time_steps(
     config: PretrainConfig,
     images: int,
     folder: Path,
-    options: RuntimeOptions = DEFAULT_OPTIONS,
+    options: RuntimeOptions = _ONE_THREAD,
     *,
     warm_up_s: float,
     seconds: float,
