@@ -6,14 +6,12 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from ssl_sweep.sweep.commands.cluster import run_on_head, submit, words
-from ssl_sweep.sweep.commands.cost import calibrate, cluster_options, gc, limit_options
+from ssl_sweep.sweep.commands.cost import calibrate, gc, limit_options, plan
 from ssl_sweep.sweep.commands.data import data
 from ssl_sweep.sweep.commands.options import (
     FORMATS,
@@ -31,12 +29,6 @@ from ssl_sweep.sweep.commands.options import (
 )
 from ssl_sweep.sweep.commands.stage import COMMANDS
 from ssl_sweep.sweep.commands.verify import verify
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ssl_sweep.sweep.cost.estimate import Costed
-    from ssl_sweep.sweep.execution.backend import Cluster
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -122,35 +114,6 @@ def run(
     )
     print_run(result, console(), console(stderr=True), again("run", grid, overrides, store_uri), tracking_uri)
     sys.exit(result.exit_code)
-
-
-@grid_command
-@address_option
-@cluster_options
-@json_option
-def plan(
-    grid: Path,
-    overrides: tuple[str, ...],
-    store_uri: str,
-    address: str | None,
-    cpus: float | None,
-    gpus: float | None,
-    as_json: bool,
-) -> None:
-    """Show what a run would do and what it would cost; starts nothing."""
-    from ssl_sweep.sweep.cost.estimate import costed
-
-    def join(address: str) -> AbstractContextManager[Cluster]:
-        from ssl_sweep.sweep.cluster.connect import connect
-
-        return connect(address)
-
-    def printer(found: Costed, out: Console) -> None:
-        from ssl_sweep.sweep.commands.render import print_plan
-
-        print_plan(found, out)
-
-    show(costed(grid, overrides, store_uri, cpus, gpus, address, join), printer, as_json)
 
 
 @cli.command()
@@ -284,7 +247,7 @@ def export(encoder_id: str, store_uri: str, output: Path) -> None:
     click.echo(export_encoder(encoder_id, store_uri, output))
 
 
-for command in (data, verify, calibrate, gc, submit, *COMMANDS):
+for command in (plan, data, verify, calibrate, gc, submit, *COMMANDS):
     cli.add_command(command)
 accept_verbose(cli)
 

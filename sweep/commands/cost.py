@@ -1,8 +1,9 @@
-"""Commands and options about cost: ``calibrate``, ``gc``, limits, and the cluster to plan for."""
+"""Commands and options about cost: ``plan``, ``calibrate``, ``gc``, limits, and the cluster to plan for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,7 +22,9 @@ from ssl_sweep.sweep.commands.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ssl_sweep.sweep.cost.estimate import Costed
     from ssl_sweep.sweep.cost.rates import Calibration
+    from ssl_sweep.sweep.execution.backend import Cluster
     from ssl_sweep.sweep.inspect.garbage import Garbage
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -60,6 +63,38 @@ def cluster_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+@click.command()
+@grid_argument
+@overrides_argument
+@store_option
+@address_option
+@cluster_options
+@json_option
+def plan(
+    grid: Path,
+    overrides: tuple[str, ...],
+    store_uri: str,
+    address: str | None,
+    cpus: float | None,
+    gpus: float | None,
+    as_json: bool,
+) -> None:
+    """Show what a run would do and what it would cost; starts nothing."""
+    from ssl_sweep.sweep.cost.estimate import costed
+
+    def join(address: str) -> AbstractContextManager[Cluster]:
+        from ssl_sweep.sweep.cluster.connect import connect
+
+        return connect(address)
+
+    def printer(found: Costed, out: Console) -> None:
+        from ssl_sweep.sweep.commands.render import print_plan
+
+        print_plan(found, out)
+
+    show(costed(grid, overrides, store_uri, cpus, gpus, address, join), printer, as_json)
 
 
 @click.command()
