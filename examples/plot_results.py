@@ -23,11 +23,11 @@ FLOOR = "#555555"
 
 
 def name(row: dict[str, object]) -> str:
-    """What tells this pretraining from the others."""
+    """The pretraining in the legend."""
     if row["method"] == "random":
         return "random encoder"
-    damage = "" if row["corruption"] == "none" else f", {row['corruption']}"
-    return f"{row['method']}: {row['images']} {row['pretrain_domain']}{damage}"
+    corruption = "" if row["corruption"] == "none" else f", {row['corruption']}"
+    return f"{row['method']}: {row['images']} {row['pretrain_domain']}{corruption}"
 
 
 @click.command(help=__doc__)

@@ -66,8 +66,8 @@ EVALUATION = tuple(
 )
 """Columns that say how it was evaluated, without the label budget's seed and the text of its size."""
 _NEUTRAL = {"representation": "h", "fused_with": "", "fused_domain": "", "fused_method": ""}
-_UNSEEN = r"[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]+"
-"""Characters that break a line or reverse the direction of the text after them."""
+_UNSEEN = r"[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]+"
+"""Characters that break a line, reverse the text after them, or are not allowed in an SVG."""
 _TEXTS = ("pretrain_domain", "corruption", "pool_shares", "weights", "views")
 
 
@@ -162,6 +162,9 @@ def _with_neutral_values(frame: pd.DataFrame) -> pd.DataFrame:
         "level",
         "train_level",
         "protocol",
+        "fused_with",
+        "fused_domain",
+        "fused_method",
     ):
         frame[name] = frame[name].str.replace(_UNSEEN, " ", regex=True)
     frame["images"] = frame["images"].where(frame["images"] > 0)

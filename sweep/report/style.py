@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator, Mapping, Set
 from html import escape
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +36,9 @@ DARK = {
 }
 MARKERS = ("o", "s", "D", "^", "v", "P")
 DPI = 160
+_SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
+_POINTER = re.compile(r"(?:^|url\()#([^)]+)")
+"""A reference to an id."""
 _FAMILY = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 _RC: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -172,10 +177,10 @@ def log_counts(axis: Axes, values: list[float], label: str) -> None:
 
 
 def svg(canvas: Canvas, name: str, label: str) -> str:
-    """The figure as SVG for inlining, its colours CSS variables of the page; its layout is settled by this.
+    """The figure as SVG for inlining, with its colours as CSS variables of the page; this fixes its layout.
 
     Args:
-        name: makes the ids in it unique in a page.
+        name: makes its ids unique in a page.
         label: what a screen reader says.
     """
     import matplotlib
@@ -184,13 +189,26 @@ def svg(canvas: Canvas, name: str, label: str) -> str:
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context({**_RC, "svg.hashsalt": name}):
         canvas.savefig(stream, format="svg", metadata=nothing)
-    canvas.set_layout_engine("none")  # the PNG is to look the same, and need not work it out again
-    text = stream.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r"<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r' style="[^"]*"', _themed, _unique_ids(text, name))
-    return re.sub(r"<svg ([^>]*?)>", lambda found: _head(found.group(1), label), text, count=1)
+    canvas.set_layout_engine("none")  # the PNG gets the same layout, without working it out again
+    root = ElementTree.fromstring(stream.getvalue())
+    for parent in list(root.iter()):
+        for child in [one for one in parent if one.tag in (f"{_SVG}metadata", f"{_SVG}style")]:
+            parent.remove(child)
+    used = {
+        found for one in root.iter() for value in one.attrib.values() for found in _POINTER.findall(value)
+    }
+    for element in root.iter():
+        element.tag = element.tag.removeprefix(_SVG)
+        attributes = dict(_rewritten(element.attrib, name, used))
+        element.attrib.clear()
+        element.attrib.update(attributes)
+    pixels = {
+        side: f"{float(root.attrib[side].removesuffix('pt')) * 4 / 3:.0f}" for side in ("width", "height")
+    }
+    head = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label, **pixels}
+    root.attrib.clear()
+    root.attrib.update(head)
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def alone(inline: str, caption: str) -> str:
@@ -200,8 +218,8 @@ def alone(inline: str, caption: str) -> str:
         f"<desc>{escape(caption)}</desc><style>svg{{{light}--font:{_FAMILY};stroke-linejoin:round}}"
         f"@media(prefers-color-scheme:dark){{svg{{{dark}background:{DARK[PAPER]}}}}}</style>"
     )
-    text = re.sub(r"(<svg [^>]*?>)", lambda found: found.group(1) + inside, inline, count=1)
-    return text.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    head, _, rest = inline.partition(">")
+    return head.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + ">" + inside + rest
 
 
 def png(canvas: Canvas) -> bytes:
@@ -214,32 +232,16 @@ def png(canvas: Canvas) -> bytes:
     return stream.getvalue()
 
 
-def _themed(style: re.Match[str]) -> str:
-    text = style.group(0).replace("'DejaVu Sans'", "var(--font)")
-    for colour in DARK:
-        text = text.replace(colour, f"var({variable(colour)})")
-    return text
-
-
-def _head(attributes: str, label: str) -> str:
-    """Scales with the page, never beyond its drawn size; named for screen readers."""
-    size = dict(re.findall(r'(width|height)="([\d.]+)pt"', attributes))
-    box = re.search(r'viewBox="[^"]*"', attributes)
-    pixels = float(size["width"]) * 4 / 3
-    return (
-        f'<svg {box.group(0) if box else ""} role="img"'
-        f' aria-label="{escape(label)}" width="{pixels:.0f}" height="{float(size["height"]) * 4 / 3:.0f}">'
-    )
-
-
-def _unique_ids(text: str, name: str) -> str:
-    """Ids that something points to get the figure's name; the others, axes_1 and the like, go."""
-    used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", text))
-
-    def mend(found: re.Match[str]) -> str:
-        return f' id="{name}-{found.group(1)}"' if found.group(1) in used else ""
-
-    text = re.sub(r' id="([^"]+)"', mend, text)
-    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
-    text = re.sub(r"xlink:href=\"#([^\"]+)\"", rf'href="#{name}-\1"', text)
-    return text.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
+def _rewritten(attributes: Mapping[str, str], name: str, used: Set[str]) -> Iterator[tuple[str, str]]:
+    """The attributes with palette colours as CSS variables; ids that are ``used`` get the figure's name."""
+    for key, value in attributes.items():
+        if key == "id":
+            if value in used:
+                yield key, f"{name}-{value}"
+        elif key == _LINK:
+            yield "href", f"#{name}-{value[1:]}"
+        else:
+            value = value.replace("url(#", f"url(#{name}-").replace("'DejaVu Sans'", "var(--font)")
+            for colour in DARK:
+                value = value.replace(colour, f"var({variable(colour)})")
+            yield key, value
