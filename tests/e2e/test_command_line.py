@@ -1,4 +1,4 @@
-"""What holds of cli.py itself: it is small, and no heavy library is its business."""
+"""cli.py itself is small and imports no heavy library."""
 
 from __future__ import annotations
 

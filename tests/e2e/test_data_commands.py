@@ -1,4 +1,4 @@
-"""`ssl-sweep data …` as a person types it, on a folder of images with everything wrong that can be."""
+"""`ssl-sweep data …` as typed by a user, on a folder of images with every kind of problem."""
 
 from __future__ import annotations
 

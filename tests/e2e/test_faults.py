@@ -1,4 +1,4 @@
-"""Kills, stops and broken inputs: what is finished stays, the rest goes on, and a person is told."""
+"""Kills, stops and broken inputs: finished work stays, the rest continues, and the user is informed."""
 
 from __future__ import annotations
 

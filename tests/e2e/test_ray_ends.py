@@ -1,4 +1,4 @@
-"""The end of the connection to Ray: whatever other threads do meanwhile, the command goes on."""
+"""The end of the connection to Ray: whatever other threads do meanwhile, the command continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep as a job of a real cluster with a dashboard: submitted, followed, stopped, and told of."""
+"""A sweep as a job of a real cluster with a dashboard: submitted, followed, stopped, and reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two drivers on one store: each stage once, the same table from both; whoever dies is replaced."""
+"""Two drivers on one store: each stage once, the same table from both; the other replaces one that dies."""
 
 from __future__ import annotations
 

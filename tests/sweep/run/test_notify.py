@@ -1,4 +1,4 @@
-"""Who is told how a run ended, where it ended in a way that nobody foresaw."""
+"""The notification of how a run ended, also after an unexpected error."""
 
 from __future__ import annotations
 
