@@ -1,4 +1,4 @@
-"""Hangs, killed trials, SIGTERM, Ctrl-C on real Ray: a checkpoint is saved, and the same command continues."""
+"""Hangs, killed trials, SIGTERM, Ctrl-C on real Ray: a checkpoint is saved, the same command continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linear probes on torch tensors in Ray's tasks; on "cpu:0", the CPU through torch, since tests have no GPU."""
+"""Linear probes on torch tensors in tasks of Ray; on "cpu:0", the CPU through torch, as tests have no GPU."""
 
 from __future__ import annotations
 
