@@ -58,7 +58,7 @@ def estimate(rows: Rows, metric: str = "top1") -> Estimate:
     """
     found = contrast([(1.0, rows)], metric)
     if found is None:
-        raise ValueError(f"rows: none has a {metric}")
+        raise ValueError(f"no row has a {metric}")
     return found
 
 
