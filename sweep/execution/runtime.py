@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ssl_sweep.data_ops.sources.own_output import STORE_MARK
 from ssl_sweep.sweep.errors import StoreError
-from ssl_sweep.sweep.store.mounted import MARK
 
 if TYPE_CHECKING:
     from ssl_sweep.sweep.execution.stop import StopFlag
@@ -97,7 +97,7 @@ def _opened(uri: str) -> Store:
     from ssl_sweep.sweep.store.store import Store
 
     store = Store(uri, patience_s=_PATIENCE_S)
-    if not store.remote and not (store.root / MARK).exists():
+    if not store.remote and not (store.root / STORE_MARK).exists():
         raise StoreError(
             f"the store {uri} is not visible on {platform.node()}",
             hint="put the store on a file system that every node mounts at the same path",

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ssl_sweep.data_ops.sources.own_output import STORE_MARK
 from ssl_sweep.sweep.errors import UnreachableError
-
-MARK = ".ssl-sweep-store"
-"""An empty file in the folder of every store that a run has used."""
 
 
 class MountedFolder:
     """A folder that may disappear, as this process has seen it."""
 
     def __init__(self, root: Path) -> None:
-        self._root, self._mark = root, root / MARK
+        self._root, self._mark = root, root / STORE_MARK
         self._seen = False
 
     def establish(self) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from ssl_sweep.data_ops.sources.own_output import STORE_MARK
 from ssl_sweep.sweep.errors import StoreError, UnreachableError
 from ssl_sweep.sweep.spec.specs import FeatureSpec
 from ssl_sweep.sweep.store.manifest import Failure, RunRecord
-from ssl_sweep.sweep.store.mounted import MARK
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.util.processes import here
 
@@ -255,7 +255,7 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_store_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     Store(tmp_path / "new" / "store").check_writable()
-    assert [path.name for path in (tmp_path / "new" / "store").iterdir()] == [MARK]
+    assert [path.name for path in (tmp_path / "new" / "store").iterdir()] == [STORE_MARK]
     below = Store(tmp_path / "file" / "store")
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be written: Not a directory") as error:
