@@ -6,36 +6,27 @@ import dataclasses
 import functools
 import os
 from pathlib import Path
-from typing import ClassVar
 
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.sources.listing import Listing
-from ssl_sweep.data_ops.sources.options import SplitHere
+from ssl_sweep.data_ops.sources.options import SplitHere, option
 from ssl_sweep.data_ops.sources.remote import is_remote
 from ssl_sweep.data_ops.sources.table import LabelTable
 
 
 @dataclasses.dataclass(frozen=True)
 class CsvSource(SplitHere):
-    """Images by path, in CSV files with a header."""
+    """A CSV file that names image files and their labels."""
 
-    train: str
-    """The CSV file of the training images, or of all images if there is a column ``split``."""
-    test: str | None = None
-    """The CSV file of the test images."""
-    path: str = "path"
-    """The column of the image files: addresses, or paths relative to the CSV file."""
-    levels: tuple[str, ...] = ("label",)
-    """Label columns, fine to coarse. A cell is empty if the image has no label."""
-    group: str | None = None
-    """A column with the scene, patient or the like that an image belongs to."""
-    split: str | None = None
-    """A column that says train or test."""
-    version: ClassVar[str] = ""
-
-    @property
-    def label_levels(self) -> tuple[str, ...]:
-        return self.levels
+    train: str = option("The CSV file, or its address. ${VAR} is expanded.", path=True)
+    test: str | None = option("The same for the test images.", None, path=True)
+    path: str = option("Column of the image files, relative to the CSV file.", "path")
+    levels: tuple[str, ...] = option("Label columns, fine to coarse.", ("label",))
+    group: str | None = option(
+        "Column of groups, such as scenes or patients; the program keeps each group on one side of a split.",
+        None,
+    )
+    split: str | None = option("Column that holds train or test for each row; use it instead of test.", None)
 
     def listing(self, split: Split) -> Listing | None:
         """The images of a split.

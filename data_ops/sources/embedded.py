@@ -6,8 +6,6 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Iterator
-from importlib.metadata import version
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,27 +13,24 @@ import numpy.typing as npt
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.listing import Listing, Pixels, RawImage
-from ssl_sweep.data_ops.sources.options import OnBadImage
+from ssl_sweep.data_ops.sources.options import MOST_IMAGES, Source, option
 
 _BLOCK = 1024  # procedural images rendered together
 _DIGITS = 1797  # load_digits' fixed size, known without importing scikit-learn
 
 
 @dataclasses.dataclass(frozen=True)
-class SyntheticSource:
-    """A procedural domain of ``data_ops.synthetic``."""
+class SyntheticSource(Source):
+    """Procedurally rendered images of a domain that ships with the program.
 
-    domain: str
-    train: int = 4000
-    """How many training images. A larger set contains the smaller ones."""
-    test: int = 1000
-    """How many test images. They do not depend on ``train``."""
-    seed: int = 0
-    size: int = 32
-    """The rendered side in pixels."""
-    test_fraction: ClassVar[None] = None
-    on_bad_image: ClassVar[OnBadImage] = "fail"
-    hierarchy: ClassVar[None] = None
+    A larger training set contains the smaller ones. The test images do not depend on ``train``.
+    """
+
+    domain: str = option("Name of the procedural domain.")
+    train: int = option("Training images.", 4000, ge=1, le=MOST_IMAGES)
+    test: int = option("Test images.", 1000, ge=0, le=MOST_IMAGES)
+    seed: int = option("Seed of the images; another seed gives another set.", 0, ge=0, lt=2**63)
+    size: int = option("Rendered side in pixels.", 32)
 
     @property
     def label_levels(self) -> tuple[str, ...]:
@@ -97,17 +92,23 @@ class _Block:
 
 
 @dataclasses.dataclass(frozen=True)
-class DigitsSource:
-    """scikit-learn's 1,797 handwritten digits (8x8 gray): a small real set that ships with a dependency."""
+class DigitsSource(Source):
+    """scikit-learn's 1,797 handwritten digits.
 
-    test_fraction: float = 0.3
-    seed: int = 0
-    on_bad_image: ClassVar[OnBadImage] = "fail"
-    hierarchy: ClassVar[None] = None
-    label_levels: ClassVar[tuple[str, ...]] = ("digit", "parity")
+    They have 8 x 8 gray pixels: a small real set that ships with a dependency.
+    """
+
+    test_fraction: float = option("Share of the images that is held out as test images.", 0.3, gt=0, lt=1)
+    seed: int = option("Draw of the test images.", 0, ge=0, lt=2**63)
+
+    @property
+    def label_levels(self) -> tuple[str, ...]:
+        return "digit", "parity"
 
     @property
     def version(self) -> str:
+        from importlib.metadata import version  # slow to import, and only for this source
+
         return version("scikit-learn")
 
     def listing(self, split: Split) -> Listing | None:

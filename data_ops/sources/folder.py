@@ -7,29 +7,36 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.listing import FileImage, Listing, list_files, printable
-from ssl_sweep.data_ops.sources.options import LATER, SplitHere
+from ssl_sweep.data_ops.sources.options import SplitHere, option
 
 SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 
 
 @dataclasses.dataclass(frozen=True)
 class FolderSource(SplitHere):
-    """Image files in one sub-folder per class. Folders inside a class folder belong to the class."""
+    """Image files in one sub-folder per class.
 
-    train: str
-    test: str | None = None
-    unlabelled: str | None = dataclasses.field(default=None, metadata=LATER)
-    """A folder whose images, at any depth, join the training split without a label."""
-    group: str | None = dataclasses.field(default=None, metadata=LATER)
-    """A regular expression with one capture group, searched in an image's path below its folder, with ``/``
-    between parts. The captured text is the image's group; an image without a match has no group."""
-    version: ClassVar[str] = ""
-    label_levels: ClassVar[tuple[str, ...]] = ("label",)
+    Folders inside a class folder belong to the class.
+    """
+
+    train: str = option("The folder. ${VAR} is expanded.", path=True)
+    test: str | None = option("The same for the test images.", None, path=True)
+    unlabelled: str | None = option(
+        "A folder of images without labels, at any depth; they are used for pretraining only.",
+        None,
+        path=True,
+        later=True,
+    )
+    group: str | None = option(
+        "Regular expression for paths below the folder; its capture group gives the image's group. An image"
+        " without a match has no group.",
+        None,
+        later=True,
+    )
 
     def listing(self, split: Split) -> Listing | None:
         """The images of a split.

@@ -9,12 +9,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
-from typing import ClassVar
 
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.listing import Listing
-from ssl_sweep.data_ops.sources.options import SplitHere
+from ssl_sweep.data_ops.sources.options import SplitHere, option
 from ssl_sweep.data_ops.sources.table import LabelTable
 
 _REGIONS = {"1": "patches_fr", "2": "patches_us"}
@@ -22,27 +21,25 @@ _REGIONS = {"1": "patches_fr", "2": "patches_us"}
 
 @dataclasses.dataclass(frozen=True)
 class GeoLifeClefSource(SplitHere):
-    """Patches by observation id. Observation 10123456 is patches_fr/56/34/10123456_rgb.jpg."""
+    """GeoLifeCLEF 2020's RGB patches, labelled by a CSV file.
 
-    root: str
-    """The folder with patches_fr (ids that start with 1) and patches_us (ids that start with 2)."""
-    train: str
-    """The CSV file of the training images, or of all images if there is a column ``split``."""
-    test: str | None = None
-    """The CSV file of the test images."""
-    id: str = "observation_id"
-    """The column of the observation ids."""
-    levels: tuple[str, ...] = ("label",)
-    """Label columns, fine to coarse. A cell is empty if the image has no label."""
-    group: str | None = None
-    """A column with the group that an image belongs to."""
-    split: str | None = None
-    """A column that says train or test."""
-    version: ClassVar[str] = ""
+    Observation 10123456 is patches_fr/56/34/10123456_rgb.jpg.
+    """
 
-    @property
-    def label_levels(self) -> tuple[str, ...]:
-        return self.levels
+    root: str = option(
+        "The folder with patches_fr (ids that start with 1) and patches_us (ids that start with 2)."
+        " ${VAR} is expanded.",
+        path=True,
+    )
+    train: str = option("CSV file of observation ids and labels. ${VAR} is expanded.", path=True)
+    test: str | None = option("The same for the test images.", None, path=True)
+    id: str = option("Column of the observation ids.", "observation_id")
+    levels: tuple[str, ...] = option("Label columns, fine to coarse.", ("label",))
+    group: str | None = option(
+        "Column of groups, such as scenes or patients; the program keeps each group on one side of a split.",
+        None,
+    )
+    split: str | None = option("Column that holds train or test for each row; use it instead of test.", None)
 
     def listing(self, split: Split) -> Listing | None:
         """The images of a split.

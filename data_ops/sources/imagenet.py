@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
 
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.folder import files, images_below
 from ssl_sweep.data_ops.sources.listing import FileImage, Listing, list_files
-from ssl_sweep.data_ops.sources.options import PublishedSplits
+from ssl_sweep.data_ops.sources.options import PublishedSplits, option
 
 DEVKIT = "ILSVRC2012_devkit_t12/data"
 KAGGLE = "LOC_val_solution.csv"
@@ -19,16 +18,14 @@ KAGGLE = "LOC_val_solution.csv"
 
 @dataclasses.dataclass(frozen=True)
 class ImageNetSource(PublishedSplits):
-    """Classes are WordNet ids. The test split is val: the published test images have no labels."""
+    """ImageNet-1k (ILSVRC 2012); its val split is test, because the published test images have no labels.
 
-    root: str
-    """The folder with train/WNID and val, or with both below Data/CLS-LOC as Kaggle packs them.
-
+    Classes are WordNet ids. ``root`` has train/WNID and val, or both below Data/CLS-LOC as Kaggle packs them.
     val has class folders, or is flat if ``root`` also has the unpacked ILSVRC2012_devkit_t12 or
     LOC_val_solution.csv.
     """
-    version: ClassVar[str] = ""
-    label_levels: ClassVar[tuple[str, ...]] = ("label",)
+
+    root: str = option("The folder, with the published layout. ${VAR} is expanded.", path=True)
 
     def listing(self, split: Split) -> Listing:
         """The images of a split.

@@ -5,28 +5,31 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.listing import FileImage, Listing, list_files, read_otherwise
-from ssl_sweep.data_ops.sources.options import PublishedSplits
+from ssl_sweep.data_ops.sources.options import PublishedSplits, option
 
 RANKS = ("species", "genus", "family", "order", "class", "phylum", "kingdom")
 
 
 @dataclasses.dataclass(frozen=True)
 class INat21Source(PublishedSplits):
-    """The test split is val: the published test images have no labels.
+    """iNaturalist 2021, species to kingdom; its val split is test.
 
-    A name that a rank has under two parents is given with its parent, as in "Prunella (Lamiaceae)".
+    The published test images have no labels. ``root`` has train.json or train_mini.json, val.json, and the
+    image folders that they name. A name that a rank has under two parents is given with its parent, as in
+    "Prunella (Lamiaceae)".
     """
 
-    root: str
-    """The folder with train.json or train_mini.json, val.json, and the image folders that they name."""
-    variant: Literal["full", "mini"] = "full"
-    version: ClassVar[str] = ""
-    label_levels: ClassVar[tuple[str, ...]] = RANKS
+    root: str = option("The folder, with the published layout. ${VAR} is expanded.", path=True)
+    variant: Literal["full", "mini"] = option("The full or the mini training set.", "full")
+
+    @property
+    def label_levels(self) -> tuple[str, ...]:
+        return RANKS
 
     def listing(self, split: Split) -> Listing:
         """The images of a split.

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError, nearest
 from ssl_sweep.data_ops.sources.listing import Labels, Listing, Pixels, RawImage, label_text, listed, stamp
-from ssl_sweep.data_ops.sources.options import SplitHere
+from ssl_sweep.data_ops.sources.options import SplitHere, option
 from ssl_sweep.data_ops.sources.remote import local
 
 _DAMAGED = (OSError, EOFError, MemoryError, ValueError, zipfile.BadZipFile, zlib.error)
@@ -25,25 +25,20 @@ _DAMAGED = (OSError, EOFError, MemoryError, ValueError, zipfile.BadZipFile, zlib
 
 @dataclasses.dataclass(frozen=True)
 class NpzSource(SplitHere):
-    """Arrays in files written by ``np.savez``."""
+    """Arrays of images and labels, as ``numpy.savez`` writes them."""
 
-    train: str
-    test: str | None = None
-    image: str = "images"
-    """The array of images: uint8 (N, H, W) gray, or (N, H, W, C) with 1, 3 or 4 channels."""
-    label: str = "labels"
-    """The array of labels: integers or text, (N,) or (N, levels) from fine to coarse; -1, NaN or "" if an
-    image has no label. Without an array ``labels`` no image has a label; an array with a different name must
-    exist."""
-    levels: tuple[str, ...] = ("label",)
-    """Names for the columns of the array of labels."""
-    group: str | None = None
-    """An array (N,) with the scene, patient or the like of each image; "" or NaN if it has none."""
-    version: ClassVar[str] = ""
-
-    @property
-    def label_levels(self) -> tuple[str, ...]:
-        return self.levels
+    train: str = option("The .npz file, or its address. ${VAR} is expanded.", path=True)
+    test: str | None = option("The same for the test images.", None, path=True)
+    image: str = option(
+        "Array of images: uint8, (N, H, W) or (N, H, W, C) with 1, 3 or 4 channels.", "images"
+    )
+    label: str = option(
+        "Array of labels: integers or text, (N,) or (N, levels) from fine to coarse. A file of images alone"
+        " needs none: its images have no label.",
+        "labels",
+    )
+    levels: tuple[str, ...] = option("Names of the label columns, fine to coarse.", ("label",))
+    group: str | None = option("Array of groups; the program keeps each group on one side of a split.", None)
 
     def listing(self, split: Split) -> Listing | None:
         """The images of a split.

@@ -8,13 +8,13 @@ import glob
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError, nearest
 from ssl_sweep.data_ops.sources.decode import decode_rgb
 from ssl_sweep.data_ops.sources.listing import Listing, Pixels, RawImage, label_text, stamp
-from ssl_sweep.data_ops.sources.options import LATER, SplitHere
+from ssl_sweep.data_ops.sources.options import SplitHere, option
 from ssl_sweep.data_ops.sources.remote import is_remote, remote_files
 
 _ROWS = 256  # rows decoded from Parquet at a time
@@ -24,22 +24,17 @@ _ROWS = 256  # rows decoded from Parquet at a time
 class ParquetSource(SplitHere):
     """Encoded images in Parquet, as on the Hugging Face Hub."""
 
-    train: str
-    """A file, a folder of *.parquet, a glob or an address."""
-    test: str | None = None
-    """The same for the test images."""
-    image: str = "image"
-    """The column of the images: a struct {bytes, path}, or binary."""
-    levels: tuple[str, ...] = ("label",)
-    """Integer or string columns, fine to coarse; null or "" if an image has no label. Whole floats count as
-    integers."""
-    group: str | None = dataclasses.field(default=None, metadata=LATER)
-    """A column with the scene, patient or the like that an image belongs to."""
-    version: ClassVar[str] = ""
-
-    @property
-    def label_levels(self) -> tuple[str, ...]:
-        return self.levels
+    train: str = option(
+        "A file, a folder of *.parquet, a glob or an address (s3://…). ${VAR} is expanded.", path=True
+    )
+    test: str | None = option("The same for the test images.", None, path=True)
+    image: str = option("Column of the encoded images: a struct {bytes, path}, or binary.", "image")
+    levels: tuple[str, ...] = option("Label columns, fine to coarse.", ("label",))
+    group: str | None = option(
+        "Column of groups, such as scenes or patients; the program keeps each group on one side of a split.",
+        None,
+        later=True,
+    )
 
     def listing(self, split: Split) -> Listing | None:
         """The images of a split.

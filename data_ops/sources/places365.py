@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
 
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.listing import FileImage, Listing, list_files
-from ssl_sweep.data_ops.sources.options import PublishedSplits
+from ssl_sweep.data_ops.sources.options import PublishedSplits, option
 
 
 @dataclasses.dataclass(frozen=True)
 class Places365Source(PublishedSplits):
-    """The test split is val."""
+    """Places365-Standard at 256 pixels; its val split is test.
 
-    root: str
-    """The folder with the lists places365_train_standard.txt, places365_val.txt and categories_places365.txt,
-    and the image folders data_256_standard and val_256. The names are torchvision's."""
-    version: ClassVar[str] = ""
-    label_levels: ClassVar[tuple[str, ...]] = ("label",)
+    ``root`` has the lists places365_train_standard.txt, places365_val.txt and categories_places365.txt, and
+    the image folders data_256_standard and val_256. The names are torchvision's.
+    """
+
+    root: str = option("The folder, with the published layout. ${VAR} is expanded.", path=True)
 
     def listing(self, split: Split) -> Listing:
         """The images of a split.

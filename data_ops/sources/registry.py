@@ -24,6 +24,7 @@ from ssl_sweep.data_ops.sources.imagenet import ImageNetSource
 from ssl_sweep.data_ops.sources.inat21 import INat21Source
 from ssl_sweep.data_ops.sources.listing import FileImage, Labels, Listing, Pixels, RawImage, stamp
 from ssl_sweep.data_ops.sources.npz import NpzSource
+from ssl_sweep.data_ops.sources.options import Source
 from ssl_sweep.data_ops.sources.parquet import ParquetSource
 from ssl_sweep.data_ops.sources.places365 import Places365Source
 from ssl_sweep.data_ops.sources.remote import local
@@ -32,6 +33,7 @@ from ssl_sweep.data_ops.sources.torchvision import TorchvisionSource
 from ssl_sweep.data_ops.sources.webdataset import WebDatasetSource
 
 __all__ = [
+    "SOURCES",
     "CsvSource",
     "DigitsSource",
     "FileImage",
@@ -58,21 +60,22 @@ __all__ = [
     "name_of",
 ]
 
-Source = (
-    SyntheticSource
-    | DigitsSource
-    | ParquetSource
-    | FolderSource
-    | CsvSource
-    | NpzSource
-    | WebDatasetSource
-    | TorchvisionSource
-    | TinyImageNetSource
-    | ImageNetSource
-    | INat21Source
-    | Places365Source
-    | GeoLifeClefSource
-)
+SOURCES: dict[str, type[Source]] = {
+    "synthetic": SyntheticSource,
+    "digits": DigitsSource,
+    "parquet": ParquetSource,
+    "folder": FolderSource,
+    "csv": CsvSource,
+    "npz": NpzSource,
+    "webdataset": WebDatasetSource,
+    "torchvision": TorchvisionSource,
+    "tiny-imagenet": TinyImageNetSource,
+    "imagenet": ImageNetSource,
+    "inat21": INat21Source,
+    "places365": Places365Source,
+    "geolifeclef": GeoLifeClefSource,
+}
+"""Every source by the name that a grid uses. A new source is one file and one line here."""
 
 
 @dataclasses.dataclass(frozen=True)

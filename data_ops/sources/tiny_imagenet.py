@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
 
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.folder import files
 from ssl_sweep.data_ops.sources.listing import FileImage, Listing, list_files
-from ssl_sweep.data_ops.sources.options import PublishedSplits
+from ssl_sweep.data_ops.sources.options import PublishedSplits, option
 
 
 @dataclasses.dataclass(frozen=True)
 class TinyImageNetSource(PublishedSplits):
-    """The test split is val: the published test images have no labels."""
+    """Tiny-ImageNet-200; its val split is test, because the published test images have no labels.
 
-    root: str
-    """The folder with train/WNID/images, and val/images with val/val_annotations.txt or val/WNID."""
-    version: ClassVar[str] = ""
-    label_levels: ClassVar[tuple[str, ...]] = ("label",)
+    ``root`` has train/WNID/images, and val/images with val/val_annotations.txt or val/WNID.
+    """
+
+    root: str = option("The folder, with the published layout. ${VAR} is expanded.", path=True)
 
     def listing(self, split: Split) -> Listing:
         """The images of a split.

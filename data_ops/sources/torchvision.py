@@ -15,7 +15,7 @@ from ssl_sweep.data_ops.errors import DataError, nearest
 from ssl_sweep.data_ops.sources.cifar import CIFAR10, CIFAR100, CifarLayout, CifarSplit, read_cifar
 from ssl_sweep.data_ops.sources.decode import to_rgb
 from ssl_sweep.data_ops.sources.listing import Labels, Listing, Pixels, RawImage, Stamp, listed, stamp
-from ssl_sweep.data_ops.sources.options import SplitHere
+from ssl_sweep.data_ops.sources.options import SplitHere, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,17 +61,14 @@ SETS: Mapping[str, TorchvisionSet] = {
 
 @dataclasses.dataclass(frozen=True)
 class TorchvisionSource(SplitHere):
-    """A dataset by torchvision's name. CIFAR100 has a second level, ``coarse``."""
+    """A classification dataset of torchvision.
 
-    name: str
-    root: str
-    """The folder that the class of torchvision takes."""
-    download: bool = False
-    """Fetch the dataset if it is missing."""
+    CIFAR100 has a second level, ``coarse``.
+    """
 
-    @property
-    def version(self) -> str:
-        return ""
+    name: str = option("Name of torchvision's class: CIFAR100, EuroSAT, Flowers102, …")
+    root: str = option("The folder to give to torchvision's class as root. ${VAR} is expanded.", path=True)
+    download: bool = option("Download the dataset if it is missing.", False)
 
     @property
     def label_levels(self) -> tuple[str, ...]:

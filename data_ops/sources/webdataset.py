@@ -15,7 +15,6 @@ import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
 
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError
@@ -31,7 +30,7 @@ from ssl_sweep.data_ops.sources.listing import (
     read_otherwise,
     stamp,
 )
-from ssl_sweep.data_ops.sources.options import SplitHere
+from ssl_sweep.data_ops.sources.options import SplitHere, option
 from ssl_sweep.data_ops.sources.remote import is_remote, remote_files
 from ssl_sweep.data_ops.sources.whole_labels import READ, without_point
 
@@ -42,26 +41,21 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 
 @dataclasses.dataclass(frozen=True)
 class WebDatasetSource(SplitHere):
-    """Tar shards.
+    """Tar shards with key.jpg and key.cls or key.json.
 
     A sample is key.jpg (or png, webp, …) with its label in key.cls or its labels in the object key.json.
     Without either, or with null or "", it has no label. Its files may be anywhere in the shard; hidden files
     (``._a.jpg``) are skipped.
     """
 
-    train: str
-    """A file, a folder of *.tar, a glob, ``name-{000..012}.tar``, or addresses of these."""
-    test: str | None = None
-    """The same for the test images."""
-    levels: tuple[str, ...] = ("label",)
-    """Keys of the labels in key.json, fine to coarse."""
-    group: str | None = None
-    """The key of the group in key.json."""
-    version: ClassVar[str] = ""
-
-    @property
-    def label_levels(self) -> tuple[str, ...]:
-        return self.levels
+    train: str = option(
+        "A shard, a folder of *.tar, a glob, x-{000..012}.tar or an address. ${VAR} is expanded.", path=True
+    )
+    test: str | None = option("The same for the test images.", None, path=True)
+    levels: tuple[str, ...] = option("Keys of key.json, fine to coarse.", ("label",))
+    group: str | None = option(
+        "Key of key.json with the group; the program keeps each group on one side of a split.", None
+    )
 
     def listing(self, split: Split) -> Listing | None:
         """The images of a split.

@@ -1,54 +1,28 @@
-"""The entries of ``datasets:`` in a grid file: one model for each source, with the source's field names."""
+"""The entries of ``datasets:`` in a grid file, derived from the sources: a field of a source is a key."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_type_hints
 
-from pydantic import Field
+from pydantic import Field, create_model
 
-from ssl_sweep.data_ops.sources.registry import (
-    CsvSource,
-    DigitsSource,
-    FolderSource,
-    GeoLifeClefSource,
-    ImageNetSource,
-    INat21Source,
-    NpzSource,
-    ParquetSource,
-    Places365Source,
-    Source,
-    SyntheticSource,
-    TinyImageNetSource,
-    TorchvisionSource,
-    WebDatasetSource,
-)
-from ssl_sweep.sweep.grid.axes import Axis, Model, Seed
-from ssl_sweep.sweep.grid.sizes import MAX_COUNT
-
-Levels = Annotated[Axis[str], Field(description="Label columns, fine to coarse.")]
-GroupColumn = Annotated[
-    str | None,
-    Field(
-        description="Column of groups, such as scenes or patients; the program keeps each group on one side"
-        " of a split."
-    ),
-]
-SplitColumn = Annotated[
-    str | None, Field(description="Column that holds train or test for each row; use it instead of test.")
-]
-TestPath = Annotated[str | None, Field(description="The same for the test images.")]
-Root = Annotated[str, Field(description="The folder, with the published layout. ${VAR} is expanded.")]
+from ssl_sweep.data_ops.sources.options import MOST_IMAGES, UserImages
+from ssl_sweep.data_ops.sources.registry import SOURCES, Source
+from ssl_sweep.sweep.grid.axes import Axis, Model
 
 
 class Dataset(Model):
     """The keys of every dataset."""
 
-    kind: ClassVar[Any]
+    kind: ClassVar[type[Source]]
     """The source that the entry describes."""
     paths: ClassVar[tuple[str, ...]] = ()
     """The keys that hold paths."""
+    if TYPE_CHECKING:
+        source: str
     size: int = Field(
         default=32, ge=8, le=1024, description="Side in pixels to which every image is resized."
     )
@@ -56,37 +30,14 @@ class Dataset(Model):
     def to_source(self) -> Source:
         """The source, with the values of the fields that have its names."""
         names = [field.name for field in dataclasses.fields(self.kind)]
-        source: Source = self.kind(**{name: getattr(self, name) for name in names})
-        return source
-
-
-class SyntheticDataset(Dataset):
-    """A procedural domain that ships with the program."""
-
-    kind = SyntheticSource
-    source: Literal["synthetic"] = Field(description="Procedurally rendered images.")
-    domain: str = Field(description="Name of the procedural domain.")
-    train: int = Field(default=4000, ge=1, le=MAX_COUNT, description="Training images.")
-    test: int = Field(default=1000, ge=0, le=MAX_COUNT, description="Test images.")
-    seed: Seed = Field(default=0, description="Seed of the images; another seed gives another set.")
-
-
-class DigitsDataset(Dataset):
-    """scikit-learn's handwritten digits."""
-
-    kind = DigitsSource
-    source: Literal["digits"] = Field(description="scikit-learn's 1,797 handwritten digits.")
-    test_fraction: float = Field(
-        default=0.3, gt=0, lt=1, description="Share of the images that is held out as test images."
-    )
-    seed: Seed = Field(default=0, description="Draw of the test images.")
+        return self.kind(**{name: getattr(self, name) for name in names})
 
 
 class Expected(Model):
     """The sizes of a dataset whose images are not on this machine."""
 
-    train: int = Field(ge=1, le=MAX_COUNT, description="Training images.")
-    test: int = Field(default=0, ge=0, le=MAX_COUNT, description="Test images.")
+    train: int = Field(ge=1, le=MOST_IMAGES, description="Training images.")
+    test: int = Field(default=0, ge=0, le=MOST_IMAGES, description="Test images.")
 
 
 class UserDataset(Dataset):
@@ -97,206 +48,64 @@ class UserDataset(Dataset):
         description="Sizes that `plan` assumes if the images are not on this machine; `run` needs the"
         " images.",
     )
-    on_bad_image: Literal["fail", "skip"] = Field(
-        default="fail",
-        description="Whether an image that cannot be decoded stops the run, or is skipped and recorded.",
-    )
-    hierarchy: str | None = Field(
-        default=None,
-        description="JSON or CSV file with the parents of the classes, for a dataset with one label level.",
-    )
 
 
-class SplitDataset(UserDataset):
-    """The keys of datasets from which test images can be held out."""
+def dataset_model(name: str, kind: type[Source]) -> type[Dataset]:
+    """The grid's model of a source: its keys are the source's fields.
 
-    test_fraction: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="Share of the images to hold out as test images if there is no test split.",
-    )
-    seed: Seed = Field(default=0, description="Draw of the held-out images.")
-
-
-class ParquetDataset(SplitDataset):
-    """Images and labels in Parquet files."""
-
-    kind = ParquetSource
-    paths = ("train", "test", "hierarchy")
-    source: Literal["parquet"] = Field(description="Encoded images in Parquet, as on the Hugging Face Hub.")
-    train: str = Field(
-        description="A file, a folder of *.parquet, a glob or an address (s3://…). ${VAR} is expanded."
-    )
-    test: TestPath = None
-    image: str = Field(default="image", description="Column of the encoded images.")
-    levels: Levels = ("label",)
-    group: GroupColumn = None
-
-
-class FolderDataset(SplitDataset):
-    """Image files in one sub-folder per class."""
-
-    kind = FolderSource
-    paths = ("train", "test", "unlabelled", "hierarchy")
-    source: Literal["folder"] = Field(description="Image files in one sub-folder per class.")
-    train: str = Field(description="The folder. ${VAR} is expanded.")
-    test: TestPath = None
-    unlabelled: str | None = Field(
-        default=None,
-        description="A folder of images without labels, at any depth; they are used for pretraining only.",
-    )
-    group: str | None = Field(
-        default=None,
-        description="Regular expression for paths below the folder; its capture group gives the image's"
-        " group.",
-    )
+    Args:
+        name: The value of the key ``source``.
+        kind: A dataclass whose fields were declared with ``options.option``.
+    """
+    base = UserDataset if issubclass(kind, UserImages) else Dataset
+    about = " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
+    keys: dict[str, Any] = {"source": (Literal[name], Field(description=about))}
+    types = get_type_hints(kind)
+    fields = [field for field in dataclasses.fields(kind) if field.name not in base.model_fields]
+    for field in fields:
+        required = field.default is dataclasses.MISSING
+        keys[field.name] = (
+            _key_type(types[field.name]),
+            Field(
+                default=... if required else field.default,
+                description=field.metadata["about"],
+                **field.metadata["bounds"],
+            ),
+        )
+    title = kind.__name__.removesuffix("Source") + "Dataset"
+    model = create_model(title, __base__=base, __module__=__name__, __doc__=inspect.getdoc(kind), **keys)
+    model.kind = kind
+    model.paths = tuple(field.name for field in fields if field.metadata["path"])
+    return model
 
 
-class CsvDataset(SplitDataset):
-    """A CSV file of image paths and labels."""
-
-    kind = CsvSource
-    paths = ("train", "test", "hierarchy")
-    source: Literal["csv"] = Field(description="A CSV file that names image files and their labels.")
-    train: str = Field(description="The CSV file, or its address. ${VAR} is expanded.")
-    test: TestPath = None
-    path: str = Field(default="path", description="Column of the image files, relative to the CSV file.")
-    levels: Levels = ("label",)
-    group: GroupColumn = None
-    split: SplitColumn = None
+def _key_type(kind: Any) -> Any:
+    """The type of a key: one name stands for a list of one."""
+    return Axis[str] if kind == tuple[str, ...] else kind
 
 
-class NpzDataset(SplitDataset):
-    """Arrays in .npz files."""
+class _Models(Mapping[str, type[Dataset]]):
+    """The models of ``SOURCES`` as it is now."""
 
-    kind = NpzSource
-    paths = ("train", "test", "hierarchy")
-    source: Literal["npz"] = Field(description="Arrays of images and labels, as numpy.savez writes them.")
-    train: str = Field(description="The .npz file, or its address. ${VAR} is expanded.")
-    test: TestPath = None
-    image: str = Field(default="images", description="Array of images: uint8, (N, H, W) or (N, H, W, C).")
-    label: str = Field(
-        default="labels", description="Array of labels, (N,) or (N, levels); -1 for an image without a label."
-    )
-    levels: Axis[str] = Field(default=("label",), description="Names of the label columns, fine to coarse.")
-    group: str | None = Field(
-        default=None, description="Array of groups; the program keeps each group on one side of a split."
-    )
+    def __init__(self) -> None:
+        self._made: dict[type[Source], type[Dataset]] = {}
 
+    def __getitem__(self, name: str) -> type[Dataset]:
+        kind = SOURCES[name]
+        if kind not in self._made:
+            self._made[kind] = dataset_model(name, kind)
+        return self._made[kind]
 
-class WebDatasetDataset(SplitDataset):
-    """Samples in tar shards."""
+    def __iter__(self) -> Iterator[str]:
+        return iter(SOURCES)
 
-    kind = WebDatasetSource
-    paths = ("train", "test", "hierarchy")
-    source: Literal["webdataset"] = Field(description="Tar shards with key.jpg and key.cls or key.json.")
-    train: str = Field(
-        description="A shard, a folder of *.tar, a glob, x-{000..012}.tar or an address. ${VAR} is expanded."
-    )
-    test: TestPath = None
-    levels: Axis[str] = Field(default=("label",), description="Keys of key.json, fine to coarse.")
-    group: str | None = Field(
-        default=None,
-        description="Key of key.json with the group; the program keeps each group on one side of a split.",
-    )
+    def __len__(self) -> int:
+        return len(SOURCES)
 
 
-class TorchvisionDataset(SplitDataset):
-    """A classification dataset of torchvision."""
-
-    kind = TorchvisionSource
-    paths = ("root", "hierarchy")
-    source: Literal["torchvision"] = Field(description="A classification dataset of torchvision.")
-    name: str = Field(description="Name of torchvision's class: CIFAR100, EuroSAT, Flowers102, …")
-    root: str = Field(description="The folder to give to torchvision's class as root. ${VAR} is expanded.")
-    download: bool = Field(default=False, description="Download the dataset if it is missing.")
-
-
-class TinyImageNetDataset(UserDataset):
-    """Tiny-ImageNet-200 as it is published."""
-
-    kind = TinyImageNetSource
-    paths = ("root", "hierarchy")
-    source: Literal["tiny-imagenet"] = Field(description="Tiny-ImageNet-200; its val split is test.")
-    root: Root
-
-
-class ImageNetDataset(UserDataset):
-    """ImageNet-1k as it is published."""
-
-    kind = ImageNetSource
-    paths = ("root", "hierarchy")
-    source: Literal["imagenet"] = Field(description="ImageNet-1k (ILSVRC 2012); its val split is test.")
-    root: Root
-
-
-class INat21Dataset(UserDataset):
-    """iNaturalist 2021 as it is published."""
-
-    kind = INat21Source
-    paths = ("root", "hierarchy")
-    source: Literal["inat21"] = Field(
-        description="iNaturalist 2021, species to kingdom; its val split is test."
-    )
-    root: Root
-    variant: Literal["full", "mini"] = Field(default="full", description="The full or the mini training set.")
-
-
-class Places365Dataset(UserDataset):
-    """Places365-Standard as it is published."""
-
-    kind = Places365Source
-    paths = ("root", "hierarchy")
-    source: Literal["places365"] = Field(
-        description="Places365-Standard at 256 pixels; its val split is test."
-    )
-    root: Root
-
-
-class GeoLifeClefDataset(SplitDataset):
-    """GeoLifeCLEF 2020's patches with the user's labels."""
-
-    kind = GeoLifeClefSource
-    paths = ("train", "test", "root", "hierarchy")
-    source: Literal["geolifeclef"] = Field(description="GeoLifeCLEF 2020's RGB patches, labelled by a CSV.")
-    root: str = Field(description="The folder with patches_fr and patches_us. ${VAR} is expanded.")
-    train: str = Field(description="CSV file of observation ids and labels. ${VAR} is expanded.")
-    test: TestPath = None
-    id: str = Field(default="observation_id", description="Column of the observation ids.")
-    levels: Levels = ("label",)
-    group: GroupColumn = None
-    split: SplitColumn = None
-
-
-AnyDataset = Annotated[
-    SyntheticDataset
-    | DigitsDataset
-    | ParquetDataset
-    | FolderDataset
-    | CsvDataset
-    | NpzDataset
-    | WebDatasetDataset
-    | TorchvisionDataset
-    | TinyImageNetDataset
-    | ImageNetDataset
-    | INat21Dataset
-    | Places365Dataset
-    | GeoLifeClefDataset,
-    Field(discriminator="source"),
-]
-DATASETS: Mapping[str, type[AnyDataset]] = {
-    "synthetic": SyntheticDataset,
-    "digits": DigitsDataset,
-    "parquet": ParquetDataset,
-    "folder": FolderDataset,
-    "csv": CsvDataset,
-    "npz": NpzDataset,
-    "webdataset": WebDatasetDataset,
-    "torchvision": TorchvisionDataset,
-    "tiny-imagenet": TinyImageNetDataset,
-    "imagenet": ImageNetDataset,
-    "inat21": INat21Dataset,
-    "places365": Places365Dataset,
-    "geolifeclef": GeoLifeClefDataset,
-}
+DATASETS: Mapping[str, type[Dataset]] = _Models()
+"""The model of each source, by the name that a grid uses."""
+if TYPE_CHECKING:
+    AnyDataset = Dataset
+else:
+    AnyDataset = Annotated[Union[tuple(DATASETS.values())], Field(discriminator="source")]  # noqa: UP007

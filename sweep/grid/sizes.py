@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-MAX_COUNT = 10**12
+from ssl_sweep.data_ops.sources.options import MOST_IMAGES
+
+MAX_COUNT = MOST_IMAGES
 """A larger number of anything is a slip, and is refused: arithmetic would overflow."""
 _COUNT = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kKmM]?)")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*%")

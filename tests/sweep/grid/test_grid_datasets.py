@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from ssl_sweep.data_ops.sources.registry import Source
+from ssl_sweep.data_ops.sources.registry import SOURCES
 from ssl_sweep.sweep.errors import GridError, StoreError
 from ssl_sweep.sweep.grid.datasets import DATASETS
 from ssl_sweep.sweep.grid.load import Grid, load_grid
@@ -56,7 +56,7 @@ def test_a_source_by_its_name(tmp_path: Path, name: str) -> None:
 
 
 def test_every_source_and_every_field_of_it_is_there() -> None:
-    assert {model.kind for model in DATASETS.values()} == set(get_args(Source))
+    assert [model.kind for model in DATASETS.values()] == list(SOURCES.values())
     for model in DATASETS.values():
         fields = {field.name: field for field in dataclasses.fields(model.kind)}
         described = set(model.model_fields) - {"source", "size", "expect"}
