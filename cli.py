@@ -256,6 +256,8 @@ def main() -> None:
     """The console script. An error that a user can fix is a message and an exit code, never a traceback."""
     from ssl_sweep.sweep.errors import SweepError
 
+    # Else pydantic reads the metadata of every installed package.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         cli(standalone_mode=False)
     except SweepError as error:

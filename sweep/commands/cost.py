@@ -82,7 +82,7 @@ def plan(
     as_json: bool,
 ) -> None:
     """Show what a run would do and what it would cost; starts nothing."""
-    from ssl_sweep.sweep.cost.estimate import costed
+    from ssl_sweep.sweep.util.collection import without_gc
 
     def join(address: str) -> AbstractContextManager[Cluster]:
         from ssl_sweep.sweep.cluster.connect import connect
@@ -94,7 +94,10 @@ def plan(
 
         print_plan(found, out)
 
-    show(costed(grid, overrides, store_uri, cpus, gpus, address, join), printer, as_json)
+    with without_gc():
+        from ssl_sweep.sweep.cost.estimate import costed
+
+        show(costed(grid, overrides, store_uri, cpus, gpus, address, join), printer, as_json)
 
 
 @click.command()

@@ -135,6 +135,7 @@ def predict(plan: Plan, known: Experience, machine: Machine, compute: Compute) -
 class _Predictor:
     def __init__(self, plan: Plan, known: Experience, machine: Machine, compute: Compute) -> None:
         self._plan, self._known, self._machine, self._compute = plan, known, machine, compute
+        self._probes: dict[int, dict[int, float]] = {}
         self._configs = {s.id: s.spec.config for s in plan.stages if isinstance(s.spec, PretrainSpec)}
         infos = [info for cell in plan.cells for info in cell.datasets]
         self._by_fingerprint = {info.fingerprint: info for info in infos}
@@ -214,7 +215,10 @@ class _Predictor:
 
     def _probe(self, id: str, spec: ProbeSpec) -> Prediction:
         strengths = len(spec.config.cs) if isinstance(spec.config, ProbeConfig) else 0
-        known = {labels: s for (of, labels), s in self._known.probes.items() if of == strengths}
+        if strengths not in self._probes:
+            known = {labels: s for (of, labels), s in self._known.probes.items() if of == strengths}
+            self._probes[strengths] = known
+        known = self._probes[strengths]
         if spec.n_labels in known:
             return self._light(known[spec.n_labels], "measured")
         if known:

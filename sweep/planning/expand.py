@@ -84,7 +84,7 @@ def _united(context: Expansion) -> dict[str, tuple[Cell, KeyPath]]:
 
 
 def _question(cell: Cell) -> object:
-    """What a cell asks. It is the same for every order in which encoders are joined; the first order is kept."""
+    """What a cell asks, which does not depend on the order in which encoders are joined."""
     if not cell.fused or not isinstance(cell.probe, ProbeSpec):
         return cell.id
     train, test = sorted(cell.probe.train_features), sorted(cell.probe.test_features)

@@ -32,7 +32,7 @@ class Evaluations:
 
     def __init__(self, context: Expansion) -> None:
         self._context = context
-        self._features: dict[FeatureSpec, str] = {}
+        self._features: dict[tuple[object, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
 
     def testable(self, evaluation: DatasetInfo, entry: Entry[EvaluateBlock], i: int) -> bool:
         """Whether the dataset, value ``i`` of the block's ``domain``, has test images."""
@@ -150,13 +150,15 @@ class Evaluations:
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Ids of the features of the training and of the test images, one for each encoder."""
         ids = tuple(p.id for p in encoders)
-        train, test = feature_specs(ids, evaluation.fingerprint, corruption, representation)
-        return tuple(map(self._feature_id, train)), tuple(map(self._feature_id, test))
+        asked = (ids, evaluation.fingerprint, corruption, representation)
+        if asked not in self._features:
+            train, test = feature_specs(*asked)
+            self._features[asked] = _ids_of(train), _ids_of(test)
+        return self._features[asked]
 
-    def _feature_id(self, spec: FeatureSpec) -> str:
-        if spec not in self._features:
-            self._features[spec] = stage_id("features", spec)
-        return self._features[spec]
+
+def _ids_of(specs: Iterable[FeatureSpec]) -> tuple[str, ...]:
+    return tuple(stage_id("features", spec) for spec in specs)
 
 
 def outputs_of(pretraining: Pretraining) -> tuple[str, ...]:

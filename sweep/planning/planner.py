@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
@@ -19,6 +17,7 @@ from ssl_sweep.sweep.planning.leakage import guard, only_sound
 from ssl_sweep.sweep.planning.notes import Note
 from ssl_sweep.sweep.spec.specs import ProbeSpec
 from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.util.collection import without_gc
 
 _SOFTMAX = 2.7  # float64 matrices of (labels, classes) at the peak of the fit; see docs/evaluation.md
 _LARGE_BYTES = 16e9
@@ -47,21 +46,9 @@ def plan_read(grid: Grid, store: Store, problems: Iterable[Located] = (), *, exp
 
     ``problems`` were found while the grid was read.
     """
-    with store.survey(), _without_gc():
+    with store.survey(), without_gc():
         cells, notes = _expand(grid, problems, store, expect)
         return plan(cells, store, grid.name, notes)
-
-
-@contextmanager
-def _without_gc() -> Iterator[None]:
-    """Planning makes many objects that all stay: searching them for garbage would take 10% of its time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def plan_in(path: str | Path, overrides: Iterable[str], store_uri: str) -> tuple[Plan, Store]:

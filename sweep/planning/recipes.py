@@ -112,14 +112,27 @@ def recipes_of(block: EvaluateBlock, encoder: PretrainConfig, labels: int, avail
     for protocol in block.protocol:
         match protocol:
             case "linear":
-                recipes += [ProbeConfig(cs=C_PATHS[path]) for path in block.c_path]
+                recipes += [_linear(path) for path in block.c_path]
             case "knn":
                 ks, temperatures = block.knn_k or (DEFAULT_KNN.k,), block.knn_temperature
                 temperatures = temperatures or (DEFAULT_KNN.temperature,)
-                recipes += [KnnConfig(k=k, temperature=t) for k, t in product(ks, temperatures)]
+                recipes += [_neighbours(k, t) for k, t in product(ks, temperatures)]
             case "fine-tune":
                 recipes += finetunings_of(block, encoder, labels, available)
     return recipes
+
+
+# Each recipe is one object, so that its part of an identity is computed once.
+
+
+@lru_cache(maxsize=1024)
+def _linear(path: str) -> ProbeConfig:
+    return ProbeConfig(cs=C_PATHS[path])
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _neighbours(k: int, temperature: float) -> KnnConfig:
+    return KnnConfig(k=k, temperature=temperature)
 
 
 def finetunings_of(

@@ -1,7 +1,7 @@
-"""What a report needs beyond the table of results: which test images were right, and what each answer took.
+"""The table of results with more columns for reports: which predictions were right, and durations.
 
-These columns come from predictions and manifests. Times differ from run to run, so they are in no table that
-is compared byte by byte: only in Parquet files and reports.
+These columns come from predictions and manifests. Durations differ from run to run, so they are only in
+Parquet files and reports, which are not compared byte by byte.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ EVIDENCE = pa.schema(
         ("predicted_from", pa.string()),
     ]
 )
-"""`hits`: `np.packbits` of whether top-1 was right, in the order of the test images. `rankme` of the encoder
-after its last epoch. `train_seconds` of device time, all workers together, of all encoders of a fusion; empty
-without a training. `answer_seconds`: of a fine-tuning that was resumed, all its legs. `predicted_seconds` are
-what `train_seconds` of one encoder was to be, as seen before it began, by a rate that is `predicted_from`."""
+"""``hits``: ``np.packbits`` of whether top-1 was right, in the order of the test images. ``rankme``: of the
+encoder after its last epoch. ``train_seconds``: device-seconds of all workers and encoders of a fusion; None
+without a training. ``answer_seconds``: duration of the fit, with all parts of a resumed fine-tuning.
+``predicted_seconds``: ``train_seconds`` of one encoder as predicted before it started, from a rate of the
+source ``predicted_from``."""
 
 
 def results_with_evidence(plan: Plan, store: Store) -> pa.Table:
-    """The rows of `results`, with the columns of EVIDENCE."""
+    """The rows of ``results`` with the columns of ``EVIDENCE``."""
     table = results(plan, store)
     cells = {cell.id: cell for cell in plan.cells}
     evidence = _Evidence(store)
@@ -81,7 +82,7 @@ class _Evidence:
         }
 
     def _trained(self, cell: Cell) -> Row:
-        """A fusion cost all of its trainings; RankMe is of one encoder and means nothing for several."""
+        """A fusion took all of its trainings. RankMe describes one encoder, so a fusion has none."""
         found = [self._training(pretraining.id) for pretraining in cell.encoders]
         if len(found) == 1:
             return found[0]

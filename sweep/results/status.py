@@ -1,4 +1,4 @@
-"""How far a sweep is, read off the store: a killed driver and a live one give the same answer."""
+"""How far a sweep is, read from the store: the answer does not depend on a living driver."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STATUS_SCHEMA_VERSION = 2
 
 @dataclass(frozen=True)
 class FailedStage:
-    """A stage that failed last time it ran."""
+    """A stage that failed when it ran last."""
 
     stage: Stage
     id: str
@@ -32,7 +32,7 @@ class FailedStage:
 
 @dataclass(frozen=True)
 class RunningStage:
-    """A stage that a driver holds: one that lives, or one of another host, which only time tells."""
+    """A stage that a driver has leased. If that driver died on another host, this is seen later."""
 
     stage: Stage
     id: str
@@ -44,28 +44,30 @@ class RunningStage:
 
 @dataclass(frozen=True)
 class Status:
-    """`counts` by stage and state; running means held by a driver, blocked that a stage above failed."""
+    """How far a sweep is."""
 
     sweep: str
     counts: Mapping[Stage, Mapping[StageStatus, int]]
+    """Number of stages by kind and state. ``running``: a driver has leased it; ``blocked``: a stage that it
+    needs failed."""
     cells: Mapping[CellStatus, int]
     failures: tuple[FailedStage, ...]
     running: tuple[RunningStage, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """What `ssl-sweep status --json` prints."""
+        """What ``ssl-sweep status --json`` prints."""
         return {"schema_version": STATUS_SCHEMA_VERSION, **asdict(self)}
 
 
 def held(store: Store) -> dict[tuple[str, str], Holder]:
-    """(stage, id) → who has it, without those whose driver is surely dead."""
+    """(stage, id) → the driver that has leased it, unless this driver is certainly dead."""
     found = holders(store.storage)
     split = {tuple(key.split("-", 1)): holder for key, holder in found.items() if holder.alive is not False}
     return {(key[0], key[-1]): holder for key, holder in split.items()}
 
 
 def stored_status(store: Store, stage: Stage, id: str) -> StageStatus:
-    """The state of one stage by the store alone, which knows nothing of what waits for it."""
+    """The state of one stage from the store only: ``blocked`` cannot be seen there."""
     if store.complete(stage, id):
         return "complete"
     if (stage, id) in held(store):
@@ -74,7 +76,7 @@ def stored_status(store: Store, stage: Stage, id: str) -> StageStatus:
 
 
 def node_statuses(plan: Plan, store: Store) -> dict[str, StageStatus]:
-    """The state of every node, by id; nodes come in topological order."""
+    """The state of every stage, by id, in topological order."""
     running = held(store)
     found: dict[str, StageStatus] = {}
     for stage in plan.stages:
@@ -92,7 +94,7 @@ def node_statuses(plan: Plan, store: Store) -> dict[str, StageStatus]:
 
 
 def cell_statuses(plan: Plan, store: Store) -> dict[str, CellStatus]:
-    """The state of every cell's answer, by the cell's id."""
+    """The state of every cell, by id."""
     return _of_cells(plan, node_statuses(plan, store))
 
 
@@ -108,7 +110,7 @@ def _of_cells(plan: Plan, stages: Mapping[str, StageStatus]) -> dict[str, CellSt
 
 
 def status(plan: Plan, store: Store) -> Status:
-    """Counts, failures and what runs, of a plan."""
+    """The status of a plan."""
     stages = node_statuses(plan, store)
     holders_of = held(store)
     counts: dict[Stage, dict[StageStatus, int]] = {kind: dict.fromkeys(STATES, 0) for kind in STAGES}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SHOWN = ("method", "pretrain_domain", "images", "corruption", "encoder")
-# Epochs say what steps would, and steps follow the images.
+# Steps say the same as epochs, and depend on the images.
 _SETTINGS = ("epochs", "batch", *(name for name in SETTING_COLUMNS if name != "steps"))
 _PROTOCOL = (
     "finetune_steps",
@@ -26,29 +26,28 @@ _PROTOCOL = (
     "knn_k",
     "knn_temperature",
 )
-# What need not be said of a row when others differ from it.
+# The usual values, which are not shown.
 _USUAL = {"protocol": "linear", "representation": "h"}
 
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """Mean top-1 of one kind of pretraining in one domain, at the domain's largest finished budget.
-
-    `pretraining` is (method, domain, images, corruption, encoder), the last with the settings that the sweep
-    varies. Probe seeds are averaged first; `n` counts encoders (pretraining and subset seeds) and `std` is
-    over them, None for one.
-    """
+    """Mean top-1 of one kind of pretraining in one domain, at the domain's largest finished label budget."""
 
     pretraining: tuple[str, ...]
+    """(method, domain, images, corruption, encoder), the last with the settings that the sweep varies."""
     eval_domain: str
     n_labels: int
     mean: float
+    """Probe seeds are averaged first."""
     std: float | None
+    """Standard deviation over encoders; None for one encoder."""
     n: int
+    """Number of encoders: pretraining and subset seeds."""
 
 
 def summary(table: pa.Table) -> list[SummaryRow]:
-    """One row per pretraining and domain, finest level, uniform draw where there is one; sorted."""
+    """One row per pretraining and domain at the finest level, sorted. Uniform draws are preferred."""
     rows = [r for r in table.to_pylist() if r["status"] == "complete" and r["level_index"] == 0]
     varied = [*varied_settings(rows), *varied_protocols(rows)]
     groups: dict[tuple[Any, ...], dict[tuple[Any, ...], list[float]]] = {}
@@ -65,18 +64,18 @@ def summary(table: pa.Table) -> list[SummaryRow]:
 
 
 def varied_settings(rows: list[dict[str, Any]]) -> list[str]:
-    """The columns of a pretraining's settings that the sweep itself varies."""
+    """The columns of settings of pretrainings that the sweep varies."""
     return [name for name in _SETTINGS if _varies(name, rows, ("method",))]
 
 
 def varied_protocols(rows: list[dict[str, Any]]) -> list[str]:
-    """The columns that say how an encoder is judged, where the sweep judges in several ways."""
+    """The columns that say how an encoder is evaluated, as far as the sweep varies them."""
     ways = [name for name in _PROTOCOL if _varies(name, rows, ("eval_domain", "protocol"))]
     return [*(["protocol"] if _varies("protocol", rows, ("eval_domain",)) else []), *ways]
 
 
 def reading_order(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Random encoders first, then by method, domain and number of images; by what is asked of them; seeds."""
+    """Sort key: random encoders first, then method, domain and number of images, evaluation, and seeds."""
     asked = tuple(row[name] or 0 for name in ("n_labels", "pretrain_seed", "subset_seed", "probe_seed"))
     how = tuple(str(row[name]) for name in (*_SETTINGS, *_PROTOCOL))
     level = -1 if row["level_index"] is None else row["level_index"]
@@ -84,8 +83,10 @@ def reading_order(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _varies(name: str, rows: list[dict[str, Any]], within: tuple[str, ...]) -> bool:
-    """Whether a column differs among rows that are equal in others: presets differ between methods, and the
-    settings of protocols between these, which says nothing."""
+    """Whether a column differs among rows that are equal in the columns ``within``.
+
+    Presets differ between methods, and settings between protocols; such differences are not a variation.
+    """
     values: dict[tuple[Any, ...], set[Any]] = {}
     for row in rows:
         values.setdefault(tuple(row[other] for other in within), set()).add(row[name])
@@ -93,8 +94,10 @@ def _varies(name: str, rows: list[dict[str, Any]], within: tuple[str, ...]) -> b
 
 
 def _largest_budgets(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    """The rows at each domain's largest budget, each probe once, of one kind of draw, on clean test images
-    and balanced labels where there are such."""
+    """The rows at each domain's largest label budget, each probe once, of one kind of draw.
+
+    Rows with clean test images and balanced labels are preferred.
+    """
     for column, usual in (("eval_corruption", "none"), ("label_imbalance", 1.0)):
         rows = [row for row in rows if row[column] == usual] or rows
     largest: dict[str, int] = {}
@@ -107,7 +110,7 @@ def _largest_budgets(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     probes: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in chosen:
         if row["draw"] == max(draws[row["eval_domain"]]):  # "uniform" sorts after "stratified"
-            # 500 and 10% can be one budget: two rows, one probe
+            # 500 and 10% can be the same label budget: two rows, one probe
             question = tuple(row[name] for name in ("eval_domain", "probe_seed", "protocol", *_PROTOCOL))
             probes.setdefault((row["pretrain_id"], *question), row)
     return probes.values()
@@ -120,5 +123,5 @@ def _pretraining(row: Mapping[str, Any], varied: list[str]) -> tuple[str, ...]:
 
 
 def _sortable(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Random encoders first, then by method, domain and number of images."""
+    """Sort key: random encoders first, then method, domain and number of images."""
     return (row["method"] != "random", row["method"], row["pretrain_domain"], row["images"] or 0)

@@ -1,10 +1,10 @@
-"""The table of results: one row per cell and label level, from the store alone.
+"""The table of results: one row per cell and label level, from the store only.
 
-Sorted by (cell_id, level), without times, so it is the same bytes as long as nothing ran. A cell that is not
-finished has its rows too, with a status instead of numbers: one per level once its dataset is prepared, else
-one row without a level. `level_index` counts levels from the finest, 0; `missing_classes` of the level that
-was learnt had no image in the label budget. A classifier that learnt a coarser level has rows for that one
-and those above it.
+It is sorted by (cell_id, level) and has no times, so its bytes stay the same as long as nothing runs. A cell
+that is not finished has rows too, with a status instead of numbers: one for each level once its dataset is
+prepared, and one without a level before. ``level_index`` counts levels from the finest, 0.
+``missing_classes`` is the number of classes of the learnt level without an image in the label budget. A
+classifier that learnt a coarser level has rows for this level and those above it.
 """
 
 from __future__ import annotations
@@ -173,7 +173,11 @@ def _number(value: Any) -> float | None:
 
 
 def write_results(table: pa.Table, format: Format | str, stream: IO[bytes]) -> None:
-    """Writes bytes: `table` is aligned text, `json` a list of objects; floats in full precision but there."""
+    """Write the table. ``table`` is aligned text with four decimals; other formats have all digits.
+
+    Raises:
+        ValueError: there is no such format.
+    """
     match format:
         case "parquet":
             import pyarrow.parquet as pq
@@ -199,7 +203,7 @@ def write_results(table: pa.Table, format: Format | str, stream: IO[bytes]) -> N
 
 
 def save_results(table: pa.Table, format: Format | str, path: Path) -> None:
-    """Writes a file, whole or not at all.
+    """Write a file, completely or not at all.
 
     Raises:
         StoreError: the file cannot be written.
@@ -214,7 +218,7 @@ def save_results(table: pa.Table, format: Format | str, path: Path) -> None:
 def _field(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
-    return "" if value is None else value  # csv writes a float by repr: shortest text that reads back equal
+    return "" if value is None else value  # csv writes the shortest text that reads back as the same float
 
 
 def _aligned(table: pa.Table) -> str:

@@ -43,6 +43,11 @@ class _NoText(Exception):
 
 
 _AS_THEY_ARE = frozenset({str, int, bool, type(None)})
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_forms: dict[tuple[int, bool], tuple[object, dict[str, Any]]] = {}
+"""The JSON values of the last frozen dataclasses, by ``id`` and ``drop_defaults``. Thousands of specs share a
+few configs. Each entry holds its dataclass, so no other object can get its ``id``."""
+_MOST_FORMS = 4096
 
 
 def _json_value(value: Any, drop_defaults: bool) -> Any:
@@ -76,11 +81,19 @@ def _json_value(value: Any, drop_defaults: bool) -> Any:
 
 
 def _inside(value: Any, drop_defaults: bool, step: str) -> Any:
+    key = (id(value), drop_defaults)
+    if (known := _forms.get(key)) is not None:
+        return known[1]
     try:
-        return _json_value(value, drop_defaults)
+        form = _json_value(value, drop_defaults)
     except _NoText as error:
         error.path = step + error.path
         raise
+    if is_dataclass(value) and type(value).__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        if len(_forms) >= _MOST_FORMS:
+            _forms.clear()
+        _forms[key] = (value, form)
+    return form
 
 
 def _form(value: object, *, drop_defaults: bool) -> Any:
@@ -104,7 +117,7 @@ def canonical_json(value: object) -> str:
         ValueError: a part has no stable text, for example NaN or a callable.
     """
     plain = _form(value, drop_defaults=True)
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(plain)
 
 
 def short_hash(text: str) -> str:

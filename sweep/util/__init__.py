@@ -3,4 +3,4 @@
 Every package of ``sweep`` may import this one; it imports only ``sweep.errors``.
 """
 
-__all__ = ["addresses", "files", "processes", "scratch", "signals"]
+__all__ = ["addresses", "collection", "files", "processes", "scratch", "signals"]

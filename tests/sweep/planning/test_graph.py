@@ -100,7 +100,8 @@ def test_cells_left_out_are_logged(sweeps: Any, caplog: pytest.LogCaptureFixture
     caplog.set_level(logging.DEBUG, logger="ssl_sweep")
     plan = sweeps.plan()
     assert not any("left out" in line for line in caplog.messages)
-    fewer = sweeps.plan("exclude: {labels: 1000}")
+    text = sweeps.write().read_text()
+    fewer = sweeps.plan(f"{text}\nexclude: {{labels: 1000}}\n")
     lost = {cell.id for cell in plan.cells} - {cell.id for cell in fewer.cells}
     summary = f"{len(lost)} cells left out: excluded by grid.yaml:"
     assert lost and sum(line.startswith(summary) for line in caplog.messages) == 1
