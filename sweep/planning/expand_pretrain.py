@@ -136,8 +136,8 @@ class Pretrainings:
         drawn: tuple[int, ...],
     ) -> bool:
         """Whether the batch, the long tail and the corruption fit the images."""
-        if problem := _batch_problem(config, sum(drawn), entry.value):
-            key, text = problem
+        if refused := _batch_problem(config, sum(drawn), entry.value):
+            key, text = refused
             given = key in entry.value.model_fields_set
             self._context.problem((*entry.path, key) if given else images.size_path, text)
             return False

@@ -67,7 +67,7 @@ class Plan:
 
     @cached_property
     def counts(self) -> Mapping[Stage, Mapping[State, int]]:
-        """Number of stages by kind and state."""
+        """Number of stages of each kind in each state."""
         table: dict[Stage, dict[State, int]] = {}
         for kind in STAGES:
             table[kind] = {"complete": 0, "to_run": 0}
@@ -224,9 +224,11 @@ def _features(id: str, spec: FeatureSpec, pretraining: Pretraining, cell: Cell) 
 
 
 def _answer(id: str, cell: Cell) -> PlannedStage:
-    spec, upstream = cell.probe, (cell.pretraining.id, cell.evaluation.prepare_id)
+    spec = cell.probe
     if isinstance(spec, ProbeSpec):
         upstream = (*spec.train_features, *spec.test_features)
+    else:
+        upstream = (spec.encoder, cell.evaluation.prepare_id)
     names = (cell.evaluation.name,)
     return PlannedStage.waiting(id, cell.stage, spec, upstream, cell.label, names, cell.datasets)
 

@@ -48,8 +48,8 @@ class Status:
 
     sweep: str
     counts: Mapping[Stage, Mapping[StageStatus, int]]
-    """Number of stages by kind and state. ``running``: a driver has leased it; ``blocked``: a stage that it
-    needs failed."""
+    """Number of stages of each kind in each state. ``running``: leased by a driver; ``blocked``: a stage that
+    it needs failed."""
     cells: Mapping[CellStatus, int]
     failures: tuple[FailedStage, ...]
     running: tuple[RunningStage, ...]

@@ -89,7 +89,8 @@ def _inside(value: Any, drop_defaults: bool, step: str) -> Any:
     except _NoText as error:
         error.path = step + error.path
         raise
-    if is_dataclass(value) and type(value).__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    kind: Any = type(value)
+    if is_dataclass(kind) and kind.__dataclass_params__.frozen:
         if len(_forms) >= _MOST_FORMS:
             _forms.clear()
         _forms[key] = (value, form)

@@ -101,13 +101,13 @@ def test_cells_left_out_are_logged(sweeps: Any, caplog: pytest.LogCaptureFixture
     plan = sweeps.plan()
     assert not any("left out" in line for line in caplog.messages)
     text = sweeps.write().read_text()
-    fewer = sweeps.plan(f"{text}\nexclude: {{labels: 1000}}\n")
+    fewer = sweeps.plan(f"{text}\nexclude: [{{labels: 50}}]\n")
     lost = {cell.id for cell in plan.cells} - {cell.id for cell in fewer.cells}
-    summary = f"{len(lost)} cells left out: excluded by grid.yaml:"
+    summary = f"{len(lost)} cells left out: excluded by {sweeps.folder}/grid.yaml:"
     assert lost and sum(line.startswith(summary) for line in caplog.messages) == 1
     for id in lost:
         assert (
-            sum(line.startswith(f"cell {id} left out: excluded by grid.yaml:") for line in caplog.messages)
+            sum(line.startswith(f"cell {id} left out: excluded by {sweeps.folder}/grid.yaml:") for line in caplog.messages)
             == 1
         )
 
