@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ssl_sweep.data_ops.dataset.duplicates import Copies, find_copies
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.preparation.classes import check_names, class_names, encode, parents
@@ -17,6 +19,10 @@ FEW = 10
 """A class with fewer training images than this is reported."""
 DARK = 16
 """16-bit images are reported if their brightest value is below the range divided by this."""
+THIN = 0.1
+"""Images whose centred square keeps less than this share of the picture are reported."""
+OFTEN = 0.01
+"""Thin images are a problem if more than this share of a split is thin, else a note."""
 DROPPED = "; a sweep leaves them out of pretraining (leakage: drop)"
 _LEFT_OUT = "; a sweep leaves them out of pretraining and label budgets (leakage: drop)"
 
@@ -52,7 +58,7 @@ class Scanned:
 def check_dataset(
     data: Scanned, *, skips_bad: bool = False, drops_leaks: bool = True, few: int = FEW
 ) -> tuple[Finding, ...]:
-    """Findings about one dataset: unreadable or dark images, labels, classes and copies.
+    """Findings about one dataset: unreadable, dark or thin images, labels, classes and copies.
 
     Args:
         data: The dataset.
@@ -64,6 +70,7 @@ def check_dataset(
     parts = (
         _unreadable(data, skips_bad),
         _dark(data),
+        _thin(data),
         _labels(data),
         _classes(data, few),
         _copies(data, drops_leaks and data.evaluates),
@@ -155,6 +162,25 @@ def _dark(data: Scanned) -> Iterator[Finding]:
             f"{DEEP_WHITE:,} come out nearly black; rescale them to 8 bits or to the full range of 16 bits",
             items=tuple(f"{name}: up to {value:,}" for name, value in deep),
         )
+
+
+def _thin(data: Scanned) -> Iterator[Finding]:
+    """Images so long that preparing, which keeps the centred square, keeps almost nothing of them."""
+    for split in data.splits:
+        shares = split.sizes.min(axis=1) / split.sizes.max(axis=1)
+        thin = np.flatnonzero(shares < THIN).tolist()
+        if thin:
+            yield Finding(
+                kind="thin images",
+                dataset=data.name,
+                split=split.split,
+                message=f"{_images(len(thin))} of which the centred square keeps less than {THIN:.0%}; cut "
+                "the part that matters out of them, or remove them",
+                items=tuple(
+                    f"{split.names[row]}: {split.sizes[row, 1]} x {split.sizes[row, 0]} px" for row in thin
+                ),
+                severe=len(thin) > OFTEN * len(split),
+            )
 
 
 def _labels(data: Scanned) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ _HEIF = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"
 
 
 def png_essentials(data: bytes) -> bytes:
-    """A PNG without texts, profiles and animation, which viewers skip if broken. Other data is returned as is.
+    """A PNG without texts, profiles and animation, which viewers skip if broken; other data as it is.
 
     Pillow reads these parts before the pixels and refuses the image if one is large or broken.
     """

@@ -276,3 +276,21 @@ def test_one_source_under_two_names_is_no_copy_of_itself(rows: Rows, folder: Cal
     source = FolderSource(folder(rows), test_fraction=0.2)
     both = [scanned(source, "small", pretrains=True), scanned(source, "large", evaluates=True)]
     assert not check_across(both, drops_leaks=False)
+
+
+def test_images_whose_centre_square_keeps_almost_nothing_are_named(tmp_path):
+    """Row of faults: 5000 x 1."""
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for i in range(60):
+            Image.new("RGB", (8, 8), (i, ord(label), 0)).save(tmp_path / label / f"{i}.png")
+    Image.new("RGB", (20, 2)).save(tmp_path / "a" / "wide.png")  # keeps a tenth
+    Image.new("RGB", (5000, 1)).save(tmp_path / "a" / "strip.png")
+    data = scanned(FolderSource(str(tmp_path)))
+    found = of_kind(check_dataset(data), "thin images")
+    assert [item.rpartition("/")[2] for item in found.items] == ["strip.png: 5000 x 1 px"]
+    assert "1 image of which the centred square keeps less than 10%" in found.message
+    assert (found.split, found.severe) == ("train", False)
+    Image.new("RGB", (1, 300)).save(tmp_path / "b" / "tall.png")  # more than 1 % of the images
+    found = of_kind(check_dataset(scanned(FolderSource(str(tmp_path)))), "thin images")
+    assert len(found.items) == 2 and found.severe
