@@ -141,7 +141,7 @@ def test_every_kind_has_its_retries_and_a_failure_stops_only_what_needs_it(case,
     again = [said for said in case.said if said[0] == twice_killed.id and "retried in" in said[2]]
     assert len(again) == 2, "every retry is shown"
     lines = caplog.messages
-    assert lines.count(f"pretrain {twice_killed.id}: leased") == 1  # the lease is kept over retries
+    assert lines.count(f"pretrain {twice_killed.id}: leased") == 3
     for count, wait in (("1 of 2", 1), ("2 of 2", 2)):
         retried = f"pretrain {twice_killed.id}: retried ({count}) in {wait} s: worker_error: "
         assert sum(line.startswith(retried) for line in lines) == 1

@@ -29,7 +29,7 @@ pretrain:
   - {method: [METHODS], domain: objects, images: 40, batch: 8, epochs: 1, temperature: 0.3}
 evaluate: {domain: objects, labels: 30}
 """
-Install = Callable[[str, str, str], Path]
+Install = Callable[..., Path]
 
 
 def grid(*methods: str) -> str:
@@ -40,12 +40,12 @@ def grid(*methods: str) -> str:
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Puts a distribution (name, version, entry points) where Python finds it; gives its folder."""
 
-    def put(name: str, version: str, points: str) -> Path:
+    def put(name: str, version: str, points: str, group: str = "ssl_sweep.methods") -> Path:
         folder = tmp_path / f"site-{name}-{version}"
         info = folder / f"{name}-{version}.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        (info / "entry_points.txt").write_text(f"[ssl_sweep.methods]\n{points}\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{points}\n")
         monkeypatch.syspath_prepend(folder)
         added.cache_clear()
         return folder
