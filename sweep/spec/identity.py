@@ -89,8 +89,8 @@ def _inside(value: Any, drop_defaults: bool, step: str) -> Any:
     except _NoText as error:
         error.path = step + error.path
         raise
-    kind: Any = type(value)
-    if is_dataclass(kind) and kind.__dataclass_params__.frozen:
+    params = getattr(type(value), "__dataclass_params__", None)
+    if params is not None and params.frozen:
         if len(_forms) >= _MOST_FORMS:
             _forms.clear()
         _forms[key] = (value, form)
