@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ssl_sweep.sweep.cost.machine import cores, gpus_here
+from ssl_sweep.sweep.cost.machine import gpus_here
 from ssl_sweep.sweep.errors import InfeasibleError
 from ssl_sweep.sweep.execution.backend import Cluster
 from ssl_sweep.sweep.execution.capacity import Capacity
@@ -12,6 +12,7 @@ from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import PretrainSpec
+from ssl_sweep.sweep.util.cores import cores
 
 
 def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:

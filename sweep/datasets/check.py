@@ -9,9 +9,9 @@ from pathlib import Path
 from ssl_sweep.data_ops.preparation.check import FEW, Finding, Scanned, check_across, check_dataset, severe
 from ssl_sweep.data_ops.preparation.scan import SplitScan, scan
 from ssl_sweep.data_ops.sources.registry import Source
-from ssl_sweep.sweep.cost.machine import cores
 from ssl_sweep.sweep.datasets.commands import Document, OnProgress, read_datasets, roles
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
+from ssl_sweep.sweep.util.cores import cores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,6 @@ from typing import Any
 
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.data_ops.errors import DataError
-from ssl_sweep.sweep.cost.machine import cores
 from ssl_sweep.sweep.errors import GridError, Located, SweepError, did_you_mean, first_line
 from ssl_sweep.sweep.grid.load import Grid, load_grid
 from ssl_sweep.sweep.grid.sizes import parse_size
@@ -23,6 +22,7 @@ from ssl_sweep.sweep.stages.prepare import prepare_dataset
 from ssl_sweep.sweep.store.manifest import Failure
 from ssl_sweep.sweep.store.provenance import hardware
 from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.util.cores import cores
 
 DATA_SCHEMA_VERSION = 1
 

@@ -18,7 +18,6 @@ from ssl_sweep.data_ops.dataset.subsets import ranking
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.preparation.scan import scan
 from ssl_sweep.data_ops.sources.registry import Source, iterate, levels_of
-from ssl_sweep.sweep.cost.machine import cores
 from ssl_sweep.sweep.datasets.commands import (
     Document,
     OnProgress,
@@ -29,6 +28,7 @@ from ssl_sweep.sweep.datasets.commands import (
 from ssl_sweep.sweep.errors import SweepError
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.util.cores import cores
 from ssl_sweep.sweep.util.files import whole
 
 _ENDS = 5  # how many of the largest and of the smallest classes are shown
