@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from ssl_sweep.sweep.util.search_path import installed_first
+
+installed_first()  # before any other import
+
 import json
 import os
 import sys
@@ -196,7 +200,7 @@ def sync(grid: Path, overrides: tuple[str, ...], store_uri: str, tracking_uri: s
     """Write to MLflow what the store holds and MLflow lacks."""
     from ssl_sweep.sweep.tracking.mirror import sync_grid
 
-    written = sync_grid(grid, overrides, store_uri, tracking_uri)
+    written = sync_grid(grid, overrides, store_uri, tracking_uri, remark)
     click.echo(f"{written} runs written")
 
 

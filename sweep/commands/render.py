@@ -114,7 +114,8 @@ def print_run(
         err.print(f"… and {len(result.failed) - 20} more failed or blocked stages")
     if result.mirror_error:
         err.print(f"[yellow]MLflow is behind[/yellow]: {escape(result.mirror_error)}", soft_wrap=True)
-        err.print(f"  next: {_shell(tracked, 'sync')}", soft_wrap=True)
+        if not result.mirror_final:
+            err.print(f"  next: {_shell(tracked, 'sync')}", soft_wrap=True)
     if result.limit:
         err.print(f"{result.limit}; to continue, raise the limit: {_shell(tracked, 'run')}", soft_wrap=True)
         return

@@ -32,6 +32,7 @@ from ssl_sweep.sweep.run.priority import Priority, order, require_cells
 from ssl_sweep.sweep.run.progress import Listener
 from ssl_sweep.sweep.store.leases import Leases, driving
 from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.tracking.location import tracking_uri as tracker_address
 from ssl_sweep.sweep.tracking.location import where_tracked
 from ssl_sweep.sweep.tracking.mirror import Mirror
 from ssl_sweep.sweep.util.files import remove_abandoned, temporary
@@ -53,6 +54,7 @@ class RunResult:
         failed: stages that failed or are blocked by a failed one, as (stage, why).
         interrupted: the signal that stopped the run, or None.
         mirror_error: why MLflow lacks something, or ''.
+        mirror_final: whether ``sync`` cannot write what MLflow lacks either.
         seconds: how long the run took.
         limit: which limit stopped the run, or ''.
     """
@@ -65,6 +67,7 @@ class RunResult:
     mirror_error: str
     seconds: float
     limit: str = ""
+    mirror_final: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -92,11 +95,13 @@ def run(
     Raises:
         GridError: the grid is wrong; nothing was started.
         InfeasibleError: it needs more than there is, or than ``limits`` allow; nothing was started.
-        UsageError: a priority matches no cell, or a limit in money was given without a price.
+        UsageError: a priority matches no cell, a limit in money was given without a price, or the address
+            of the tracker cannot be used.
         StoreError: the store cannot be used.
     """
     started = time.monotonic()
     store = Store(store_uri)
+    tracker_address(store, tracking_uri)
     store.check_writable()
     stop_file = temporary(store.root, "stop")  # if the run is killed, the next one removes it
     flag = StopFlag(store, stop_file)
@@ -119,9 +124,10 @@ def run(
                 finally:
                     listener.close()
                 progresses = sweep.progresses
-                mirror_error = sweep.mirror_error
+                mirror_error, mirror_final = sweep.mirror_error, sweep.mirror_final
             else:
-                mirror_error = Mirror(plan, store, tracking_uri, grid.compute.log_models, leases).finish()
+                mirror = Mirror(plan, store, tracking_uri, grid.compute.log_models, leases)
+                mirror_error, mirror_final = mirror.finish(), mirror.final
             # The cells as planned at the start: the grid may have been edited since, or its images moved.
             plan = planned(plan.cells, store, plan.sweep, plan.notes)
         finally:
@@ -136,6 +142,7 @@ def run(
         mirror_error=mirror_error,
         seconds=time.monotonic() - started,
         limit=limit,
+        mirror_final=mirror_final,
     )
 
 
@@ -169,7 +176,7 @@ class _Sweep:
         self.guard = LimitGuard(NO_LIMITS)
         self.priorities: Sequence[Priority] = ()
         self.progresses: list[Progress] = []
-        self.mirror_error = ""
+        self.mirror_error, self.mirror_final = "", False
 
     def execute(self, plan: Plan, address: str | None, stop_file: Path) -> Plan:
         """Prepare the datasets, plan again with their fingerprints, then execute everything else."""
@@ -211,9 +218,9 @@ class _Sweep:
             runtime = replace(runtime, datasets=datasets_of(plan, self._store), weights=weights)
             self._carry_out(plan, ready, runtime, cluster)
         grace = _STOP_GRACE_S if self._stop.signal is not None else math.inf
-        self.mirror_error = self._mirror.finish(
-            grace
-        )  # after the cluster is left: it need not wait for MLflow
+        # After the cluster is left: it need not wait for MLflow
+        self.mirror_error = self._mirror.finish(grace)
+        self.mirror_final = self._mirror.final
         return plan
 
     def _prepared(self, plan: Plan, runtime: Runtime, cluster: Cluster) -> Plan:
