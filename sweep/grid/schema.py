@@ -6,7 +6,8 @@ Models check single values. Checks that need names, datasets or other values are
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import WithJsonSchema
@@ -21,22 +22,23 @@ from ssl_sweep.sweep.grid.pools import Pool, parse_pool
 from ssl_sweep.sweep.grid.sizes import MAX_COUNT, Size, parse_size
 from ssl_sweep.sweep.grid.views import ViewChoice, parse_views
 
-
-def _method(value: str) -> str:
-    if value not in METHODS:
-        # Only a name that is not built in needs a look at the plugins
-        from ssl_sweep.ssl_core.config.plugins import added, method_names
-
-        names, refused = method_names(), added().refused
-        if value not in names:
-            raise ValueError(refused.get(value) or f"no method {value!r}{did_you_mean(value, names)}")
-    return value
+if TYPE_CHECKING:
+    from ssl_sweep.ssl_core.config.plugins import Kind
 
 
-def _encoder(value: str) -> str:
-    if value not in ENCODERS:
-        raise ValueError(f"no encoder {value!r}{did_you_mean(value, ENCODERS)}")
-    return value
+def _registered(kind: Kind, built_in: Collection[str]) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in built_in:
+            # Only a name that is not built in needs a look at the plugins
+            from ssl_sweep.ssl_core.config.plugins import added, names
+
+            known = names(kind)
+            if value not in known:
+                refused = added(kind).refused.get(value)
+                raise ValueError(refused or f"no {kind} {value!r}{did_you_mean(value, known)}")
+        return value
+
+    return AfterValidator(check)
 
 
 def _corruption(value: str) -> str:
@@ -56,8 +58,8 @@ Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 VoteTemperature = Annotated[float, Field(ge=MIN_TEMPERATURE, allow_inf_nan=False)]
-Method = Annotated[str, AfterValidator(_method)]
-Encoder = Annotated[str, AfterValidator(_encoder)]
+Method = Annotated[str, _registered("method", METHODS)]
+Encoder = Annotated[str, _registered("encoder", ENCODERS)]
 Corruption = Annotated[str, AfterValidator(_corruption)]
 Sized = Annotated[Size, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 _POOL_SCHEMA = {

@@ -11,7 +11,8 @@ from itertools import product
 
 from ssl_sweep.data_ops.dataset.subsets import largest_tail
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
-from ssl_sweep.ssl_core.config.registry import ENCODERS, FEATURES, HEAD_OUTPUT, TWO_VIEWS
+from ssl_sweep.ssl_core.config.plugins import encoder_info
+from ssl_sweep.ssl_core.config.registry import FEATURES, HEAD_OUTPUT, TWO_VIEWS
 from ssl_sweep.sweep.errors import did_you_mean
 from ssl_sweep.sweep.grid.load import Entry
 from ssl_sweep.sweep.grid.schema import EvaluateBlock
@@ -165,7 +166,7 @@ def outputs_of(pretraining: Pretraining) -> tuple[str, ...]:
     """The representations that an encoder can give."""
     config = pretraining.spec.config
     head = (HEAD_OUTPUT,) if config.method in TWO_VIEWS and config.head_layers > 0 else ()
-    return (FEATURES, *head, *ENCODERS[config.encoder].layers)
+    return (FEATURES, *head, *encoder_info(config.encoder).layers)
 
 
 def _cell(

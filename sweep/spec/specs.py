@@ -16,6 +16,7 @@ from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.config.probe import KnnConfig, ProbeConfig
 from ssl_sweep.ssl_core.config.registry import FEATURES
+from ssl_sweep.ssl_core.config.registry import UNTRAINED as UNTRAINED
 
 Stage = Literal["prepare", "pretrain", "features", "probe", "finetune"]
 
@@ -25,9 +26,6 @@ VERSIONS: Mapping[Stage, int] = MappingProxyType(
 )
 ANSWERS: tuple[Stage, ...] = ("probe", "finetune")
 """The stages that answer cells: each saves predictions for all test images."""
-
-UNTRAINED = frozenset({"random", "weights"})
-"""Methods whose encoder needs no training: it is random, or its weights are given."""
 
 UNPREPARED = "unprepared:"
 """Prefix that stands for an unknown fingerprint; the id of the prepare stage follows."""

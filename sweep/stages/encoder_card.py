@@ -78,7 +78,11 @@ def preset_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     size, encoder = config["image_size"], config["encoder"]
     regime = "demo" if encoder == "resnet-demo" else "cifar" if size <= SMALL_IMAGE else "imagenet"
-    named = {name: config[name] for name in ("method", "method_version", "epochs") if name in config}
+    named = {
+        name: config[name]
+        for name in ("method", "method_version", "encoder_version", "epochs")
+        if name in config
+    }
     preset = default_config(encoder, size, **named)
     differs = {re.split(r"[.:\[]", line)[0] for line in spec_difference(config, preset)} - {"seed"}
     changed = {name: _without_kind(config[name]) for name in sorted(differs) if name in config}
