@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_sweep.data_ops.errors import BadImageError
-from ssl_sweep.data_ops.sources.containers import png_essentials, tiff_bands, unread_brand
+from ssl_sweep.data_ops.sources.containers import heif_help, png_essentials, tiff_bands
 
 RESIZE_RULE = (
     "pillow-bilinear-antialias-centre-square-1"  # part of the fingerprint; change it when pixels change
@@ -96,8 +96,9 @@ def decode_rgb(data: bytes, name: str) -> Pixels:
     def bad(what: str) -> BadImageError:
         return BadImageError(f"{name}: {what}", hashlib.sha256(data).hexdigest())
 
+    unread = "" if "HEIF" in formats() else heif_help(data, name)
     if not data:
-        raise bad("empty image; replace or remove it")
+        raise bad(f"empty image; {f'replace it, and {unread}' if unread else 'replace or remove it'}")
     try:
         with Image.open(io.BytesIO(png_essentials(data)), formats=formats()) as image:
             pixels = image.width * image.height
