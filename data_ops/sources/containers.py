@@ -89,6 +89,6 @@ def _tiff_tags(data: bytes) -> Mapping[int, Any]:
 
 
 def heif_help(data: bytes, name: str) -> str:
-    """What to do about an image of HEIF, by its bytes or name, if nothing here reads it; "" for all others."""
+    """What to do about an image of HEIF, by its bytes or name, if it is not read here; "" for others."""
     heif = data[8:12] in _HEIF if data[4:8] == b"ftyp" else name.rstrip(")").lower().endswith(_HEIF_SUFFIXES)
     return "install pillow-heif, or save it as JPEG" if heif else ""

@@ -113,10 +113,8 @@ def decode_rgb(data: bytes, name: str) -> Pixels:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise bad(_too_large("far too many")) from None
     except UnidentifiedImageError:
-        if brand := unread_brand(data):
-            raise bad(
-                f"a file of {brand}, for which no reader is installed: pip install pillow-heif"
-            ) from None
+        if unread:
+            raise bad(f"HEIC is not read here; {unread}") from None
         what = tiff_bands(data) or "unknown format"
         raise bad(f"not a readable image ({what}); replace or remove it") from None
     except Exception as error:  # broken files make Pillow's decoders raise nearly anything
