@@ -25,5 +25,15 @@ class TrainingOptions:
     compile: bool = False
     """Run the encoder through torch.compile. Its warm-up counts into the time of the first epoch, and
     rounding differs."""
+    cuda_graph: bool = False
+    """Record forward and backward pass as a CUDA graph at the first step, and replay it at all others. For
+    one worker, and methods that draw no random numbers in a step."""
+    resident_images: bool = True
+    """Keep all training images on a GPU, if they have at most 64 px a side and fit into a quarter of its free
+    memory."""
+    loss_lag: int = 2
+    """Steps that a GPU may be behind: the loss of a step is read so many steps later, so that no step waits
+    for the one before it. 0 waits at every step. A loss that is not finite still stops the training, and is
+    reported with its own step."""
     watch_knn: bool = False
     """Judge the encoder by nearest neighbours after every epoch, if there are labelled images for it."""

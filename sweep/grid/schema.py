@@ -302,6 +302,20 @@ class Compute(Model):
     compile: bool = Field(
         default=False, description="Use torch.compile; its warm-up counts as training time."
     )
+    cuda_graph: bool = Field(
+        default=False,
+        description="On a GPU, record the forward and backward pass once as a CUDA graph and replay it. For one"
+        " worker, and for methods that draw no random numbers in a step.",
+    )
+    resident_images: bool = Field(
+        default=True,
+        description="Keep all training images on the GPU if they have at most 64 pixels a side and take at most"
+        " a quarter of its free memory.",
+    )
+    loss_lag: Annotated[int, Field(ge=0, le=MAX_COUNT)] = Field(
+        default=2,
+        description="Steps that a GPU may be behind when a loss is read; 0 waits for every step.",
+    )
     hardware: str = Field(
         default="",
         description="Name of the GPU or processor for which `plan` estimates, such as NVIDIA H200. Default:"
