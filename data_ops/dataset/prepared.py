@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from ssl_sweep.data_ops.dataset.passed_over import PassedOver
 from ssl_sweep.data_ops.errors import DataError
 
 Split = Literal["train", "test"]
@@ -40,6 +41,8 @@ class DatasetManifest:
     """One "name: reason" per image left out: it cannot be decoded, or is unlabelled in a held-out group."""
     class_counts: tuple[tuple[int, ...], ...] = ()
     """``class_counts[i][c]`` is the number of training images of class c at level i."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """What was found beside the images. It is not in the fingerprint."""
 
     def __post_init__(self) -> None:
         if self.n_labeled < 0:
@@ -63,6 +66,7 @@ class DatasetManifest:
                 "parents": tuple(map(tuple, fields["parents"])),
                 "skipped": tuple(fields.get("skipped", ())),
                 "class_counts": tuple(map(tuple, fields.get("class_counts", ()))),
+                "passed_over": tuple(PassedOver(**one) for one in fields.get("passed_over", ())),
             }
         )
 
