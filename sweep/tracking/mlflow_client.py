@@ -28,7 +28,7 @@ from ssl_sweep.sweep.tracking.names import (
     sqlite_uri,
     value_of,
 )
-from ssl_sweep.sweep.util.files import temporary
+from ssl_sweep.sweep.util.files import appear, temporary
 from ssl_sweep.sweep.util.scratch import scratch
 
 if TYPE_CHECKING:
@@ -307,8 +307,7 @@ def _make_database(client: type[MlflowClient], final: Path) -> None:
         client(tracking_uri=sqlite_uri(made)).search_experiments(max_results=1)
         try:
             shutil.copyfile(made, partial)
-            with suppress(FileExistsError):  # another writer was faster
-                os.link(partial, final)
+            appear(partial, final)  # unless another writer was faster
         finally:
             partial.unlink(missing_ok=True)
 
