@@ -304,12 +304,12 @@ class Compute(Model):
     )
     cuda_graph: bool = Field(
         default=False,
-        description="On a GPU, record the forward and backward pass once as a CUDA graph and replay it. For one"
+        description="On a GPU, record forward and backward pass once as a CUDA graph and replay it. For one"
         " worker, and for methods that draw no random numbers in a step.",
     )
     resident_images: bool = Field(
         default=True,
-        description="Keep all training images on the GPU if they have at most 64 pixels a side and take at most"
+        description="Keep all training images on the GPU if they have at most 64 pixels a side and take up to"
         " a quarter of its free memory.",
     )
     loss_lag: Annotated[int, Field(ge=0, le=MAX_COUNT)] = Field(
