@@ -69,3 +69,22 @@ def too_many(passed_over: Iterable[PassedOver], images: int) -> bool:
     """Whether more than ``MOST_LOST`` of the files that could be images are passed over."""
     missed = lost(passed_over, images)
     return missed > MOST_LOST * (images + missed)
+
+
+def summary(passed_over: Iterable[PassedOver], images: int) -> str:
+    """What was passed over, in one sentence; empty if nothing was.
+
+    Args:
+        passed_over: The counts of a dataset.
+        images: How many images the dataset has.
+    """
+    found = tuple(passed_over)
+    if not found:
+        return ""
+    counts = ", ".join(f"{one.n:,} {one.reason}" for one in found)
+    if not too_many(found, images):
+        return f"beside the images, {counts} are not read"
+    return (
+        f"beside the images, {counts} are not read; {lost(found, images):,} of them could be images: remove "
+        "them, or convert those that are"
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssl_sweep.data_ops.dataset.duplicates import Copies, find_copies
-from ssl_sweep.data_ops.dataset.passed_over import lost, together, too_many
+from ssl_sweep.data_ops.dataset.passed_over import summary, together, too_many
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.preparation.classes import class_names, encode, parents
 from ssl_sweep.data_ops.preparation.scan import SplitScan
@@ -155,15 +155,12 @@ def _passed_over(data: Scanned) -> Iterator[Finding]:
     if not found:
         return
     images = sum(len(split) + len(split.bad) + len(split.left_out) for split in data.splits)
-    severe, missed = too_many(found, images), lost(found, images)
-    several = sum(one.n for one in found)
-    why = f", of which {missed:,} could be images; remove them, or convert those that are" if severe else ""
     yield Finding(
         kind="passed over",
         dataset=data.name,
-        message=f"{several:,} file{'' if several == 1 else 's'} beside the images not read{why}",
+        message=summary(found, images),
         items=tuple(map(str, found)),
-        severe=severe,
+        severe=too_many(found, images),
     )
 
 

@@ -50,6 +50,8 @@ class Listing:
     """Goes through the images in a fixed order. It does not decode them."""
     passed_over: tuple[PassedOver, ...] = ()
     """What was found beside the images."""
+    always_missing: frozenset[str] = frozenset()
+    """Cells that earlier versions read as missing, too: they do not change the signature."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ class NpzSource(SplitHere):
             labels = _labels(path, file, self, shape[0])
             groups = _groups(path, file, self.group, shape[0])
         read = functools.partial(_read, path, self, shape, labels, groups)
-        return listed(labels, [stamp(path)], read, groups)
+        listing = listed(labels, [stamp(path)], read, groups)
+        return dataclasses.replace(listing, always_missing=frozenset(["-1"]))
 
 
 def _read(

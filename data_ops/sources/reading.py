@@ -158,12 +158,17 @@ class OpenSource:
         changed = [
             (column, cells)
             for column, cells in zip(self.columns, listing.cells, strict=True)
-            if any(column[cell] != cell for cell in cells)
+            if any(column[cell] not in (cell, _as_before(listing, cell)) for cell in cells)
         ]
         if not changed:
             return listing.stamps
         points = all(only_points(column, cells) for column, cells in changed)
         return read_otherwise(listing, _POINT if points else _CLEANED).stamps
+
+
+def _as_before(listing: Listing, cell: str | None) -> str | None:
+    """A cell as earlier versions read it."""
+    return None if cell in listing.always_missing else cell
 
 
 def open_source(source: Source) -> OpenSource:
