@@ -1,0 +1,42 @@
+"""The order in which Python looks for modules: the installed program first, for the driver and its workers.
+
+A file of the working folder or of PYTHONPATH may have any name, such as csv.py or numpy.py. It must not stand
+in for a module of the same name. So these folders come last. They are not dropped, because methods and
+encoders of other packages may be there.
+
+Only modules that Python has loaded at its start are imported here: any other import could find such a file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_VARIABLE = "PYTHONPATH"
+
+
+def installed_first() -> None:
+    """Move the folders of PYTHONPATH, the working folder and the script's folder to the end of sys.path."""
+    sys.path[:] = _installed_first(sys.path)
+
+
+def for_workers() -> dict[str, str]:
+    """The environment variables that give Python processes on this machine this process's search path."""
+    return {_VARIABLE: os.pathsep.join(_installed_first(sys.path))}
+
+
+def _installed_first(path: list[str]) -> list[str]:
+    given = os.environ.get(_VARIABLE)
+    theirs = map(_absolute, given.split(os.pathsep)) if given else ()
+    script = os.path.dirname(os.path.realpath(sys.argv[0])) if sys.argv and sys.argv[0] else ""
+    last = {_absolute(""), script, *theirs}
+    whole = dict.fromkeys(map(_absolute, path))
+    return sorted(whole, key=last.__contains__)  # sorted() keeps the order within each part
+
+
+def _absolute(entry: str) -> str:
+    """A folder's absolute path, "" being the working folder; other entries are names for import hooks."""
+    try:
+        return os.path.abspath(entry) if not entry or os.path.exists(entry) else entry
+    except OSError:  # the working folder was removed
+        return entry
