@@ -79,6 +79,10 @@ class PretrainConfig:
         one_of("lr_scaling", self.lr_scaling, ("linear", "sqrt"))
         one_of("precision", self.precision, ("float32", "bfloat16"))
         require(self.image_size >= 8, "image_size", self.image_size, "at least 8 pixels")
+        if self.encoder in ENCODERS:
+            patch = ENCODERS[self.encoder].patch(self.image_size)
+            multiple = f"a multiple of {patch}: {self.encoder} cuts images into patches of {patch} px"
+            require(self.image_size % patch == 0, "image_size", self.image_size, multiple)
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         require(self.batch >= 2, "batch", self.batch, "at least 2, so that there is a negative")
         require(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2**63 - 1")

@@ -17,6 +17,8 @@ FEATURES, HEAD_OUTPUT = "h", "g(h)"
 """The representation before the projection head, and the one after it."""
 SMALL_IMAGE = 64
 """Up to this side in pixels, encoders take the small-image stem and configs the CIFAR preset."""
+PATCH_SIDES = (4, 16)
+"""Sides in pixels of a ViT's patches: of images up to ``SMALL_IMAGE``, and of larger ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,11 @@ def looks_at(method: str, setting: str) -> bool:
     return method not in METHODS or method in USED_BY.get(setting, METHODS)
 
 
+def patch_side(size: int) -> int:
+    """The side in pixels of a ViT's patches of an image of ``size`` pixels."""
+    return PATCH_SIDES[size > SMALL_IMAGE]
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncoderInfo:
     """An encoder."""
@@ -122,8 +129,14 @@ class EncoderInfo:
     """Billions of multiply-adds of one forward pass with the small-image stem at 32 px."""
     large: float
     """Billions of multiply-adds of one forward pass with the ImageNet stem at 224 px."""
+    patches: bool = False
+    """Whether it cuts images into patches, which must divide their side."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the class."""
+
+    def patch(self, size: int) -> int:
+        """The side in pixels of its patches of an image of ``size`` pixels; 1 if it takes any image."""
+        return patch_side(size) if self.patches else 1
 
     def multiply_adds(self, size: int) -> float:
         """Billions of multiply-adds of one forward pass of an image of ``size`` pixels."""
@@ -145,6 +158,7 @@ def _vit(feature_dim: int, heads: int, **size: Any) -> EncoderInfo:
         target="vits:StandardViT",
         layers=tuple(f"encoder.layers.encoder_layer_{i}" for i in range(12)),
         options={"feature_dim": feature_dim, "heads": heads},
+        patches=True,
         feature_dim=feature_dim,
         **size,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 
-from ssl_sweep.ssl_core.config.registry import ENCODERS, SMALL_IMAGE
+from ssl_sweep.ssl_core.config.registry import ENCODERS, SMALL_IMAGE, patch_side
 from ssl_sweep.ssl_core.encoders.inert_pickle import Shape
 
 Named = Iterator[tuple[str, Shape]]
@@ -16,13 +16,13 @@ def weight_shapes(encoder: str, image_size: int) -> dict[str, Shape]:
     info = ENCODERS.get(encoder)
     if info is None:
         return {}
-    options, small = info.options, image_size <= SMALL_IMAGE
+    options = info.options
     match info.target.rpartition(":")[2]:
         case "StandardResNet":
             depths, width = options["depths"], options["width"]
-            return dict(_resnet(depths, options["bottleneck"], width, small))
+            return dict(_resnet(depths, options["bottleneck"], width, image_size <= SMALL_IMAGE))
         case "StandardViT":
-            return dict(_vit(options["feature_dim"], len(info.layers), image_size, small))
+            return dict(_vit(options["feature_dim"], len(info.layers), image_size))
         case _:
             return dict(_demo())
 
@@ -62,8 +62,8 @@ def _batch_norm(name: str, channels: int) -> Named:
     yield f"{name}.num_batches_tracked", ()
 
 
-def _vit(width: int, depth: int, image_size: int, small: bool) -> Named:
-    patch = 4 if small else 16
+def _vit(width: int, depth: int, image_size: int) -> Named:
+    patch = patch_side(image_size)
     yield "class_token", (1, 1, width)
     yield "conv_proj.weight", (width, 3, patch, patch)
     yield "conv_proj.bias", (width,)
