@@ -15,10 +15,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from ssl_sweep.sweep.planning.notes import changed_files
-from ssl_sweep.sweep.results.status import STATES, Status
+from ssl_sweep.sweep.results.status import Status
 from ssl_sweep.sweep.results.summary import summary
 from ssl_sweep.sweep.run.progress import duration
 from ssl_sweep.sweep.spec.specs import STAGES
+from ssl_sweep.sweep.spec.states import STATES
 from ssl_sweep.sweep.util.addresses import DEFAULT_STORE, masked
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from ssl_sweep.sweep.inspect.lineage import Known, Lineage
 from ssl_sweep.sweep.inspect.logs import attempts_of
 from ssl_sweep.sweep.inspect.lookup import Scope, Target
 from ssl_sweep.sweep.planning.stages import PlannedStage
-from ssl_sweep.sweep.results.status import StageStatus
 from ssl_sweep.sweep.spec.identity import KIND, full_form
 from ssl_sweep.sweep.spec.specs import Spec, Stage
+from ssl_sweep.sweep.spec.states import State
 from ssl_sweep.sweep.store.leases import Holder, holders
 from ssl_sweep.sweep.store.manifest import Failure, RunRecord
 
@@ -37,7 +37,7 @@ class Relative:
 
     stage: Stage
     id: str
-    state: StageStatus
+    state: State
     label: str
     upstream: tuple[Relative, ...] = ()
 
@@ -53,7 +53,7 @@ class Explanation:
     what: str
     """What the stage does, in words."""
     label: str
-    state: StageStatus
+    state: State
     why: str
     """Why it ran, runs or waits."""
     settings: Mapping[str, Any]
@@ -135,7 +135,7 @@ def _why(
     known: Known,
     lineage: Lineage,
     stage: PlannedStage | None,
-    state: StageStatus,
+    state: State,
     failure: Failure | None,
     holder: Holder | None,
 ) -> str:

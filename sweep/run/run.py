@@ -30,6 +30,7 @@ from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.results.table import results
 from ssl_sweep.sweep.run.priority import Priority, order, require_cells
 from ssl_sweep.sweep.run.progress import Listener
+from ssl_sweep.sweep.spec.states import State
 from ssl_sweep.sweep.store.leases import Leases, driving
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.location import tracking_uri as tracker_address
@@ -136,7 +137,7 @@ def run(
     return RunResult(
         plan=plan,
         table=results(plan, store),
-        executed=tuple(p.stages[id] for p in progresses for id in p.executed),
+        executed=tuple(stage for p in progresses for stage in p.executed),
         failed=_failures(progresses, plan, stopped=stop.requested or bool(limit)),
         interrupted=stop.signal,
         mirror_error=mirror_error,
@@ -245,11 +246,11 @@ class _Sweep:
                     )
         return plan
 
-    def _changed(self, stage: PlannedStage, status: str, message: str) -> None:
-        self.guard.changed(stage, status)
-        if status == "complete" and self._mirror is not None:
+    def _changed(self, stage: PlannedStage, state: State, message: str) -> None:
+        self.guard.changed(stage, state)
+        if state == "complete" and self._mirror is not None:
             self._mirror.finished(stage)
-        self._listener.changed(stage, status, message)
+        self._listener.changed(stage, state, message)
 
     def _tick(self, stop_file: Path, progress: Progress) -> None:
         if self.guard.over and not self._stop.spent:
@@ -295,7 +296,7 @@ def _failures(
 ) -> tuple[tuple[PlannedStage, str], ...]:
     """Stages that failed or are blocked and, unless the run was stopped, all others that are not done."""
     found = {
-        stage.id: (stage, progress.messages.get(stage.id, stage.reason))
+        stage.id: (stage, progress.stages[stage.id].message or stage.reason)
         for progress in progresses
         for stage in progress.having("failed", "blocked")
         if plan.by_id[stage.id].state != "complete"  # another driver completed it since
