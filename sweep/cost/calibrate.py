@@ -150,10 +150,7 @@ def _calibrate(
             warm_up_s=_WARM_UP_S,
             seconds=seconds,
             gpu=int(copy * each_gpu) if on_gpu else None,
-            backend=compute.backend,
-            activation_checkpointing=compute.activation_checkpointing,
-            compile=compute.compile,
-            watch=compute.watch_knn,
+            training=compute.training,
         )
         for copy in range(copies)
     ]

@@ -33,6 +33,11 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
             "compute.compile and compute.activation_checkpointing do not work together in this torch version",
             hint="remove one of them; the results stay the same",
         )
+    if compute.cuda_graph and (compute.workers > 1 or compute.activation_checkpointing):
+        raise InfeasibleError(
+            "compute.cuda_graph is for one worker without activation checkpointing",
+            hint="remove it, or set compute.workers to 1 and compute.activation_checkpointing to false",
+        )
     fewest = compute.min_workers or compute.workers
     if fewest > compute.workers:
         raise InfeasibleError(

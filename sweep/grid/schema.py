@@ -7,6 +7,7 @@ Models check single values. Checks that need names, datasets or other values are
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -15,6 +16,7 @@ from pydantic.json_schema import WithJsonSchema
 from ssl_sweep.data_ops.views.named_policies import POLICIES
 from ssl_sweep.ssl_core.config.probe import MIN_TEMPERATURE
 from ssl_sweep.ssl_core.config.registry import ENCODERS, FEATURES, METHODS
+from ssl_sweep.ssl_core.config.training import TrainingOptions
 from ssl_sweep.sweep.errors import did_you_mean
 from ssl_sweep.sweep.grid.axes import Axis, Model, Scalar, Seed
 from ssl_sweep.sweep.grid.datasets import AnyDataset
@@ -341,6 +343,11 @@ class Compute(Model):
         description="After each epoch, log the nearest-neighbour accuracy on 384 labelled images that are"
         " not used for training; nothing without such images.",
     )
+
+    @property
+    def training(self) -> TrainingOptions:
+        """The keys that say how each training runs."""
+        return TrainingOptions(**{field.name: getattr(self, field.name) for field in fields(TrainingOptions)})
 
 
 class Outline(Model):

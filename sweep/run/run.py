@@ -192,12 +192,7 @@ class _Sweep:
             runtime = Runtime(
                 store=self._store.uri,
                 stop_file=stop_file,
-                backend=self._compute.backend,
-                checkpoint_every_s=self._compute.checkpoint_every_s,
-                checkpoint_every_steps=self._compute.checkpoint_every_steps,
-                activation_checkpointing=self._compute.activation_checkpointing,
-                compile=self._compute.compile,
-                watch_knn=self._compute.watch_knn,
+                training=self._compute.training,
                 gpu=self._place.device == "gpu",
                 probe_device="cuda" if self._compute.probe_device == "gpu" else "cpu",
                 driver=self._leases.driver,

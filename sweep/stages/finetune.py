@@ -72,12 +72,12 @@ def finetune(
             seed=spec.seed,
             config=spec.config,
             device=device,
-            backend=runtime.backend,
-            activation_checkpointing=runtime.activation_checkpointing,
+            backend=runtime.training.backend,
+            activation_checkpointing=runtime.training.activation_checkpointing,
             watched=core.Supervision(
                 stop=stop_requested,
                 folder=folder,
-                checkpoint_every_s=runtime.checkpoint_every_s,
+                checkpoint_every_s=runtime.training.checkpoint_every_s,
                 kept=lambda: keep_checkpoint(store, "finetune", stage.id),
             ),
         )
