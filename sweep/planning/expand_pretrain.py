@@ -23,7 +23,7 @@ from ssl_sweep.sweep.grid.marked_yaml import KeyPath
 from ssl_sweep.sweep.grid.pools import Pool
 from ssl_sweep.sweep.grid.schema import PretrainBlock
 from ssl_sweep.sweep.grid.sizes import Size, parse_size
-from ssl_sweep.sweep.grid.weights import given_weights
+from ssl_sweep.sweep.grid.weights import check_fit, given_weights
 from ssl_sweep.sweep.planning.cells import Pretraining
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.planning.expand_context import Expansion, one_draw
@@ -173,6 +173,10 @@ class Pretrainings:
         for encoder, (i, weights) in product(entry.value.encoder, enumerate(entry.value.weights)):
             try:
                 given = given_weights(weights, folder)
+                settings = (("weights", given.identity),)
+                config = self._config(entry, "weights", encoder, evaluation.size, 0, settings)
+                if config is not None:
+                    check_fit(given, encoder, evaluation.size)
             except ValueError as error:
                 self._context.problem(self._context.path(entry, "weights", i), str(error))
                 continue
@@ -208,9 +212,15 @@ class Pretrainings:
                 given = entry.value.model_fields_set
                 named = [key for key in given if re.search(rf"\b{key}\b", str(error))]
                 path = (*entry.path, sorted(named, key=len)[-1]) if named else entry.path
-                self._context.problem(path, str(error))
+                self._context.problem(self._size_path(size, str(error)) or path, str(error))
                 self._configs[key] = None
         return self._configs[key]
+
+    def _size_path(self, size: int, error: str) -> KeyPath | None:
+        """The place of the dataset's size that an error is about, if the grid gives it."""
+        source, datasets = self._context.grid.source, self._context.grid.datasets.values()
+        places = [(*entry.path, "size") for entry in datasets if entry.value.size == size]
+        return next((path for path in places if "image_size" in error and path in source.marks), None)
 
 
 def _choices(block: PretrainBlock) -> Iterator[_Choice]:
