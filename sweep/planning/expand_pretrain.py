@@ -8,7 +8,7 @@ subset of all images has subset seed 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -136,10 +136,13 @@ class Pretrainings:
         drawn: tuple[int, ...],
     ) -> bool:
         """Whether the batch, the long tail and the corruption fit the images."""
-        if refused := _batch_problem(config, sum(drawn), entry.value):
+        if refused := _batch_problem(config, sum(drawn), entry.value, images.members):
             key, text = refused
             given = key in entry.value.model_fields_set
             self._context.problem((*entry.path, key) if given else images.size_path, text)
+            return False
+        if problem := _one_class(images.members, choice.method):
+            self._context.problem((*entry.path, "method"), problem)
             return False
         if problem := _tail_problem(images.members, drawn, choice):
             self._context.problem((*entry.path, "imbalance"), problem)
@@ -180,8 +183,6 @@ class Pretrainings:
             except ValueError as error:
                 self._context.problem(self._context.path(entry, "weights", i), str(error))
                 continue
-            settings = (("weights", given.identity),)
-            config = self._config(entry, "weights", encoder, evaluation.size, 0, settings)
             if config is not None:
                 spec = PretrainSpec(config, ())
                 yield Pretraining(
@@ -276,6 +277,12 @@ def _empty_member(members: tuple[DatasetInfo, ...], labelled: bool) -> str:
     return f"no training image of {empty.name!r} has a label, and this needs them"
 
 
+def _one_class(members: tuple[DatasetInfo, ...], method: str) -> str:
+    if method not in LABELLED_METHODS or len(members) > 1 or members[0].n_classes != 1:
+        return ""
+    return f"{method} learns to tell classes apart, but {members[0].name!r} has one class only"
+
+
 def _too_many(shares: dict[str, int], members: tuple[DatasetInfo, ...], labelled: bool) -> str:
     """The problem of the smallest member from which too many images are drawn."""
     for d in sorted(members, key=lambda d: (_free(d, labelled), d.name)):
@@ -284,19 +291,33 @@ def _too_many(shares: dict[str, int], members: tuple[DatasetInfo, ...], labelled
             kind = "labelled training images" if labelled else "training images"
             sound = " that are not test images" if d.n_leaked else ""
             if len(members) == 1:
-                return f"is more than the {free} {kind} of {d.name!r}{sound}"
-            return f"takes {asked} of {d.name!r}, which has {free} {kind}{sound}"
+                return f"is more than the {free} {kind} of {d.name!r}{sound}{_left_out([d])}"
+            return f"takes {asked} of {d.name!r}, which has {free} {kind}{sound}{_left_out([d])}"
     return ""
 
 
-def _batch_problem(config: PretrainConfig, images: int, block: PretrainBlock) -> tuple[str, str] | None:
+def _left_out(members: Iterable[DatasetInfo]) -> str:
+    """How many training images of these datasets the leakage guard leaves out; "" if none."""
+    found = [
+        f"; {d.n_leaked:,} of the {d.n_train:,} training images of {d.name!r} are also test images and are"
+        " left out (leakage: drop)"
+        for d in members
+        if d.n_leaked
+    ]
+    return "".join(found)
+
+
+def _batch_problem(
+    config: PretrainConfig, images: int, block: PretrainBlock, members: tuple[DatasetInfo, ...]
+) -> tuple[str, str] | None:
     """The key whose value is larger than the number of images, and the message."""
     given, key = block.model_fields_set, "batch" if config.batch > images else "queue"
     value = getattr(config, key)
     if value <= images or (key == "queue" and key not in given):
         return None
     what = key if key in given else "the default batch"
-    return key, f"{what} {value} is larger than {images} images; set {key} to {images} or less"
+    remedy = f"set {key} to {images} or less"
+    return key, f"{what} {value} is larger than {images} images; {remedy}{_left_out(members)}"
 
 
 def _tail_problem(members: tuple[DatasetInfo, ...], drawn: tuple[int, ...], choice: _Choice) -> str:

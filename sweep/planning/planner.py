@@ -88,6 +88,16 @@ def _expand(
         )
         for info in assumed
     ]
+    notes += [
+        Note("stored", f"stored: {info.name}: {info.unread}, and run needs the images")
+        for info in catalog.values()
+        if info.unread
+    ]
+    notes += [
+        Note("classes", f"classes: {name} has one class only, which is enough for pretraining")
+        for name in sorted((pretrained - evaluated) & set(catalog))
+        if catalog[name].n_classes == 1
+    ]
     return cells, (*harmed, *notes, *_without_effect(cells), *_large(cells))
 
 
