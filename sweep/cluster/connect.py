@@ -12,11 +12,11 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from ssl_sweep._ssl_sweep_start import for_workers
 from ssl_sweep.sweep.cluster.nodes import alive_nodes, require_same_program, resources
 from ssl_sweep.sweep.errors import InfeasibleError, UsageError, first_line
 from ssl_sweep.sweep.execution.backend import Cluster
 from ssl_sweep.sweep.util.cores import cores
-from ssl_sweep.sweep.util.search_path import for_workers
 
 _log = logging.getLogger(__name__)
 
