@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from expansion import CATALOG, DATASETS, cells, cells_of, impossible
+from safetensors.numpy import save_file
 
+from ssl_sweep.ssl_core.encoders.shapes import weight_shapes
 from ssl_sweep.sweep.errors import GridError
 from ssl_sweep.sweep.grid.load import check_grid
 from ssl_sweep.sweep.grid.marked_yaml import parse_yaml
@@ -126,7 +129,8 @@ def test_given_weights_are_refused_where_they_are_no_file(tmp_path):
     for weights, said in {
         "gone.pt": "no file",
         "folder.pt": "no file",
-        "model.pth.tar": "is neither a file (.pt",
+        "gone.pth.tar": "no file",
+        "model.h5": "is neither a file (.pt",
         "resnet50": "nor a name of torchvision",
     }.items():
         text = (
@@ -205,7 +209,8 @@ def test_fine_tuning_schedules():
 
 def test_the_identity_of_given_weights_stands_for_their_file(tmp_path):
     """So that a finished encoder is found without it; a missing file says so."""
-    (tmp_path / "x.safetensors").write_bytes(b"weights")
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes("resnet-demo", 32).items()}
+    save_file(tensors, tmp_path / "x.safetensors")
 
     def encoders(weights: str) -> set[str]:
         text = (
