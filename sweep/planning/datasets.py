@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from ssl_sweep.data_ops.dataset.passed_over import PassedOver
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.registry import SourceInfo, inspect, name_of
 from ssl_sweep.data_ops.sources.remote import is_remote
@@ -52,6 +54,8 @@ class DatasetInfo:
     """Classes of the finest level that have a training image; 0 if it is unknown."""
     unread: str = ""
     """Why its images cannot be read now, if what the store has of them is used instead."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """What was found beside the images and is not read."""
     copied_classes: tuple[int, ...] = ()
     """Labelled training images that are test images of this dataset, by class: no label budget has them."""
 
@@ -155,7 +159,7 @@ def _read(name: str, entry: AnyDataset, store: Store | None, expect: bool) -> Da
     id = stage_id("prepare", spec)
     manifest = store.complete("prepare", id) if store else None
     if manifest is not None:
-        return prepared_info(name, spec, id, manifest)
+        return replace(prepared_info(name, spec, id, manifest), passed_over=info.passed_over)
     return DatasetInfo(
         name=name,
         prepare=spec,
@@ -165,6 +169,7 @@ def _read(name: str, entry: AnyDataset, store: Store | None, expect: bool) -> Da
         n_test=info.n_test,
         n_unlabeled=info.n_train - info.n_labeled,
         n_classes=info.n_classes,
+        passed_over=info.passed_over,
     )
 
 
@@ -203,6 +208,7 @@ def prepared_info(name: str, spec: PrepareSpec, id: str, manifest: Manifest) -> 
     """The dataset of a finished prepare stage, from its manifest."""
     outputs: Mapping[str, object] = manifest.outputs
     levels, counts = outputs["levels"], outputs.get("class_counts") or [[]]
+    passed_over: Any = outputs.get("passed_over") or ()
     assert isinstance(levels, list | tuple) and isinstance(counts, list | tuple)
     n_train = int(str(outputs["n_train"]))
     labeled = int(str(outputs.get("n_labeled", n_train)))
@@ -216,5 +222,6 @@ def prepared_info(name: str, spec: PrepareSpec, id: str, manifest: Manifest) -> 
         levels=tuple(map(str, levels)),
         class_counts=tuple(counts[0]),
         n_classes=sum(count > 0 for count in counts[0]),
+        passed_over=tuple(PassedOver(**one) for one in passed_over),
         n_unlabeled=n_train - (n_train if labeled < 0 else labeled),
     )

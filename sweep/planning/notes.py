@@ -9,7 +9,9 @@ from typing import Literal
 from ssl_sweep.sweep.planning.reasons import CHANGED
 from ssl_sweep.sweep.planning.stages import PlannedStage
 
-NoteKind = Literal["assumed", "classes", "corruption", "damaged", "leakage", "memory", "store", "stored"]
+NoteKind = Literal[
+    "assumed", "classes", "corruption", "damaged", "leakage", "memory", "passed over", "store", "stored"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,3 +140,11 @@ def test_one_class_folder_is_refused_at_the_evaluation(photos: Path, refused: Ca
     shutil.rmtree(photos / "train" / "dog")
     said = refused()
     assert said.startswith("grid.yaml:8:20: ") and "one class only" in said
+
+
+def test_what_is_passed_over_is_in_the_plan(photos: Path) -> None:
+    grid = photos.parent / "grid.yaml"
+    grid.write_text(FOLDERS.replace("TRAIN", "photos/train").replace("TEST", "photos/test"))
+    (photos / "train" / "cat" / "notes.docx").write_bytes(b"PK")
+    (note,) = plan_grid(grid, (), Store(photos.parent / "store"))[1].notes
+    assert note.kind == "passed over" and note.text.startswith("mine: beside the images, 1 ")
