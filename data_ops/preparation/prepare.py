@@ -32,7 +32,7 @@ from ssl_sweep.data_ops.preparation.classes import (
 from ssl_sweep.data_ops.preparation.decode_split import JOURNALS, DecodedImages, decode_split
 from ssl_sweep.data_ops.preparation.similar_names import check_similar, similar_pairs
 from ssl_sweep.data_ops.preparation.workspace import new_array, publish, workspace
-from ssl_sweep.data_ops.sources.decode import RESIZE_RULE
+from ssl_sweep.data_ops.sources.decode import DECODE_RULE, RESIZE_RULE
 from ssl_sweep.data_ops.sources.reading import check_classes
 from ssl_sweep.data_ops.sources.registry import (
     OpenSource,
@@ -79,7 +79,8 @@ def prepare(
     if size < 1:
         raise DataError(f"size is {size}; use 1 pixel or more")
     out_dir.mkdir(parents=True, exist_ok=True)
-    key = hashlib.sha256(json.dumps([1, info.signature, size, RESIZE_RULE]).encode()).hexdigest()[:16]
+    basis = json.dumps([1, info.signature, size, DECODE_RULE, RESIZE_RULE])
+    key = hashlib.sha256(basis.encode()).hexdigest()[:16]
     with workspace(out_dir, key, JOURNALS) as work:
         pools = _decode_all(opened, size, work, on_progress, threads)
         levels = levels_of(source)

@@ -26,6 +26,8 @@ from ssl_sweep.data_ops.sources.containers import heif_help, png_essentials, tif
 RESIZE_RULE = (
     "pillow-bilinear-antialias-centre-square-1"  # part of the fingerprint; change it when pixels change
 )
+DECODE_RULE = "upright-on-white-1"
+"""Changes when any image is decoded otherwise: a preparation that was killed before does not go on."""
 MAX_PIXELS = 1 << 26
 """8192 x 8192. Up to this size a file may be as small as it likes."""
 _PIXELS_PER_BYTE = 100  # of a larger image; photographs have 60 at most, a decompression bomb has hundreds

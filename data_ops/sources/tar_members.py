@@ -60,6 +60,8 @@ def _archives(path: Path, file: BinaryIO) -> Iterator[list[tarfile.TarInfo]]:
         file.seek(start)
         with tarfile.open(fileobj=file, mode="r:", errors="surrogateescape") as tar:
             members = tar.getmembers()
+        if start and not members:
+            raise tarfile.ReadError("what follows the end of the archive is not a tar")
         # tarfile accepts a shard that ends anywhere; a complete one ends with blocks of zeros
         end = max((m.offset_data + -(-m.size // _BLOCK) * _BLOCK for m in members), default=start)
         if os.pread(file.fileno(), _BLOCK, end) != bytes(_BLOCK):

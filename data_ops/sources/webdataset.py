@@ -87,7 +87,7 @@ class WebDatasetSource(SplitHere):
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Sample:
     shard: Path
-    key: str
+    name: str
     offset: int
     size: int
     labels: Labels
@@ -141,6 +141,7 @@ class _Shard:
             return None
         labels, group = _fields(name, texts.get("json"), texts.get("cls"), self._source, self._keys)
         beside = () if texts else tuple(member for member in rest if kind_of(member.base) == "text")
+        name = f"{self._path}, {printable(image.name)}"
         return _Sample(self._path, name, image.offset, image.size, labels, group, newly, beside)
 
     def _image(self, name: str, members: list[Member]) -> Member | None:
@@ -266,7 +267,7 @@ def _class(as_cls: bytes) -> str | None:
 
 def _read(samples: list[_Sample]) -> Iterator[RawImage]:
     for sample in samples:
-        yield RawImage(sample.key, functools.partial(_decode, sample), sample.labels, sample.group)
+        yield RawImage(sample.name, functools.partial(_decode, sample), sample.labels, sample.group)
 
 
 def _decode(sample: _Sample) -> Pixels:
@@ -274,5 +275,5 @@ def _decode(sample: _Sample) -> Pixels:
         with sample.shard.open("rb") as shard:
             data = os.pread(shard.fileno(), sample.size, sample.offset)
     except OSError as error:
-        raise DataError(f"{sample.key}: cannot be read ({error.strerror}); restore the shard") from error
-    return decode_rgb(data, sample.key)
+        raise DataError(f"{sample.name}: cannot be read ({error.strerror}); restore the shard") from error
+    return decode_rgb(data, sample.name)

@@ -110,6 +110,10 @@ def _misfit(
     expected: Mapping[str, Shape],
 ) -> str:
     missing, left_over, shapes = faults
+    under = f" under the prefix {prefix!r}" if prefix else ""
+    if 2 * (len(missing) + len(shapes)) > len(expected):
+        n = len(expected) - len(missing) - len(shapes)
+        return f"has only {n} of its {len(expected)} weights{under}; use the encoder of these weights"
     problems = []
     if missing:
         problems.append(f"it lacks {_listed(missing)}")
@@ -126,7 +130,6 @@ def _misfit(
         hint += ", and an image_size on the same side of 64 px: up to there stems and patches are smaller"
     elif "encoder.pos_embedding" in shapes:
         hint += ", and the image_size of their training"
-    under = f" under the prefix {prefix!r}" if prefix else ""
     return f"does not fit{under}: {'; '.join(problems)}; {hint}"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from ssl_sweep.ssl_core.config.registry import ENCODERS
 from ssl_sweep.ssl_core.encoders.inert_pickle import Shape
 from ssl_sweep.ssl_core.encoders.shapes import weight_shapes
 from ssl_sweep.ssl_core.encoders.weight_files import SUFFIXES, stored_tensors
@@ -72,8 +74,19 @@ def check_fit(given: GivenWeights, encoder: str, size: int) -> None:
     try:
         fitting_names(found, expected)
     except ValueError as error:
-        text = given.path or given.identity
-        raise ValueError(f"weights: {text}, as weights of {encoder} at {size} px, {error}") from None
+        text, fitting = given.path or given.identity, _fitting(found, size)
+        hint = f"; it fits {', '.join(fitting)}" if fitting else ""
+        raise ValueError(f"weights: {text}, as weights of {encoder} at {size} px, {error}{hint}") from None
+
+
+def _fitting(found: dict[str, Shape], size: int) -> list[str]:
+    """The encoders that some weights fit, for images of ``size`` pixels."""
+    fitting = []
+    for encoder in ENCODERS:
+        with contextlib.suppress(ValueError):
+            fitting_names(found, weight_shapes(encoder, size))
+            fitting.append(encoder)
+    return fitting
 
 
 @lru_cache(maxsize=64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import product
 
-from ssl_sweep.data_ops.dataset.subsets import largest_tail
+from ssl_sweep.data_ops.dataset.subsets import largest_tail, smallest_tail
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
 from ssl_sweep.ssl_core.config.plugins import encoder_info
 from ssl_sweep.ssl_core.config.registry import FEATURES, HEAD_OUTPUT, TWO_VIEWS
@@ -36,11 +36,18 @@ class Evaluations:
         self._features: dict[tuple[object, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
 
     def testable(self, evaluation: DatasetInfo, entry: Entry[EvaluateBlock], i: int) -> bool:
-        """Whether the dataset, value ``i`` of the block's ``domain``, has test images."""
+        """Whether the dataset, value ``i`` of the block's ``domain``, has test images and several classes."""
+        message = ""
         if evaluation.n_test == 0:
             message = f"{evaluation.name!r} has no test images; give its dataset a test or test_fraction"
+        elif evaluation.n_classes == 1:
+            message = (
+                f"the training images of {evaluation.name!r} have one class only, so every answer would be"
+                " that class; add images of another class, or use this dataset only in pretrain"
+            )
+        if message:
             self._context.problem(self._context.path(entry, "domain", i), message)
-        return evaluation.n_test > 0
+        return not message
 
     def fused(self, entry: Entry[EvaluateBlock], available: Iterable[Pretraining]) -> Iterator[Encoders]:
         """The sets of encoders whose features the block joins.
@@ -81,14 +88,17 @@ class Evaluations:
         copies = any(evaluation.copied_classes)
         for j, labels in enumerate(block.labels):
             n = labels.resolve(evaluation.n_labeled)
+            path = self._context.path(entry, "labels", j)
             if not 1 <= n <= evaluation.n_labeled:
-                path = self._context.path(entry, "labels", j)
                 kind = "labelled training" if evaluation.n_unlabeled else "training"
                 has = f"{evaluation.name!r} has {evaluation.n_labeled} {kind} images"
                 if copies:
                     gone = sum(evaluation.copied_classes)
                     has += f", and {gone} that are also its test images (leakage: drop)"
                 self._context.problem(path, f"labels: {labels.text} is {n} images; {has}")
+                continue
+            if n < 2:
+                self._context.problem(path, f"labels: {labels.text} is one image; give two or more")
                 continue
             recipes = recipes_of(block, encoders[0].spec.config, n, evaluation.n_labeled)
             for corruption, draw, imbalance, seed, recipe, level in product(
@@ -138,7 +148,13 @@ class Evaluations:
     def _tail_fits(
         self, evaluation: DatasetInfo, n: int, imbalance: float, seed: int, entry: Entry[EvaluateBlock]
     ) -> bool:
-        if imbalance == 1 or not evaluation.class_counts:
+        if imbalance == 1:
+            return True
+        if n < (fewest := smallest_tail(evaluation.n_classes, imbalance)):
+            has = f"{n} labels of {evaluation.name!r} are all of one class; give {fewest} labels or more"
+            self._context.problem((*entry.path, "imbalance"), f"imbalance {imbalance:g}: {has}")
+            return False
+        if not evaluation.class_counts:
             return True
         most = largest_tail(evaluation.label_counts, imbalance, seed)
         if n > most:

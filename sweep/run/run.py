@@ -25,8 +25,10 @@ from ssl_sweep.sweep.execution.stop import StopFlag, tidy_stops
 from ssl_sweep.sweep.grid.load import Grid
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.graph import plan as planned
+from ssl_sweep.sweep.planning.outputs import require_outside_images
 from ssl_sweep.sweep.planning.planner import plan_grid, plan_read
 from ssl_sweep.sweep.planning.stages import PlannedStage
+from ssl_sweep.sweep.planning.whereabouts import elsewhere, note_run
 from ssl_sweep.sweep.results.table import results
 from ssl_sweep.sweep.run.priority import Priority, order, require_cells
 from ssl_sweep.sweep.run.progress import Listener
@@ -96,13 +98,16 @@ def run(
     Raises:
         GridError: the grid is wrong; nothing was started.
         InfeasibleError: it needs more than there is, or than ``limits`` allow; nothing was started.
-        UsageError: a priority matches no cell, a limit in money was given without a price, or the address
-            of the tracker cannot be used.
+        UsageError: a priority matches no cell, a limit in money was given without a price, the address of
+            the tracker cannot be used, or the store is inside a folder of images.
         StoreError: the store cannot be used.
     """
     started = time.monotonic()
     store = Store(store_uri)
     tracker_address(store, tracking_uri)
+    require_outside_images(grid_path, overrides, store.uri, "the store", "--store")
+    if not store.remote and not store.root.exists() and (known := elsewhere(grid_path, store)):
+        listener.say(f"{store.uri} is a new store; {known}")
     store.check_writable()
     stop_file = temporary(store.root, "stop")  # if the run is killed, the next one removes it
     flag = StopFlag(store, stop_file)
@@ -110,6 +115,7 @@ def run(
         try:
             _tidy(store)
             grid, plan = plan_grid(grid_path, overrides, store)
+            note_run(grid_path, store)
             progresses: list[Progress] = []
             require_cells(priorities, plan)
             guard = LimitGuard(limits)

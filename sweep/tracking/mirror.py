@@ -11,6 +11,7 @@ from ssl_sweep.sweep.errors import SweepError, first_line
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.notes import unprepared
 from ssl_sweep.sweep.planning.stages import PlannedStage
+from ssl_sweep.sweep.planning.whereabouts import require_store
 from ssl_sweep.sweep.store.leases import Leases, driving
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.location import TrackerError, tracking_uri
@@ -125,7 +126,7 @@ def sync_grid(
     from ssl_sweep.sweep.planning.planner import plan_grid
 
     store = Store(store_uri)
-    store.require_existing()
+    require_store(store, grid)
     read, plan = plan_grid(grid, overrides, store, expect=True)
     if why := unprepared(plan.prepares, plan.notes):
         say(why)

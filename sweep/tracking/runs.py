@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from ssl_sweep.ssl_core.evaluation.metrics import METRICS
 from ssl_sweep.sweep.planning.cells import Cell
+from ssl_sweep.sweep.planning.columns import AXES
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.stages import PlannedStage
-from ssl_sweep.sweep.results.table import AXES, METRICS, finished_rows
+from ssl_sweep.sweep.results.table import finished_rows
 from ssl_sweep.sweep.spec.specs import PretrainSpec
 from ssl_sweep.sweep.store.manifest import Manifest
 from ssl_sweep.sweep.store.store import Store

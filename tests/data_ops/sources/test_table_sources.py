@@ -309,7 +309,7 @@ def test_webdataset_labels_come_from_cls_json_or_nowhere(rows, tmp_path):
     assert [raw.labels for raw in read] == [("7",), (None,), ("3",), (None,)]
     assert [raw.group for raw in read] == [None, None, "x", None]
     assert np.array_equal(read[2].decode(), decode_rgb(rows[2][0], "x"))
-    assert read[2].name == f"{where}, c"
+    assert read[2].name == f"{where}, c.seg.png"
     for pattern in (str(tmp_path), str(tmp_path / "*.tar"), str(tmp_path / "{x,x}.tar")):  # twice
         assert inspect(WebDatasetSource(pattern)).n_train == (8 if "{" in pattern else 4)
 

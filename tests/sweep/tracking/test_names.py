@@ -17,7 +17,7 @@ from mlflow.utils.validation import (
     _validate_tag,
 )
 
-from ssl_sweep.sweep.results.table import METRICS
+from ssl_sweep.ssl_core.evaluation.metrics import METRICS
 from ssl_sweep.sweep.tracking.names import MAX_NAME, MAX_PARAM, name_of, sqlite_file, sqlite_uri, value_of
 from ssl_sweep.sweep.tracking.runs import level_metric
 

@@ -1,18 +1,25 @@
-"""The order in which Python looks for modules: the installed program first, for the driver and its workers.
+"""Start of the console script: the order in which Python looks for modules, for the driver and its workers.
 
-A file of the working folder or of PYTHONPATH may have any name, such as csv.py or numpy.py. It must not stand
-in for a module of the same name. So these folders come last. They are not dropped, because methods and
+A file of the working folder or of PYTHONPATH may have any name, such as csv.py or ssl_sweep.py. It must not
+stand in for a module of the same name. So these folders come last. They are not dropped, because methods and
 encoders of other packages may be there.
 
-Only modules that Python has loaded at its start are imported here: any other import could find such a file.
+This module is installed beside the package too, because its name is its own: the script finds it whatever
+else is called ssl_sweep. It imports only what Python has loaded at its start, until the order is right.
 """
-
-from __future__ import annotations
 
 import os
 import sys
 
 _VARIABLE = "PYTHONPATH"
+
+
+def main() -> None:
+    """The console script."""
+    installed_first()
+    from importlib import import_module
+
+    import_module("ssl_sweep.cli").main()
 
 
 def installed_first() -> None:
