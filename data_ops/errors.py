@@ -13,12 +13,14 @@ class DataError(Exception):
 class BadImageError(DataError):
     """An image whose bytes were read but cannot be decoded."""
 
+    what: str
+    """What is wrong with it, without its name."""
     content: str
-    """A hash of the bytes: the same whatever the file is called. Empty if it is unknown."""
+    """A hash of the bytes: the same whatever the file is called."""
 
-    def __init__(self, message: str, content: str = "") -> None:
-        super().__init__(message)
-        self.content = content
+    def __init__(self, name: str, what: str, content: str) -> None:
+        super().__init__(f"{name}: {what}")
+        self.what, self.content = what, content
 
 
 def nearest(word: str, names: Iterable[str]) -> str:

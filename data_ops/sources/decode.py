@@ -96,7 +96,7 @@ def decode_rgb(data: bytes, name: str) -> Pixels:
     from PIL import Image, UnidentifiedImageError
 
     def bad(what: str) -> BadImageError:
-        return BadImageError(f"{name}: {what}", hashlib.sha256(data).hexdigest())
+        return BadImageError(name, what, hashlib.sha256(data).hexdigest())
 
     unread = "" if "HEIF" in formats() else heif_help(data, name)
     if not data:

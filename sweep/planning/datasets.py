@@ -144,7 +144,7 @@ def _unreadable(grid: Grid, name: str, entry: Entry[AnyDataset], error: str) -> 
     # One path may be the beginning of another one; if train and test are the same, test is wrong
     at = max(reversed(named), key=lambda key: len(str(getattr(entry.value, key))), default=(keys or [""])[0])
     path = (*entry.path, at) if at else entry.path
-    return grid.source.problem(path, f"datasets.{name}: {error}")
+    return replace(grid.source.problem(path, error), dataset=name)
 
 
 def _read(name: str, entry: AnyDataset, store: Store | None, expect: bool) -> DatasetInfo:
