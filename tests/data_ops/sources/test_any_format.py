@@ -41,9 +41,55 @@ FILES_TRIED = settings(
 DATASETS_TRIED = settings(FILES_TRIED, max_examples=12)  # each is prepared in several formats
 BLANKS = " \t\u00a0\u2003\u3000\u200b\ufeff\u2060"
 WORDS = st.sampled_from(
-    ["cat", "Cat", "cafe\u0301", "caf\u00e9", "Maße", "Masse", "NA", "none", "nan", "null", "None", "-1", "0"]
-    + ["01", "1", "1.0", "1.", "+1", "-2", "1e3", "9" * 30, "a,b", 'say "x"', "'", "#1", "=1+1", "%s", "{x}"]
-    + ["猫", "кот", "🐈", "ﬁsh", "İ", "\u0130i", "a b", "a\u00a0b", "a.b", "label", "train", "1_000", "0x1"]
+    [
+        *(
+            "cat",
+            "Cat",
+            "cafe\u0301",
+            "caf\u00e9",
+            "Maße",
+            "Masse",
+            "NA",
+            "none",
+            "nan",
+            "null",
+            "None",
+            "-1",
+            "0",
+        ),
+        *(
+            "01",
+            "1",
+            "1.0",
+            "1.",
+            "+1",
+            "-2",
+            "1e3",
+            "9" * 30,
+            "a,b",
+            'say "x"',
+            "'",
+            "#1",
+            "=1+1",
+            "%s",
+            "{x}",
+        ),
+        *(
+            "猫",
+            "кот",
+            "🐈",
+            "ﬁsh",
+            "İ",
+            "\u0130i",
+            "a b",
+            "a\u00a0b",
+            "a.b",
+            "label",
+            "train",
+            "1_000",
+            "0x1",
+        ),
+    ]
 )
 TEXTS = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cs",), exclude_characters="\0\r"), max_size=8
@@ -152,9 +198,11 @@ def test_names_of_class_folders_are_labels_like_any_other(names: list[str]) -> N
 
 
 SUFFIXES = st.sampled_from(
-    sorted(IMAGE_SUFFIXES)[::6]
-    + [".png", ".JPG", ".jpeg", ".jfif", ".avif", ".heic", ".txt", ".cls", ".json", ".xml", ".raw", ".dat", ".zip", ".pdf", ".svg", ".png.bak", ".v2.png"]
-    + ["", ".seg", "~", ".tar"]
+    [
+        *sorted(IMAGE_SUFFIXES)[::6],
+        *(".png", ".JPG", ".jpeg", ".jfif", ".avif", ".heic", "", ".txt", ".cls", ".json", ".xml", ".raw"),
+        *(".dat", ".zip", ".pdf", ".svg", ".png.bak", ".v2.png", ".seg", "~", ".tar"),
+    ]
 )
 CONTENTS = st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "TIFF", "AVIF", "BMP", "text", "empty"])
 STEMS = st.sampled_from(["a", "b", "c", "._a", ".b", "Thumbs", "d e", "é", "x" * 60])
