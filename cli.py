@@ -265,7 +265,9 @@ accept_verbose(cli)
 def main() -> None:
     """The console script. An error that a user can fix is a message and an exit code, never a traceback."""
     from ssl_sweep.sweep.errors import SweepError
+    from ssl_sweep.sweep.util.addresses import reach_loopback_directly
 
+    reach_loopback_directly()
     # Else pydantic reads the metadata of every installed package.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:

@@ -50,14 +50,14 @@ def require_store(store: Store, grid: str | Path) -> None:
     """Refuse a store that does not exist, for commands that only read it.
 
     Raises:
-        StoreError: there is no store; says where the grid was last run.
+        StoreError: the store does not exist; says where the grid was last run.
     """
     if not store.remote and not store.root.is_dir():
         raise _nothing(f"no store at {store.uri}", grid, store)
 
 
 def require_traces(plan: Plan, grid: str | Path, store: Store) -> None:
-    """Refuse a store that knows nothing of a grid, for commands that show its results.
+    """Refuse a store that has nothing of a grid, for commands that show its results.
 
     Raises:
         StoreError: no stage of the plan ran or runs there; says where the grid was last run.

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -25,12 +24,12 @@ from ssl_sweep.data_ops.preparation.prepare import prepare
 from ssl_sweep.ssl_core.config import registry
 from ssl_sweep.ssl_core.config.pretrain import default_config
 from ssl_sweep.ssl_core.encoders import build
+from ssl_sweep.ssl_core.evaluation import metrics
 from ssl_sweep.ssl_core.evaluation.fusion import FusedFeatures, missing_classes
 from ssl_sweep.sweep.grid import datasets
-from ssl_sweep.sweep.planning.columns import SETTING_COLUMNS
+from ssl_sweep.sweep.planning import columns
 from ssl_sweep.sweep.report.figures.base import NARROW, Figure, Gap
 from ssl_sweep.sweep.report.findings import findings
-from ssl_sweep.sweep.results.table import SCHEMA
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 
@@ -135,12 +134,12 @@ def test_protocol(module: Any) -> None:
 
 
 def test_column() -> None:
-    column, field = blocks("column")
-    (entry,) = eval(f"{{{column}}}").items()
-    schema = pa.schema(eval(f"[{field}]", {"pa": pa}))
-    assert schema.names == [entry[0]] and entry[0] not in {*SETTING_COLUMNS, *SCHEMA.names}
-    value = entry[1](SimpleNamespace(datasets=("a", "b")))
-    assert pa.array([value], schema.field(entry[0]).type).to_pylist() == [2]
+    declared, scored = blocks("column")
+    (column,) = eval(f"({declared})", vars(columns))
+    (metric,) = eval(f"{{{scored}}}", vars(metrics)).items()
+    assert not {column.name, metric[0]} & set(columns.COLUMNS)
+    assert column.value(SimpleNamespace(datasets=("a", "b"))) == 2
+    assert metric[1].value(metrics.Ranking(np.array([3, 1]), np.array([[1, 3, 0], [0, 2, 1]]), 4)) == 0.5
 
 
 def precisions() -> pd.DataFrame:
