@@ -12,6 +12,9 @@ import os
 import sys
 
 _VARIABLE = "PYTHONPATH"
+_PACKAGE = "ssl_sweep"
+_HERE = os.path.dirname(os.path.realpath(__file__))
+_OWN = {_HERE, os.path.join(_HERE, _PACKAGE)}  # the package, whichever copy of this module is loaded
 
 
 def main() -> None:
@@ -37,8 +40,21 @@ def _installed_first(path: list[str]) -> list[str]:
     theirs = map(_absolute, given.split(os.pathsep)) if given else ()
     script = os.path.dirname(os.path.realpath(sys.argv[0])) if sys.argv and sys.argv[0] else ""
     last = {_absolute(""), script, *theirs}
-    whole = dict.fromkeys(map(_absolute, path))
+    whole = list(dict.fromkeys(map(_absolute, path)))
+    if not any(map(_has_the_package, whole)):
+        # An editable installation: Python looks for it only after every folder.
+        whole = [entry for entry in whole if entry not in last or not _has_another(entry)]
     return sorted(whole, key=last.__contains__)  # sorted() keeps the order within each part
+
+
+def _has_the_package(folder: str) -> bool:
+    package = os.path.join(folder, _PACKAGE)
+    return os.path.isdir(package) and os.path.realpath(package) in _OWN
+
+
+def _has_another(folder: str) -> bool:
+    names = (os.path.join(folder, name) for name in (_PACKAGE, f"{_PACKAGE}.py"))
+    return any(os.path.exists(name) for name in names)
 
 
 def _absolute(entry: str) -> str:
