@@ -174,7 +174,7 @@ _ORDERED = (
     _fused("fused_domain", str, lambda c: "+".join(p.domain for p in c.fused), "Their domains."),
     _fused("fused_method", str, lambda c: "+".join(p.spec.config.method for p in c.fused), "Their methods."),
     *map(_rest.pop, ("c_path", "knn_k", "knn_temperature")),
-    *_rest.values(),
+    *_rest.values(),  # until another column is added: then give these their places above it
 )
 
 
