@@ -19,6 +19,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from ssl_sweep.data_ops.dataset.duplicates import pixel_hash
 from ssl_sweep.data_ops.errors import BadImageError
 from ssl_sweep.data_ops.sources.decode import decode_rgb, formats, over_white, resize
+from ssl_sweep.data_ops.sources.npz import NpzSource
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 ALPHA = np.random.default_rng(1).integers(0, 256, (6, 9, 1), dtype=np.uint8)
@@ -107,6 +108,15 @@ def test_transparent_pixels_are_on_white_in_every_format(kind):
     assert np.array_equal(pixels, np.floor(RGB * share + 255 * (1 - share) + 0.5).astype(np.uint8))
     assert (pixels[0] == 255).all() and np.array_equal(pixels[1], RGB[1])
     assert np.array_equal(over_white(rgba), pixels)
+
+
+def test_arrays_have_the_pixels_of_files(tmp_path):
+    """An .npz file of the same picture has the same key, with transparency too."""
+    for values in (RGB, np.concatenate([RGB, ALPHA], 2), RGB[..., :1]):
+        np.savez(tmp_path / "x.npz", images=values[None], labels=["a"])
+        (raw,) = NpzSource(str(tmp_path / "x.npz")).listing("train").read()
+        png = encoded(values[..., 0] if values.shape[2] == 1 else values, "PNG")
+        assert pixel_hash(raw.decode()) == pixel_hash(decode_rgb(png, "x"))
 
 
 def test_gray_palettes_and_single_bits_are_the_picture_that_they_show():
