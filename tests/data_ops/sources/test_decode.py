@@ -288,7 +288,9 @@ def test_bands_of_unknown_meaning_are_refused_by_their_number(bands, kind, photo
     """Row of faults: a four-band 16-bit TIFF was read as RGBA; 2 and 5 bands were an "unknown format"."""
     values = np.zeros((4, 4, bands), kind)
     for order in "<>":
-        with pytest.raises(BadImageError, match=rf"x\.tif: .*{bands} bands of {8 * values.itemsize} bits"):
+        with pytest.raises(
+            BadImageError, match=rf"x\.tif: {bands} bands of {8 * values.itemsize} bits; .*; save"
+        ):
             decode_rgb(tiff(values, photometric, extra, order), "x.tif")
 
 
@@ -319,7 +321,7 @@ def test_heic_says_what_to_install(monkeypatch, data, name):
     monkeypatch.setattr("ssl_sweep.data_ops.sources.decode.formats", lambda: ("PNG", "JPEG"))
     with pytest.raises(BadImageError, match="install pillow-heif, or save it as JPEG") as error:
         decode_rgb(data, name)
-    assert str(error.value).startswith(f"{name}: {'HEIC is not read here' if data else 'empty image'}")
+    assert "HEIC is not read here" in str(error.value)
 
 
 def test_no_program_is_run_for_a_drawing():
