@@ -157,7 +157,7 @@ class RayBackend:
     def _task(self, stages: Sequence[PlannedStage]) -> Any:
         if self._runtime.gpu and stages[0].kind == "features":
             return self._on_gpu
-        if self._runtime.probe_device != "cpu" and any(stage.linear for stage in stages):
+        if self._runtime.probe_device != "cpu" and any(stage.fits_on_gpu for stage in stages):
             return self._on_tensors
         return self._light
 

@@ -105,6 +105,6 @@ def _on_gpu(stages: Sequence[PlannedStage], compute: Compute) -> list[str]:
     found = []
     if compute.device == "gpu" and any(stage.heavy or stage.kind == "features" for stage in stages):
         found.append("compute.device")
-    if compute.probe_device == "gpu" and any(stage.linear for stage in stages):
+    if compute.probe_device == "gpu" and any(stage.fits_on_gpu for stage in stages):
         found.append("compute.probe_device")
     return found

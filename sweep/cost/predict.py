@@ -12,7 +12,6 @@ from typing import Any
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
 from ssl_sweep.ssl_core.config.plugins import encoder_info
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
-from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.sweep.cost.arithmetic import speed
 from ssl_sweep.sweep.cost.machine import Machine, cpus_per_gpu
 from ssl_sweep.sweep.cost.rates import Rates, RateSource, calibrations, images_seen
@@ -20,6 +19,7 @@ from ssl_sweep.sweep.execution.runtime import TrainPlan
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.stages import PlannedStage
+from ssl_sweep.sweep.protocols import protocol_of
 from ssl_sweep.sweep.spec.specs import UNTRAINED, FeatureSpec, FinetuneSpec, PretrainSpec, ProbeSpec
 from ssl_sweep.sweep.store.manifest import Manifest
 from ssl_sweep.sweep.store.store import Store
@@ -30,10 +30,7 @@ _PREPARE_IMAGES_PER_S = 2_000.0
 _INITIALISE_S = 2.0
 _VIEWS = 2
 _PASSES = 3  # forward once, backward twice
-# A linear probe takes labels x width x classes x _PROBE_WORK multiply-adds, over all strengths, folds and
-# iterations (640 to 1,500 were measured, see docs/measurements.md), and _PROBE_S seconds besides.
-_PROBE_WORK, _PROBE_S, _CLASSES = 1_000, 0.2, 100
-_STRENGTHS = len(ProbeConfig().cs)
+_PROBE_S, _CLASSES = 0.2, 100  # seconds besides the arithmetic; classes before a dataset is prepared
 _LIGHT_GPUS = 0.25  # share of a GPU that light work takes
 _MOST_READ = 300  # finished stages of each kind to learn from; there may be many thousands
 IN_PROCESS_BELOW_S = 60.0
@@ -71,8 +68,8 @@ class Experience:
     """The rates of trainings."""
     images: Mapping[tuple[str, str, int, str, str], float]
     """(stage, encoder, image size, device, hardware) → median seconds per image."""
-    probes: Mapping[tuple[int, int], float]
-    """(number of strengths, 0 for nearest neighbours; labels) → median seconds of a probe."""
+    probes: Mapping[tuple[tuple[str, int], int], float]
+    """((protocol, its effort), labels) → median seconds of a probe."""
 
     @classmethod
     def of(cls, store: Store) -> Experience:
@@ -89,10 +86,11 @@ class Experience:
             for manifest in islice(store.manifests(stage), _MOST_READ):
                 if (found := _per_image(manifest, trainings)) is not None:
                     images[found[0]].append(found[1])
-        probes: dict[tuple[int, int], list[float]] = defaultdict(list)
+        probes: dict[tuple[tuple[str, int], int], list[float]] = defaultdict(list)
         for manifest in islice(store.manifests("probe"), _MOST_READ):
             spec = manifest.spec
-            probes[len(spec["config"].get("cs", ())), int(spec["n_labels"])].append(manifest.run.seconds)
+            kind = (str(spec["config"].get("protocol")), len(spec["config"].get("cs", ())))
+            probes[kind, int(spec["n_labels"])].append(manifest.run.seconds)
         return cls(
             rates,
             {key: median(values) for key, values in images.items()},
@@ -136,7 +134,7 @@ def predict(plan: Plan, known: Experience, machine: Machine, compute: Compute) -
 class _Predictor:
     def __init__(self, plan: Plan, known: Experience, machine: Machine, compute: Compute) -> None:
         self._plan, self._known, self._machine, self._compute = plan, known, machine, compute
-        self._probes: dict[int, dict[int, float]] = {}
+        self._probes: dict[tuple[str, int], dict[int, float]] = {}
         self._configs = {s.id: s.spec.config for s in plan.stages if isinstance(s.spec, PretrainSpec)}
         infos = [info for cell in plan.cells for info in cell.datasets]
         self._by_fingerprint = {info.fingerprint: info for info in infos}
@@ -215,11 +213,11 @@ class _Predictor:
         return rate.per_image_s * part, "scaled"
 
     def _probe(self, id: str, spec: ProbeSpec) -> Prediction:
-        strengths = len(spec.config.cs) if isinstance(spec.config, ProbeConfig) else 0
-        if strengths not in self._probes:
-            known = {labels: s for (of, labels), s in self._known.probes.items() if of == strengths}
-            self._probes[strengths] = known
-        known = self._probes[strengths]
+        protocol = protocol_of(spec.config)
+        kind = (protocol.name, protocol.effort(spec.config))
+        if kind not in self._probes:
+            self._probes[kind] = {n: s for (of, n), s in self._known.probes.items() if of == kind}
+        known = self._probes[kind]
         if spec.n_labels in known:
             return self._light(known[spec.n_labels], "measured")
         if known:
@@ -228,7 +226,7 @@ class _Predictor:
         info = self._evaluated[id]
         classes = len(info.class_counts) or _CLASSES
         width = encoder_info(self._encoder_of(spec)).feature_dim * len(spec.train_features)
-        work = spec.n_labels * width * classes * max(1.0, _PROBE_WORK * strengths / _STRENGTHS)
+        work = protocol.multiply_adds(spec.config, spec.n_labels, width, classes)
         return self._light(_PROBE_S + work / (speed("cpu", "") * 1e9), "default guess")
 
     def _encoder_of(self, spec: ProbeSpec) -> str:

@@ -10,6 +10,7 @@ from ssl_sweep.sweep.grid.marked_yaml import KeyPath, YamlSource
 from ssl_sweep.sweep.grid.overrides import NOT_FOR_RANDOM
 from ssl_sweep.sweep.grid.schema import EvaluateBlock, PretrainBlock
 from ssl_sweep.sweep.grid.validation import path_text
+from ssl_sweep.sweep.protocols import PROTOCOLS
 from ssl_sweep.sweep.spec.specs import UNTRAINED
 
 
@@ -51,29 +52,16 @@ def training_problems(
             yield source.problem(path, f"{path_text(path)} needs the key {key!r}", key=True)
 
 
-_OF_PROTOCOL = {
-    "finetune_": "fine-tune",
-    "knn_": "knn",
-    "c_path": "linear",
-    "representation": "linear or knn",
-}
-"""How a setting begins, and the protocols that use it."""
-_WITHOUT = {
-    "fine-tune": "fine-tunes nothing",
-    "knn": "looks for no neighbours",
-    "linear": "has no linear probe",
-}
-
-
 def protocol_problems(
     block: EvaluateBlock, path: KeyPath, doubtful: Collection[str], source: YamlSource
 ) -> Iterator[Located]:
     """Settings of a protocol that the block does not have, so they would have no effect."""
     if "protocol" in doubtful:
         return
-    for key in sorted(block.model_fields_set.difference(doubtful)):
-        wanted = next((of for start, of in _OF_PROTOCOL.items() if key.startswith(start)), None)
-        if wanted and not set(wanted.split(" or ")) & set(block.protocol):
-            without = _WITHOUT.get(wanted, "only fine-tunes, which reads no features")
-            message = f"{key}: this block {without}; add protocol: {wanted}, or remove {key}"
+    users = {key: [name] for name, protocol in PROTOCOLS.items() for key in protocol.keys}
+    users["representation"] = [name for name, protocol in PROTOCOLS.items() if not protocol.trains]
+    for key in sorted(users.keys() & block.model_fields_set.difference(doubtful)):
+        if not set(users[key]) & set(block.protocol):
+            wanted = " or ".join(users[key])
+            message = f"{key}: only used by protocol {wanted}; add protocol: {wanted}, or remove {key}"
             yield source.problem((*path, key), message, key=True)

@@ -10,11 +10,10 @@ from collections.abc import Collection
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
 from pydantic.json_schema import WithJsonSchema
 
 from ssl_sweep.data_ops.views.named_policies import POLICIES
-from ssl_sweep.ssl_core.config.probe import MIN_TEMPERATURE
 from ssl_sweep.ssl_core.config.registry import ENCODERS, FEATURES, METHODS
 from ssl_sweep.ssl_core.config.training import TrainingOptions
 from ssl_sweep.sweep.errors import did_you_mean
@@ -23,6 +22,7 @@ from ssl_sweep.sweep.grid.datasets import AnyDataset
 from ssl_sweep.sweep.grid.pools import Pool, parse_pool
 from ssl_sweep.sweep.grid.sizes import MAX_COUNT, Size, parse_size
 from ssl_sweep.sweep.grid.views import ViewChoice, parse_views
+from ssl_sweep.sweep.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     from ssl_sweep.ssl_core.config.plugins import Kind
@@ -59,7 +59,6 @@ _SIZE_SCHEMA = {
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-VoteTemperature = Annotated[float, Field(ge=MIN_TEMPERATURE, allow_inf_nan=False)]
 Method = Annotated[str, _registered("method", METHODS)]
 Encoder = Annotated[str, _registered("encoder", ENCODERS)]
 Corruption = Annotated[str, AfterValidator(_corruption)]
@@ -189,7 +188,7 @@ class PretrainBlock(Model):
     )
 
 
-class EvaluateBlock(Model):
+class _Evaluate(Model):
     """A product of axes, crossed with every pretraining that ``match`` selects."""
 
     domain: Axis[str] = Field(description="Datasets to evaluate on.")
@@ -205,16 +204,11 @@ class EvaluateBlock(Model):
         default=("none",),
         description="Corruption of the test images; the labelled training images stay clean.",
     )
-    protocol: Axis[Literal["linear", "knn", "fine-tune"]] = Field(
-        default=("linear",),
-        description="linear: logistic regression on frozen features. knn: votes of the nearest labelled"
-        " images. fine-tune: the encoder is trained further, end to end; with method random this is training"
-        " from scratch.",
-    )
+    protocol: Axis[str] = ("linear",)
     representation: Axis[str] = Field(
         default=(FEATURES,),
-        description="Features that a linear probe or knn reads: h (before the projection head), g(h) (after"
-        " it), or the output of a block (layer3).",
+        description="Features that a protocol reads: h (before the projection head), g(h) (after it), or the"
+        " output of a block (layer3).",
     )
     train_level: Axis[str] = Field(
         default=("finest",),
@@ -226,35 +220,30 @@ class EvaluateBlock(Model):
         description="Join features of several encoders: each entry is a list of rules over results columns,"
         " one for each encoder.",
     )
-    c_path: Axis[Literal["default", "simclr"]] = Field(
-        default=("default",),
-        description="Regularisation strengths from which a linear probe chooses: 7 (default), or the 45 of"
-        " SimCLR's transfer protocol (simclr).",
-    )
-    knn_k: Axis[Count] = Field(default=(), description="Number of neighbours that vote. Default: 200.")
-    knn_temperature: Axis[VoteTemperature] = Field(
-        default=(), description="Temperature of the neighbours' votes, at least 0.005. Default: 0.1."
-    )
-    finetune_schedule: Axis[Literal["constant-steps", "reference"]] = Field(
-        default=(),
-        description="constant-steps: the preset's steps, the same for every label budget. reference:"
-        " SimCLR's epochs: 60 up to 1 % of the labels, else 30; 90 from scratch. Default: constant-steps,"
-        " unless steps or epochs are given.",
-    )
-    finetune_steps: Axis[Count] = Field(
-        default=(),
-        description="Steps of a fine-tuning, the same for every label budget. Default: the preset's.",
-    )
-    finetune_epochs: Axis[Count] = Field(
-        default=(),
-        description="Epochs of a fine-tuning, instead of steps; fewer labels then take fewer steps.",
-    )
     seed: Axis[Seed] = Field(
         default=(0,), description="Seed of the draws of the label budget and of the folds."
     )
     match: Rule = Field(
         default={}, description="Use only pretrainings whose results columns have these values."
     )
+
+
+def _with_protocols(base: type[_Evaluate]) -> type[_Evaluate]:
+    """The model with the keys that the protocols declare."""
+    about = " ".join(f"{found.name}: {found.about}." for found in PROTOCOLS.values())
+    names: Any = Literal.__getitem__(tuple(PROTOCOLS))
+    axis: Any = Axis
+    keys: dict[str, Any] = {"protocol": (axis[names], Field(default=("linear",), description=about))}
+    for protocol in PROTOCOLS.values():
+        for name, key in protocol.keys.items():
+            keys[name] = (axis[key.kind], Field(default=key.default, description=key.about))
+    return create_model("EvaluateBlock", __base__=base, __module__=__name__, __doc__=base.__doc__, **keys)
+
+
+if TYPE_CHECKING:
+    EvaluateBlock = _Evaluate
+else:
+    EvaluateBlock = _with_protocols(_Evaluate)
 
 
 class Compute(Model):

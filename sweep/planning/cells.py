@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ssl_sweep.data_ops.views.policy import ViewPolicy
-from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.ssl_core.config.registry import FEATURES
 from ssl_sweep.sweep.grid.sizes import Size
 from ssl_sweep.sweep.grid.views import policy_name
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
+from ssl_sweep.sweep.protocols import protocol_of
 from ssl_sweep.sweep.spec.specs import (
     UNTRAINED,
     Answer,
@@ -117,10 +117,8 @@ class Cell:
 
     @property
     def protocol(self) -> str:
-        """``linear``, ``knn`` or ``fine-tune``."""
-        if not isinstance(self.probe, ProbeSpec):
-            return "fine-tune"
-        return "linear" if isinstance(self.probe.config, ProbeConfig) else "knn"
+        """As the grid names it, such as ``linear``."""
+        return protocol_of(self.probe.config).name
 
     @property
     def train_level(self) -> str | None:

@@ -18,6 +18,7 @@ from ssl_sweep.sweep.grid.schema import EvaluateBlock, PretrainBlock
 from ssl_sweep.sweep.grid.views import policy_name
 from ssl_sweep.sweep.planning.cells import Cell, Pretraining
 from ssl_sweep.sweep.planning.recipes import SETTINGS
+from ssl_sweep.sweep.protocols import PROTOCOLS
 from ssl_sweep.sweep.spec.columns import Column, Value
 
 
@@ -71,19 +72,6 @@ def _metric(name: str) -> Column:
     return Column(name, float, value, METRICS[name].doc, "score", "outcome")
 
 
-PROTOCOL_COLUMNS: Mapping[str, tuple[Column, ...]] = {
-    "linear": (Column("c_path", str, lambda f: f.c_path, of="linear", neutral="default"),),
-    "knn": (
-        Column("knn_k", int, lambda f: f.k, of="knn"),
-        Column("knn_temperature", float, lambda f: f.temperature, of="knn"),
-    ),
-    "fine-tune": (
-        Column("finetune_steps", int, lambda f: f.steps or None, of="fine-tune"),
-        Column("finetune_epochs", int, lambda f: None if f.steps else f.epochs, of="fine-tune"),
-    ),
-}
-
-
 def _of_cell(column: Column) -> Column:
     """A protocol's column as one of cells: empty for other protocols."""
     read = column.value
@@ -101,7 +89,7 @@ _rest = {
     for column in (
         *(_setting(name) for name in SETTINGS if name not in ("epochs", "steps")),
         *map(_metric, METRICS),
-        *(_of_cell(column) for columns in PROTOCOL_COLUMNS.values() for column in columns),
+        *(_of_cell(column) for protocol in PROTOCOLS.values() for column in protocol.columns),
     )
 }
 """Columns that follow from other declarations, as far as they have no place yet."""

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 from ssl_sweep.data_ops.dataset.subsets import largest_tail, smallest_tail
-from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
 from ssl_sweep.ssl_core.config.plugins import encoder_info
 from ssl_sweep.ssl_core.config.registry import FEATURES, HEAD_OUTPUT, TWO_VIEWS
 from ssl_sweep.sweep.errors import did_you_mean
@@ -22,6 +21,7 @@ from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.planning.expand_context import Expansion, one_draw
 from ssl_sweep.sweep.planning.match import matcher
 from ssl_sweep.sweep.planning.recipes import recipes_of
+from ssl_sweep.sweep.protocols import PROTOCOLS, protocol_of
 from ssl_sweep.sweep.spec.identity import short_hash, stage_id
 from ssl_sweep.sweep.spec.specs import Answer, FeatureSpec, FinetuneSpec, ProbeSpec, feature_specs
 
@@ -55,8 +55,9 @@ class Evaluations:
         A set has one encoder for each rule, all with the same pretraining seed unless a rule names seeds.
         """
         context, known = self._context, {p.id: p for p in available}
-        if "fine-tune" in entry.value.protocol:
-            message = "fuse joins features, but fine-tune trains one encoder; move fine-tune to another block"
+        if trains := [name for name in entry.value.protocol if PROTOCOLS[name].trains]:
+            name = trains[0]
+            message = f"fuse joins features, but {name} trains one encoder; move {name} to another block"
             context.problem((*entry.path, "fuse"), message)
             return
         for i, rules in enumerate(entry.value.fuse):
@@ -109,7 +110,7 @@ class Evaluations:
                     continue
                 if not self._context.survives(corruption, evaluation.size, entry):
                     continue
-                if isinstance(recipe, FinetuneConfig):
+                if protocol_of(recipe).trains:
                     data = evaluation.fingerprint
                     tuned = FinetuneSpec(
                         encoders[0].id,

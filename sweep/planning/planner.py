@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
 from ssl_sweep.data_ops.dataset.passed_over import summary
-from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.sweep.errors import GridError, Located
 from ssl_sweep.sweep.grid.load import Grid, read_grid
 from ssl_sweep.sweep.planning.cells import Cell
@@ -17,11 +16,10 @@ from ssl_sweep.sweep.planning.graph import Plan, plan
 from ssl_sweep.sweep.planning.leakage import guard, only_sound
 from ssl_sweep.sweep.planning.notes import Note
 from ssl_sweep.sweep.planning.whereabouts import elsewhere, require_store, require_traces
-from ssl_sweep.sweep.spec.specs import ProbeSpec
+from ssl_sweep.sweep.protocols import protocol_of
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.util.collection import without_gc
 
-_SOFTMAX = 2.7  # float64 matrices of (labels, classes) at the peak of the fit; see docs/evaluation.md
 _LARGE_BYTES = 16e9
 
 
@@ -145,18 +143,15 @@ def _without_effect(cells: Iterable[Cell]) -> list[Note]:
 
 
 def _large(cells: Iterable[Cell]) -> list[Note]:
-    """A note if the largest linear probe needs much memory beside its features.
-
-    scikit-learn's softmax takes it; the factor was measured.
-    """
-    most, what = float(_LARGE_BYTES), ""
+    """A note if the largest probe needs much memory beside its features."""
+    most, what, name = float(_LARGE_BYTES), "", ""
     for cell in cells:
         classes = len(cell.evaluation.class_counts)
-        if isinstance(cell.probe, ProbeSpec) and isinstance(cell.probe.config, ProbeConfig):
-            size = _SOFTMAX * cell.probe.n_labels * classes * 8
-            if size > most:
-                most, what = size, f"{cell.probe.n_labels:,} labels of {classes:,} classes"
-    text = f"memory: a linear probe on {what} takes about {most / 1e9:,.0f} GB"
+        size = protocol_of(cell.probe.config).memory(cell.probe.config, cell.probe.n_labels, classes)
+        if size > most:
+            most, what = size, f"{cell.probe.n_labels:,} labels of {classes:,} classes"
+            name = cell.protocol
+    text = f"memory: a {name} probe on {what} takes about {most / 1e9:,.0f} GB"
     return [Note("memory", text)] if what else []
 
 

@@ -1,10 +1,9 @@
-"""From the keys of a block to the fields of a config: settings, view policies, fine-tuning schedules."""
+"""From the keys of a block to configs: settings, view policies and protocols."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -12,12 +11,12 @@ from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.views.named_policies import Mode
 from ssl_sweep.data_ops.views.policy import simclr_policy
 from ssl_sweep.ssl_core.config.checks import FieldError
-from ssl_sweep.ssl_core.config.finetune import FinetuneConfig, default_finetune, reference_epochs
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, default_config
-from ssl_sweep.ssl_core.config.probe import C_PATHS, KnnConfig, ProbeConfig
 from ssl_sweep.ssl_core.config.registry import TWO_VIEWS, looks_at
 from ssl_sweep.sweep.grid.schema import EvaluateBlock, PretrainBlock
 from ssl_sweep.sweep.grid.views import ViewChoice
+from ssl_sweep.sweep.protocols import PROTOCOLS
+from ssl_sweep.sweep.protocols.base import Asked
 
 SETTINGS = tuple(
     name
@@ -25,7 +24,6 @@ SETTINGS = tuple(
     if name in PretrainBlock.model_fields and name not in ("method", "encoder", "seed", "views", "weights")
 )
 """The fields of a config that are keys of a pretrain block as they are, each with a column of its name."""
-DEFAULT_KNN = KnnConfig()
 VIEWS = ("strength", "blur", "view_mode", "views")
 
 
@@ -103,59 +101,11 @@ def view_fields(
     return {"views": policies[0], "views2": policies[1] if len(policies) > 1 else None}
 
 
-Recipe = ProbeConfig | KnnConfig | FinetuneConfig
-
-
-def recipes_of(block: EvaluateBlock, encoder: PretrainConfig, labels: int, available: int) -> list[Recipe]:
-    """The recipes of the block's protocols for ``labels`` of the ``available`` labelled images.
-
-    Each has only the settings of its own protocol.
-    """
-    recipes: list[Recipe] = []
-    for protocol in block.protocol:
-        match protocol:
-            case "linear":
-                recipes += [_linear(path) for path in block.c_path]
-            case "knn":
-                ks, temperatures = block.knn_k or (DEFAULT_KNN.k,), block.knn_temperature
-                temperatures = temperatures or (DEFAULT_KNN.temperature,)
-                recipes += [_neighbours(k, t) for k, t in product(ks, temperatures)]
-            case "fine-tune":
-                recipes += finetunings_of(block, encoder, labels, available)
+def recipes_of(block: EvaluateBlock, encoder: PretrainConfig, labels: int, available: int) -> list[Any]:
+    """The settings of the block's protocols for ``labels`` of the ``available`` labelled images."""
+    asked = Asked(encoder, labels, available)
+    recipes: list[Any] = []
+    for name in block.protocol:
+        protocol = PROTOCOLS[name]
+        recipes += protocol.configs({key: getattr(block, key) for key in protocol.keys}, asked)
     return recipes
-
-
-# Each recipe is one object, so that its part of an identity is computed once.
-
-
-@lru_cache(maxsize=1024)
-def _linear(path: str) -> ProbeConfig:
-    return ProbeConfig(cs=C_PATHS[path])
-
-
-@lru_cache(maxsize=1024, typed=True)
-def _neighbours(k: int, temperature: float) -> KnnConfig:
-    return KnnConfig(k=k, temperature=temperature)
-
-
-def finetunings_of(
-    block: EvaluateBlock, encoder: PretrainConfig, labels: int, available: int
-) -> list[FinetuneConfig]:
-    """The fine-tuning recipes of the block for ``labels`` of the ``available`` labelled images.
-
-    They train for the preset's constant steps, for the published epochs, or for given steps or epochs.
-    """
-    epochs = list(block.finetune_epochs)
-    if "reference" in block.finetune_schedule:
-        epochs.append(reference_epochs(labels, available, encoder.method == "random"))
-    given = [(steps, 0) for steps in block.finetune_steps] + [(0, count) for count in epochs]
-    if "constant-steps" in block.finetune_schedule or not given:
-        given.append((0, 0))
-    return [_finetuning(encoder.encoder, encoder.image_size, *schedule) for schedule in given]
-
-
-@lru_cache(maxsize=1024)
-def _finetuning(encoder: str, size: int, steps: int, epochs: int) -> FinetuneConfig:
-    """The preset, with ``steps`` or ``epochs`` if one of them is not 0."""
-    schedule = {"steps": steps, "epochs": epochs} if steps or epochs else {}
-    return default_finetune(encoder, size, **schedule)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
+from ssl_sweep.sweep.protocols import protocol_of
 from ssl_sweep.sweep.spec.specs import UNTRAINED, FinetuneSpec, PretrainSpec, ProbeSpec, Spec, Stage
 from ssl_sweep.sweep.spec.states import Reason, State
 
@@ -74,6 +74,6 @@ class PlannedStage:
         return self.trains or isinstance(self.spec, FinetuneSpec)
 
     @property
-    def linear(self) -> bool:
-        """Whether it is a linear probe."""
-        return isinstance(self.spec, ProbeSpec) and isinstance(self.spec.config, ProbeConfig)
+    def fits_on_gpu(self) -> bool:
+        """Whether it is a probe that can be fitted on a GPU."""
+        return isinstance(self.spec, ProbeSpec) and protocol_of(self.spec.config).gpu

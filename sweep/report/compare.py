@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ssl_sweep.sweep.planning.columns import COLUMNS, PROTOCOL_COLUMNS
+from ssl_sweep.sweep.planning.columns import COLUMNS
+from ssl_sweep.sweep.protocols import PROTOCOLS
 from ssl_sweep.sweep.report.frame import EVALUATION, PRETRAINING
 from ssl_sweep.sweep.report.statistics import Runs, positions
 from ssl_sweep.sweep.report.style import method_name
@@ -26,7 +27,7 @@ SAME_IMAGES = (
     *("encoder", "image_size", *EVALUATION),
 )
 """What has to be equal between methods: the images, the architecture and the evaluation."""
-HOW_CLASSIFIED = ("protocol", *(name for name, column in COLUMNS.items() if column.of in PROTOCOL_COLUMNS))
+HOW_CLASSIFIED = ("protocol", *(name for name, column in COLUMNS.items() if column.of in PROTOCOLS))
 _SHOWN_AS = {
     "images": "{:,.0f} images",
     "epochs": "{:g} epochs",

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ssl_sweep.sweep.errors import StoreError
-from ssl_sweep.sweep.planning.columns import CELL_COLUMNS, COLUMNS, ENCODER_COLUMNS, PROTOCOL_COLUMNS
+from ssl_sweep.sweep.planning.columns import CELL_COLUMNS, COLUMNS, ENCODER_COLUMNS
+from ssl_sweep.sweep.protocols import PROTOCOLS
 from ssl_sweep.sweep.results.report_table import EVIDENCE
 from ssl_sweep.sweep.results.table import schema_of
 
@@ -124,7 +125,7 @@ def _typed(table: pa.Table) -> pa.Table:
 def _with_neutral_values(frame: pd.DataFrame) -> pd.DataFrame:
     for column in _COLUMNS:
         if column.neutral is not None:
-            others = (frame["protocol"] != column.of) & (column.of in PROTOCOL_COLUMNS)
+            others = (frame["protocol"] != column.of) & (column.of in PROTOCOLS)
             frame[column.name] = frame[column.name].mask(frame[column.name].isna() & ~others, column.neutral)
     frame["images"] = frame["images"].where(frame["images"] > 0)
     for name in SEEDS:

@@ -1,15 +1,17 @@
-"""The stage ``probe``: fit a linear or nearest-neighbour classifier on features of a label budget."""
+"""The stage ``probe``: fit a classifier on features of a label budget, as its protocol says."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ssl_sweep.ssl_core.config.probe import KnnConfig, ProbeConfig
 from ssl_sweep.sweep.execution.runtime import Runtime
 from ssl_sweep.sweep.planning.stages import PlannedStage
+from ssl_sweep.sweep.protocols import protocol_of
+from ssl_sweep.sweep.protocols.base import Budget, Made
 from ssl_sweep.sweep.spec.specs import ProbeSpec
 from ssl_sweep.sweep.stages.data import open_dataset
 from ssl_sweep.sweep.stages.evaluate import evaluate
@@ -24,11 +26,12 @@ class ProbeInputs:
     def __init__(self, runtime: Runtime, store: Store) -> None:
         self._runtime, self._store = runtime, store
         self._key: tuple[str, ...] = ()
+        self._shared: list[Any] = []
+        self.device = runtime.probe_device
 
     def open(self, spec: ProbeSpec) -> None:
         """Set ``train`` and ``test`` to the features that ``spec`` names, and ``data`` to their dataset."""
         from ssl_sweep.ssl_core.evaluation.fusion import FusedFeatures
-        from ssl_sweep.ssl_core.evaluation.linear import LinearProbes
 
         key = (*spec.train_features, *spec.test_features)
         if key == self._key:
@@ -38,8 +41,15 @@ class ProbeInputs:
         self.data = open_dataset(self._runtime, self._store, manifest.spec["fingerprint"])
         self.train = FusedFeatures([self._array(id) for id in spec.train_features])
         self.test = FusedFeatures([self._array(id) for id in spec.test_features])
-        self.linear = LinearProbes(self.train, self.test, device=self._runtime.probe_device)
+        self._shared.clear()
         self._key = key
+
+    def shared(self, make: Callable[[], Made]) -> Made:
+        """See ``protocols.base.Features``. The stages of a batch have one protocol."""
+        if not self._shared:
+            self._shared.append(make())
+        made: Made = self._shared[0]
+        return made
 
     def _array(self, id: str) -> np.ndarray:
         array: np.ndarray = np.load(
@@ -50,29 +60,14 @@ class ProbeInputs:
 
 def probe(stage: PlannedStage, spec: ProbeSpec, inputs: ProbeInputs, store: Store) -> bool:
     """Fit and evaluate a classifier, and commit it; False if another process committed the stage first."""
-    from ssl_sweep.ssl_core.evaluation.knn import fit_knn
-
-    started, gpu = time.time(), False
+    started = time.time()
     inputs.open(spec)
     data, rows = inputs.data, budget_rows(spec, inputs.data)
     level = spec.level or None
     labels, n_classes = data.labels("train", level)[rows], data.manifest.n_classes(level)
-    match spec.config:
-        case ProbeConfig() as config:
-            groups, gpu = data.groups("train"), inputs.linear.device.startswith("cuda")
-            fit = inputs.linear.fit(
-                rows,
-                labels,
-                n_classes=n_classes,
-                seed=spec.seed,
-                config=config,
-                groups=None if groups is None else groups[rows],
-            )
-            facts: dict[str, Any] = {"C": fit.C, "converged": fit.converged, "n_iter": fit.n_iter}
-            top5, missing = fit.top5, fit.missing_classes
-        case KnnConfig() as config:
-            near = fit_knn(inputs.train, labels, inputs.test, n_classes=n_classes, config=config, rows=rows)
-            facts, top5, missing = {"k": near.k}, near.top5, near.missing_classes
-    scores = evaluate(stage.id, data, spec.level, top5, store)
-    outputs = scores | facts | {"missing_classes": list(missing)}
-    return store.commit("probe", stage.id, spec, stage.upstream, outputs, run_record(started, gpu=gpu))
+    groups = data.groups("train")
+    budget = Budget(rows, labels, n_classes, spec.seed, None if groups is None else groups[rows])
+    fit = protocol_of(spec.config).fit(spec.config, inputs, budget)
+    scores = evaluate(stage.id, data, spec.level, fit.top5, store)
+    outputs = scores | {**fit.facts, "missing_classes": list(fit.missing)}
+    return store.commit("probe", stage.id, spec, stage.upstream, outputs, run_record(started, gpu=fit.gpu))

@@ -85,15 +85,15 @@ def test_every_problem_is_shown_at_once_with_its_place(problems: Problems) -> No
         ("pretrain: {domain: a}\n", "pretrain needs the key 'images'"),
         (
             "evaluate: {domain: d, labels: 1, knn_k: 5}\n",
-            "knn_k: this block looks for no neighbours; add protocol: knn",
+            "knn_k: only used by protocol knn; add protocol: knn",
         ),
         (
             "evaluate: {domain: d, labels: 1, protocol: knn, c_path: simclr}\n",
-            "c_path: this block has no linear probe; add",
+            "c_path: only used by protocol linear; add",
         ),
         (
             "evaluate: {domain: d, labels: 1, protocol: fine-tune, representation: h}\n",
-            "representation: this block only fine-tunes, which reads no features",
+            "representation: only used by protocol linear or knn",
         ),
         (
             "evaluate: {protocol: knn, knn_temperature: 0.001}\n",

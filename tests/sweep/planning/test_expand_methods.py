@@ -161,7 +161,7 @@ def test_settings_that_no_method_of_a_block_looks_at_are_refused():
     (said,) = said_of("{domain: a, images: 600, batch: 8, weights: x.pt}")
     assert "weights: simclr takes none" in said
     (said,) = said_of("{method: random}", "{domain: a, labels: 9, finetune_epochs: 3}")
-    assert said.startswith("grid.yaml:4:34: ") and "this block fine-tunes nothing" in said
+    assert said.startswith("grid.yaml:4:34: ") and "only used by protocol fine-tune" in said
 
 
 def test_an_override_passes_over_encoders_that_nobody_trains():
