@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ssl_sweep.ssl_core.config.checks import one_of, positive, require
 
@@ -32,6 +32,7 @@ class ProbeConfig:
         ValueError: A field is out of range; the message names it, its value and what to use.
     """
 
+    TAG: ClassVar[str] = "ProbeConfig"
     protocol: Literal["linear"] = "linear"
     cs: tuple[float, ...] = C_PATHS["default"]
     """Inverse regularisation strengths to choose from inside the label budget, ascending, in scikit-learn's
@@ -66,6 +67,7 @@ class KnnConfig:
         ValueError: A field is out of range; the message names it, its value and what to use.
     """
 
+    TAG: ClassVar[str] = "KnnConfig"
     protocol: Literal["knn"] = "knn"
     k: int = 200
     """Nearest labelled images by cosine similarity; a smaller label budget uses all of its images."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from ssl_sweep.data_ops.dataset.draws import Draws
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.registry import SourceInfo, inspect
 from ssl_sweep.data_ops.sources.remote import is_remote
@@ -50,6 +51,13 @@ class DatasetInfo:
     """Fingerprints of the datasets whose test images were found; see ``planning.leakage``."""
     copied_classes: tuple[int, ...] = ()
     """Labelled training images that are test images of this dataset, by class: no label budget has them."""
+    draws: Draws | None = field(default=None, compare=False, repr=False)
+    """Its images and labels; None if they are not at hand."""
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """Its place in a pool, which no label changes."""
+        return self.draws.first_key if self.draws else 0, self.fingerprint, self.name
 
     @property
     def assumed(self) -> bool:

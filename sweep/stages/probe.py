@@ -30,12 +30,10 @@ class ProbeInputs:
         from ssl_sweep.ssl_core.evaluation.fusion import FusedFeatures
         from ssl_sweep.ssl_core.evaluation.linear import LinearProbes
 
-        key = (*spec.train_features, *spec.test_features)
+        key = (*spec.train_features, *spec.test_features, spec.fingerprint)
         if key == self._key:
             return
-        manifest = self._store.complete("features", spec.test_features[0])
-        assert manifest is not None
-        self.data = open_dataset(self._runtime, self._store, manifest.spec["fingerprint"])
+        self.data = open_dataset(self._runtime, self._store, spec.fingerprint)
         self.train = FusedFeatures([self._array(id) for id in spec.train_features])
         self.test = FusedFeatures([self._array(id) for id in spec.test_features])
         self.linear = LinearProbes(self.train, self.test, device=self._runtime.probe_device)
