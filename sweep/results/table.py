@@ -147,8 +147,8 @@ def _rows(cell: Cell, manifest: Manifest | None, status: CellStatus) -> Iterator
         if not cell.evaluation.levels:
             yield {**axes, "level": None, "status": status}
         return
-    for index, level in _levels(cell):
-        found = manifest.outputs["levels"][level]
+    # By place, from fine to coarse: a level may have been renamed since
+    for (index, level), found in zip(_levels(cell), manifest.outputs["levels"].values(), strict=True):
         facts: dict[str, Value] = {
             "level": level,
             "level_index": index,

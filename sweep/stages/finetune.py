@@ -19,7 +19,7 @@ from ssl_sweep.sweep.spec.specs import FinetuneSpec
 from ssl_sweep.sweep.stages.context import StageInterrupted, device_of
 from ssl_sweep.sweep.stages.data import open_dataset
 from ssl_sweep.sweep.stages.evaluate import evaluate
-from ssl_sweep.sweep.stages.label_budget import budget_rows
+from ssl_sweep.sweep.stages.label_budget import budget_rows, untested
 from ssl_sweep.sweep.stages.reporter import keep_checkpoint
 from ssl_sweep.sweep.store.provenance import run_record
 
@@ -85,7 +85,7 @@ def finetune(
         raise StageInterrupted from error
     facts: dict[str, Any] = {"learning_rate": fit.learning_rate, "steps": fit.steps}
     facts |= {"converged": fit.converged, "precision": fit.precision, "fit_seconds": fit.seconds}
-    facts |= {"missing_classes": list(fit.missing_classes)}
+    facts |= {"missing_classes": list(fit.missing_classes), "untested": untested(spec, data, rows)}
     outputs = evaluate(stage.id, data, spec.level, fit.top5, store) | facts
     record = run_record(started, gpu=device == "cuda", mode="in-process")
     executed = store.commit("finetune", stage.id, spec, stage.upstream, outputs, record)
