@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from ssl_sweep._ssl_sweep_start import installed_first
+
+installed_first()  # before any other import
+
 import json
 import os
 import sys
@@ -133,10 +137,10 @@ def status(grid: Path, overrides: tuple[str, ...], store_uri: str, as_json: bool
     """Show the stages by state, and what failed, from the store."""
     from ssl_sweep.sweep.commands.render import print_status
     from ssl_sweep.sweep.planning.notes import unprepared
-    from ssl_sweep.sweep.planning.planner import plan_in
+    from ssl_sweep.sweep.planning.planner import plan_ran
     from ssl_sweep.sweep.results.status import status as status_of
 
-    planned, store = plan_in(grid, overrides, store_uri)
+    planned, store = plan_ran(grid, overrides, store_uri)
     where = in_store(store_uri)
     remark(unprepared(planned.prepares, planned.notes))
     show(status_of(planned, store), lambda found, out: print_status(found, out, where), as_json)
@@ -156,12 +160,15 @@ def results(
     """Show one row per cell and label level. Cells that are not done have a status instead of numbers."""
     from ssl_sweep.sweep.commands.render import show_results
     from ssl_sweep.sweep.planning.notes import unprepared
-    from ssl_sweep.sweep.planning.planner import plan_in
+    from ssl_sweep.sweep.planning.outputs import require_outside_images
+    from ssl_sweep.sweep.planning.planner import plan_ran
     from ssl_sweep.sweep.results.predictions import results_per_class
     from ssl_sweep.sweep.results.report_table import results_with_evidence
     from ssl_sweep.sweep.results.table import results as results_of
 
-    planned, store = plan_in(grid, overrides, store_uri)
+    if output is not None:
+        require_outside_images(grid, overrides, output, "the table", "-o")
+    planned, store = plan_ran(grid, overrides, store_uri)
     whole = results_with_evidence if form == "parquet" else results_of
     table = (results_per_class if per_class else whole)(planned, store)
     show_results(table, form, output, console())
@@ -197,7 +204,7 @@ def sync(grid: Path, overrides: tuple[str, ...], store_uri: str, tracking_uri: s
     """Write to MLflow what the store holds and MLflow lacks."""
     from ssl_sweep.sweep.tracking.mirror import sync_grid
 
-    written = sync_grid(grid, overrides, store_uri, tracking_uri)
+    written = sync_grid(grid, overrides, store_uri, tracking_uri, remark)
     click.echo(f"{written} runs written")
 
 
@@ -243,8 +250,11 @@ def doctor(store_uri: str, tracking_uri: str | None, address: str | None) -> Non
 )
 def export(encoder_id: str, store_uri: str, output: Path) -> None:
     """Write an encoder's weights, and a card beside them, for torchvision or timm."""
+    from ssl_sweep.sweep.planning.outputs import require_outside_stored
     from ssl_sweep.sweep.stages.encoder_card import export_encoder
+    from ssl_sweep.sweep.store.store import Store
 
+    require_outside_stored(Store(store_uri), output, "the export", "-o")
     click.echo(export_encoder(encoder_id, store_uri, output))
 
 

@@ -54,7 +54,13 @@ def main() -> None:
         stores = {"empty store": empty, "full store": full_store(Path(name) / "full", grid)}
         for what, store in stores.items():
             for form in ("text", "JSON"):
-                arguments = ["plan", str(grid), "--store", str(store), *(["--json"] if form == "JSON" else [])]
+                arguments = [
+                    "plan",
+                    str(grid),
+                    "--store",
+                    str(store),
+                    *(["--json"] if form == "JSON" else []),
+                ]
                 sides: dict[str, list[float]] = {"old": [], "new": []}
                 printed: dict[str, bytes] = {}
                 for i in range(args.pairs + 1):  # the first pair warms the disk caches

@@ -137,6 +137,22 @@ class Draws:
 
         return self._prefix(("budget", seed, draw, imbalance, without_copies), n, imbalance, make)
 
+    def untested(self, level: str, rows: Positions) -> dict[str, int]:
+        """Class → key of one of its images, for the classes of a label budget that have no test image.
+
+        Predictions have class numbers. If classes are renamed later, the labels of the test images and of
+        these images tell which class has which number by then.
+
+        Args:
+            level: Name of the level that is learnt; "" is the finest.
+            rows: (n,) the rows of the budget.
+        """
+        labels = self.data.labels("train", level or None)[rows]
+        classes, first = np.unique(labels, return_index=True)
+        alone = ~np.isin(classes, self.data.labels("test", level or None))
+        keys = self.keys[rows[first[alone]]]
+        return {str(c): int(key) for c, key in zip(classes[alone], keys, strict=True)}
+
     def _prefix(
         self, key: object, n: int, imbalance: float, make: Callable[[int | None], Positions]
     ) -> Positions:

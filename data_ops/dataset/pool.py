@@ -44,9 +44,7 @@ class Share:
         """(images,) rows of the training split, ascending."""
         avoid = [Draws(test) for test in self.avoid]
         draws = Draws(self.data)
-        return np.sort(
-            draws.subset(self.images, self.seed, self.draw, self.imbalance, self.labelled, avoid)
-        )
+        return np.sort(draws.subset(self.images, self.seed, self.draw, self.imbalance, self.labelled, avoid))
 
 
 def _distinct(keys: Keys) -> Keys:

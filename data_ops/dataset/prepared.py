@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from ssl_sweep.data_ops.dataset.passed_over import PassedOver
 from ssl_sweep.data_ops.errors import DataError
 
 Split = Literal["train", "test"]
@@ -44,6 +45,8 @@ class DatasetManifest:
     """How source images became these: ``sources.decode.RESIZE_RULE`` when they were prepared."""
     class_counts: tuple[tuple[int, ...], ...] = ()
     """``class_counts[i][c]`` is the number of training images of class c at level i."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """What was found beside the images. It is not in the fingerprint."""
 
     def __post_init__(self) -> None:
         if self.n_labeled < 0:
@@ -67,6 +70,7 @@ class DatasetManifest:
                 "parents": tuple(map(tuple, fields["parents"])),
                 "skipped": tuple(fields.get("skipped", ())),
                 "class_counts": tuple(map(tuple, fields.get("class_counts", ()))),
+                "passed_over": tuple(PassedOver(**one) for one in fields.get("passed_over", ())),
             }
         )
 

@@ -8,6 +8,7 @@ images.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -105,6 +106,14 @@ def largest_tail(counts: Sequence[int], imbalance: float, seed: int) -> int:
     sizes = sizes[sizes > 0]
     last = ((sizes + 0.5) / weights).min()  # when the first class would have run out
     return int(np.ceil(last * weights - 0.5).sum()) if len(sizes) else 0
+
+
+def smallest_tail(classes: int, imbalance: float) -> int:
+    """The size of the smallest draw with this imbalance that has images of two of the ``classes``."""
+    if classes < 2:
+        return 1
+    second = imbalance ** (-1 / (classes - 1))  # weight of the second largest class; the largest has 1
+    return math.floor(0.5 / second + 0.5) + 1  # the first n for which n - 0.5 is above 0.5 / second
 
 
 def _by_class(order: Positions, labels: Labels, n: int, seed: int, draw: Draw, imbalance: float) -> Positions:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssl_sweep.data_ops.dataset.duplicates import Copies, find_copies
+from ssl_sweep.data_ops.dataset.passed_over import summary, together, too_many
 from ssl_sweep.data_ops.errors import DataError
-from ssl_sweep.data_ops.preparation.classes import check_names, class_names, encode, parents
+from ssl_sweep.data_ops.preparation.classes import class_names, encode, parents
 from ssl_sweep.data_ops.preparation.scan import SplitScan
+from ssl_sweep.data_ops.preparation.similar_names import check_similar, similar_pairs
 from ssl_sweep.data_ops.sources.decode import DEEP_WHITE
 from ssl_sweep.data_ops.sources.registry import Source, levels_of
 
@@ -69,6 +71,8 @@ def check_dataset(
     """
     parts = (
         _unreadable(data, skips_bad),
+        _passed_over(data),
+        _missing(data),
         _dark(data),
         _thin(data),
         _labels(data),
@@ -142,6 +146,37 @@ def _unreadable(data: Scanned, skips_bad: bool) -> Iterator[Finding]:
                 message=f"{_images(len(split.left_out))} without a label in a held-out group: in no split",
                 items=split.left_out,
                 severe=False,
+            )
+
+
+def _passed_over(data: Scanned) -> Iterator[Finding]:
+    """What was found beside the images: a problem if many of them could be images."""
+    found = together(*(split.passed_over for split in data.splits))
+    if not found:
+        return
+    images = sum(len(split) + len(split.bad) + len(split.left_out) for split in data.splits)
+    yield Finding(
+        kind="passed over",
+        dataset=data.name,
+        message=summary(found, images),
+        items=tuple(map(str, found)),
+        severe=too_many(found, images),
+    )
+
+
+def _missing(data: Scanned) -> Iterator[Finding]:
+    """Spellings that count as a missing label."""
+    for split in data.splits:
+        if split.read_as_missing:
+            n = sum(n for _, n in split.read_as_missing)
+            yield Finding(
+                kind="missing values",
+                dataset=data.name,
+                split=split.split,
+                severe=False,
+                message=f"{_images(n)} whose label counts as missing; if it is a class, list the spellings "
+                'of missing values without it (missing: "" for empty cells only)',
+                items=tuple(f"{cell!r}: {n:,}" for cell, n in split.read_as_missing),
             )
 
 
@@ -220,10 +255,21 @@ def _labels(data: Scanned) -> Iterator[Finding]:
         return
     try:
         names = class_names(rows, len(levels))
-        check_names(levels, names)
+        pairs = similar_pairs(levels, names)
+        splits = [{row[0] for row in split.labelled()} for split in data.splits]
+        check_similar(pairs, levels[0], splits, data.source.similar_names)
         parents(encode(rows, names), levels, names)
     except DataError as error:
-        yield Finding(kind="classes", dataset=data.name, message=str(error))
+        yield Finding(kind="classes", dataset=data.name, message=str(error), items=tuple(map(str, pairs)))
+    else:
+        if pairs:
+            yield Finding(
+                kind="similar names",
+                dataset=data.name,
+                severe=False,
+                message=f"{len(pairs):,} pairs of class names are nearly equal and count as different",
+                items=tuple(map(str, pairs)),
+            )
 
 
 def _classes(data: Scanned, few: int) -> Iterator[Finding]:
@@ -301,9 +347,10 @@ def _pictures(copies: Copies, parts: Parts, *sets: int) -> Iterator[str]:
 
 
 def _torn(copies: Copies, parts: Parts, one: int) -> int:
-    """Pictures whose copies have different labels."""
+    """Pictures whose copies have different labels. An unlabelled copy contradicts none."""
     labels = parts[one][1].labels
-    return sum(len({labels[position] for _, position in picture}) > 1 for picture in copies.pictures(one))
+    pictures = ({labels[position] for _, position in picture} for picture in copies.pictures(one))
+    return sum(sum(any(row) for row in rows) > 1 for rows in pictures)
 
 
 def severe(findings: Iterable[Finding]) -> bool:

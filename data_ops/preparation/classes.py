@@ -22,22 +22,6 @@ def class_names(rows: Rows, n_levels: int) -> Names:
     return tuple(found) if found else ((),) * n_levels
 
 
-def check_names(levels: tuple[str, ...], names: Names) -> None:
-    """Check that class names are distinct.
-
-    Raises:
-        DataError: Two classes of a level differ only by case.
-    """
-    for level, classes in zip(levels, names, strict=True):
-        seen: dict[str, str] = {}
-        for name in classes:
-            other = seen.setdefault(name.casefold(), name)
-            if other != name:
-                raise DataError(
-                    f"{level}: classes {other!r} and {name!r} differ only by case; give them one name"
-                )
-
-
 def encode(rows: Rows, names: Names) -> LabelTable:
     """(N, levels) class indices of label rows."""
     codes = [{None: UNLABELED, **{name: code for code, name in enumerate(level)}} for level in names]
@@ -94,5 +78,5 @@ def class_counts(table: LabelTable, names: Names) -> tuple[tuple[int, ...], ...]
 
 
 def _ordered(names: set[str]) -> tuple[str, ...]:
-    numeric = all(name.removeprefix("-").isdecimal() for name in names)
+    numeric = all(name.removeprefix("-").isdecimal() for name in names)  # the cleaning bounds their length
     return tuple(sorted(names, key=lambda name: (int(name), name) if numeric else (0, name)))

@@ -24,23 +24,22 @@ from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.hashing import derive_seed, hash64
 from ssl_sweep.data_ops.preparation.classes import (
     UNLABELED,
-    check_names,
     class_counts,
     class_names,
     encode,
     parents,
 )
 from ssl_sweep.data_ops.preparation.decode_split import JOURNALS, DecodedImages, decode_split
+from ssl_sweep.data_ops.preparation.similar_names import check_similar, similar_pairs
 from ssl_sweep.data_ops.preparation.workspace import new_array, publish, workspace
-from ssl_sweep.data_ops.sources.decode import RESIZE_RULE
+from ssl_sweep.data_ops.sources.decode import DECODE_RULE, RESIZE_RULE
+from ssl_sweep.data_ops.sources.reading import check_classes
 from ssl_sweep.data_ops.sources.registry import (
+    OpenSource,
     Source,
-    SourceInfo,
-    held_out_fraction,
-    inspect,
-    iterate,
     levels_of,
     name_of,
+    open_source,
 )
 
 Progress = Callable[[int, int], None]  # images done, images in total
@@ -75,27 +74,28 @@ def prepare(
     Raises:
         DataError: An image or label cannot be used; the message names it.
     """
-    info = inspect(source)
+    opened = open_source(source)
+    info = opened.info
     if size < 1:
         raise DataError(f"size is {size}; use 1 pixel or more")
     out_dir.mkdir(parents=True, exist_ok=True)
-    key = hashlib.sha256(json.dumps([1, info.signature, size, RESIZE_RULE]).encode()).hexdigest()[:16]
+    basis = json.dumps([1, info.signature, size, DECODE_RULE, RESIZE_RULE])
+    key = hashlib.sha256(basis.encode()).hexdigest()[:16]
     with workspace(out_dir, key, JOURNALS) as work:
-        pools = _decode_all(source, size, work, info, on_progress, threads)
+        pools = _decode_all(opened, size, work, on_progress, threads)
         levels = levels_of(source)
         names = class_names([row for pool in pools for row in pool.labels], len(levels))
-        check_names(levels, names)
         tables = [encode(pool.labels, names) for pool in pools]
         groups = _group_codes(pools)
         parts = [(i, np.arange(len(table))) for i, table in enumerate(tables)]
         skipped = [reason for pool in pools for reason in pool.skipped]
-        fraction = held_out_fraction(source)
+        fraction = source.test_fraction
         if fraction is not None:
             labeled = tables[0][:, 0] != UNLABELED
             seed = derive_seed("test split", source.seed)
             parts = [(0, rows) for rows in hold_out(pools[0].digests, groups[0], labeled, fraction, seed)]
             skipped += _left_out(pools[0].unlabelled, labeled, np.concatenate([rows for _, rows in parts]))
-        _check_test_classes(source, levels[0], names[0], *(tables[i][rows][:, 0] for i, rows in parts))
+        _check_names(source, levels, names, [tables[i][rows][:, 0] for i, rows in parts])
         written = [
             _write_split(work, split, pools[i], tables[i][rows], groups[i][rows], rows)
             for split, (i, rows) in zip(SPLITS, parts, strict=True)
@@ -115,6 +115,7 @@ def prepare(
             skipped=tuple(sorted(skipped)),
             pixels=RESIZE_RULE,
             class_counts=class_counts(train, names),
+            passed_over=info.passed_over,
         )
         (work / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         _verify(work)
@@ -124,9 +125,10 @@ def prepare(
 
 
 def _decode_all(
-    source: Source, size: int, work: Path, info: SourceInfo, on_progress: Progress | None, threads: int
+    opened: OpenSource, size: int, work: Path, on_progress: Progress | None, threads: int
 ) -> list[DecodedImages]:
-    splits: tuple[Split, ...] = SPLITS if held_out_fraction(source) is None else ("train",)
+    source, info = opened.source, opened.info
+    splits: tuple[Split, ...] = SPLITS if source.test_fraction is None else ("train",)
     pools: list[DecodedImages] = []
     before, total = 0, info.n_train + info.n_test
     for split in splits:
@@ -136,7 +138,7 @@ def _decode_all(
                 on_progress(before + done, total)
 
         pool = decode_split(
-            iterate(source, split),
+            opened.images(split),
             split,
             size,
             work,
@@ -159,22 +161,13 @@ def _decode_all(
     return pools
 
 
-def _check_test_classes(
-    source: Source, level: str, names: tuple[str, ...], train: Codes, test: Codes
+def _check_names(
+    source: Source, levels: tuple[str, ...], names: tuple[tuple[str, ...], ...], splits: Sequence[Codes]
 ) -> None:
-    """Raise DataError if both splits have labels but no class in common: every answer would be wrong."""
-    taught, tested = (np.unique(codes[codes != UNLABELED]) for codes in (train, test))
-    if not len(taught) or not len(tested) or np.isin(tested, taught).any():
-        return
-    here, there = (
-        ", ".join(repr(names[code]) for code in codes[:5]) + (", …" if len(codes) > 5 else "")
-        for codes in (taught, tested)
-    )
-    raise DataError(
-        f"{name_of(source)}: no class of the test images has a training image: {level!r} is {there} in test "
-        f"and {here} in train; write both alike. If the test classes are meant to be new, give only levels "
-        "that both splits share"
-    )
+    """Raise DataError if classes cannot be told apart, or cannot be learnt and tested in these splits."""
+    found = [{names[0][code] for code in np.unique(codes[codes != UNLABELED])} for codes in splits]
+    check_similar(similar_pairs(levels, names), levels[0], found, source.similar_names)
+    check_classes(source, levels[0], *found)
 
 
 def _left_out(unlabelled: list[str], labeled: npt.NDArray[np.bool_], kept: Codes) -> list[str]:

@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from ssl_sweep.data_ops.dataset.duplicates import pixel_hash
 from ssl_sweep.data_ops.dataset.holdout import hold_out
+from ssl_sweep.data_ops.dataset.passed_over import PassedOver
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.hashing import derive_seed
 from ssl_sweep.data_ops.sources.decode import deep_values
 from ssl_sweep.data_ops.sources.listing import printable
-from ssl_sweep.data_ops.sources.registry import RawImage, Source, held_out_fraction, iterate
+from ssl_sweep.data_ops.sources.registry import OpenSource, RawImage, Source, open_source
 
 _BATCH = 512  # images decoded between two progress reports
 
@@ -57,6 +58,10 @@ class SplitScan:
     """Names of unlabelled images of held-out groups, which are in neither split."""
     stopped: str = ""
     """Why the source could not be read to its end or divided into splits; empty if it could."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """What was found beside the images."""
+    read_as_missing: tuple[tuple[str, int], ...] = ()
+    """Spellings that count as a missing label, and how many images have each."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -85,14 +90,23 @@ def scan(
         on_progress: Called as ``on_progress(done)`` about every 512 images.
         threads: How many threads decode.
     """
-    train = _scan_split(source, "train", 0, on_progress, threads)
-    if held_out_fraction(source) is not None:
+    try:
+        opened = open_source(source)
+    except (DataError, OSError) as error:
+        return _nothing("train", printable(str(error))), _nothing("test")
+    train = _scan_split(opened, "train", 0, on_progress, threads)
+    if source.test_fraction is not None:
         return _divided(train, source)
-    return train, _scan_split(source, "test", len(train) + len(train.bad), on_progress, threads)
+    return train, _scan_split(opened, "test", len(train) + len(train.bad), on_progress, threads)
+
+
+def _nothing(split: Split, stopped: str = "") -> SplitScan:
+    ids, sizes = np.empty(0, dtype="S32"), np.empty((0, 2), dtype=np.int64)
+    return SplitScan(split=split, names=(), ids=ids, labels=(), groups=(), sizes=sizes, stopped=stopped)
 
 
 def _scan_split(
-    source: Source, split: Split, before: int, on_progress: Progress | None, threads: int
+    opened: OpenSource, split: Split, before: int, on_progress: Progress | None, threads: int
 ) -> SplitScan:
     names: list[str] = []
     ids: list[str] = []
@@ -101,9 +115,9 @@ def _scan_split(
     sizes: list[tuple[int, int]] = []
     brightest: list[int | None] = []
     bad: list[BadImage] = []
-    stopped = ""
+    stopped, listing = "", opened.listing(split)
     try:
-        images = iter(iterate(source, split))
+        images = opened.images(split)
         with ThreadPoolExecutor(threads) as pool:
             while batch := list(itertools.islice(images, _BATCH)):
                 for raw, outcome in zip(batch, pool.map(_decode, batch), strict=True):
@@ -131,11 +145,13 @@ def _scan_split(
         brightest=tuple(brightest),
         bad=tuple(bad),
         stopped=stopped,
+        passed_over=listing.passed_over if listing is not None else (),
+        read_as_missing=tuple(opened.read_as_missing(split).items()),
     )
 
 
 def _divided(scanned: SplitScan, source: Source) -> tuple[SplitScan, SplitScan]:
-    fraction = held_out_fraction(source)
+    fraction = source.test_fraction
     assert fraction is not None
     code: dict[str | None, int] = {group: i for i, group in enumerate(dict.fromkeys(scanned.groups))}
     code[None] = -1
@@ -156,6 +172,8 @@ def _divided(scanned: SplitScan, source: Source) -> tuple[SplitScan, SplitScan]:
             bad=scanned.bad,
             left_out=tuple(scanned.names[row] for row in left_out.tolist()),
             stopped=stopped,
+            passed_over=scanned.passed_over,
+            read_as_missing=scanned.read_as_missing,
         ),
         _rows(scanned, "test", test),
     )

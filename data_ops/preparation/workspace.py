@@ -5,11 +5,11 @@ One file moves last and makes the others valid.
 
 from __future__ import annotations
 
-import fcntl
 import filecmp
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ssl_sweep.data_ops.locks import lock
+
 _PREFIX = ".writing-"
+_LOCK = ".lock"
+_WRITING_S = 24 * 3600.0  # without locks, a folder that was not written for so long was left behind
 
 
 @contextmanager
@@ -26,7 +30,8 @@ def workspace(out_dir: Path, key: str = "folder", resumable: str = "") -> Iterat
     """A folder inside ``out_dir`` to build in. It is removed at the end.
 
     First removes what killed processes left behind, except under the same key: the next process continues
-    with that. If another process is using the folder of this key, this one gets a new folder.
+    with that. If another process is using the folder of this key, or the file system has no locks, this one
+    gets a new folder.
 
     Args:
         out_dir: The folder that the result goes to.
@@ -36,18 +41,18 @@ def workspace(out_dir: Path, key: str = "folder", resumable: str = "") -> Iterat
     fixed = out_dir / f"{_PREFIX}{key}"
     for left in out_dir.glob(f"{_PREFIX}*"):
         if left != fixed:
-            with _lock(left) as free:
-                if free:
+            with _locked(left) as free:
+                if free or (free is None and _untouched_s(left) > _WRITING_S):
                     shutil.rmtree(left, ignore_errors=True)
     fixed.mkdir(exist_ok=True)
-    with _lock(fixed) as mine:
+    with _locked(fixed) as mine:
         if mine:
             yield from _building(fixed, resumable)
             return
     while True:
         work = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=out_dir))
-        with _lock(work) as mine:
-            if mine:  # else another process removed it as left behind before it was locked
+        with _locked(work) as mine:
+            if mine is not False:  # else another process removed it as left behind before it was locked
                 yield from _building(work, "")
                 return
 
@@ -116,33 +121,38 @@ def _same(work: Path, out_dir: Path, last: str) -> bool:
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Yields whether the folder exists and could be locked. The lock ends with the block or the process."""
+def _locked(folder: Path) -> Iterator[bool | None]:
+    """Yields whether the folder exists and is locked; None if its file system has no locks.
+
+    The lock ends with the block or the process. It is on a file, because NFS locks no folders.
+    """
+    path = folder / _LOCK
     try:
-        handle = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT)
+    except (FileNotFoundError, PermissionError):  # removed meanwhile, or another user's
         yield False
         return
     try:
-        yield _take(handle) and _is_still(folder, handle)
+        held = lock(handle, wait=False)
+        yield held and _is_still(path, handle)
     finally:
         os.close(handle)
 
 
-def _take(handle: int) -> bool:
+def _is_still(path: Path, handle: int) -> bool:
+    """Whether the name still leads to the locked file: its previous owner may have removed it meanwhile."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_still(folder: Path, handle: int) -> bool:
-    """Whether the name still leads to the locked folder: its previous owner may have removed it meanwhile."""
-    try:
-        return os.path.samestat(os.stat(folder), os.fstat(handle))
+        return os.path.samestat(os.stat(path), os.fstat(handle))
     except FileNotFoundError:
         return False
+
+
+def _untouched_s(folder: Path) -> float:
+    """Seconds since a file of the folder was last written."""
+    try:
+        return time.time() - max(os.stat(path).st_mtime for path in (folder, *folder.iterdir()))
+    except FileNotFoundError:
+        return 0.0
 
 
 def _sync(path: Path) -> None:

@@ -15,6 +15,7 @@ _XMP_BYTES = 1 << 20
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA = 258, 262, 277, 338  # tags
 _COLOURS = {2: 3, 5: 4, 6: 3, 8: 3}  # bands of RGB, CMYK, YCbCr and LAB; one of everything else
+_HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 _HEIF = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"])
 
 
@@ -87,6 +88,7 @@ def _tiff_tags(data: bytes) -> Mapping[int, Any]:
     return tags
 
 
-def unread_brand(data: bytes) -> str:
-    """The name of a format that an optional reader opens, or ""."""
-    return "HEIC (HEIF)" if data[4:8] == b"ftyp" and data[8:12] in _HEIF else ""
+def heif_help(data: bytes, name: str) -> str:
+    """What to do about an image of HEIF, by its bytes or name, if it is not read here; "" for others."""
+    heif = data[8:12] in _HEIF if data[4:8] == b"ftyp" else name.rstrip(")").lower().endswith(_HEIF_SUFFIXES)
+    return "install pillow-heif, or save it as JPEG" if heif else ""

@@ -21,11 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_sweep.data_ops.errors import BadImageError
-from ssl_sweep.data_ops.sources.containers import png_essentials, tiff_bands, unread_brand
+from ssl_sweep.data_ops.sources.containers import heif_help, png_essentials, tiff_bands
 
 RESIZE_RULE = (
     "pillow-bilinear-antialias-centre-square-1"  # part of the fingerprint; change it when pixels change
 )
+DECODE_RULE = "upright-on-white-1"
+"""Changes when any image is decoded otherwise: a preparation that was killed before does not go on."""
 MAX_PIXELS = 1 << 26
 """8192 x 8192. Up to this size a file may be as small as it likes."""
 _PIXELS_PER_BYTE = 100  # of a larger image; photographs have 60 at most, a decompression bomb has hundreds
@@ -96,8 +98,9 @@ def decode_rgb(data: bytes, name: str) -> Pixels:
     def bad(what: str) -> BadImageError:
         return BadImageError(f"{name}: {what}", hashlib.sha256(data).hexdigest())
 
+    unread = "" if "HEIF" in formats() else heif_help(data, name)
     if not data:
-        raise bad("empty image; replace or remove it")
+        raise bad(f"empty image; {f'replace it, and {unread}' if unread else 'replace or remove it'}")
     try:
         with Image.open(io.BytesIO(png_essentials(data)), formats=formats()) as image:
             pixels = image.width * image.height
@@ -112,10 +115,8 @@ def decode_rgb(data: bytes, name: str) -> Pixels:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise bad(_too_large("far too many")) from None
     except UnidentifiedImageError:
-        if brand := unread_brand(data):
-            raise bad(
-                f"a file of {brand}, for which no reader is installed: pip install pillow-heif"
-            ) from None
+        if unread:
+            raise bad(f"HEIC is not read here; {unread}") from None
         what = tiff_bands(data) or "unknown format"
         raise bad(f"not a readable image ({what}); replace or remove it") from None
     except Exception as error:  # broken files make Pillow's decoders raise nearly anything

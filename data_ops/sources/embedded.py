@@ -58,7 +58,7 @@ class SyntheticSource(Source):
             least = int(split == "train")
             raise DataError(f"{self.domain}: {split} is {n}; use {least} to {synthetic.MAX_IMAGES:,} images")
         first = 0 if split == "train" else synthetic.MAX_IMAGES
-        return Listing(n, n, frozenset(), [], functools.partial(self._read, first, n))
+        return Listing(n, (), [], functools.partial(self._read, first, n))
 
     def _read(self, first: int, n: int) -> Iterator[RawImage]:
         from ssl_sweep.data_ops.synthetic import domains as synthetic
@@ -113,7 +113,7 @@ class DigitsSource(Source):
 
     def listing(self, split: Split) -> Listing | None:
         """All images; the test split is held out of them."""
-        return Listing(_DIGITS, _DIGITS, frozenset(), [], _read_digits) if split == "train" else None
+        return Listing(_DIGITS, (), [], _read_digits) if split == "train" else None
 
 
 def _read_digits() -> Iterator[RawImage]:

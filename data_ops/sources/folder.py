@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
+from ssl_sweep.data_ops.dataset.passed_over import Tally
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.listing import FileImage, Listing, list_files, printable
 from ssl_sweep.data_ops.sources.options import SplitHere, option
-
-SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
+from ssl_sweep.data_ops.sources.walk import entries, images_below, is_image_file, pass_over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,21 +46,23 @@ class FolderSource(SplitHere):
         root = self.train if split == "train" else self.test
         if root is None:
             return None
-        group = _compile_group(self.group)
-        images = [FileImage(path, (name,), _group_of(group, path, root)) for path, name in files(root)]
+        group, tally = _compile_group(self.group), Tally()
+        images = [FileImage(path, (name,), _group_of(group, path, root)) for path, name in files(root, tally)]
         if split == "train" and self.unlabelled is not None:
             top = self.unlabelled
             if not Path(top).is_dir():
                 raise DataError(f"{top}: no such folder; it should contain the unlabelled images")
-            more = [FileImage(path, (None,), _group_of(group, path, top)) for path in images_below(Path(top))]
+            more = [
+                FileImage(path, (None,), _group_of(group, path, top)) for path in images_below(top, tally)
+            ]
             if not more:
                 raise DataError(f"{top}: no images; leave unlabelled out")
             images += more
-        return list_files(images)
+        return list_files(images, passed_over=tally.found)
 
 
-def files(root: str) -> list[tuple[str, str]]:
-    """(file, class name) of every image file, in name order. Hidden entries and other files are ignored.
+def files(root: str, tally: Tally) -> list[tuple[str, str]]:
+    """(file, class name) of every image file, in name order; what is passed over is counted.
 
     Raises:
         DataError: The folder is missing or has no class folders, or a class has no images.
@@ -69,51 +70,25 @@ def files(root: str) -> list[tuple[str, str]]:
     top = Path(root)
     if not top.is_dir():
         raise DataError(f"{root}: no such folder; give one with a sub-folder of images per class")
-    classes = sorted(entry for entry in top.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    found: list[tuple[str, str]] = []
+    classes = []
+    for entry in entries(top, tally):
+        if entry.is_dir():
+            classes.append(entry)
+        elif is_image_file(entry):
+            tally.add("images beside the class folders", printable(entry.path), "lost")
+        else:
+            pass_over(entry.path, tally)
     if not classes:
         raise DataError(
             f"{root}: no class sub-folders; put the images of each class into a folder with its name"
         )
-    found: list[tuple[str, str]] = []
     for folder in classes:
-        images = images_below(folder)
+        images = images_below(folder.path, tally)
         if not images:
-            kinds = " ".join(sorted(SUFFIXES))
-            where = printable(str(folder))
-            raise DataError(f"{where}: class folder without images ({kinds}); fill it or remove it")
+            raise DataError(f"{printable(folder.path)}: class folder without images; fill it or remove it")
         found += [(path, printable(folder.name)) for path in images]
     return found
-
-
-def images_below(folder: Path) -> list[str]:
-    """The image files at any depth, in name order. Links to folders are not followed.
-
-    Raises:
-        DataError: A folder cannot be listed.
-    """
-    return list(_walk(str(folder)))
-
-
-def _walk(folder: str) -> Iterator[str]:
-    try:
-        with os.scandir(folder) as listed:
-            entries = sorted(listed, key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(
-            f"{printable(folder)}: cannot be listed ({error.strerror}); check its permissions"
-        ) from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path)
-        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and _is_image_file(entry):
-            yield entry.path
-
-
-def _is_image_file(entry: os.DirEntry[str]) -> bool:
-    """A broken link counts as an image file, so that reading it raises an error with its name."""
-    return entry.is_file() or not os.path.exists(entry.path)
 
 
 def _compile_group(pattern: str | None) -> re.Pattern[str] | None:

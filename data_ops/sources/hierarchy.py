@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.sources.labels import clean_text, whole_number
 from ssl_sweep.data_ops.sources.listing import RawImage
 from ssl_sweep.data_ops.sources.remote import local
 from ssl_sweep.data_ops.sources.table import delimiter_of
@@ -79,7 +80,13 @@ def read_hierarchy(where: str, own: tuple[str, ...]) -> Hierarchy:
     clash = set(table.levels) & set(own)
     if clash or len(set(table.levels)) < len(table.levels):
         raise DataError(f"{where}: two levels have one name ({', '.join((*own, *table.levels))}); rename one")
-    return table
+    return dataclasses.replace(table, parents={**_by_number(table.parents), **table.parents})
+
+
+def _by_number(parents: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The parents by the one spelling of each whole number: the labels may have lost zeros."""
+    numbers = {name: whole_number(name) for name in parents}
+    return {number: parents[name] for name, number in numbers.items() if number is not None}
 
 
 def _from_csv(where: str, text: str) -> Hierarchy:
@@ -87,7 +94,7 @@ def _from_csv(where: str, text: str) -> Hierarchy:
         io.StringIO(text, newline=""), delimiter=delimiter_of(text.partition("\n")[0]), strict=True
     )
     try:
-        rows = [[cell.strip() for cell in row] for row in reader if any(row)]
+        rows = [[clean_text(cell) for cell in row] for row in reader if any(row)]
     except csv.Error as error:
         raise DataError(
             f"{where}, line {reader.line_num}: not a readable CSV file ({error}); correct it"
@@ -114,7 +121,8 @@ def _from_csv(where: str, text: str) -> Hierarchy:
 def _from_json(where: str, text: str) -> Hierarchy:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for key, value in pairs:
+        for key, value in ((clean_text(key), value) for key, value in pairs):
+            value = clean_text(value) if isinstance(value, str) else value
             if found.setdefault(key, value) != value:
                 raise _two_parents(where, key, found[key], value)
         return found

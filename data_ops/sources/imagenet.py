@@ -6,11 +6,13 @@ import csv
 import dataclasses
 from pathlib import Path
 
+from ssl_sweep.data_ops.dataset.passed_over import Tally
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError
-from ssl_sweep.data_ops.sources.folder import files, images_below
+from ssl_sweep.data_ops.sources.folder import files
 from ssl_sweep.data_ops.sources.listing import FileImage, Listing, list_files
 from ssl_sweep.data_ops.sources.options import PublishedSplits, option
+from ssl_sweep.data_ops.sources.walk import images_below
 
 DEVKIT = "ILSVRC2012_devkit_t12/data"
 KAGGLE = "LOC_val_solution.csv"
@@ -37,9 +39,11 @@ class ImageNetSource(PublishedSplits):
         data = root / "Data" / "CLS-LOC" if (root / "Data" / "CLS-LOC").is_dir() else root
         folder = data / ("train" if split == "train" else "val")
         flat = folder.is_dir() and not any(entry.is_dir() for entry in folder.iterdir())
+        tally = Tally()
         if split == "train" or not flat:
-            return list_files([FileImage(path, (name,)) for path, name in files(str(folder))])
-        images = images_below(folder)
+            named = [FileImage(path, (name,)) for path, name in files(str(folder), tally)]
+            return list_files(named, passed_over=tally.found)
+        images = images_below(folder, tally)
         if not images:
             raise DataError(f"{folder}: no images; put the validation images there")
         label_of, table = _val_labels(root)
@@ -49,7 +53,8 @@ class ImageNetSource(PublishedSplits):
                 f"{table}: no label for {len(missing)} images of {folder}; add them, or remove the images. "
                 f"The first is {missing[0]}"
             )
-        return list_files([FileImage(path, (label_of[Path(path).stem],)) for path in images], table)
+        known = [FileImage(path, (label_of[Path(path).stem],)) for path in images]
+        return list_files(known, table, passed_over=tally.found)
 
 
 def _val_labels(root: Path) -> tuple[dict[str, str], Path]:

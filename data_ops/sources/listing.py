@@ -6,12 +6,14 @@ import dataclasses
 import functools
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from ssl_sweep.data_ops.dataset.passed_over import PassedOver
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.decode import decode_rgb
 from ssl_sweep.data_ops.sources.remote import cached_stamp, is_remote, read_remote
@@ -36,17 +38,20 @@ class RawImage:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """A split before decoding."""
+    """A split before decoding. Its labels are as written; ``registry.open_source`` cleans them."""
 
     n: int
-    n_labeled: int
-    """How many of the n images have a label."""
-    classes: frozenset[str]
-    """The labels at the finest level."""
+    cells: tuple[Counter[str | None], ...]
+    """How many images have each label, by level, and then each group. Empty if the program made the images:
+    then all have clean labels."""
     stamps: list[Stamp]
     """They change if a file of the split changes."""
     read: Callable[[], Iterator[RawImage]]
     """Goes through the images in a fixed order. It does not decode them."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """What was found beside the images."""
+    always_missing: frozenset[str] = frozenset()
+    """Cells that earlier versions read as missing, too: they do not change the signature."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,19 +64,27 @@ class FileImage:
     group: str | None = None
 
 
-def list_files(images: Sequence[FileImage], *tables: Path) -> Listing:
+def list_files(
+    images: Sequence[FileImage], *tables: Path, passed_over: tuple[PassedOver, ...] = ()
+) -> Listing:
     """The listing of image files. ``tables`` are the files with the labels, which are stamped too."""
     stamps = [stamp(path) for path in tables]
     stamps += [_stamp_of(image.path) for image in images if not is_remote(image.path)]
-    return listed([image.labels for image in images], stamps, functools.partial(_read_files, images))
+    read = functools.partial(_read_files, images)
+    groups = [image.group for image in images]
+    return listed([image.labels for image in images], stamps, read, groups, passed_over)
 
 
-def listed(labels: Sequence[Labels], stamps: list[Stamp], read: Callable[[], Iterator[RawImage]]) -> Listing:
-    """The listing of images whose labels are known."""
-    fine = [row[0] for row in labels]
-    n_labeled = len(fine) - fine.count(None)
-    classes = frozenset(label for label in fine if label is not None)
-    return Listing(len(fine), n_labeled, classes, stamps, read)
+def listed(
+    labels: Sequence[Labels],
+    stamps: list[Stamp],
+    read: Callable[[], Iterator[RawImage]],
+    groups: Sequence[str | None] = (),
+    passed_over: tuple[PassedOver, ...] = (),
+) -> Listing:
+    """The listing of images whose labels and groups are known."""
+    cells = [Counter(column) for column in zip(*labels, strict=True)]
+    return Listing(len(labels), (*cells, Counter(groups)), stamps, read, passed_over)
 
 
 def read_otherwise(listing: Listing, how: str) -> Listing:
@@ -100,9 +113,7 @@ def _stamp_of(path: str) -> Stamp:
 
 
 def label_text(where: str, cell: object) -> str | None:
-    """A cell of a table as a label or group; None for null, NaN and "".
-
-    Whole floats count as integers: pandas turns integers into floats if a cell of the column is empty.
+    """A typed cell of a table as text; None for null, NaN and "". Whole floats count as integers.
 
     Raises:
         DataError: The cell is neither an integer nor a string.

@@ -56,8 +56,10 @@ class NpzSource(SplitHere):
             if file.getinfo(f"{self.image}.npy").file_size < math.prod(shape):
                 raise DataError(f"{path}: array {self.image!r} is cut short; write the file again")
             labels = _labels(path, file, self, shape[0])
-            groups = _groups(path, file, self.group, shape[0]) if self.group is not None else None
-        return listed(labels, [stamp(path)], functools.partial(_read, path, self, shape, labels, groups))
+            groups = _groups(path, file, self.group, shape[0])
+        read = functools.partial(_read, path, self, shape, labels, groups)
+        listing = listed(labels, [stamp(path)], read, groups)
+        return dataclasses.replace(listing, always_missing=frozenset(["-1"]))
 
 
 def _read(
@@ -65,7 +67,7 @@ def _read(
     source: NpzSource,
     shape: tuple[int, ...],
     labels: list[Labels],
-    groups: list[str | None] | None,
+    groups: list[str | None],
 ) -> Iterator[RawImage]:
     size = math.prod(shape[1:])
     with _open(path) as file, _member(path, file, source.image) as stream:
@@ -79,7 +81,7 @@ def _read(
                 ) from error
             name = f"{path}[{i}]"
             decode = functools.partial(_to_rgb, name, data, shape[1:])
-            yield RawImage(name, decode, labels[i], None if groups is None else groups[i])
+            yield RawImage(name, decode, labels[i], groups[i])
 
 
 def _to_rgb(name: str, data: bytes, shape: tuple[int, ...]) -> Pixels:
@@ -98,8 +100,13 @@ def _open(path: Path) -> zipfile.ZipFile:
         raise DataError(f"{path}: not a readable .npz file ({error}); write it with numpy.savez") from error
 
 
+def _names(file: zipfile.ZipFile) -> list[str]:
+    """The names of the arrays."""
+    return [member.removesuffix(".npy") for member in file.namelist() if member.endswith(".npy")]
+
+
 def _member(path: Path, file: zipfile.ZipFile, name: str) -> IO[bytes]:
-    names = [member.removesuffix(".npy") for member in file.namelist() if member.endswith(".npy")]
+    names = _names(file)
     if name not in names:
         raise DataError(f"{path}: no array {name!r}{nearest(name, names)}; it has {', '.join(names)}")
     try:
@@ -119,6 +126,14 @@ def _image_shape(path: Path, name: str, stream: IO[bytes]) -> tuple[int, ...]:
     except _DAMAGED as error:
         raise DataError(f"{path}: array {name!r} is damaged ({error}); write the file again") from error
     found = f"{path}: array {name!r} is {dtype} of shape {shape}"
+    if len(shape) == 3 and shape[1] in (1, 3, 4) and shape[2] > 16 and math.isqrt(shape[2]) ** 2 == shape[2]:
+        side = math.isqrt(shape[2])
+        raise DataError(
+            f"{found}, which looks like {shape[1]} channels in rows; save "
+            f"images.reshape(-1, {shape[1]}, {side}, {side}).transpose(0, 2, 3, 1)"
+        )
+    if len(shape) == 4 and shape[1] in (1, 3, 4) and min(shape[2:]) > 4:
+        raise DataError(f"{found}, with the channels first; save images.transpose(0, 2, 3, 1)")
     if dtype != np.uint8 or len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3, 4)):
         raise DataError(f"{found}; images are uint8 (N, H, W) or (N, H, W, 1, 3 or 4)")
     if fortran_order:
@@ -129,22 +144,26 @@ def _image_shape(path: Path, name: str, stream: IO[bytes]) -> tuple[int, ...]:
 
 
 def _labels(path: Path, file: zipfile.ZipFile, source: NpzSource, n: int) -> list[Labels]:
-    if source.label == NpzSource.label and f"{source.label}.npy" not in file.namelist():
+    others = set(_names(file)) - {source.image, source.group}
+    if source.label == "labels" and not others:
         return [(None,) * len(source.levels)] * n
     table = _small(path, file, source.label, n)
     table = table.reshape(n, -1)
-    if table.shape[1] != len(source.levels):
-        raise DataError(
-            f"{path}: array {source.label!r} has {table.shape[1]} label levels but levels names "
-            f"{len(source.levels)}; name each level, fine to coarse"
-        )
     where = f"{path}: array {source.label!r}"
-    if table.dtype.kind in "iuf" and (table < -1).any():
-        raise DataError(f"{where} contains {np.nanmin(table)}; labels are 0 or more, or -1 for no label")
-    return [tuple(None if cell == -1 else label_text(where, cell) for cell in row) for row in table.tolist()]
+    if table.shape[1] != len(source.levels):
+        one_hot = table.dtype.kind in "iuf" and bool(((table == 0) | (table == 1)).all())
+        remedy = "name each level, fine to coarse"
+        if one_hot and bool((table.sum(axis=1) == 1).all()):
+            remedy = "it looks one-hot: save its argmax(axis=1)"
+        raise DataError(
+            f"{where} has {table.shape[1]} label levels but levels names {len(source.levels)}; {remedy}"
+        )
+    return [tuple(label_text(where, cell) for cell in row) for row in table.tolist()]
 
 
-def _groups(path: Path, file: zipfile.ZipFile, name: str, n: int) -> list[str | None]:
+def _groups(path: Path, file: zipfile.ZipFile, name: str | None, n: int) -> list[str | None]:
+    if name is None:
+        return [None] * n
     array = _small(path, file, name, n)
     if array.ndim != 1:
         raise DataError(f"{path}: array {name!r} is of shape {array.shape}; give one group per image")

@@ -93,6 +93,19 @@ class UserImages(Source):
         later=True,
     )
 
+    missing: tuple[str, ...] | None = option(
+        "Spellings of a missing label or group, instead of -1, nan, None, null, NA, N/A, … An empty cell is"
+        " always missing.",
+        None,
+        later=True,
+    )
+    similar_names: Literal["fail", "keep"] = option(
+        "Whether class names that differ only by case, blanks, leading zeros or Unicode form are refused, or"
+        " differ on purpose. Names of either kind are kept if both splits have both.",
+        "fail",
+        later=True,
+    )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitHere(UserImages):

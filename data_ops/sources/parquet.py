@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import glob
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ssl_sweep.data_ops.dataset.passed_over import Tally
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError, nearest
 from ssl_sweep.data_ops.sources.decode import decode_rgb
-from ssl_sweep.data_ops.sources.listing import Listing, Pixels, RawImage, label_text, stamp
+from ssl_sweep.data_ops.sources.listing import Listing, Pixels, RawImage, label_text, read_file, stamp
 from ssl_sweep.data_ops.sources.options import SplitHere, option
-from ssl_sweep.data_ops.sources.remote import is_remote, remote_files
+from ssl_sweep.data_ops.sources.patterns import files_of, partition_values
+from ssl_sweep.data_ops.sources.remote import cached_stamp, is_remote
 
 _ROWS = 256  # rows decoded from Parquet at a time
 
@@ -45,59 +46,55 @@ class ParquetSource(SplitHere):
         where = self.train if split == "train" else self.test
         if where is None:
             return None
-        paths = files(where)
-        fine = _fine_labels(paths, self)
+        tally = Tally()
+        paths = files_of(where, ".parquet", tally)
+        cells = _cells_of(paths, self)
         stamps = [stamp(path) for path in paths]
-        n_labeled = sum(fine.values()) - fine[None]
-        classes = frozenset(label for label in fine if label is not None)
-        return Listing(sum(fine.values()), n_labeled, classes, stamps, functools.partial(_read, paths, self))
+        n = sum(cells[0].values())
+        return Listing(n, cells, stamps, functools.partial(_read, paths, self), tally.found)
 
 
-def files(where: str) -> list[Path]:
-    """The Parquet files of a file name, a folder, a glob or an address, in name order.
-
-    Raises:
-        DataError: No such file was found.
-    """
-    if is_remote(where):
-        found = remote_files(where, ".parquet")
-        if not found:
-            raise DataError(f"{where}: no Parquet files here; check the address")
-        return found
-    path = Path(where)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        found = sorted(path.glob("*.parquet"))
-    elif glob.has_magic(where):
-        found = sorted(Path(match) for match in glob.glob(where, recursive=True) if Path(match).is_file())
-    else:
-        raise DataError(f"{where}: no such file or folder; check the path")
-    if not found:
-        raise DataError(f"{where}: no Parquet files here; check the path")
-    return found
-
-
-def _fine_labels(paths: list[Path], source: ParquetSource) -> Counter[str | None]:
-    """How many rows of all files have each label of the finest level. Does not read the images."""
-
-    found: Counter[str | None] = Counter()
+def _cells_of(paths: list[Path], source: ParquetSource) -> tuple[Counter[str | None], ...]:
+    """How many rows of all files have each label of each level, and each group. Does not read the images."""
+    names = [*source.levels, *([source.group] if source.group else [])]
+    found = [Counter[str | None]() for _ in names]
     for path in paths:
         with _open(path) as table:
             _check_columns(path, table.schema_arrow, source)
+            given = _partition(path, table.schema_arrow)
+            for name, counts in zip(names, found, strict=True):
+                if name in given:
+                    counts[given[name]] += table.metadata.num_rows
             row = 0
-            for batch in _batches(path, table, [source.levels[0]], 1 << 16):
-                counts = batch.column(0).value_counts()
-                try:
-                    labels = counts.field("values").to_pylist()
-                except UnicodeDecodeError:
-                    labels = _cells(path, batch, row)[0]  # says where
-                for label, n in zip(labels, counts.field("counts").to_pylist(), strict=True):
-                    found[label_text(f"{path}, column {source.levels[0]!r}", label)] += n
+            columns = [name for name in dict.fromkeys(names) if name not in given]
+            for batch in _batches(path, table, columns, 1 << 16) if columns else ():
+                for name, counts in zip(names, found, strict=True):
+                    if name not in given:
+                        counts.update(_counted(path, batch, name, row))
                 row += len(batch)
-    if not found:
+    if not sum(found[0].values()):
         raise DataError(f"{paths[0]}: no rows; give a file with images")
+    if source.group is None:
+        found.append(Counter({None: sum(found[0].values())}))
+    return tuple(found)
+
+
+def _counted(path: Path, batch: Any, name: str, first: int) -> Counter[str | None]:
+    found: Counter[str | None] = Counter()
+    counts = batch.column(name).value_counts()
+    try:
+        labels = counts.field("values").to_pylist()
+    except UnicodeDecodeError:
+        _cells(path, batch, first)  # says where
+        raise
+    for label, n in zip(labels, counts.field("counts").to_pylist(), strict=True):
+        found[label_text(f"{path}, column {name!r}", label)] += n
     return found
+
+
+def _partition(path: Path, schema: Any) -> dict[str, str | None]:
+    """The columns that the folders of a file give and its table lacks."""
+    return {name: value for name, value in partition_values(path).items() if name not in schema.names}
 
 
 def _read(paths: list[Path], source: ParquetSource) -> Iterator[RawImage]:
@@ -106,12 +103,14 @@ def _read(paths: list[Path], source: ParquetSource) -> Iterator[RawImage]:
     for path in paths:
         with _open(path) as table:
             _check_columns(path, table.schema_arrow, source)
+            given = _partition(path, table.schema_arrow)
+            own = [name for name in dict.fromkeys(columns) if name not in given]
             row = 0
-            for batch in _batches(path, table, list(dict.fromkeys(columns)), _ROWS):
+            for batch in _batches(path, table, own, _ROWS):
                 columns_read = _cells(path, batch, row)
                 for values in zip(*columns_read, strict=True):
-                    cells = dict(zip(batch.schema.names, values, strict=True))
-                    yield _raw_image(f"{path}, row {row}", cells, source)
+                    cells = dict(zip(batch.schema.names, values, strict=True)) | given
+                    yield _raw_image(path, row, cells, source)
                     row += 1
 
 
@@ -138,18 +137,31 @@ def _is_text(cell: Any) -> bool:
     return True
 
 
-def _raw_image(where: str, cells: dict[str, Any], source: ParquetSource) -> RawImage:
-    data = cells[source.image]
+def _raw_image(path: Path, row: int, cells: dict[str, Any], source: ParquetSource) -> RawImage:
+    data, where = cells[source.image], f"{path}, row {row}"
+    beside = ""
     if isinstance(data, dict):
-        where += f" ({data['path']})" if data.get("path") else ""
+        name = data.get("path") or ""
+        where += f" ({name})" if name else ""
+        beside = "" if data["bytes"] is not None else name
         data = data["bytes"]
 
     def decode() -> Pixels:
-        return decode_rgb(data or b"", where)
+        return read_file(_beside(path, beside)) if beside else decode_rgb(data or b"", where)
 
     group = cells[source.group] if source.group else None
     labels = tuple(label_text(where, cells[level]) for level in source.levels)
     return RawImage(where, decode, labels, label_text(where, group))
+
+
+def _beside(path: Path, name: str) -> str:
+    """The file of an image that a row only names. Raises DataError if the table was downloaded."""
+    if not is_remote(name) and cached_stamp(str(path)) is not None:
+        raise DataError(
+            f"{path}: the row of {name!r} names its image but holds no bytes, and only the table was "
+            "fetched; write the images into the table"
+        )
+    return name if is_remote(name) else str(path.parent / name)
 
 
 def _open(path: Path) -> Any:
@@ -178,10 +190,10 @@ def _batches(path: Path, table: Any, columns: list[str], rows: int) -> Iterator[
 def _check_columns(path: Path, schema: Any, source: ParquetSource) -> None:
     import pyarrow as pa
 
-    image = source.image
+    image, given = source.image, _partition(path, schema)
     named = (*source.levels, *([source.group] if source.group else []))
     for column in (image, *named):
-        if column not in schema.names:
+        if column not in schema.names and (column == image or column not in given):
             hint = nearest(column, schema.names)
             raise DataError(f"{path}: no column {column!r}{hint}; it has {', '.join(schema.names)}")
     kind = schema.field(image).type
@@ -192,6 +204,8 @@ def _check_columns(path: Path, schema: Any, source: ParquetSource) -> None:
             f"{path}: column {image!r} is {kind}; images are encoded bytes or a struct with a field 'bytes'"
         )
     for level in named:
+        if level in given:
+            continue
         kind = schema.field(level).type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not (

@@ -7,7 +7,6 @@ from the cache: users empty it themselves.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.locks import lock
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "created")
@@ -97,8 +97,8 @@ def _fetch(where: str) -> Path:
     if target.exists():
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # other processes on this node wait for the download
+    with (folder / ".lock").open("w") as file:
+        lock(file.fileno(), wait=True)  # other processes on this node wait for the download
         if not target.exists():
             _download(fs, path, target, where, info.get("size"))
     return target

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ssl_sweep.data_ops.dataset.prepared import SPLITS, Split
 from ssl_sweep.data_ops.errors import DataError, nearest
-from ssl_sweep.data_ops.sources.listing import (
-    FileImage,
-    Labels,
-    Listing,
-    list_files,
-    printable,
-    read_otherwise,
-)
+from ssl_sweep.data_ops.sources.listing import FileImage, Labels, Listing, list_files, printable
 from ssl_sweep.data_ops.sources.remote import local
-from ssl_sweep.data_ops.sources.whole_labels import READ, without_point
 
 _DELIMITERS = ",;\t"
 
@@ -49,6 +40,11 @@ def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
         if column not in names:
             raise DataError(
                 f"{path}: no column {column!r}{nearest(column, names)}; it has {', '.join(names)}"
+            )
+        if names.count(column) > 1:
+            raise DataError(
+                f"{path}: {names.count(column)} columns are named {column!r}; rename all but one, so that it "
+                "is clear which is meant"
             )
     places = [names.index(column) for column in columns]
     rows = []
@@ -81,16 +77,9 @@ class LabelRow:
     group: str | None
 
 
-def _cells(row: LabelRow) -> Labels:
-    return *row.labels, row.group
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelTable:
-    """Tables of images: one per split, or one for both with a column that says train or test.
-
-    If a column has only whole numbers in both splits, "1.0" is read as "1".
-    """
+    """Tables of images: one per split, or one for both with a column that says train or test."""
 
     train: str
     """The file of the training images, or of all images."""
@@ -125,27 +114,8 @@ class LabelTable:
         where = self.where(split)
         if where is None:
             return None
-        rows = self.rows(split)
-        whole = self._without_points(split, rows)
-        images = [FileImage(file_of(row.name), row.labels, row.group) for row in whole or rows]
-        listing = list_files(images, local(where))
-        return read_otherwise(listing, READ) if whole else listing
-
-    def _without_points(self, split: Split, rows: list[LabelRow]) -> list[LabelRow] | None:
-        """The rows with "1" for "1.0", by column; None if nothing changes."""
-        others = functools.cache(lambda: self.rows("test" if split == "train" else "train"))
-        changed = False
-        columns = [list(column) for column in zip(*map(_cells, rows), strict=True)]
-        for i, column in enumerate(columns):
-            whole = without_point(column, lambda i=i: (_cells(row)[i] for row in others()))  # type: ignore[misc]
-            if whole is not None:
-                columns[i], changed = whole, True
-        if not changed:
-            return None
-        return [
-            LabelRow(row.name, tuple(labels), group)
-            for row, (*labels, group) in zip(rows, zip(*columns, strict=True), strict=True)
-        ]
+        images = [FileImage(file_of(row.name), row.labels, row.group) for row in self.rows(split)]
+        return list_files(images, local(where))
 
     def rows(self, split: Split) -> list[LabelRow]:
         """The rows of a split as they are written.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from ssl_sweep.data_ops.dataset.passed_over import Tally
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.folder import files
@@ -30,7 +31,9 @@ class TinyImageNetSource(PublishedSplits):
         folder = Path(self.root) / ("train" if split == "train" else "val")
         table = folder / "val_annotations.txt"
         if not (folder / "images").is_dir():
-            return list_files([FileImage(path, (name,)) for path, name in files(str(folder))])
+            tally = Tally()
+            images = [FileImage(path, (name,)) for path, name in files(str(folder), tally)]
+            return list_files(images, passed_over=tally.found)
         try:
             lines = table.read_text(encoding="utf-8").splitlines()
         except OSError as error:

@@ -1,24 +1,24 @@
 """Samples in tar shards, by WebDataset's convention: files with one name up to the first dot are a sample.
 
-The shards are read with the standard library. Nothing is extracted, so no member can write anywhere, and an
-index of offsets allows reading every image separately.
+What a file is, its last suffix says: ``a.v2.png`` and ``a.v2.cls`` are the image and the label of ``a``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import glob
 import json
 import os
-import re
-import tarfile
+from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from ssl_sweep.data_ops.dataset.passed_over import Tally
 from ssl_sweep.data_ops.dataset.prepared import Split
-from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.errors import DataError, nearest
 from ssl_sweep.data_ops.sources.decode import decode_rgb
+from ssl_sweep.data_ops.sources.image_kinds import HEAD, described, junk, kind_of, starts_as_image
+from ssl_sweep.data_ops.sources.labels import clean_text
 from ssl_sweep.data_ops.sources.listing import (
     Labels,
     Listing,
@@ -31,21 +31,21 @@ from ssl_sweep.data_ops.sources.listing import (
     stamp,
 )
 from ssl_sweep.data_ops.sources.options import SplitHere, option
-from ssl_sweep.data_ops.sources.remote import is_remote, remote_files
-from ssl_sweep.data_ops.sources.whole_labels import READ, without_point
+from ssl_sweep.data_ops.sources.patterns import files_of
+from ssl_sweep.data_ops.sources.tar_members import Member, members_of
 
-_IMAGES = frozenset(["bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"])
-_BLOCK = 512  # bytes: tar's unit
-_BRACES = re.compile(r"\{([^{}]*)\}")
+_FIRST = frozenset(["bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"])
+"""Images that earlier versions found."""
+_LABELS = ("json", "cls")
+_TRIED = 100  # texts beside images that are read to see whether they are labels
 
 
 @dataclasses.dataclass(frozen=True)
 class WebDatasetSource(SplitHere):
     """Tar shards with key.jpg and key.cls or key.json.
 
-    A sample is key.jpg (or png, webp, …) with its label in key.cls or its labels in the object key.json.
-    Without either, or with null or "", it has no label. Its files may be anywhere in the shard; hidden files
-    (``._a.jpg``) are skipped.
+    A sample is key.jpg (or any other image) with its label in key.cls or its labels in the object key.json.
+    Without either, or with a missing value, it has no label. Its files may be anywhere in the shard.
     """
 
     train: str = option(
@@ -62,122 +62,155 @@ class WebDatasetSource(SplitHere):
 
         Raises:
             DataError: There are no shards or samples, a tar is broken, a member is a link or points outside,
-                a sample has two images or labels, or a label has no image.
+                a sample has two images or labels, a label has no image, or no sample has a label that is
+                read.
         """
         where = self.train if split == "train" else self.test
         if where is None:
             return None
-
-        paths = shards(where)
-        samples = _all_samples(where, paths, self)
-        whole = self._without_points(split, samples)
-        samples = whole or samples
-        labels = [sample.labels for sample in samples]
-        listing = listed(labels, [stamp(path) for path in paths], functools.partial(_read, samples))
-        return read_otherwise(listing, READ) if whole else listing
-
-    def _without_points(self, split: Split, samples: list[_Sample]) -> list[_Sample] | None:
-        """The samples with "1" for "1.0" in .cls files; None if nothing changes. (JSON has types.)"""
-        if not any(sample.from_cls for sample in samples):
-            return None
-
-        def there() -> list[str | None]:
-            where = self.test if split == "train" else self.train
-            return [] if where is None else [s.labels[0] for s in _all_samples(where, shards(where), self)]
-
-        whole = without_point([sample.labels[0] for sample in samples], there)
-        if whole is None:
-            return None
-        return [
-            dataclasses.replace(sample, labels=(label,)) if sample.from_cls else sample
-            for sample, label in zip(samples, whole, strict=True)
-        ]
+        tally, keys = Tally(), Counter[str]()
+        paths = files_of(where, ".tar", tally)
+        samples = [sample for path in paths for sample in _Shard(path, self, tally, keys).samples()]
+        if not samples:
+            raise DataError(f"{where}: no images in {len(paths)} shards; check the path")
+        _check_labels(where, self, samples, keys)
+        listing = listed(
+            [sample.labels for sample in samples],
+            [stamp(path) for path in paths],
+            functools.partial(_read, samples),
+            [sample.group for sample in samples],
+            tally.found,
+        )
+        return read_otherwise(listing, "every kind of image") if any(s.newly for s in samples) else listing
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Sample:
     shard: Path
-    key: str
+    name: str
     offset: int
     size: int
     labels: Labels
     group: str | None
-    from_cls: bool
+    newly: bool
+    """Whether earlier versions did not find it, or not its label."""
+    beside: tuple[Member, ...]
+    """Texts beside an image without a label."""
 
 
-def shards(where: str) -> list[Path]:
-    """The tar files of a name, a folder, a glob or a brace expression, in order.
+class _Shard:
+    """The samples of a shard. Counts what is passed over, and the keys of its .json files."""
 
-    Raises:
-        DataError: No shard was found.
-    """
-    names = list(_expand(where))
-    if is_remote(where):
-        return [path for name in names for path in remote_files(name, ".tar")]
-    found: list[Path] = []
-    for name in names:
-        path = Path(name)
-        matches = sorted(path.glob("*.tar")) if path.is_dir() else sorted(map(Path, glob.glob(name)))
-        if path.is_file():  # a name may contain brackets
-            matches = [path]
-        if not matches:
-            raise DataError(f"{name}: no tar shards here; check the path")
-        found += matches
-    return found
+    def __init__(self, path: Path, source: WebDatasetSource, tally: Tally, keys: Counter[str]) -> None:
+        self._path, self._source, self._tally, self._keys = path, source, tally, keys
 
+    def samples(self) -> Iterator[_Sample]:
+        by_key: dict[tuple[int, str], list[Member]] = {}
+        for member in members_of(self._path):
+            reason = next(filter(None, map(junk, member.name.split("/"))), "")
+            if reason:
+                self._pass_over(member, reason)
+            else:
+                by_key.setdefault((member.archive, _key(member)), []).append(member)
+        with self._path.open("rb") as self._file:
+            for (_, key), members in by_key.items():
+                sample = self._sample(f"{self._path}, {printable(key)}", members)
+                if sample is not None:
+                    yield sample
 
-def _expand(where: str) -> Iterator[str]:
-    """Expand {a,b} and {000..012} in a name, as a shell does."""
-    found = _BRACES.search(where)
-    if found is None:
-        yield where
-        return
-    bounds = re.fullmatch(r"(\d+)\.\.(\d+)", found[1])
-    if bounds:
-        width = len(bounds[1])
-        choices = [f"{i:0{width}}" for i in range(int(bounds[1]), int(bounds[2]) + 1)]
-    else:
-        choices = found[1].split(",")
-    for choice in choices:
-        yield from _expand(where[: found.start()] + choice + where[found.end() :])
-
-
-def _all_samples(where: str, paths: list[Path], source: WebDatasetSource) -> list[_Sample]:
-    samples = [sample for path in paths for sample in _samples(path, source)]
-    if not samples:
-        raise DataError(f"{where}: no images in {len(paths)} shards; check the path")
-    return samples
-
-
-def _samples(path: Path, source: WebDatasetSource) -> list[_Sample]:
-    by_key: dict[str, list[tarfile.TarInfo]] = {}
-    for member in _members(path):
-        if not member.name.rpartition("/")[2].startswith("."):  # as macOS adds to archives
-            by_key.setdefault(_key(member.name), []).append(member)
-    samples = []
-    with path.open("rb") as shard:
-        for key, members in by_key.items():
-            name = f"{path}, {printable(key)}"
-            image = _only(name, [m for m in members if _extension(m.name).rpartition(".")[2] in _IMAGES])
-            text = {}
-            for kind in ("json", "cls"):
-                label = _only(name, [m for m in members if _extension(m.name) == kind])
-                if label is not None:
-                    if image is None:
-                        kinds = " ".join(sorted(_IMAGES))
-                        raise DataError(
-                            f"{path}: {printable(label.name)!r} is a label without an image ({kinds}) in the "
-                            "shard; write both into one shard"
-                        )
-                    text[kind] = os.pread(shard.fileno(), label.size, label.offset_data)
-            if image is None:
+    def _sample(self, name: str, members: list[Member]) -> _Sample | None:
+        image = self._image(name, members)
+        rest = [member for member in members if member is not image]
+        texts = {}
+        newly = image is not None and (image.archive > 0 or _suffix(image) not in _FIRST)
+        for kind in _LABELS:
+            label = _label(name, kind, image, rest)
+            if label is None:
                 continue
-            labels, group_name, from_cls = _fields(name, text.get("json"), text.get("cls"), source)
-            samples.append(_Sample(path, name, image.offset_data, image.size, labels, group_name, from_cls))
-    return samples
+            if image is None:
+                raise DataError(
+                    f"{self._path}: {printable(label.name)!r} is a label without an image in the shard; "
+                    "write both into one shard"
+                )
+            rest.remove(label)
+            newly = newly or _middle(label) != ""
+            texts[kind] = self._bytes(label)
+        for member in rest:
+            self._pass_over(member, beside=image is not None)
+        if image is None:
+            return None
+        labels, group = _fields(name, texts.get("json"), texts.get("cls"), self._source, self._keys)
+        beside = () if texts else tuple(member for member in rest if kind_of(member.base) == "text")
+        name = f"{self._path}, {printable(image.name)}"
+        return _Sample(self._path, name, image.offset, image.size, labels, group, newly, beside)
+
+    def _image(self, name: str, members: list[Member]) -> Member | None:
+        """The file with an image's suffix, or else the one whose first bytes are an image's."""
+        kinds = {member: kind_of(member.base) for member in members}
+        images = [member for member, kind in kinds.items() if kind == "image"]
+        return _only(name, images) or _only(
+            name,
+            [
+                member
+                for member, kind in kinds.items()
+                if kind == "unknown" and starts_as_image(self._bytes(member, HEAD))
+            ],
+        )
+
+    def _bytes(self, member: Member, most: int | None = None) -> bytes:
+        size = member.size if most is None else min(member.size, most)
+        return os.pread(self._file.fileno(), size, member.offset)
+
+    def _pass_over(self, member: Member, reason: str = "", *, beside: bool = False) -> None:
+        where = f"{self._path}, {printable(member.name)}"
+        if reason:
+            self._tally.add(reason, where, "junk")
+            return
+        sidecar = beside or kind_of(member.base) == "text"
+        self._tally.add(described(member.base), where, "sidecar" if sidecar else "lost")
 
 
-def _only(name: str, members: list[tarfile.TarInfo]) -> tarfile.TarInfo | None:
+def _check_labels(where: str, source: WebDatasetSource, samples: list[_Sample], keys: Counter[str]) -> None:
+    """Raise DataError if a key is in no .json file, or if the labels are in files that are not read."""
+    wanted = [*source.levels, *([source.group] if source.group is not None else [])]
+    by_json = [
+        key for key in wanted if keys and key not in keys and not (key == wanted[0] and _by_cls(samples))
+    ]
+    if by_json:
+        raise DataError(
+            f"{where}: no .json has the key {by_json[0]!r}{nearest(by_json[0], keys)}; they have "
+            f"{', '.join(sorted(keys))}"
+        )
+    bare = [sample for sample in samples if sample.beside]
+    if len(bare) < len(samples) / 2 or any(label for sample in samples for label in sample.labels):
+        return
+    texts = []
+    for sample in bare[:_TRIED]:
+        with sample.shard.open("rb") as file:
+            data = os.pread(file.fileno(), sample.beside[0].size, sample.beside[0].offset)
+        texts.append(clean_text(data.decode("utf-8", "backslashreplace")))
+    kind = described(bare[0].beside[0].base)
+    if kind.startswith("'.label") or len(set(texts)) <= len(texts) / 2:  # captions are all different
+        raise DataError(
+            f"{where}: no image has a label, but {len(bare):,} have {kind} beside them, which are not read; "
+            "write labels as key.cls or key.json"
+        )
+
+
+def _by_cls(samples: list[_Sample]) -> bool:
+    return any(sample.labels[0] is not None for sample in samples)
+
+
+def _label(name: str, kind: str, image: Member | None, members: list[Member]) -> Member | None:
+    """The label file of a kind: the one named like the image, or else the one named like the key."""
+    found = [member for member in members if _suffix(member) == kind]
+    for middle in dict.fromkeys(["" if image is None else _middle(image), ""]):
+        if named := [member for member in found if _middle(member) == middle]:
+            return _only(name, named)
+    return _only(name, found)
+
+
+def _only(name: str, members: list[Member]) -> Member | None:
     """The only member, or None. Raises DataError if a sample has two members of a kind."""
     if len(members) > 1:
         one, two = (printable(member.name) for member in members[:2])
@@ -188,77 +221,53 @@ def _only(name: str, members: list[tarfile.TarInfo]) -> tarfile.TarInfo | None:
     return members[0] if members else None
 
 
-def _members(path: Path) -> list[tarfile.TarInfo]:
-    """The plain files of a tar, from their headers."""
-    try:
-        with tarfile.open(path, "r:", errors="surrogateescape") as tar:
-            members = tar.getmembers()
-            # tarfile accepts a shard that ends anywhere; a complete one ends with blocks of zeros
-            end = max((m.offset_data + -(-m.size // _BLOCK) * _BLOCK for m in members), default=0)
-            whole = _block_at(path, end) == bytes(_BLOCK)
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        raise DataError(
-            f"{path}: not a readable, uncompressed tar ({error}); write the shard again"
-        ) from error
-    if not whole:
-        raise DataError(f"{path}: the shard is cut short; write or download it again")
-    for member in members:
-        name = PurePosixPath(member.name)
-        if name.is_absolute() or ".." in name.parts:
-            raise DataError(
-                f"{path}: member {printable(member.name)!r} points outside the shard; do not trust the file"
-            )
-        if member.issparse() or not (member.isreg() or member.isdir()):
-            raise DataError(
-                f"{path}: member {printable(member.name)!r} is a link or a device; write plain files"
-            )
-    return [member for member in members if member.isreg()]
-
-
-def _block_at(path: Path, offset: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(_BLOCK)
-
-
-def _key(name: str) -> str:
-    folder, _, base = name.rpartition("/")
+def _key(member: Member) -> str:
+    folder, _, base = member.name.rpartition("/")
     return f"{folder}/{base.partition('.')[0]}".lstrip("/")
 
 
-def _extension(name: str) -> str:
-    return name.rpartition("/")[2].partition(".")[2].lower()
+def _suffix(member: Member) -> str:
+    return os.path.splitext(member.base)[1].lower().removeprefix(".")
+
+
+def _middle(member: Member) -> str:
+    """What is between a member's key and its suffix."""
+    return member.base.partition(".")[2].rpartition(".")[0]
 
 
 def _fields(
-    name: str, as_json: bytes | None, as_cls: bytes | None, source: WebDatasetSource
-) -> tuple[Labels, str | None, bool]:
-    """(labels, group, whether the label comes from a .cls file) of a sample."""
+    name: str, as_json: bytes | None, as_cls: bytes | None, source: WebDatasetSource, keys: Counter[str]
+) -> tuple[Labels, str | None]:
+    """The labels and the group of a sample."""
     if as_json is None:
         if as_cls is None:
-            return (None,) * len(source.levels), None, False
+            return (None,) * len(source.levels), None
         if len(source.levels) > 1:
             raise DataError(
                 f"{name}: a .cls file has one label but levels names {len(source.levels)}; use .json"
             )
-        return (as_cls.decode("utf-8", "backslashreplace").strip() or None,), None, True
+        return (_class(as_cls),), None
     try:
         content = json.loads(as_json)
     except ValueError as error:
         raise DataError(f"{name}: its .json cannot be read ({error}); correct it") from error
     if not isinstance(content, dict):
         raise DataError(f"{name}: its .json is not an object; write one with {', '.join(source.levels)}")
+    keys.update(content.keys())
     cells = [content.get(level) for level in source.levels]
-    from_cls = cells == [None] and as_cls is not None
-    if from_cls and as_cls is not None:
-        cells = [as_cls.decode("utf-8", "backslashreplace").strip() or None]
+    if cells == [None] and as_cls is not None:
+        cells = [_class(as_cls)]
     group = content.get(source.group) if source.group is not None else None
-    return tuple(label_text(name, cell) for cell in cells), label_text(name, group), from_cls
+    return tuple(label_text(name, cell) for cell in cells), label_text(name, group)
+
+
+def _class(as_cls: bytes) -> str | None:
+    return as_cls.decode("utf-8", "backslashreplace").strip() or None
 
 
 def _read(samples: list[_Sample]) -> Iterator[RawImage]:
     for sample in samples:
-        yield RawImage(sample.key, functools.partial(_decode, sample), sample.labels, sample.group)
+        yield RawImage(sample.name, functools.partial(_decode, sample), sample.labels, sample.group)
 
 
 def _decode(sample: _Sample) -> Pixels:
@@ -266,5 +275,5 @@ def _decode(sample: _Sample) -> Pixels:
         with sample.shard.open("rb") as shard:
             data = os.pread(shard.fileno(), sample.size, sample.offset)
     except OSError as error:
-        raise DataError(f"{sample.key}: cannot be read ({error.strerror}); restore the shard") from error
-    return decode_rgb(data, sample.key)
+        raise DataError(f"{sample.name}: cannot be read ({error.strerror}); restore the shard") from error
+    return decode_rgb(data, sample.name)

@@ -19,8 +19,10 @@ class ViewBackend(Protocol):
     name: str
     """Goes into the record of a run, for instance "torch-exact" or "dali-gpu-exact"."""
     policy: ViewPolicy
+    device: torch.device
+    """Where it reads images and leaves views."""
 
-    def render(self, images: npt.NDArray[np.uint8], params: ViewParams) -> torch.Tensor:
+    def render(self, images: npt.NDArray[np.uint8] | torch.Tensor, params: ViewParams) -> torch.Tensor:
         """One view of each image (n, H, W, 3): float32 (n, 3, S, S), scaled by (x / 255 - 0.5) / 0.25."""
         ...
 
@@ -42,7 +44,7 @@ def choose_views(
         policy: What to render.
         backend: "auto" means DALI if there is a CUDA device and DALI is installed, else torch.
         batch: The largest number of images in one call.
-        cuda: Whether to render on a CUDA device; only DALI can.
+        cuda: Whether to render on the current CUDA device.
         threads: How many threads share the work of the CPU back ends.
 
     Raises:
@@ -58,6 +60,10 @@ def choose_views(
         from ssl_sweep.data_ops.views.dali_views import DaliViews
 
         return DaliViews(policy, batch, device="gpu" if cuda else "cpu", threads=threads)
+    if cuda:
+        from ssl_sweep.data_ops.views.torch_device import TorchDeviceViews
+
+        return TorchDeviceViews(policy, torch.device("cuda"))
     from ssl_sweep.data_ops.views.torch_views import TorchViews
 
     return TorchViews(policy, threads)

@@ -21,6 +21,8 @@ from ssl_sweep.data_ops.views.policy import ViewParams, ViewPolicy
 
 from nvidia.dali import Pipeline, fn, pipeline_def, types  # isort: skip  # dali_views says how to install it
 
+_ORIENTATION = 0x0112  # tag of EXIF
+
 
 class DaliJpegViews:
     """Renders one view per policy of at most ``batch`` files at a time, on one device. See ``DaliViews``."""
@@ -80,17 +82,21 @@ def _graph(policies: tuple[ViewPolicy, ...], device: Device) -> Any:
         fn.external_source(name="files"),
         device="mixed" if device == "gpu" else "cpu",
         output_type=types.RGB,
-        adjust_orientation=False,  # as sources.decode
+        adjust_orientation=True,  # as sources.decode
     )
     return tuple(view_graph(x, policy, device, str(number)) for number, policy in enumerate(policies))
 
 
 def jpeg_shapes(files: Sequence[bytes]) -> npt.NDArray[np.int64]:
-    """(n, 2) heights and widths, from the files' headers."""
+    """(n, 2) heights and widths of the upright images, from the files' headers."""
     from PIL import Image
 
     shapes = []
     for file in files:
         with Image.open(io.BytesIO(file)) as image:
-            shapes.append((image.height, image.width))
+            try:
+                turned = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+            except Exception:  # a broken tag, which viewers ignore; Pillow's parser raises nearly anything
+                turned = False
+            shapes.append((image.width, image.height) if turned else (image.height, image.width))
     return np.array(shapes, dtype=np.int64).reshape(-1, 2)

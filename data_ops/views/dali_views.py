@@ -16,6 +16,7 @@ import torch
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.views.jitter import LUMA, color_affine, hue_step, jitter_steps
 from ssl_sweep.data_ops.views.policy import HUE, ViewParams, ViewPolicy
+from ssl_sweep.data_ops.views.torch_device import to_device
 from ssl_sweep.data_ops.views.torch_views import check_images
 
 try:
@@ -48,13 +49,17 @@ class DaliViews:
         if batch < 1 or threads < 1:
             raise DataError(f"views: batch is {batch} and threads is {threads}; use 1 or more")
         self.policy = policy
+        self.device = torch.device("cuda" if device == "gpu" else "cpu")
         self.name = f"dali-{device}-{policy.mode}"
         self._batch = batch
         self._pipeline: Pipeline | None = view_pipeline(policy, batch, device, threads)
         self._pipeline.build()
 
-    def render(self, images: npt.NDArray[np.uint8], params: ViewParams) -> torch.Tensor:
-        """One view of each image (n, H, W, 3): float32 (n, 3, S, S), scaled by (x / 255 - 0.5) / 0.25."""
+    def render(self, images: npt.NDArray[np.uint8] | torch.Tensor, params: ViewParams) -> torch.Tensor:
+        """One view of each image (n, H, W, 3): float32 (n, 3, S, S), scaled by (x / 255 - 0.5) / 0.25.
+
+        Images on the device already are not copied there again.
+        """
         check_images(images, params)
         if self._pipeline is None:
             raise DataError("views: this DALI back end was closed; create a new one")
@@ -68,8 +73,13 @@ class DaliViews:
         """Free the pipeline, its threads and memory. DALI may crash if the interpreter's exit does this."""
         self._pipeline = None
 
-    def _run(self, pipeline: Pipeline, images: npt.NDArray[np.uint8], params: ViewParams) -> torch.Tensor:
-        pipeline.feed_input("images", np.ascontiguousarray(images), layout="HWC")
+    def _run(
+        self, pipeline: Pipeline, images: npt.NDArray[np.uint8] | torch.Tensor, params: ViewParams
+    ) -> torch.Tensor:
+        pixels = images if isinstance(images, torch.Tensor) else to_device(images, self.device)
+        pixels = pixels.contiguous()
+        # of a tensor DALI asks torch for its stream, which a CPU does not have
+        pipeline.feed_input("images", pixels if pixels.is_cuda else pixels.numpy(), layout="HWC")
         for name, values in view_inputs(self.policy, params).items():
             pipeline.feed_input(name, values)
         (views,) = pipeline.run()
@@ -94,8 +104,7 @@ def view_pipeline(policy: ViewPolicy, batch: int, device: Device, threads: int =
 
 
 def _graph(policy: ViewPolicy, device: Device) -> Any:
-    x = fn.external_source(name="images", layout="HWC")
-    return view_graph(x.gpu() if device == "gpu" else x, policy, device)
+    return view_graph(fn.external_source(name="images", layout="HWC", device=device), policy, device)
 
 
 def view_graph(x: Any, policy: ViewPolicy, device: Device, view: str = "") -> Any:

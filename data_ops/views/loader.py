@@ -19,6 +19,7 @@ from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.hashing import derive_seed, hash64
 from ssl_sweep.data_ops.images import ImageArray
 from ssl_sweep.data_ops.views.backend import ViewBackend
+from ssl_sweep.data_ops.views.device_images import DeviceImages
 from ssl_sweep.data_ops.views.policy import sample_params
 
 
@@ -63,7 +64,7 @@ class ViewLoader:
 
     def __init__(
         self,
-        images: ImageArray,
+        images: ImageArray | DeviceImages,
         keys: npt.NDArray[np.uint64],
         *,
         batch: int,
@@ -79,7 +80,7 @@ class ViewLoader:
 
         Args:
             images: uint8 (N, H, W, 3). Only the images of one batch are read at a time, so it may be a memory
-                map or a pool.
+                map or a pool, or on a device.
             keys: uint64 (N,), distinct: the images' keys for ``sample_params``. With ``rows``, (n,).
             batch: Images in a global batch.
             seed: Seeds the order and the views.

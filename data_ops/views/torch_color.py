@@ -24,13 +24,17 @@ def jitter_exact_(x: torch.Tensor, steps: npt.NDArray[np.float32], hue_at: int) 
             shift_hue_(x, factor)
             continue
         if to_luma.any() or to_mean.any():
-            gray = luma(x)
-            x.mul_(factor[:, None])
-            mean = plane_mean(gray).mul_(to_mean)
-            x.add_(gray.mul_(to_luma).add_(mean)[:, None])
+            blend_(x, factor, to_luma, to_mean)
         else:
-            x.mul_(factor[:, None])
-        x.clamp_(0.0, 255.0)
+            x.mul_(factor[:, None]).clamp_(0.0, 255.0)
+
+
+def blend_(x: torch.Tensor, factor: torch.Tensor, to_luma: torch.Tensor, to_mean: torch.Tensor) -> None:
+    """Brightness, contrast or saturation in place; the weights (n, 1, 1) are those of ``jitter_steps``."""
+    gray = luma(x)
+    x.mul_(factor[:, None])
+    mean = plane_mean(gray).mul_(to_mean)
+    x.add_(gray.mul_(to_luma).add_(mean)[:, None]).clamp_(0.0, 255.0)
 
 
 def shift_hue_(x: torch.Tensor, turns: torch.Tensor) -> None:
@@ -65,7 +69,11 @@ def grayscale_(x: torch.Tensor, chosen: npt.NDArray[np.bool_]) -> None:
 
 def jitter_affine(x: torch.Tensor, params: ViewParams) -> torch.Tensor:
     """Colour jitter and grayscale as one map per image (see ``jitter.color_affine``), clipped to 0..255."""
-    on_pixel, on_mean = (torch.from_numpy(matrices) for matrices in color_affine(params))
+    return affine(x, *(torch.from_numpy(matrices) for matrices in color_affine(params)))
+
+
+def affine(x: torch.Tensor, on_pixel: torch.Tensor, on_mean: torch.Tensor) -> torch.Tensor:
+    """on_pixel x + on_mean mean(x) for each image, clipped to 0..255; the matrices are (n, 3, 3)."""
     offset = torch.bmm(on_mean, plane_mean(x).view(-1, 3, 1))
     out = torch.bmm(on_pixel, x.flatten(2)).add_(offset)
     return out.clamp_(0.0, 255.0).view_as(x)

@@ -15,7 +15,7 @@ from ssl_sweep.data_ops.views.torch_color import grayscale_, jitter_affine, jitt
 from ssl_sweep.data_ops.views.torch_geometry import crop_resize, gaussian_blur
 
 # (x / 255 - 0.5) / 0.25 for all domains: statistics per domain would be a hidden axis of the study
-_SCALE, _OFFSET = 4.0 / 255.0, 2.0
+SCALE, OFFSET = 4.0 / 255.0, 2.0
 _BLUR_BLOCK = 5  # images: torch's depthwise convolution takes as long for one channel as for 16
 _CHUNK_FLOATS = 64 * 3 * 32 * 32  # computed together, so that intermediate results stay in the L2 cache
 
@@ -23,7 +23,7 @@ _CHUNK_FLOATS = 64 * 3 * 32 * 32  # computed together, so that intermediate resu
 def pixels_to_input(images: npt.NDArray[np.uint8]) -> torch.Tensor:
     """uint8 (n, H, W, 3) -> float32 (n, 3, H, W), normalised as views are: (x / 255 - 0.5) / 0.25."""
     planes = np.ascontiguousarray(np.moveaxis(images, 3, 1))
-    return torch.from_numpy(planes).float().mul_(_SCALE).sub_(_OFFSET)
+    return torch.from_numpy(planes).float().mul_(SCALE).sub_(OFFSET)
 
 
 class TorchViews:
@@ -42,11 +42,12 @@ class TorchViews:
         if threads < 1:
             raise DataError(f"views: threads is {threads}; use 1 or more")
         self.policy = policy
+        self.device = torch.device("cpu")
         self.name = f"torch-{policy.mode}"
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads - 1, "views") if threads > 1 else None
 
-    def render(self, images: npt.NDArray[np.uint8], params: ViewParams) -> torch.Tensor:
+    def render(self, images: npt.NDArray[np.uint8] | torch.Tensor, params: ViewParams) -> torch.Tensor:
         """One view of each image (n, H, W, 3): float32 (n, 3, S, S), scaled as by ``pixels_to_input``.
 
         A view is the same, bit for bit, in any batch and with any number of threads.
@@ -55,6 +56,7 @@ class TorchViews:
             DataError: The parameters were drawn for a different number of images, or for a different shape.
         """
         check_images(images, params)
+        images = images.numpy() if isinstance(images, torch.Tensor) else images
         size = self.policy.size
         out = np.empty((len(images), 3, size, size), dtype=np.float32)
         chunks = self._chunks(params)
@@ -91,7 +93,7 @@ class TorchViews:
         with torch.inference_mode(), torch.autocast("cpu", enabled=False):  # pixels need float32
             for index in chunks:
                 x = self._colored_crops(images[index], params.take(index))
-                out[index] = x.mul_(_SCALE).sub_(_OFFSET).numpy()
+                out[index] = x.mul_(SCALE).sub_(OFFSET).numpy()
             blurred = np.concatenate(
                 [index[params.blur[index]] for index in chunks] or [np.zeros(0, np.int64)]
             )
@@ -117,7 +119,7 @@ def _split(index: npt.NDArray[np.int64], most: int) -> list[npt.NDArray[np.int64
     return [index[i : i + most] for i in range(0, len(index), most)]
 
 
-def check_images(images: npt.NDArray[np.uint8], params: ViewParams) -> None:
+def check_images(images: npt.NDArray[np.uint8] | torch.Tensor, params: ViewParams) -> None:
     """Check that parameters and images match.
 
     Raises:
@@ -129,7 +131,7 @@ def check_images(images: npt.NDArray[np.uint8], params: ViewParams) -> None:
             "draw them with one shape"
         )
     expected = (len(params), *params.shape, 3)
-    if images.shape != expected or images.dtype != np.uint8:
+    if images.shape != expected or images.dtype not in (np.uint8, torch.uint8):
         raise DataError(
             f"views: images are {images.dtype} {images.shape}, but the parameters are for uint8 {expected}; "
             "draw them with sample_params(..., shape=(height, width)) of these images"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ssl_sweep.data_ops.views.named_policies import named_policy
 from ssl_sweep.data_ops.views.policy import ViewPolicy
-from ssl_sweep.ssl_core.config.checks import one_of, require
+from ssl_sweep.ssl_core.config.checks import require
 from ssl_sweep.ssl_core.config.registry import ENCODERS, SMALL_IMAGE
 
 RATES = 3
@@ -89,7 +89,10 @@ def default_finetune(encoder: str, image_size: int, **overrides: Any) -> Finetun
         TypeError: A field is unknown.
         ValueError: The encoder is unknown, or a value is out of range.
     """
-    one_of("encoder", encoder, ENCODERS)
+    if encoder not in ENCODERS:
+        from ssl_sweep.ssl_core.config.plugins import added_class  # slow: searches the installed packages
+
+        added_class("encoder", encoder)
     fields: dict[str, Any] = {"steps": 20_000}
     if encoder == "resnet-demo":
         fields = {"steps": 300, "batch": 64, "learning_rates": (0.04, 0.2, 1.0)}

@@ -66,16 +66,23 @@ class PretrainConfig:
     """Which weights method ``weights`` takes: a file, or torchvision's name of published ones."""
     method_version: str = ""
     """Distribution and version of a method that is not built in: a changed method is another training."""
+    encoder_version: str = ""
+    """The same of an encoder that is not built in."""
 
     def __post_init__(self) -> None:
         if not self.method_version:
             one_of("method", self.method, METHODS)
-        one_of("encoder", self.encoder, ENCODERS)
+        if not self.encoder_version:
+            one_of("encoder", self.encoder, ENCODERS)
         one_of("optimizer", self.optimizer, ("lars", "sgd", "adamw"))
         one_of("lars_form", self.lars_form, ("official", "you2017"))
         one_of("lr_scaling", self.lr_scaling, ("linear", "sqrt"))
         one_of("precision", self.precision, ("float32", "bfloat16"))
         require(self.image_size >= 8, "image_size", self.image_size, "at least 8 pixels")
+        if self.encoder in ENCODERS:
+            patch = ENCODERS[self.encoder].patch(self.image_size)
+            multiple = f"a multiple of {patch}: {self.encoder} cuts images into patches of {patch} px"
+            require(self.image_size % patch == 0, "image_size", self.image_size, multiple)
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         require(self.batch >= 2, "batch", self.batch, "at least 2, so that there is a negative")
         require(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2**63 - 1")
@@ -137,7 +144,7 @@ def default_config(encoder: str, image_size: int, **overrides: Any) -> PretrainC
     schedule shorter than 100.
 
     Args:
-        encoder: A name of ``registry.ENCODERS``.
+        encoder: A name of ``registry.ENCODERS``, or of an added encoder.
         image_size: Side of the images in pixels.
         overrides: Values of any other field. A batch that does not divide the preset's queue takes the
             default queue.
@@ -146,15 +153,15 @@ def default_config(encoder: str, image_size: int, **overrides: Any) -> PretrainC
         TypeError: A field is unknown.
         ValueError: A value is out of range.
     """
-    one_of("encoder", encoder, ENCODERS)
     demo = encoder == "resnet-demo"
     fields: dict[str, Any] = {"encoder": encoder, "image_size": image_size}
     method = overrides.get("method", PretrainConfig.method)
     info = METHODS.get(method)
-    if info is None and "method_version" not in overrides:
-        from ssl_sweep.ssl_core.config.plugins import added_method  # slow: searches the installed packages
+    if info is None or encoder not in ENCODERS:
+        from ssl_sweep.ssl_core.config.plugins import version_of  # slow: searches the installed packages
 
-        fields["method_version"] = added_method(method).version
+        fields["method_version"] = overrides.get("method_version") or version_of("method", method)
+        fields["encoder_version"] = overrides.get("encoder_version") or version_of("encoder", encoder)
     if not demo and (info is None or info.target):
         fields["precision"] = "bfloat16"
     epochs = overrides.get("epochs", PretrainConfig.epochs)

@@ -3,4 +3,16 @@
 Imports configs and ``data_ops``; methods and everything above may import it.
 """
 
-__all__ = ["base", "build", "given", "heads", "random", "resnets", "vits", "weight_names"]
+__all__ = [
+    "base",
+    "build",
+    "given",
+    "heads",
+    "inert_pickle",
+    "random",
+    "resnets",
+    "shapes",
+    "vits",
+    "weight_files",
+    "weight_names",
+]

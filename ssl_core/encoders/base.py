@@ -12,7 +12,7 @@ class Encoder(nn.Module):
     """A module from normalised images (n, 3, S, S) to features (n, feature_dim).
 
     A new encoder is a class with a constructor ``(image_size, *, zero_init_residual, **options)`` and an
-    entry of ``config.registry.ENCODERS``.
+    entry of ``config.registry.ENCODERS``, or an entry point of another distribution (docs/methods.md).
     """
 
     feature_dim: int

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from ssl_sweep.ssl_core.config.plugins import load
 from ssl_sweep.ssl_core.config.registry import ENCODERS
 from ssl_sweep.ssl_core.encoders.base import Encoder
 
@@ -18,19 +18,16 @@ def build_encoder(name: str, image_size: int, *, zero_init_residual: bool = True
     Up to 64 px the ResNets have the small-image stem and the ViTs small patches.
 
     Args:
-        name: A name of ``config.registry.ENCODERS``.
+        name: A name of ``config.registry.ENCODERS``, or of an encoder that another distribution adds.
         image_size: Side of the images in pixels.
         zero_init_residual: Start every residual branch of a ResNet at 0. A ViT ignores this.
 
     Raises:
         ValueError: The name is unknown, or a ViT cannot take images of this size.
     """
-    if name not in ENCODERS:
-        raise ValueError(f"no encoder {name!r}; use one of {', '.join(ENCODERS)}")
-    info = ENCODERS[name]
-    module, _, kind = info.target.partition(":")
-    build = getattr(importlib.import_module(f"{__package__}.{module}"), kind)
-    encoder: Encoder = build(image_size, zero_init_residual=zero_init_residual, **info.options)
+    options = ENCODERS[name].options if name in ENCODERS else {}
+    build = load("encoder", name, Encoder)
+    encoder: Encoder = build(image_size, zero_init_residual=zero_init_residual, **options)
     return encoder
 
 

@@ -17,10 +17,9 @@ from torchvision.models import get_weight
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.encoders.base import Encoder
 from ssl_sweep.ssl_core.encoders.build import build_encoder
-from ssl_sweep.ssl_core.encoders.weight_names import plain_names
-
-_IGNORED = re.compile(r"num_batches_tracked$")  # missing in old files, and unused in eval mode
-_SHOWN = 4  # names that a message lists
+from ssl_sweep.ssl_core.encoders.inert_pickle import StoredTensor
+from ssl_sweep.ssl_core.encoders.weight_files import SUFFIXES, storages, stored_tensors
+from ssl_sweep.ssl_core.encoders.weight_names import fitting_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +40,8 @@ def load_weights(config: PretrainConfig) -> GivenWeights:
     """``config.encoder`` with the weights ``config.weights``.
 
     These are torchvision's by full name ("ResNet18_Weights.IMAGENET1K_V1"), from torch hub's folder, or a
-    file: a state dict (.pt, .pth; only tensors are read, nothing is executed) or .safetensors. Names may be
-    torchvision's or timm's, with or without a classifier and the prefixes of wrappers. Like all encoders it
+    file of torch.save or safetensors, of which only tensors are read and nothing is executed. Names may be
+    torchvision's or timm's, with or without a classifier, under any prefix. Like all encoders it
     gets images as (x / 255 - 0.5) / 0.25, whatever the weights were trained on. From ImageNet's usual
     statistics this differs by up to a tenth in scale and 0.4 deviations in level; the card says so.
 
@@ -56,9 +55,8 @@ def load_weights(config: PretrainConfig) -> GivenWeights:
         _check_digest(path, digest)
     with torch.random.fork_rng(devices=[]):  # the random weights are replaced at once
         encoder = build_encoder(config.encoder, config.image_size)
-    given = plain_names(_read(path))
     expected = encoder.state_dict()
-    _compare(path, given, expected, config)
+    given = _read(path, config, expected)
     encoder.load_state_dict({name: given.get(name, own) for name, own in expected.items()})
     encoder.eval()
     return GivenWeights(encoder=encoder, source=config.weights, sha256=digest, trained_on=trained_on)
@@ -68,10 +66,10 @@ def _find(weights: str) -> tuple[Path, str]:
     """The file, and what its weights were trained on."""
     if not weights:
         raise ValueError(
-            "weights is empty; give a file (.pt, .pth, .safetensors) or torchvision's name of weights, "
+            f"weights is empty; give a file ({', '.join(SUFFIXES)}) or torchvision's name of weights, "
             "for instance ResNet18_Weights.IMAGENET1K_V1"
         )
-    if weights.endswith((".pt", ".pth", ".safetensors")):
+    if weights.endswith(SUFFIXES):
         path = Path(weights).expanduser()
         if not path.is_file():
             raise ValueError(f"weights: the file {weights} does not exist; give the path of a weights file")
@@ -81,7 +79,7 @@ def _find(weights: str) -> tuple[Path, str]:
     except (ValueError, KeyError) as error:
         raise ValueError(
             f"weights is {weights!r}, which torchvision does not have; give a full name "
-            "(ResNet18_Weights.IMAGENET1K_V1), or a file ending in .pt, .pth or .safetensors"
+            f"(ResNet18_Weights.IMAGENET1K_V1), or a file ending in {', '.join(SUFFIXES)}"
         ) from error
     path = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[1]
     if not path.is_file():
@@ -93,59 +91,38 @@ def _find(weights: str) -> tuple[Path, str]:
     return path, f"(x / 255 - {preset.mean}) / {preset.std}"
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path, config: PretrainConfig, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's weights in a file, under the encoder's names."""
+    stored = stored_tensors(path)
+    shapes = {name: tensor.shape for name, tensor in stored.items()}
+    wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError):
-        raise ValueError(f"weights: {path} is not a readable safetensors file") from None
-    except Exception as error:
-        kind = type(error).__name__
-        raise ValueError(
-            f"weights: {path} is not a readable file of tensors ({kind}); save a state dict with torch.save"
-        ) from error
-    for key in ("state_dict", "model"):  # what training scripts wrap a state dict in
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not any(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(f"weights: {path} has no state dict; save model.state_dict() with torch.save")
-    return {str(name): v for name, v in content.items() if isinstance(v, Tensor)}
+        names = fitting_names(shapes, wanted)
+    except ValueError as error:
+        where = f"{config.encoder} at {config.image_size} px"
+        raise ValueError(f"weights: {path}, as weights of {where}, {error}") from None
+    if not any(tensor.storage for tensor in stored.values()):
+        try:
+            tensors = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"weights: {path} is damaged or cut short; fetch it again") from error
+        return {name: tensors[original] for name, original in names.items()}
+    places = {name: stored[original] for name, original in names.items()}
+    content = dict(storages(path, {place.storage for place in places.values()}))
+    return {name: _tensor(path, name, place, content) for name, place in places.items()}
 
 
-def _compare(
-    path: Path, given: Mapping[str, Tensor], expected: Mapping[str, Tensor], config: PretrainConfig
-) -> None:
-    missing = [name for name in expected if name not in given and not _IGNORED.search(name)]
-    left_over = [name for name in given if name not in expected]
-    shapes = [n for n in expected if n in given and given[n].shape != expected[n].shape]
-    problems = []
-    if missing:
-        problems.append(f"it lacks {_listed(missing)}")
-    if left_over:
-        problems.append(f"it also has {_listed(left_over)}")
-    if shapes:
-        first = shapes[0]
-        problems.append(
-            f"{_listed(shapes)} {'has' if len(shapes) == 1 else 'have'} another shape "
-            f"({first} is {tuple(given[first].shape)}, the encoder has {tuple(expected[first].shape)})"
-        )
-    if not problems:
-        return
-    hint = "use the encoder of these weights"
-    if any(name in shapes for name in ("conv1.weight", "conv_proj.weight")):
-        hint += ", and an image_size on the same side of 64 px: up to there stems and patches are smaller"
-    elif "encoder.pos_embedding" in shapes:
-        hint += ", and the image_size of their training"
-    raise ValueError(
-        f"weights: {path} does not fit {config.encoder} at {config.image_size} px: "
-        f"{'; '.join(problems)}; {hint}"
-    )
-
-
-def _listed(names: list[str]) -> str:
-    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + rest
+def _tensor(path: Path, name: str, place: StoredTensor, content: Mapping[str, bytes]) -> Tensor:
+    dtype = getattr(torch, place.dtype, None)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"weights: {path}: {name} has elements of an unknown type; save it as float32")
+    if 0 in place.shape:
+        return torch.empty(place.shape, dtype=dtype)
+    try:
+        storage = torch.frombuffer(bytearray(content[place.storage]), dtype=dtype)
+        return storage.as_strided(place.shape, place.stride, place.offset)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise ValueError(f"weights: {path} is damaged or cut short ({name}); fetch it again") from error
 
 
 def _sha256(path: Path) -> str:

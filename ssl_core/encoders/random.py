@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ssl_sweep.data_ops.hashing import derive_seed
 from ssl_sweep.data_ops.images import ImageArray
 from ssl_sweep.data_ops.views.torch_views import pixels_to_input
+from ssl_sweep.ssl_core.config.plugins import require_planned
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.encoders.base import Encoder
 from ssl_sweep.ssl_core.encoders.build import build_encoder, torch_seed
@@ -26,6 +27,7 @@ def random_encoder(config: PretrainConfig, images: ImageArray) -> Encoder:
     channel then has unit scale, as in a trained encoder. Residual gains are 1. The 0 with which a training
     starts would disable the residual branches.
     """
+    require_planned("encoder", config.encoder, config.encoder_version)
     with torch_seed(derive_seed("random-encoder", config.seed)):
         encoder = build_encoder(config.encoder, config.image_size, zero_init_residual=False)
     norms = [module for module in encoder.modules() if isinstance(module, _BatchNorm)]

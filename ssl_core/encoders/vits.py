@@ -7,11 +7,10 @@ from typing import ClassVar
 from torch import nn
 from torchvision.models.vision_transformer import VisionTransformer
 
-from ssl_sweep.ssl_core.config.registry import SMALL_IMAGE
+from ssl_sweep.ssl_core.config.registry import patch_side
 from ssl_sweep.ssl_core.encoders.base import Encoder
 
 _DEPTH = 12
-_LARGE_PATCH, _SMALL_PATCH = 16, 4
 
 
 class StandardViT(VisionTransformer, Encoder):
@@ -29,7 +28,7 @@ class StandardViT(VisionTransformer, Encoder):
     def __init__(
         self, image_size: int, *, zero_init_residual: bool = False, feature_dim: int, heads: int
     ) -> None:
-        patch = _SMALL_PATCH if image_size <= SMALL_IMAGE else _LARGE_PATCH
+        patch = patch_side(image_size)
         if image_size % patch:
             raise ValueError(
                 f"image_size is {image_size}; a ViT cuts it into patches of {patch} px, use a multiple of it"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,21 +15,64 @@ TOP = 5
 """Classes that are kept per test image."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Metrics:
-    """Scores as shares in [0, 1]."""
+@dataclass(frozen=True)
+class Ranking:
+    """Ranked class ids beside the labels of the test images."""
 
-    top1: float
-    top1_std_err: float
-    """Binomial standard error of ``top1`` over the test images."""
-    top5: float
-    balanced_accuracy: float
-    """Mean recall over the classes that occur in the test set."""
-    n_test: int
+    y_true: npt.NDArray[np.integer]
+    """(n,)"""
+    top5: npt.NDArray[np.integer]
+    """(n, 5), best first and -1 for no class."""
+    n_classes: int
+
+    @cached_property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """(n, 5) whether a rank is the true class."""
+        found: npt.NDArray[np.bool_] = self.top5 == self.y_true[:, None]
+        return found
+
+    @property
+    def top1(self) -> float:
+        """Share of images whose first rank is right."""
+        return float(self.right[:, 0].mean())
+
+    @property
+    def recalls(self) -> npt.NDArray[np.float64]:
+        """Recall of each class that occurs in the test set."""
+        counts = per_class(self.y_true, self.top5, self.n_classes)
+        present = counts.n_test > 0
+        return counts.correct[present] / counts.n_test[present]
 
 
-def score(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer], n_classes: int) -> Metrics:
-    """Scores of ranked class ids (n, 5), best first and -1 for no class, against labels (n,).
+@dataclass(frozen=True)
+class Metric:
+    """A score: a column of the results and a metric in MLflow."""
+
+    value: Callable[[Ranking], float]
+    doc: str
+    """A sentence."""
+
+
+METRICS: Mapping[str, Metric] = {
+    "top1": Metric(lambda r: r.top1, "Share of test images whose first class is right."),
+    "top1_std_err": Metric(
+        lambda r: math.sqrt(r.top1 * (1 - r.top1) / len(r.y_true)),
+        "Binomial standard error of `top1` over the test images.",
+    ),
+    "top5": Metric(
+        lambda r: float(r.right.any(axis=1).mean()), "Share of test images with the right class among five."
+    ),
+    "balanced_accuracy": Metric(
+        lambda r: float(r.recalls.mean()), "Mean recall over the classes that occur in the test set."
+    ),
+}
+"""Every metric, by name. A cell that finished before a metric was added has no value of it."""
+
+
+def score(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer], n_classes: int) -> dict[str, float]:
+    """``METRICS`` and ``n_test``, the number of images, of ranked class ids (n, 5) against labels (n,).
+
+    Ids are best first, and -1 for no class.
 
     Raises:
         ValueError: The two do not fit together, or a label is outside 0 … n_classes - 1.
@@ -39,17 +83,8 @@ def score(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer], n_clas
         )
     if y_true.min() < 0 or y_true.max() >= n_classes or top5.max() >= n_classes:
         raise ValueError(f"a label or prediction is outside 0 to {n_classes - 1}")
-    right = top5 == y_true[:, None]
-    top1 = float(right[:, 0].mean())
-    counts = per_class(y_true, top5, n_classes)
-    present = counts.n_test > 0
-    return Metrics(
-        top1=top1,
-        top1_std_err=math.sqrt(top1 * (1 - top1) / len(y_true)),
-        top5=float(right.any(axis=1).mean()),
-        balanced_accuracy=float((counts.correct[present] / counts.n_test[present]).mean()),
-        n_test=len(y_true),
-    )
+    ranking = Ranking(y_true, top5, n_classes)
+    return {name: metric.value(ranking) for name, metric in METRICS.items()} | {"n_test": len(y_true)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +185,7 @@ def level_scores(
     labels: Sequence[npt.NDArray[np.integer]],
     parents: Sequence[npt.NDArray[np.integer]],
     n_classes: Sequence[int],
-) -> tuple[Metrics, ...]:
+) -> tuple[dict[str, float], ...]:
     """Scores at the level a classifier was trained on, and at every coarser level.
 
     See ``level_predictions``. ``labels`` (n_test,) and ``n_classes`` are given for every level, from the

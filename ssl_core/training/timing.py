@@ -131,7 +131,7 @@ class _TimedTraining(Training):
         self.checkpoints: list[float] = []
         self._since = time.perf_counter()
 
-    def step(self, replica: nn.Module, batch: ViewBatch) -> tuple[float, Tensor, float]:
+    def step(self, replica: nn.Module, batch: ViewBatch) -> tuple[Tensor, Tensor, float]:
         result = super().step(replica, batch)
         self._last = (batch.epoch, result[1], result[2])
         now = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import shutil
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -20,10 +21,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ssl_sweep.data_ops.hashing import derive_seed
 from ssl_sweep.data_ops.views.backend import ViewBackend, choose_views
+from ssl_sweep.data_ops.views.device_images import on_device
 from ssl_sweep.data_ops.views.loader import ViewBatch, ViewLoader
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.distributed import convert_batchnorm, rank, world_size
 from ssl_sweep.ssl_core.encoders.build import torch_seed
+from ssl_sweep.ssl_core.methods.base import StepOutput
 from ssl_sweep.ssl_core.methods.build import build_method, method_class
 from ssl_sweep.ssl_core.training.checkpoint import (
     Checkpoint,
@@ -42,8 +45,11 @@ from ssl_sweep.ssl_core.training.data import (
 from ssl_sweep.ssl_core.training.encoder_files import export_encoder
 from ssl_sweep.ssl_core.training.memory import OutOfMemory, checkpoint_blocks, memory_guard
 from ssl_sweep.ssl_core.training.optim import build_optimizer, fast_bfloat16, learning_rate_at
+from ssl_sweep.ssl_core.training.options import DEFAULT_OPTIONS, RuntimeOptions, TrainSummary
+from ssl_sweep.ssl_core.training.passes import GraphedPasses, Passes
+from ssl_sweep.ssl_core.training.pending import DivergedError, PendingLosses
 from ssl_sweep.ssl_core.training.reporter import EpochRecord, Reporter
-from ssl_sweep.ssl_core.training.watch import FeatureWatch, LabelledSlice, knn_accuracy
+from ssl_sweep.ssl_core.training.watch import FeatureWatch, knn_accuracy
 
 __all__ = [
     "DEFAULT_OPTIONS",
@@ -57,6 +63,7 @@ __all__ = [
     "pretrain",
 ]
 
+_log = logging.getLogger(__name__)
 _CHECKPOINT_NEXT = "checkpoint-next"  # where rank 0 writes before the reporter takes over
 # Every worker computes the same buffers, and a queue is large: they need no broadcast. torch renamed the
 # argument that says so.
@@ -66,53 +73,6 @@ _NO_BROADCAST: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadc
 
 class Interrupted(Exception):
     """The training stopped because its reporter asked for it; a checkpoint was saved."""
-
-
-class DivergedError(Exception):
-    """The loss is no longer a finite number; this training has no usable result."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RuntimeOptions:
-    """How a training runs, without changing what it learns: not part of any identity."""
-
-    backend: Literal["auto", "torch", "dali"] = "auto"
-    """What renders the views."""
-    device: str = "cpu"
-    """``cpu``, or ``cuda`` for the current CUDA device."""
-    threads: int | None = None
-    """CPU threads of this worker; None keeps torch's setting."""
-    checkpoint_every_s: float = 30.0
-    """Seconds between checkpoints."""
-    checkpoint_every_steps: int = 0
-    """A checkpoint is also saved every this many steps; 0: by time only."""
-    activation_checkpointing: bool = False
-    """Compute the activations of the encoder twice, to keep fewer of them in memory."""
-    compile: bool = False
-    """Run the encoder through torch.compile. Its warm-up counts into the time of the first epoch, and
-    rounding differs."""
-    watched: LabelledSlice | None = None
-    """A labelled slice for a nearest-neighbour accuracy after every epoch."""
-
-
-DEFAULT_OPTIONS = RuntimeOptions()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainSummary:
-    """A finished training. Times and rates are those of its epochs, also of those before a resume, without
-    start-up."""
-
-    loss: float
-    """Of the last epoch, in nats."""
-    steps: int
-    images_per_s: float
-    seconds: float
-    backend: str
-    """What rendered the views."""
-    precision: str
-    """What the network computed in."""
-    epochs: tuple[EpochRecord, ...]
 
 
 def pretrain(
@@ -145,7 +105,7 @@ def pretrain(
         Interrupted: The reporter asked to stop; a checkpoint was saved.
         DivergedError: The loss is not finite.
         OutOfMemory: A step does not fit; the message names three ways out.
-        ValueError: Method, batch, images, labels or checkpoint do not fit together.
+        ValueError: Method, batch, images, labels, options or checkpoint do not fit together.
         DataError: There are fewer images than one batch.
     """
     check_inputs(config, data)
@@ -164,8 +124,10 @@ def pretrain(
                     threads=threads if cuda else max(1, threads // 4),
                 )
                 views.append(stack.enter_context(closing(chosen)))
+        if rank() == 0:
+            _log.info("views: %s on %s", views[0].name, views[0].device)
         loader = ViewLoader(
-            data.images,
+            on_device(data.images, views[0].device, resident=options.resident_images),
             data.keys,
             batch=config.batch,
             seed=config.seed,
@@ -196,7 +158,9 @@ class Training:
         self.steps_per_epoch = loader.steps_per_epoch
         self.total_steps, self.warmup_steps = schedule(config, loader.steps_per_epoch)
         method = build_method(config, data.n_classes, len(data.keys))
-        self.model = method.to(device).to(memory_format=torch.channels_last)
+        self.model = method.to(device)
+        self.format = torch.channels_last if options.channels_last else torch.contiguous_format
+        self.model.to(memory_format=self.format)
         convert_batchnorm(self.model, world_size(), device)
         if options.activation_checkpointing and not checkpoint_blocks(self.model.encoder):
             raise ValueError(f"activation_checkpointing finds no blocks in {config.encoder}; leave it out")
@@ -210,6 +174,14 @@ class Training:
         self.progress = Progress()
         self.features = FeatureWatch(self.model.n_views == 2)
         self.grad_norm = torch.tensor(math.nan)  # of the last step, if it was clipped
+        self.losses = PendingLosses(options.loss_lag)
+        self._graph: GraphedPasses | None = None
+        if options.cuda_graph:
+            if world_size() > 1 or options.activation_checkpointing:
+                raise ValueError(
+                    "cuda_graph is for one worker without activation_checkpointing; set one of them to false"
+                )
+            self._graph = GraphedPasses(self._passes(self.model), self.model, config.method)
 
     def resume(self, reporter: Reporter) -> None:
         """Continue from the reporter's checkpoint if there is one, on all workers or on none."""
@@ -258,26 +230,31 @@ class Training:
         with closing(cast(Generator[ViewBatch], batches)):
             for batch in batches:
                 loss, features, rate = self.step(replica, batch)
-                now = time.perf_counter()
+                self._count(self.losses.add(batch, rate, loss))
                 self.progress = dataclasses.replace(
-                    self.progress,
-                    step=batch.step + 1,
-                    loss_sum=self.progress.loss_sum + loss,
-                    seconds=now - started,
+                    self.progress, step=batch.step + 1, seconds=time.perf_counter() - started
                 )
                 if (batch.step + 1) % self.steps_per_epoch == 0 or batch.step + 1 == self.total_steps:
+                    self._count(self.losses.drain())
+                    now = time.perf_counter()
+                    self.progress = dataclasses.replace(self.progress, seconds=now - started)
                     self._end_epoch(reporter, batch.epoch, features, rate)
                     started = now
                 if clock.due(self.progress.step):
+                    self._count(self.losses.drain())
                     self._save_checkpoint(reporter, out_dir)
                     if clock.stop:
                         raise Interrupted(f"stopped after step {self.progress.step} of {self.total_steps}")
 
-    def step(self, replica: nn.Module, batch: ViewBatch) -> tuple[float, Tensor, float]:
-        """One update; returns this worker's loss and features and the learning rate.
+    def _count(self, losses: list[float]) -> None:
+        for loss in losses:  # one by one: the sum is rounded alike, however many are read together
+            self.progress = dataclasses.replace(self.progress, loss_sum=self.progress.loss_sum + loss)
+
+    def step(self, replica: nn.Module, batch: ViewBatch) -> tuple[Tensor, Tensor, float]:
+        """One update; returns this worker's loss (a scalar) and features, and the learning rate. A GPU may
+        not have finished it.
 
         Raises:
-            DivergedError: The loss is not finite.
             OutOfMemory: The step does not fit into memory.
         """
         rate = learning_rate_at(
@@ -290,33 +267,35 @@ class Training:
             group["lr"] = rate
         self._seed_step(batch.step)
         with memory_guard(self.config, world_size(), self.options.activation_checkpointing):
-            return self._update(replica, batch, rate)
+            return (*self._update(replica, batch), rate)
 
-    def _update(self, replica: nn.Module, batch: ViewBatch, rate: float) -> tuple[float, Tensor, float]:
+    def _update(self, replica: nn.Module, batch: ViewBatch) -> tuple[Tensor, Tensor]:
         views = tuple(
-            view.to(self.device, non_blocking=True, memory_format=torch.channels_last) for view in batch.views
+            view.to(self.device, non_blocking=True, memory_format=self.format) for view in batch.views
         )
         labels = None
         if self.labels is not None:
             labels = self.labels[torch.from_numpy(batch.index)].to(self.device, non_blocking=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            output = replica(views, labels)
-        loss = output.loss
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        output = (self._graph or self._passes(replica))(views, labels)
         if self.config.grad_clip:
             self.grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         self.optimizer.step()
         self.model.after_step(batch.step, self.total_steps)
         features = output.features.detach()
         self.features.add(features, len(batch.index), world_size())
-        value = float(loss.detach())  # last: on a GPU this waits for the whole step
-        if not math.isfinite(value):
-            raise DivergedError(
-                f"the loss is {value} at step {batch.step} (epoch {batch.epoch}, learning rate {rate:.3g}); "
-                "lower learning_rate, lengthen warmup_epochs, or raise temperature"
-            )
-        return value, features, rate
+        return output.loss.detach(), features
+
+    def _passes(self, replica: nn.Module) -> Passes:
+        """Forward and backward pass, which set all gradients."""
+
+        def passes(views: tuple[Tensor, ...], labels: Tensor | None) -> StepOutput:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+                output: StepOutput = replica(views, labels)
+            self.optimizer.zero_grad(set_to_none=True)
+            output.loss.backward()
+            return output
+
+        return passes
 
     def _seed_step(self, step: int) -> None:
         """What a method draws follows from (seed, step), so a resume needs no generator's state. All workers'

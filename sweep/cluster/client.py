@@ -17,6 +17,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ssl_sweep.sweep.cluster.submission import Submission
@@ -24,6 +25,8 @@ from ssl_sweep.sweep.errors import InfeasibleError, first_line
 from ssl_sweep.sweep.util.scratch import scratch
 from ssl_sweep.sweep.util.signals import stop_on_signal
 
+_log = logging.getLogger(__name__)
+_SESSIONS = 3  # attempts to start one
 _WAIT_S = 1.0
 _STOPPED = 128 + signal.SIGTERM
 
@@ -88,7 +91,7 @@ def run_on_head(
     Raises:
         InfeasibleError: no client server answers at ``address``, or the connection is lost.
     """
-    from ssl_sweep.sweep.cluster.connect import no_answer, require_answer
+    from ssl_sweep.sweep.cluster.connect import require_answer
 
     require_answer(address)
     with scratch("job") as folder, warnings.catch_warnings():
@@ -98,20 +101,7 @@ def run_on_head(
         from ray.exceptions import RayError
 
         asked.pack(folder)
-        try:
-            ray.init(
-                address,
-                runtime_env={"working_dir": str(folder)},
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
-        except ConnectionAbortedError as error:  # holds the server's traceback; its last line is the cause
-            raise InfeasibleError(
-                f"the client server at {address!r} starts no session: {str(error).strip().splitlines()[-1]}",
-                hint="try again, or use `ssl-sweep submit`; it only needs the dashboard",
-            ) from error
-        except Exception as error:  # from Ray's client, its gRPC channel or its server
-            raise no_answer("client server", address, error, heard=True) from error
+        _start_session(address, folder)
         try:
             return _watch(asked, show, notify)
         except (ConnectionError, grpc.RpcError, RayError) as error:
@@ -124,6 +114,38 @@ def run_on_head(
         finally:
             with contextlib.suppress(ConnectionError, grpc.RpcError, RayError):
                 ray.shutdown()
+
+
+def _start_session(address: str, folder: Path) -> None:
+    """Connect to the client server, which starts a process for this session.
+
+    The server forks that process while threads of gRPC run in it. On a busy head, the process sometimes dies
+    before it runs any code (seen with Ray 2.60). Another attempt gets another process.
+    """
+    import ray
+
+    from ssl_sweep.sweep.cluster.connect import no_answer
+
+    for attempt in range(1, _SESSIONS + 1):
+        try:
+            ray.init(
+                address,
+                runtime_env={"working_dir": str(folder)},
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+            return
+        except ConnectionAbortedError as error:  # holds the server's traceback; its last line is the cause
+            cause = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            if attempt == _SESSIONS:
+                raise InfeasibleError(
+                    f"the client server at {address!r} started no session in {_SESSIONS} attempts: {cause}",
+                    hint="use `ssl-sweep submit`; it only needs the dashboard",
+                ) from error
+            _log.warning("the client server at %s started no session (%s); trying again", address, cause)
+            ray.shutdown()
+        except Exception as error:  # from Ray's client, its gRPC channel or its server
+            raise no_answer("client server", address, error, heard=True) from error
 
 
 def _watch(asked: Submission, show: Callable[[str], None], notify: str | None) -> int:

@@ -7,13 +7,16 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from ssl_sweep.sweep.cluster.nodes import alive_nodes, resources
+from ssl_sweep._ssl_sweep_start import for_workers
+from ssl_sweep.sweep.cluster.nodes import alive_nodes, require_same_program, resources
 from ssl_sweep.sweep.errors import InfeasibleError, UsageError, first_line
 from ssl_sweep.sweep.execution.backend import Cluster
+from ssl_sweep.sweep.util.cores import cores
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +45,10 @@ if sys.platform == "linux":  # the workers of one training meet there too
 # Stages pass files through the store, never objects through Ray, so the object store stays small.
 _OBJECT_STORE_BYTES = 256 * 1024**2
 _KNOCK_S = 5.0
+# The path of a Unix socket has at most 107 bytes. Below its folder, Ray adds up to 65:
+# /session_2026-12-01_08-08-53_723660_4194304/sockets/plasma_store
+_RAY_FOLDER_BYTES = 107 - 65
+_SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 CLIENT = "ray://"
 """The scheme of an address of Ray's client server."""
@@ -63,6 +70,8 @@ def connect(address: str | None) -> Iterator[Cluster]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     private = address in (None, "local")
+    folder = ray_folder() if private else ""
+    of_workers = for_workers() | {"TMPDIR": tempfile.gettempdir()}  # it may be given as a relative path
     if private:
         for name, value in _ON_LOOPBACK.items():
             os.environ.setdefault(name, value)
@@ -72,20 +81,26 @@ def connect(address: str | None) -> Iterator[Cluster]:
         warnings.simplefilter("ignore")
         import ray
 
-        from ssl_sweep.sweep.cluster.internals import auto_address, signals_kept
+        from ssl_sweep.sweep.cluster.internals import auto_address, job_without_paths, signals_kept
 
         target = auto_address() if address == "auto" else address or ""
         if address == "auto":
             require_answer(target)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the run reports how trials fail
-        options = {"logging_level": logging.ERROR, "log_to_driver": False}
+        options = {
+            "job_config": job_without_paths(),
+            "logging_level": logging.ERROR,
+            "log_to_driver": False,
+        }
         try:
-            with signals_kept():
+            with signals_kept(), _environment(of_workers if private else {}):
                 if private:
                     ray.init(
                         address="local",
+                        num_cpus=cores(),
                         include_dashboard=False,
                         object_store_memory=_OBJECT_STORE_BYTES,
+                        _temp_dir=folder,
                         **options,
                     )
                 else:
@@ -94,10 +109,46 @@ def connect(address: str | None) -> Iterator[Cluster]:
             heard = not private and ":" in target
             raise no_answer("cluster", None if private else address, error, heard) from error
     try:
+        if not private:
+            require_same_program()
         yield _cluster(private)
     finally:
         with _no_collection():
             ray.shutdown()
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Processes that start inside the block get these variables."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def ray_folder() -> str:
+    """The folder for a private Ray: in the system's temporary folder unless its path is too long for Ray.
+
+    Raises:
+        InfeasibleError: every path is too long or cannot be written.
+    """
+    usual = os.path.abspath(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    for parent in (usual, *_SHORT_FOLDERS):
+        folder = os.path.join(parent, "ray")
+        if len(os.fsencode(folder)) <= _RAY_FOLDER_BYTES and os.access(parent, os.W_OK | os.X_OK):
+            return folder
+    name = "RAY_TMPDIR" if os.environ.get("RAY_TMPDIR") else "TMPDIR"
+    raise InfeasibleError(
+        f"the path of the temporary folder {usual!r} is too long for Ray's sockets, and none of"
+        f" {', '.join(_SHORT_FOLDERS)} can be written",
+        hint=f"set {name} to a folder whose path has at most {_RAY_FOLDER_BYTES - len('/ray')} bytes",
+    )
 
 
 def _cluster(private: bool) -> Cluster:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ssl_sweep.sweep.planning.stages import PlannedStage
 
 if TYPE_CHECKING:
+    from ray.job_config import JobConfig
     from ray.train import UserCallback
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -43,6 +44,21 @@ def signals_kept() -> Iterator[None]:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
             signal.alarm(0)
+
+
+def job_without_paths() -> JobConfig:
+    """A job that leaves the search path of its workers alone.
+
+    Ray would put the folder of the driver's script and its working folder first, so that a file csv.py there
+    would stand in for Python's module. It does not do so for a job with a working folder of its own.
+    """
+    from ray.job_config import JobConfig
+
+    class JobWithoutPaths(JobConfig):
+        def _runtime_env_has_working_dir(self) -> bool:
+            return True
+
+    return JobWithoutPaths()
 
 
 def auto_address() -> str:

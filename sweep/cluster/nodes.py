@@ -6,12 +6,15 @@ import logging
 import os
 import socket
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from ssl_sweep.sweep.errors import InfeasibleError, StoreError, first_line
 from ssl_sweep.sweep.execution.capacity import Capacity
 from ssl_sweep.sweep.store.manifest import Failure
+from ssl_sweep.sweep.util.program import other_program, this_program
 
 HEAD = "node:__internal_head__"
 """A resource that only the head node has."""
@@ -21,6 +24,8 @@ A_BIT = 0.001
 _log = logging.getLogger(__name__)
 _KNOCK_S = 5.0
 _LOOK_S = 60.0  # a node may have to start a process first
+
+T = TypeVar("T")
 
 
 def resources() -> tuple[float, float]:
@@ -120,6 +125,28 @@ def _answers(host: str, port: int) -> bool:
     return True
 
 
+def require_same_program() -> None:
+    """Refuse a cluster if some node has another version of this program.
+
+    Raises:
+        InfeasibleError: names the node, or a node does not answer.
+    """
+
+    def program() -> tuple[str, str]:
+        """The digest of the node's program, and its description. Sent by value: the node may lack the
+        module of the same name."""
+        try:
+            from ssl_sweep.sweep.util.program import this_program
+        except Exception as error:
+            return "", f"no ssl-sweep that can be compared ({type(error).__name__}: {error})"
+        return this_program().digest, str(this_program())
+
+    mine = this_program()
+    for node, (digest, found) in _on_each_node(program, "which version of ssl-sweep it has"):
+        if digest != mine.digest:
+            raise other_program(f"node {node}", found, mine)
+
+
 def require_shared_store(root: Path) -> None:
     """Refuse a store that some node of the cluster cannot see.
 
@@ -130,36 +157,55 @@ def require_shared_store(root: Path) -> None:
         InfeasibleError: a node does not answer.
     """
     import ray
-    from ray.exceptions import RayError
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) < 2:
+    if sum(node["Alive"] for node in ray.nodes()) < 2:
         return
     probe = root / f".probe-{uuid.uuid4().hex}"
     probe.touch()
 
-    @ray.remote(num_cpus=0, max_retries=0)
     def sees(path: str) -> bool:
         return os.path.exists(path)
 
-    blind: list[str] = []
     try:
-        for node in nodes:
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            try:
-                if not ray.get(sees.options(scheduling_strategy=there).remote(str(probe)), timeout=_LOOK_S):
-                    blind.append(node["NodeManagerAddress"])
-            except RayError as error:  # it is busy starting processes, or went away meanwhile
-                raise InfeasibleError(
-                    f"node {node['NodeManagerAddress']} did not say within {_LOOK_S:.0f} s whether it sees"
-                    f" the store {root}: {first_line(error)}",
-                    hint="look at the node with `ray status`, then run the same command again",
-                ) from error
+        found = _on_each_node(sees, f"whether it sees the store {root}", str(probe))
     finally:
         probe.unlink()
-    if blind:
+    if blind := [node for node, sees_it in found if not sees_it]:
         raise StoreError(
-            f"the store {root} is not visible on {len(blind)} of {len(nodes)} nodes: {', '.join(blind)}",
+            f"the store {root} is not visible on {len(blind)} of {len(found)} nodes: {', '.join(blind)}",
             hint="put the store on a file system that every node mounts at the same path",
         )
+
+
+def _on_each_node(function: Callable[..., T], what: str, *arguments: str) -> list[tuple[str, T]]:
+    """The address of each node, and what a function returns there.
+
+    Args:
+        function: one that is defined inside another, so that Ray sends it by value.
+        what: what it says, for the error.
+        arguments: its arguments.
+
+    Raises:
+        InfeasibleError: a node does not answer: it is busy starting processes, or went away meanwhile.
+    """
+    import ray
+    from ray.exceptions import RayError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(num_cpus=0, max_retries=0)(function)
+    started = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            answer = task.options(scheduling_strategy=there).remote(*arguments)
+            started.append((node["NodeManagerAddress"], answer))
+    found = []
+    for address, answer in started:
+        try:
+            found.append((address, ray.get(answer, timeout=_LOOK_S)))
+        except RayError as error:
+            raise InfeasibleError(
+                f"node {address} did not say within {_LOOK_S:.0f} s {what}: {first_line(error)}",
+                hint="look at the node with `ray status`, then run the same command again",
+            ) from error
+    return found

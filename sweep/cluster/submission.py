@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import ssl_sweep
 from ssl_sweep.sweep.errors import GridError, SweepError, UsageError, first_line
 from ssl_sweep.sweep.grid.load import Grid, read_grid
 from ssl_sweep.sweep.planning.planner import plan_read
@@ -19,9 +18,8 @@ from ssl_sweep.sweep.results.status import status
 from ssl_sweep.sweep.store.open import open_place
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.util.addresses import secret_in
+from ssl_sweep.sweep.util.program import FOLDER, PACKAGE, PARTS
 
-_PACKAGE = "ssl_sweep"
-_PARTS = ("sweep", "ssl_core", "data_ops")  # of the package's folder, which may be a whole clone
 _STOP_MARGIN_S = 20  # after the grace, to save what stopped
 
 
@@ -75,13 +73,12 @@ class Submission:
 
     def pack(self, folder: Path) -> None:
         """Copy what the command needs: this version of the program, and the grid."""
-        source = Path(ssl_sweep.__file__).parent
-        (folder / _PACKAGE).mkdir()
-        for file in source.glob("*.py"):
-            shutil.copy(file, folder / _PACKAGE)
-        for part in _PARTS:
+        (folder / PACKAGE).mkdir()
+        for file in FOLDER.glob("*.py"):
+            shutil.copy(file, folder / PACKAGE)
+        for part in PARTS:
             unwanted = shutil.ignore_patterns("__pycache__", "*.pyc")
-            shutil.copytree(source / part, folder / _PACKAGE / part, ignore=unwanted)
+            shutil.copytree(FOLDER / part, folder / PACKAGE / part, ignore=unwanted)
         shutil.copy(self.grid, folder / "grid.yaml")
 
     def verdict(self) -> tuple[int | None, str]:

@@ -50,7 +50,10 @@ def data_inspect(
     from ssl_sweep.sweep.commands.render import progress_bars
     from ssl_sweep.sweep.commands.render_data import print_found
     from ssl_sweep.sweep.datasets.inspect import inspect_dataset
+    from ssl_sweep.sweep.planning.outputs import require_outside_images
 
+    if output is not None:
+        require_outside_images(grid, overrides, output, "the picture", "-o")
     with progress_bars(console(stderr=True)) as on_progress:
         found = inspect_dataset(grid, overrides, store_uri, name, output, on_progress)
     show(found, print_found, as_json)

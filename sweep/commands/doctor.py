@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from ssl_sweep.ssl_core.config.plugins import added
+from ssl_sweep.ssl_core.config.plugins import Kind, added
 from ssl_sweep.sweep.cost.machine import gpus_here
 from ssl_sweep.sweep.errors import SweepError, first_line
 from ssl_sweep.sweep.store.provenance import processor
@@ -36,7 +36,8 @@ def diagnose(store_uri: str, tracker: str | None, address: str | None) -> Iterat
     cores = os.cpu_count() or 1
     yield Check("machine", "ok", f"{cores} cores, {processor()}")
     yield _packages()
-    yield from _methods()
+    yield from _added("method")
+    yield from _added("encoder")
     yield _gpu()
     yield _dali()
     yield _store(store_uri)
@@ -68,14 +69,14 @@ def _packages() -> Check:
     return Check("packages", "ok", ", ".join(found))
 
 
-def _methods() -> Iterator[Check]:
-    """Methods that other packages add, if any."""
-    found = added()
-    if found.methods:
-        named = (f"{method.name} ({method.version})" for method in found.methods.values())
-        yield Check("methods", "ok", f"added: {', '.join(named)}")
-    for why in found.refused.values():
-        yield Check("methods", "note", why)
+def _added(kind: Kind) -> Iterator[Check]:
+    """Methods or encoders that other packages add, if any."""
+    here = added(kind)
+    if here.found:
+        named = (f"{new.name} ({new.version})" for new in here.found.values())
+        yield Check(f"{kind}s", "ok", f"added: {', '.join(named)}")
+    for why in here.refused.values():
+        yield Check(f"{kind}s", "note", why)
 
 
 def _gpu() -> Check:

@@ -15,10 +15,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from ssl_sweep.sweep.planning.notes import changed_files
-from ssl_sweep.sweep.results.status import STATES, Status
-from ssl_sweep.sweep.results.summary import summary
+from ssl_sweep.sweep.results.status import Status
+from ssl_sweep.sweep.results.summary import (
+    PRETRAINED,
+    reading_order,
+    summary,
+    varied_protocols,
+    varied_settings,
+)
 from ssl_sweep.sweep.run.progress import duration
 from ssl_sweep.sweep.spec.specs import STAGES
+from ssl_sweep.sweep.spec.states import STATES
 from ssl_sweep.sweep.util.addresses import DEFAULT_STORE, masked
 
 if TYPE_CHECKING:
@@ -114,7 +121,8 @@ def print_run(
         err.print(f"… and {len(result.failed) - 20} more failed or blocked stages")
     if result.mirror_error:
         err.print(f"[yellow]MLflow is behind[/yellow]: {escape(result.mirror_error)}", soft_wrap=True)
-        err.print(f"  next: {_shell(tracked, 'sync')}", soft_wrap=True)
+        if not result.mirror_final:
+            err.print(f"  next: {_shell(tracked, 'sync')}", soft_wrap=True)
     if result.limit:
         err.print(f"{result.limit}; to continue, raise the limit: {_shell(tracked, 'run')}", soft_wrap=True)
         return
@@ -167,7 +175,6 @@ def _percent(mean: float, std: float | None, best: bool) -> str:
     return f"[bold]{text}[/bold]" if best else text
 
 
-_PRETRAINED = ("method", "pretrain_domain", "images", "corruption")
 _JUDGED = ("eval_domain", "labels")
 _MORE_IF_VARIED = (
     "subset_seed",
@@ -183,14 +190,12 @@ _MORE_IF_VARIED = (
 def print_table(table: pa.Table, out: Console) -> None:
     """Every row in reading order, with the main columns and those in which rows differ; ``--format csv`` has
     all columns. A table per class is shown with all columns."""
-    from ssl_sweep.sweep.results.summary import reading_order, varied_protocols, varied_settings
-
     rows, names = table.to_pylist(), table.column_names
     if "class" not in names:
         rows.sort(key=reading_order)
         more = [n for n in _MORE_IF_VARIED if len({row[n] for row in rows if row[n] is not None}) > 1]
         asked = [*_JUDGED, *varied_protocols(rows), "level", "top1"]
-        names = [*_PRETRAINED, *varied_settings(rows), *asked, *more]
+        names = [*PRETRAINED, *varied_settings(rows), *asked, *more]
     shown = Table(box=None, pad_edge=False)
     for name in names:
         shown.add_column(name, no_wrap=True)

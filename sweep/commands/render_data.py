@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ssl_sweep.data_ops.dataset.passed_over import summary
 from ssl_sweep.data_ops.preparation.check import Finding
 from ssl_sweep.sweep.datasets.check import Checked
 from ssl_sweep.sweep.datasets.commands import DatasetList, Document, PreparedList, SourceList
@@ -92,6 +93,11 @@ def _print_inspection(found: Inspection, out: Console) -> None:
         out.print(f"{len(found.skipped):,} images left out:")
         for name in found.skipped:
             out.print(f"  {escape(name)}", soft_wrap=True)
+    if found.passed_over:
+        images = sum(split.images for split in found.splits)
+        out.print(escape(summary(found.passed_over, images)), soft_wrap=True)
+        for one in found.passed_over:
+            out.print(f"  {escape(str(one))}", soft_wrap=True)
 
 
 def _level_row(level: LevelFacts) -> tuple[str, ...]:
@@ -120,6 +126,8 @@ def _print_checked(found: Checked, out: Console) -> None:
         parts = [f"{row.images:,} images", f"{row.bad:,} bad"]
         if row.unlabelled:
             parts.append(f"{row.unlabelled:,} without a label")
+        if row.passed_over:
+            parts.append(f"{row.passed_over:,} other files passed over")
         parts.append(" / ".join(f"{n:,}" for n in row.classes) + " classes" if row.classes else "no classes")
         out.print(f"{escape(row.name)}: {', '.join(parts)}", soft_wrap=True)
     for finding in found.findings:

@@ -32,11 +32,13 @@ def report_of(
     if source.suffix == SUFFIX:
         return _summary(_from_table(source, overrides, out, compare_paper))
     from ssl_sweep.sweep.planning.notes import unprepared
-    from ssl_sweep.sweep.planning.planner import plan_in
+    from ssl_sweep.sweep.planning.outputs import require_outside_images
+    from ssl_sweep.sweep.planning.planner import plan_ran
     from ssl_sweep.sweep.results.report_table import results_with_evidence
     from ssl_sweep.sweep.tracking.location import attach_report
 
-    plan, store = plan_in(source, overrides, store_uri)
+    require_outside_images(source, overrides, out, "the report", "-o")
+    plan, store = plan_ran(source, overrides, store_uri)
     table = results_with_evidence(plan, store)
     written = write_report(table, out, title=plan.sweep, compare_paper=compare_paper)
     failed = attach_report(store, tracking_uri, plan.sweep, written.findings, written.page, written.figures)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ssl_sweep.sweep.commands.options import in_store, json_option, show, store_option
+from ssl_sweep.sweep.commands.options import in_store, json_option, remark, show, store_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,8 +86,11 @@ def _one(words: tuple[str, ...], store_uri: str) -> tuple[Scope, Target]:
     """The store and plan to search, and the one stage or cell that is named."""
     from ssl_sweep.sweep.errors import UsageError
     from ssl_sweep.sweep.inspect.lookup import read_words
+    from ssl_sweep.sweep.planning.notes import unprepared
 
     scope, ids = read_words(words, store_uri)
+    if scope.plan is not None:
+        remark(unprepared(scope.plan.prepares, scope.plan.notes))
     if len(ids) != 1:
         raise UsageError(
             f"{len(ids)} ids are given", hint="give the id of one stage or cell, with or without its grid"

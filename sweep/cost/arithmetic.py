@@ -7,43 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from ssl_sweep.ssl_core.config.plugins import encoder_info
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.config.registry import METHODS
 
 Device = Literal["cpu", "gpu"]
 
 
-@dataclass(frozen=True)
-class Arithmetic:
-    """The size of an encoder."""
-
-    small: float
-    """Billions of multiply-adds of one forward pass with the small-image stem at 32 px."""
-    large: float
-    """Billions of multiply-adds of one forward pass with the ImageNet stem at 224 px."""
-    parameters: float
-    """Millions of parameters."""
-    width: int
-    """Width of the features."""
-
-    def forward(self, size: int) -> float:
-        """Return billions of multiply-adds of one view of ``size`` pixels."""
-        return self.small * (size / 32) ** 2 if size <= 64 else self.large * (size / 224) ** 2
-
-
-_ENCODERS: Mapping[str, Arithmetic] = {
-    "resnet-demo": Arithmetic(0.0033, 0.16, 0.31, 128),
-    "resnet18": Arithmetic(0.56, 1.8, 11.2, 512),
-    "resnet34": Arithmetic(1.16, 3.7, 21.3, 512),
-    "resnet50": Arithmetic(1.30, 4.1, 23.5, 2048),
-    "resnet50-2x": Arithmetic(5.1, 16.0, 93.9, 4096),
-    "resnet50-4x": Arithmetic(20.4, 64.0, 375.0, 8192),
-    "vit-s": Arithmetic(1.4, 4.6, 21.7, 384),
-    "vit-b": Arithmetic(5.6, 17.6, 85.8, 768),
-}
 # Billions of multiply-adds per second that a two-view training reaches, including augmentation, by a word of
 # the hardware's name. A100: SimCLR with ResNet-50 at 224 px takes about 12 hours for 100 epochs of ImageNet
 # on eight of them (FFCV-SSL), which is 370 images/s each. The others are scaled by memory bandwidth, which
@@ -64,11 +36,6 @@ _ANY_GPU, _ANY_CPU = 9_000.0, 30.0
 _FORWARD_AND_BACK = 3
 
 
-def arithmetic(encoder: str) -> Arithmetic:
-    """Return the size of an encoder; an unknown one counts as a ResNet-50."""
-    return _ENCODERS.get(encoder, _ENCODERS["resnet50"])
-
-
 def speed(device: str, hardware: str) -> float:
     """Return billions of multiply-adds per second of one GPU or one CPU core."""
     if device == "cpu":
@@ -85,5 +52,5 @@ def seconds_per_image(config: PretrainConfig, device: str, hardware: str) -> flo
     """Return the seconds that one image, with all its views, adds to a step on one device."""
     cost = METHODS[config.method].relative_cost if config.method in METHODS else 1.0
     views = 2 * cost  # the cost is relative to SimCLR, which has two views
-    forward = arithmetic(config.encoder).forward(config.image_size)
+    forward = encoder_info(config.encoder).multiply_adds(config.image_size)
     return views * _FORWARD_AND_BACK * forward / speed(device, hardware)

@@ -24,6 +24,7 @@ from ssl_sweep.sweep.cost.rates import Calibration, Rates, Shape, save_calibrati
 from ssl_sweep.sweep.errors import InfeasibleError, first_line
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.outputs import require_outside_images
 from ssl_sweep.sweep.planning.planner import plan_grid
 from ssl_sweep.sweep.spec.specs import PretrainSpec
 from ssl_sweep.sweep.store.manifest import utc
@@ -83,6 +84,7 @@ def calibrate_grid(
         StoreError: the store cannot be used.
     """
     store = Store(store_uri)
+    require_outside_images(path, overrides, store.uri, "the store", "--store")
     store.check_writable()
     grid, plan = plan_grid(path, overrides, store, expect=True)
     compute = grid.compute
@@ -150,10 +152,7 @@ def _calibrate(
             warm_up_s=_WARM_UP_S,
             seconds=seconds,
             gpu=int(copy * each_gpu) if on_gpu else None,
-            backend=compute.backend,
-            activation_checkpointing=compute.activation_checkpointing,
-            compile=compute.compile,
-            watch=compute.watch_knn,
+            training=compute.training,
         )
         for copy in range(copies)
     ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.config.training import TrainingOptions
 from ssl_sweep.sweep.util.files import temporary
 
 
@@ -28,10 +28,7 @@ class Job:
     """Seconds to measure after the warm-up."""
     gpu: int | None = None
     """Index of the GPU on this machine; None on a CPU, or if Ray assigns one."""
-    backend: Literal["auto", "torch", "dali"] = "auto"
-    activation_checkpointing: bool = False
-    compile: bool = False
-    watch: bool = False
+    training: TrainingOptions = field(default_factory=TrainingOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +54,8 @@ def warm() -> None:
 
 def measure(job: Job) -> Measured:
     """Time the steps of a job."""
+    from ssl_sweep.ssl_core.training.options import RuntimeOptions
     from ssl_sweep.ssl_core.training.timing import time_steps
-    from ssl_sweep.ssl_core.training.trainer import RuntimeOptions
     from ssl_sweep.sweep.store.provenance import hardware
 
     if job.on_gpu and job.gpu is not None:
@@ -68,11 +65,7 @@ def measure(job: Job) -> Measured:
     place = temporary(job.folder, "calibrate")  # if this process is killed, the next run removes it
     place.mkdir(parents=True)
     options = RuntimeOptions(
-        backend=job.backend,
-        device="cuda" if job.on_gpu else "cpu",
-        threads=job.threads,
-        activation_checkpointing=job.activation_checkpointing,
-        compile=job.compile,
+        **vars(job.training), device="cuda" if job.on_gpu else "cpu", threads=job.threads
     )
     try:
         found = time_steps(
@@ -82,7 +75,7 @@ def measure(job: Job) -> Measured:
             options,
             warm_up_s=job.warm_up_s,
             seconds=job.seconds,
-            watch=job.watch,
+            watch=job.training.watch_knn,
         )
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ssl_sweep.sweep.cost.arithmetic import arithmetic
+from ssl_sweep.ssl_core.config.plugins import encoder_info
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.spec.specs import UNTRAINED, FeatureSpec, FinetuneSpec, PretrainSpec, ProbeSpec
 
@@ -33,10 +33,11 @@ def _bytes(plan: Plan) -> Iterator[int]:
     for stage in plan.to_run:
         match stage.spec:
             case PretrainSpec(config=config):
-                shape = arithmetic(config.encoder)
+                shape = encoder_info(config.encoder)
                 encoder = int(4e6 * shape.parameters)
                 sheet = _SHEET * config.image_size**2
-                head = 4 * shape.width * (shape.width + config.head_dim) if config.head_layers else 0
+                width = shape.feature_dim
+                head = 4 * width * (width + config.head_dim) if config.head_layers else 0
                 images = sum(part.images for part in stage.spec.parts)
                 if config.method in UNTRAINED:
                     yield encoder + _RECORDS
@@ -45,7 +46,7 @@ def _bytes(plan: Plan) -> Iterator[int]:
                     yield 2 * (encoder + sheet) + head + 40 * images + _RECORDS
             case FeatureSpec(encoder=encoder_id, fingerprint=fingerprint, split=split):
                 count = sizes[fingerprint][0 if split == "train" else 1]
-                yield count * (4 * arithmetic(configs[encoder_id].encoder).width + _FEATURE_ID)
+                yield count * (4 * encoder_info(configs[encoder_id].encoder).feature_dim + _FEATURE_ID)
             case ProbeSpec() | FinetuneSpec():
                 yield tested[stage.id] * _PREDICTION + _PREDICTIONS
             case _:

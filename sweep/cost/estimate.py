@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from ssl_sweep.sweep.errors import InfeasibleError, UsageError
 from ssl_sweep.sweep.execution.backend import Cluster
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.notes import Note
+from ssl_sweep.sweep.planning.outputs import require_outside_images
 from ssl_sweep.sweep.planning.planner import plan_grid
 from ssl_sweep.sweep.planning.stages import PlannedStage
+from ssl_sweep.sweep.planning.whereabouts import elsewhere
 from ssl_sweep.sweep.store.store import Store
 
 _AROUND_S = 20.0  # starting Ray, importing in each process, and the mirror, on 2 cores
@@ -190,7 +193,10 @@ def costed(
             hint="give either --address, or --cpus and --gpus",
         )
     store = Store(store_uri)
+    require_outside_images(path, overrides, store.uri, "the store", "--store")
     grid, plan = plan_grid(path, overrides, store, expect=True)
+    if not store.executed() and (known := elsewhere(path, store)):
+        plan = replace(plan, notes=(*plan.notes, Note("store", f"store: {store.uri} is empty; {known}")))
     if not remote:
         place = machine(grid.compute, cpus, gpus)
         _require_enough_gpus(plan, grid.compute, place, gpus)

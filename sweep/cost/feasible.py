@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ssl_sweep.sweep.cost.machine import cores, gpus_here
+from ssl_sweep.sweep.cost.machine import gpus_here
 from ssl_sweep.sweep.errors import InfeasibleError
 from ssl_sweep.sweep.execution.backend import Cluster
 from ssl_sweep.sweep.execution.capacity import Capacity
@@ -12,6 +12,7 @@ from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import PretrainSpec
+from ssl_sweep.sweep.util.cores import cores
 
 
 def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
@@ -31,6 +32,11 @@ def require_feasible(plan: Plan, compute: Compute, address: str | None) -> None:
         raise InfeasibleError(
             "compute.compile and compute.activation_checkpointing do not work together in this torch version",
             hint="remove one of them; the results stay the same",
+        )
+    if compute.cuda_graph and (compute.workers > 1 or compute.activation_checkpointing):
+        raise InfeasibleError(
+            "compute.cuda_graph is for one worker without activation checkpointing",
+            hint="remove it, or set compute.workers to 1 and compute.activation_checkpointing to false",
         )
     fewest = compute.min_workers or compute.workers
     if fewest > compute.workers:

@@ -14,6 +14,7 @@ from ssl_sweep.sweep.errors import InfeasibleError, UsageError
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.stages import PlannedStage
+from ssl_sweep.sweep.spec.states import State
 from ssl_sweep.sweep.store.store import Store
 
 _LARGEST_SHOWN = 3
@@ -112,15 +113,15 @@ class LimitGuard:
             self._not_started.append(stage)
         return fits
 
-    def changed(self, stage: PlannedStage, status: str) -> None:
-        """Count a change of a stage's status; call this for every change."""
-        if status == "running" and stage.heavy:
+    def changed(self, stage: PlannedStage, state: State) -> None:
+        """Count a change of a stage's state; call this for every change."""
+        if state == "running" and stage.heavy:
             self._running[stage.id] = self._clock()
         elif (since := self._running.pop(stage.id, None)) is not None:
             self._spent_s += (self._clock() - since) * self._devices(stage.id)
-        elif status == "running":
+        elif state == "running":
             self._light.add(stage.id)
-        elif status == "complete" and stage.id in self._light:  # not one that another driver ran
+        elif state == "complete" and stage.id in self._light:  # not one that another driver ran
             self._light.discard(stage.id)
             self._spent_s += self._device_s(stage.id)
 

@@ -10,6 +10,7 @@ from ssl_sweep.sweep.cost.arithmetic import Device
 from ssl_sweep.sweep.execution.backend import Cluster
 from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.store.provenance import processor
+from ssl_sweep.sweep.util.cores import cores
 
 _DRIVER = Path("/proc/driver/nvidia/gpus")
 _ASSUMED_GPU = "NVIDIA A100"
@@ -36,11 +37,6 @@ class Machine:
         count = self.gpus if self.device == "gpu" else self.cpus
         kind = self.hardware or ("GPU" if self.device == "gpu" else "CPU core")
         return f"{count:g} x {kind}" + (" (assumed)" if self.assumed else "")
-
-
-def cores() -> int:
-    """Return how many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def gpus_here() -> int:

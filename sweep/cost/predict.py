@@ -10,9 +10,10 @@ from statistics import median
 from typing import Any
 
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
+from ssl_sweep.ssl_core.config.plugins import encoder_info
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.config.probe import ProbeConfig
-from ssl_sweep.sweep.cost.arithmetic import arithmetic, speed
+from ssl_sweep.sweep.cost.arithmetic import speed
 from ssl_sweep.sweep.cost.machine import Machine, cpus_per_gpu
 from ssl_sweep.sweep.cost.rates import Rates, RateSource, calibrations, images_seen
 from ssl_sweep.sweep.execution.runtime import TrainPlan
@@ -209,7 +210,7 @@ class _Predictor:
         rate = self._known.rates.rate(config, machine)
         part = 1 / (_VIEWS * _PASSES) if stage == "features" else 1 / _VIEWS
         if rate.source == "default guess":
-            work = arithmetic(config.encoder).forward(config.image_size) * _VIEWS * _PASSES
+            work = encoder_info(config.encoder).multiply_adds(config.image_size) * _VIEWS * _PASSES
             return part * work / speed(machine.device, machine.hardware), "default guess"
         return rate.per_image_s * part, "scaled"
 
@@ -226,7 +227,7 @@ class _Predictor:
             return self._light(known[near] * max(0.2, spec.n_labels / max(1, near)), "scaled")
         info = self._evaluated[id]
         classes = len(info.class_counts) or _CLASSES
-        width = arithmetic(self._encoder_of(spec)).width * len(spec.train_features)
+        width = encoder_info(self._encoder_of(spec)).feature_dim * len(spec.train_features)
         work = spec.n_labels * width * classes * max(1.0, _PROBE_WORK * strengths / _STRENGTHS)
         return self._light(_PROBE_S + work / (speed("cpu", "") * 1e9), "default guess")
 

@@ -9,19 +9,23 @@ from pathlib import Path
 from ssl_sweep.data_ops.preparation.check import FEW, Finding, Scanned, check_across, check_dataset, severe
 from ssl_sweep.data_ops.preparation.scan import SplitScan, scan
 from ssl_sweep.data_ops.sources.registry import Source
-from ssl_sweep.sweep.cost.machine import cores
 from ssl_sweep.sweep.datasets.commands import Document, OnProgress, read_datasets, roles
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
+from ssl_sweep.sweep.util.cores import cores
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedRow:
-    """Counts of one dataset; ``classes`` has one number per level."""
+    """Counts of one dataset; ``classes`` has one number per level.
+
+    ``passed_over``: files that were found beside the images.
+    """
 
     name: str
     images: int
     bad: int
     unlabelled: int
+    passed_over: int
     classes: tuple[int, ...]
 
 
@@ -96,5 +100,6 @@ def _checked_row(data: Scanned) -> CheckedRow:
         images=sum(len(split) + len(split.bad) + len(split.left_out) for split in data.splits),
         bad=sum(len(split.bad) for split in data.splits),
         unlabelled=sum(split.n_unlabeled for split in data.splits),
+        passed_over=sum(one.n for split in data.splits for one in split.passed_over),
         classes=tuple(len(set().union(*counts)) for counts in levels),
     )

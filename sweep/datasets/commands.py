@@ -13,16 +13,17 @@ from typing import Any
 
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.data_ops.errors import DataError
-from ssl_sweep.sweep.cost.machine import cores
 from ssl_sweep.sweep.errors import GridError, Located, SweepError, did_you_mean, first_line
 from ssl_sweep.sweep.grid.load import Grid, load_grid
 from ssl_sweep.sweep.grid.sizes import parse_size
 from ssl_sweep.sweep.planning.datasets import DatasetInfo, read_catalog
+from ssl_sweep.sweep.planning.outputs import require_outside_images
 from ssl_sweep.sweep.spec.files import dataset_files
 from ssl_sweep.sweep.stages.prepare import prepare_dataset
 from ssl_sweep.sweep.store.manifest import Failure
 from ssl_sweep.sweep.store.provenance import hardware
 from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.util.cores import cores
 
 DATA_SCHEMA_VERSION = 1
 
@@ -176,9 +177,11 @@ def prepare_datasets(
         StoreError: the store cannot be used.
     """
     store = Store(store_uri)
+    overrides = [name for name in names if "=" in name]
+    require_outside_images(path, overrides, store.uri, "the store", "--store")
     store.check_writable()
     store.reconcile()
-    grid = load_grid(path, [name for name in names if "=" in name])
+    grid = load_grid(path, overrides)
     wanted = tuple(dict.fromkeys(name for name in names if "=" not in name)) or tuple(grid.datasets)
     for name in wanted:
         require_known(grid, name)

@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from ssl_sweep.data_ops.dataset.duplicates import find_copies
 from ssl_sweep.data_ops.dataset.holdout import LEFT_OUT
+from ssl_sweep.data_ops.dataset.passed_over import PassedOver, together
 from ssl_sweep.data_ops.dataset.prepared import SPLITS, PreparedDataset, Split
 from ssl_sweep.data_ops.dataset.subsets import ranking
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.preparation.scan import scan
 from ssl_sweep.data_ops.sources.registry import Source, iterate, levels_of
-from ssl_sweep.sweep.cost.machine import cores
 from ssl_sweep.sweep.datasets.commands import (
     Document,
     OnProgress,
@@ -29,6 +29,7 @@ from ssl_sweep.sweep.datasets.commands import (
 from ssl_sweep.sweep.errors import SweepError
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.util.cores import cores
 from ssl_sweep.sweep.util.files import whole
 
 _ENDS = 5  # how many of the largest and of the smallest classes are shown
@@ -87,6 +88,7 @@ class Inspection(Document):
     sizes: SizeFacts | None
     shared: int
     skipped: tuple[str, ...]
+    passed_over: tuple[PassedOver, ...]
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class _Content:
     counts: tuple[dict[str, int], ...]
     sizes: npt.NDArray[np.int64]
     skipped: tuple[str, ...]
+    passed_over: tuple[PassedOver, ...]
     fingerprint: str = ""
 
 
@@ -154,6 +157,7 @@ def inspect_dataset(
         sizes=_size_facts(content.sizes),
         shared=copies.across(0, 1),
         skipped=content.skipped,
+        passed_over=content.passed_over,
     )
 
 
@@ -204,6 +208,7 @@ def _from_prepared(data: PreparedDataset, source: Source) -> _Content:
         counts=tuple(counts),
         sizes=_first_sizes(source),
         skipped=tuple(manifest.skipped),
+        passed_over=manifest.passed_over,
         fingerprint=manifest.fingerprint,
     )
 
@@ -244,6 +249,7 @@ def _from_source(source: Source, advance: Callable[[int], None]) -> _Content:
         sizes=np.concatenate([split.sizes for split in splits]),
         skipped=tuple(f"{bad.name}: {bad.reason}" for split in splits for bad in split.bad)
         + tuple(f"{name}: {LEFT_OUT}" for split in splits for name in split.left_out),
+        passed_over=together(*(split.passed_over for split in splits)),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from ssl_sweep.sweep.execution.capacity import Capacity
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
 from ssl_sweep.sweep.planning.stages import PlannedStage
+from ssl_sweep.sweep.spec.states import State
 from ssl_sweep.sweep.store.manifest import Failure
 
 
@@ -19,7 +20,7 @@ class Outcome:
     """How a stage ended."""
 
     stage_id: str
-    status: str
+    status: State
     """``complete``, ``failed`` or ``interrupted``."""
     failure: Failure | None = None
     """Why it failed."""

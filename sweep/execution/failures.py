@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 import math
+import re
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from ssl_sweep.sweep.errors import StoreError, first_line
+from ssl_sweep.sweep.errors import StoreError, SweepError, first_line
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.store.log import StageLog
 from ssl_sweep.sweep.store.manifest import Failure
@@ -35,6 +36,7 @@ RETRIES: Mapping[str, float] = {
 """Retries after a first failure of each kind."""
 
 _TAIL = 4000
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _AWAY = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EROFS, errno.ETIMEDOUT, errno.EHOSTDOWN}
 _BY_CLASS = {
@@ -87,8 +89,8 @@ def failure_of(error: BaseException) -> Failure:
         return cause.failure
     return Failure(
         kind=kind,
-        message=first_line(cause),
-        log_tail="".join(traceback.format_exception(error))[-_TAIL:],
+        message=_message(kind, cause),
+        log_tail=_COLOUR.sub("", "".join(traceback.format_exception(error)))[-_TAIL:],
         hardware=hardware(),
     )
 
@@ -159,6 +161,26 @@ def _cause(error: BaseException) -> tuple[str, BaseException]:
             return kind, found
     carried = next((link for _, link in links if isinstance(link, StageFailed)), None)
     return "worker_error", carried or error
+
+
+def _message(kind: str, error: BaseException) -> str:
+    """An error in one line; one of an unknown kind as the last line of its traceback.
+
+    Ray wraps an error in the name of its task, in colour, and sends only the traceback if it cannot send the
+    error itself.
+    """
+    while _is_rays(error) and isinstance(inner := getattr(error, "cause", None), BaseException):
+        error = inner
+    if _is_rays(error):
+        return _COLOUR.sub("", str(error)).strip().splitlines()[-1]
+    text, name = _COLOUR.sub("", first_line(error)), type(error).__name__
+    known = kind != "worker_error" or isinstance(error, SweepError) or text == name
+    return text if known else f"{name}: {text}"
+
+
+def _is_rays(error: BaseException) -> bool:
+    """Whether it is Ray's wrapper of an error: ``RayTaskError``, or the class that also derives from it."""
+    return type(error).__name__.startswith("RayTaskError")
 
 
 def _kind_of_one(error: BaseException) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ssl_sweep.data_ops.sources.own_output import STORE_MARK
+from ssl_sweep.ssl_core.config.training import TrainingOptions
 from ssl_sweep.sweep.errors import StoreError
 
 if TYPE_CHECKING:
@@ -55,20 +56,12 @@ class Runtime:
     """As soon as this file exists, trainings save a checkpoint and stop."""
     datasets: Mapping[str, str] = field(default_factory=dict)
     """Data fingerprint → id of the ``prepare`` stage with these images."""
-    backend: Literal["auto", "torch", "dali"] = "auto"
-    """The back end for augmentation."""
-    checkpoint_every_s: float = 30.0
-    """Seconds between two checkpoints of a training."""
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    """How every training runs."""
     gpu: bool = False
     """Whether networks run on GPUs."""
     weights: Mapping[str, str] = field(default_factory=dict)
     """Identity of given weights → their file."""
-    checkpoint_every_steps: int = 0
-    """See ``ssl_core.training.trainer.pretrain``, like the next two."""
-    activation_checkpointing: bool = False
-    compile: bool = False
-    watch_knn: bool = False
-    """Whether to judge the encoder by nearest neighbours after each epoch."""
     probe_device: str = "cpu"
     """The torch device on which linear probes are fitted; see ``LinearProbes``."""
     driver: str = ""

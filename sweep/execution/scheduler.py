@@ -18,6 +18,7 @@ from ssl_sweep.sweep.execution.backend import Backend, Outcome
 from ssl_sweep.sweep.execution.failures import RETRIES, Attempts, backoff_s, failure_of, keep
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import FeatureSpec, ProbeSpec
+from ssl_sweep.sweep.spec.states import State
 from ssl_sweep.sweep.store.leases import Leases, held_by
 from ssl_sweep.sweep.store.manifest import Failure
 from ssl_sweep.sweep.store.store import Store
@@ -31,34 +32,63 @@ _LOOK_S = 2.0  # seconds between two checks of other drivers, or of a store that
 _STORE_PATIENCE_S = 600.0
 
 
+@dataclass(eq=False)
+class Pending:
+    """One stage of an execution: its state, and what the scheduler knows of it."""
+
+    stage: PlannedStage
+    state: State
+    message: str = ""
+    """Why it is in its state."""
+    missing: int = 0
+    """Number of stages that it needs and that are not complete."""
+    below: list[Pending] = field(default_factory=list)
+    """The stages that need it."""
+    piece: int = 0
+    """Number of the piece of light work that runs it; 0 for a training."""
+    holder: str = ""
+    """The other driver that works on it; "" if there is none."""
+    stored: Failure | None = None
+    """The failure that the store had before that driver began."""
+    attempts: Attempts | None = None
+    """Its failures so far; None before the first."""
+    failure: Failure | None = None
+    """The failure after which it is retried."""
+    retry_at: float = 0.0
+    """When, in monotonic seconds."""
+    alone: bool = False
+    """Whether a light stage runs in a process of its own from now on."""
+
+
 @dataclass
 class Progress:
-    """The state of every stage of one execution."""
+    """Every stage of one execution."""
 
-    stages: dict[str, PlannedStage]
-    """Every stage, by id."""
-    status: dict[str, str]
-    """``complete``, ``waiting``, ``running``, ``elsewhere`` (another driver runs it), ``failed``, ``blocked``
-    or ``interrupted``, by id."""
-    messages: dict[str, str] = field(default_factory=dict)
-    """Why a stage is in its state, by id."""
-    executed: list[str] = field(default_factory=list)
-    """Ids of the stages that this execution finished."""
+    stages: dict[str, Pending]
+    """By id, in topological order."""
+    executed: list[PlannedStage] = field(default_factory=list)
+    """The stages that this execution finished."""
 
     @classmethod
     def of(cls, stages: Iterable[PlannedStage]) -> Progress:
         """The progress before anything runs."""
-        stages = list(stages)
-        states = {"complete": "complete", "to_run": "waiting"}
-        return cls({stage.id: stage for stage in stages}, {stage.id: states[stage.state] for stage in stages})
+        found = {stage.id: Pending(stage, stage.state) for stage in stages}
+        for one in found.values():
+            if one.state == "to_run":
+                above = [found[id] for id in one.stage.upstream if id in found]
+                waits = [up for up in above if up.state != "complete"]
+                one.missing = len(waits)
+                for up in waits:
+                    up.below.append(one)
+        return cls(found)
 
-    def count(self, kind: str | None = None) -> Counter[str]:
+    def count(self, kind: str | None = None) -> Counter[State]:
         """Number of stages, of one kind or of all, in each state."""
-        return Counter(self.status[s.id] for s in self.stages.values() if kind in (None, s.kind))
+        return Counter(one.state for one in self.stages.values() if kind in (None, one.stage.kind))
 
-    def having(self, *states: str) -> list[PlannedStage]:
+    def having(self, *states: State) -> list[PlannedStage]:
         """The stages in one of these states."""
-        return [stage for stage in self.stages.values() if self.status[stage.id] in states]
+        return [one.stage for one in self.stages.values() if one.state in states]
 
 
 def execute(
@@ -69,7 +99,7 @@ def execute(
     *,
     stop: Callable[[], bool],
     grace_s: float,
-    changed: Callable[[PlannedStage, str, str], None],
+    changed: Callable[[PlannedStage, State, str], None],
     tick: Callable[[Progress], None],
     allows: Callable[[PlannedStage], bool] = lambda stage: True,
 ) -> Progress:
@@ -107,8 +137,9 @@ def execute(
             walk.settle(outcome)
         tick(walk.progress)
     if stop():
-        for stage in walk.progress.having("waiting", "running", "elsewhere"):
-            walk.progress.status[stage.id] = "interrupted"
+        for one in walk.progress.stages.values():
+            if one.state in ("to_run", "running", "elsewhere"):
+                one.state = "interrupted"
     return walk.progress
 
 
@@ -122,42 +153,26 @@ class _Walk:
         store: Store,
         leases: Leases,
         stop: Callable[[], bool],
-        changed: Callable[[PlannedStage, str, str], None],
+        changed: Callable[[PlannedStage, State, str], None],
         allows: Callable[[PlannedStage], bool],
     ) -> None:
         self.progress = Progress.of(stages)
         self._backend, self._store, self._leases = backend, store, leases
         self._stop, self._changed, self._allows = stop, changed, allows
-        self._heavy: deque[PlannedStage] = deque()  # ready trainings, in the plan's order
-        # Ready light stages, by the input that they share
-        self._light: dict[tuple[str, ...], list[PlannedStage]] = {}
-        self._trainings: set[str] = set()  # running trainings
-        self._pieces: list[set[str]] = []  # running light work: the unfinished stages of each piece
-        # Stages of another driver: its name, and the failure that the store had before
-        self._elsewhere: dict[str, tuple[str, Failure | None]] = {}
-        self._retries: dict[str, tuple[float, Failure]] = {}  # failed stages: the time of the retry
-        self._attempts: dict[str, Attempts] = {}
-        self._apart: set[str] = set()  # light stages that run in a process of their own from now on
+        self._heavy: deque[Pending] = deque()  # ready trainings, in the plan's order
+        self._light: dict[tuple[str, ...], list[Pending]] = {}  # ready light stages, by their shared input
+        self._running: set[Pending] = set()
+        self._later: dict[str, Pending] = {}  # wait for their retry, or for another driver
+        self._pieces = 0  # light work started so far
         # Monotonic seconds: the last check of other drivers, since when the store is away, no start before
         self._looked_at = self._away_since = self._pause_until = -math.inf
-        status = self.progress.status
-        self._missing = {
-            stage.id: {up for up in stage.upstream if status.get(up, "complete") != "complete"}
-            for stage in stages
-            if status[stage.id] == "waiting"
-        }
-        self._below: dict[str, list[str]] = {}
-        for id, above in self._missing.items():
-            for up in above:
-                self._below.setdefault(up, []).append(id)
-            if not above:
-                self._ready(self.progress.stages[id])
+        for one in self.progress.stages.values():
+            if one.state == "to_run" and not one.missing:
+                self._ready(one)
 
     def idle(self, stopping: bool) -> bool:
         """Whether nothing runs and nothing more will start."""
-        if self._trainings or self._pieces:
-            return False
-        return stopping or not (self._heavy or self._light or self._retries or self._elsewhere)
+        return not self._running and (stopping or not (self._heavy or self._light or self._later))
 
     # Starting -----------------------------------------------------------------------------------------
 
@@ -165,52 +180,61 @@ class _Walk:
         """Lease and start stages as long as there is room: light ones first, because they end soon."""
         if time.monotonic() < self._pause_until:
             return
-        while self._light and len(self._pieces) < self._backend.light_slots:
+        while self._light and self._running_pieces() < self._backend.light_slots:
             key, group = next(iter(self._light.items()))
-            leased = [(stage, self._lease(stage)) for stage in group[:_PROBES_AT_ONCE]]
+            leased = [(one, self._lease(one)) for one in group[:_PROBES_AT_ONCE]]
             if any(taken is None for _, taken in leased):  # the next call still holds the leases
-                self._light[key] = [stage for stage in group if self.progress.status[stage.id] == "waiting"]
+                self._light[key] = [one for one in group if one.state == "to_run"]
                 return
             self._light.pop(key)
             if group[_PROBES_AT_ONCE:]:
                 self._light[key] = group[_PROBES_AT_ONCE:]
-            piece = [stage for stage, taken in leased if taken]
-            if piece:
-                self._pieces.append({stage.id for stage in piece})
-                for stage in piece:
-                    self._note(stage, "running")
-                self._backend.submit(piece)
-        while self._heavy and self._backend.room_for(self._heavy[0]):
-            if not self._allows(self._heavy[0]):
-                stage, why = self._heavy.popleft(), "it does not fit into the limits of this run"
-                _log.info("%s: left out: %s", stage, why)
-                self._note(stage, "interrupted", why)
+            if piece := [one for one, taken in leased if taken]:
+                self._pieces += 1
+                for one in piece:
+                    self._run(one, self._pieces)
+                self._backend.submit([one.stage for one in piece])
+        while self._heavy and self._backend.room_for(self._heavy[0].stage):
+            one = self._heavy[0]
+            if not self._allows(one.stage):
+                self._heavy.popleft()
+                why = "it does not fit into the limits of this run"
+                _log.info("%s: left out: %s", one.stage, why)
+                self._note(one, "interrupted", why)
                 continue
-            taken = self._lease(self._heavy[0])
+            taken = self._lease(one)
             if taken is None:
                 return
-            stage = self._heavy.popleft()
+            self._heavy.popleft()
             if taken:
-                self._trainings.add(stage.id)
-                self._note(stage, "running")
-                self._backend.train(stage)
+                self._run(one, 0)
+                self._backend.train(one.stage)
 
-    def _lease(self, stage: PlannedStage) -> bool | None:
+    def _running_pieces(self) -> int:
+        return len({one.piece for one in self._running} - {0})
+
+    def _run(self, one: Pending, piece: int) -> None:
+        one.piece = piece
+        self._running.add(one)
+        self._note(one, "running")
+
+    def _lease(self, one: Pending) -> bool | None:
         """Whether this driver runs the stage; None if the store does not answer."""
+        stage = one.stage
         try:
             if not self._leases.take(stage.kind, stage.id):
-                self._leave(stage)
+                self._leave(one)
                 return False
             # Another driver may have finished a training since the plan was made: that takes long enough.
             if stage.heavy and self._store.complete(stage.kind, stage.id):
                 self._leases.release(stage.kind, stage.id)
                 _log.info("%s: taken from the store, another driver finished it", stage)
-                self._complete(stage)
+                self._complete(one)
                 return False
         except (StoreError, OSError) as error:
             failure = failure_of(error)
             if failure.kind == "disk_full":
-                self._failed(stage, failure)
+                self._failed(one, failure)
                 return False
             self._no_answer(error)
             return None
@@ -243,7 +267,7 @@ class _Walk:
         however many stages wait.
         """
         now = time.monotonic()
-        if now - self._looked_at < (_LOOK_S if self._elsewhere else _POLL_S):
+        if now - self._looked_at < (_LOOK_S if self._elsewhere() else _POLL_S):
             return
         self._looked_at = now
         try:
@@ -255,114 +279,123 @@ class _Walk:
             self._no_answer(error)
 
     def _retry(self, now: float) -> None:
-        for id, (due, failure) in list(self._retries.items()):
-            if now >= due:
-                if failure.kind == "store":
-                    self._retries[id] = (now + _LOOK_S, failure)
-                    self._store.check_writable()
-                del self._retries[id]
-                self._ready(self.progress.stages[id])
+        for one in [one for one in self._later.values() if one.failure is not None and now >= one.retry_at]:
+            if one.failure is not None and one.failure.kind == "store":
+                one.retry_at = now + _LOOK_S
+                self._store.check_writable()
+            del self._later[one.stage.id]
+            one.failure = None
+            self._ready(one)
+
+    def _elsewhere(self) -> list[Pending]:
+        return [one for one in self._later.values() if one.holder]
 
     def _follow_others(self) -> None:
-        if not self._elsewhere:
+        waiting = self._elsewhere()
+        if not waiting:
             return
         leased = self._leases.leased()
-        dead = {holder for holder, _ in self._elsewhere.values() if self._leases.dead(holder)}
-        for id, (holder, before) in list(self._elsewhere.items()):
-            stage = self.progress.stages[id]
-            if (stage.kind, id) in leased and holder not in dead:
+        dead = {holder for holder in {one.holder for one in waiting} if self._leases.dead(holder)}
+        for one in waiting:
+            stage, holder = one.stage, one.holder
+            if (stage.kind, stage.id) in leased and holder not in dead:
                 continue
             failure = None
-            if self._store.complete(stage.kind, id):
+            if self._store.complete(stage.kind, stage.id):
                 _log.info("%s: taken from the store, %s finished it", stage, holder)
-                self._complete(stage)
-            elif (failure := self._store.failure(stage.kind, id)) and failure.final and failure != before:
-                self._finally_failed(stage, f"{failure.message} (in another run)")
+                self._complete(one)
+            elif (
+                (failure := self._store.failure(stage.kind, stage.id))
+                and failure.final
+                and failure != one.stored
+            ):
+                self._finally_failed(one, f"{failure.message} (in another run)")
             else:
                 _log.info("%s: ready again, %s gave it up", stage, holder)
-                self._note(stage, "waiting")
-                self._ready(stage)
-            del self._elsewhere[id]
+                self._note(one, "to_run")
+                self._ready(one)
+            one.holder = ""
+            del self._later[stage.id]
 
     def _give_up_lost(self) -> None:
         """After a suspension of this process: leave stages to the drivers that have taken them over.
 
         The work that still runs here for these stages ends without being counted.
         """
-        running = self._trainings | {id for piece in self._pieces for id in piece}
-        for id in running:
-            stage = self.progress.stages[id]
-            if self._leases.lost(stage.kind, id):
-                self._leave(stage)
-                self._forget(id)
+        for one in list(self._running):
+            if self._leases.lost(one.stage.kind, one.stage.id):
+                self._leave(one)
+                self._running.discard(one)
 
-    def _leave(self, stage: PlannedStage) -> None:
+    def _leave(self, one: Pending) -> None:
         """Leave a stage to the driver that holds its lease, and wait for it."""
+        stage = one.stage
         holder = held_by(self._store.storage, stage.kind, stage.id) or "another driver"
-        self._elsewhere[stage.id] = (holder, self._store.failure(stage.kind, stage.id))
+        one.stored = self._store.failure(stage.kind, stage.id)
+        one.holder = holder
+        self._later[stage.id] = one
         _log.info("%s: waits, %s holds the lease", stage, holder)
-        self._note(stage, "elsewhere", f"{holder} works on it")
+        self._note(one, "elsewhere", f"{holder} works on it")
 
     # Settling -----------------------------------------------------------------------------------------
 
     def settle(self, outcome: Outcome) -> None:
         """Record how a stage ended."""
-        stage = self.progress.stages[outcome.stage_id]
+        one = self.progress.stages[outcome.stage_id]
+        stage = one.stage
         if outcome.status == "complete" and outcome.executed:
-            self.progress.executed.append(stage.id)
-        if self.progress.status[stage.id] != "running":  # left to another driver meanwhile
+            self.progress.executed.append(stage)
+        if one.state != "running":  # left to another driver meanwhile
             return
-        self._forget(stage.id)
+        self._running.discard(one)
         match outcome.status, outcome.failure:
             case "complete", _:
-                self._complete(stage)
+                self._complete(one)
             case "failed", Failure() as failure if outcome.together:
-                self._apart.add(stage.id)  # this counts as no attempt: another stage may be the cause
+                one.alone = True  # this counts as no attempt: another stage may be the cause
                 _log.info("%s: retried in a process of its own: %s", stage, failure.message)
-                self._note(stage, "waiting", f"{failure.kind}: {failure.message}; retried in its own process")
-                self._ready(stage)
+                self._note(one, "to_run", f"{failure.kind}: {failure.message}; retried in its own process")
+                self._ready(one)
             case "failed", failure:
-                self._failed(stage, failure or Failure(kind="worker_error", message="no reason was given"))
+                self._failed(one, failure or Failure(kind="worker_error", message="no reason was given"))
             case _:
                 _log.info("%s: interrupted", stage)
-                self._note(stage, "interrupted")
+                self._note(one, "interrupted")
         try:
             # A training that stops without being asked has found that another driver has taken it over.
             by_itself = outcome.status == "interrupted" and not self._stop()
             if by_itself and self._leases.lost(stage.kind, stage.id):
-                self._leave(stage)
+                self._leave(one)
             self._leases.release(stage.kind, stage.id)
         except (StoreError, OSError) as error:  # the lease is released at the end
             self._no_answer(error)
 
-    def _forget(self, id: str) -> None:
-        self._trainings.discard(id)
-        self._pieces = [left for piece in self._pieces if (left := piece - {id})]
+    def _complete(self, one: Pending) -> None:
+        self._note(one, "complete")
+        for below in one.below:
+            below.missing -= 1
+            if not below.missing and below.state == "to_run":
+                self._ready(below)
 
-    def _complete(self, stage: PlannedStage) -> None:
-        self._note(stage, "complete")
-        for id in self._below.get(stage.id, ()):
-            self._missing[id].discard(stage.id)
-            if not self._missing[id] and self.progress.status[id] == "waiting":
-                self._ready(self.progress.stages[id])
-
-    def _failed(self, stage: PlannedStage, failure: Failure) -> None:
+    def _failed(self, one: Pending, failure: Failure) -> None:
+        stage = one.stage
         if not self._store.present():  # that is the cause, whatever the error says
             failure = replace(failure, kind="store")
-        if stage.id not in self._attempts:
-            self._attempts[stage.id] = Attempts(self._failed_before(stage))
-        record = self._attempts[stage.id].after(failure)
+        if one.attempts is None:
+            one.attempts = Attempts(self._failed_before(stage))
+        record = one.attempts.after(failure)
         unwritten = keep(self._store, stage, record)
         message = f"{record.message} ({unwritten})" if unwritten else record.message
         if record.final:
-            self._finally_failed(stage, message)
+            self._finally_failed(one, message)
         else:
             wait = backoff_s(record)
-            self._retries[stage.id] = (time.monotonic() + wait, record)
+            one.failure, one.retry_at = record, time.monotonic() + wait
+            self._later[stage.id] = one
             count, limit = str(record.attempts[record.kind]), RETRIES[record.kind]
             count = count if limit == math.inf else f"{count} of {limit:g}"
             _log.info("%s: retried (%s) in %.0f s: %s: %s", stage, count, wait, record.kind, message)
-            self._note(stage, "waiting", f"{record.kind}: {message}; retried in {wait:.0f} s")
+            self._note(one, "to_run", f"{record.kind}: {message}; retried in {wait:.0f} s")
 
     def _failed_before(self, stage: PlannedStage) -> Failure | None:
         try:
@@ -370,30 +403,30 @@ class _Walk:
         except (StoreError, OSError):
             return None
 
-    def _finally_failed(self, stage: PlannedStage, message: str) -> None:
+    def _finally_failed(self, one: Pending, message: str) -> None:
         """Block the stages that depend on it, and no others."""
-        _log.info("%s: failed: %s", stage, message)
-        self._note(stage, "failed", message)
-        queue = [stage.id]
+        _log.info("%s: failed: %s", one.stage, message)
+        self._note(one, "failed", message)
+        queue = [one]
         while queue:
-            for id in self._below.get(queue.pop(), ()):
-                if self.progress.status[id] == "waiting":
-                    _log.info("%s: blocked by %s, which failed", self.progress.stages[id], stage)
-                    self._note(self.progress.stages[id], "blocked", f"needs {stage.label}, which failed")
-                    queue.append(id)
+            for below in queue.pop().below:
+                if below.state == "to_run":
+                    _log.info("%s: blocked by %s, which failed", below.stage, one.stage)
+                    self._note(below, "blocked", f"needs {one.stage.label}, which failed")
+                    queue.append(below)
 
-    def _ready(self, stage: PlannedStage) -> None:
+    def _ready(self, one: Pending) -> None:
+        stage = one.stage
         if stage.heavy:
-            self._heavy.append(stage)
+            self._heavy.append(one)
         else:
-            key = (stage.kind, stage.id) if stage.id in self._apart else _shared_input(stage)
-            self._light.setdefault(key, []).append(stage)
+            key = (stage.kind, stage.id) if one.alone else _shared_input(stage)
+            self._light.setdefault(key, []).append(one)
 
-    def _note(self, stage: PlannedStage, status: str, message: str = "") -> None:
-        self.progress.status[stage.id] = status
-        if message:
-            self.progress.messages[stage.id] = message
-        self._changed(stage, status, message)
+    def _note(self, one: Pending, state: State, message: str = "") -> None:
+        one.state = state
+        one.message = message or one.message
+        self._changed(one.stage, state, message)
 
 
 def _shared_input(stage: PlannedStage) -> tuple[str, ...]:

@@ -81,7 +81,9 @@ def dataset_model(name: str, kind: type[Source]) -> type[Dataset]:
 
 def _key_type(kind: Any) -> Any:
     """The type of a key: one name stands for a list of one."""
-    return Axis[str] if kind == tuple[str, ...] else kind
+    if kind == tuple[str, ...]:
+        return Axis[str]
+    return Axis[str] | None if kind == (tuple[str, ...] | None) else kind
 
 
 class _Models(Mapping[str, type[Dataset]]):

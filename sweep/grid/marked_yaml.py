@@ -1,7 +1,8 @@
 """YAML with marks: plain Python data plus, for every key and value, the line and column it came from.
 
 Scalars follow YAML 1.2's core rules. PyYAML's default, YAML 1.1, surprises users: here ``no``, ``yes`` and
-``on`` are text, ``1e-4`` is a number, ``010`` is ten and ``1:30`` is text.
+``on`` are text, ``1e-4`` is a number, ``010`` is ten and ``1:30`` is text. A number keeps its text, for keys
+that hold names.
 """
 
 from __future__ import annotations
@@ -22,12 +23,31 @@ KeyPath = tuple[str | int, ...]
 MAX_VALUES = 200_000
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_MAX_DIGITS = 4000  # Python itself refuses to parse numbers of very many digits
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
 _NAMES = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in _NAMES}  # YAML 1.1 gives plain words the last three
+
+
+class WrittenInt(int):
+    """An integer whose text is kept: a dataset may be called 010."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class WrittenFloat(float):
+    """A number whose text is kept: a sweep may be called 1.10."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -237,7 +257,15 @@ def scalar(text: str, *, quoted: bool = False) -> Any:
     if _BOOL.fullmatch(text):
         return text.lower() == "true"
     if _INT.fullmatch(text):
-        return int(text)
+        return _as_written(WrittenInt, int(text), text) if len(text) <= _MAX_DIGITS else text
     if _FLOAT.fullmatch(text):
-        return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+        return _as_written(WrittenFloat, float(text.replace(".inf", "inf").replace(".nan", "nan")), text)
     return text
+
+
+def _as_written(kind: Any, value: float, text: str) -> Any:
+    if str(value) == text:
+        return value
+    number = kind(value)
+    number.text = text
+    return number

@@ -6,7 +6,9 @@ Models check single values. Checks that need names, datasets or other values are
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Collection
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import WithJsonSchema
@@ -14,6 +16,7 @@ from pydantic.json_schema import WithJsonSchema
 from ssl_sweep.data_ops.views.named_policies import POLICIES
 from ssl_sweep.ssl_core.config.probe import MIN_TEMPERATURE
 from ssl_sweep.ssl_core.config.registry import ENCODERS, FEATURES, METHODS
+from ssl_sweep.ssl_core.config.training import TrainingOptions
 from ssl_sweep.sweep.errors import did_you_mean
 from ssl_sweep.sweep.grid.axes import Axis, Model, Scalar, Seed
 from ssl_sweep.sweep.grid.datasets import AnyDataset
@@ -21,22 +24,23 @@ from ssl_sweep.sweep.grid.pools import Pool, parse_pool
 from ssl_sweep.sweep.grid.sizes import MAX_COUNT, Size, parse_size
 from ssl_sweep.sweep.grid.views import ViewChoice, parse_views
 
-
-def _method(value: str) -> str:
-    if value not in METHODS:
-        # Only a name that is not built in needs a look at the plugins
-        from ssl_sweep.ssl_core.config.plugins import added, method_names
-
-        names, refused = method_names(), added().refused
-        if value not in names:
-            raise ValueError(refused.get(value) or f"no method {value!r}{did_you_mean(value, names)}")
-    return value
+if TYPE_CHECKING:
+    from ssl_sweep.ssl_core.config.plugins import Kind
 
 
-def _encoder(value: str) -> str:
-    if value not in ENCODERS:
-        raise ValueError(f"no encoder {value!r}{did_you_mean(value, ENCODERS)}")
-    return value
+def _registered(kind: Kind, built_in: Collection[str]) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in built_in:
+            # Only a name that is not built in needs a look at the plugins
+            from ssl_sweep.ssl_core.config.plugins import added, names
+
+            known = names(kind)
+            if value not in known:
+                refused = added(kind).refused.get(value)
+                raise ValueError(refused or f"no {kind} {value!r}{did_you_mean(value, known)}")
+        return value
+
+    return AfterValidator(check)
 
 
 def _corruption(value: str) -> str:
@@ -56,8 +60,8 @@ Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 VoteTemperature = Annotated[float, Field(ge=MIN_TEMPERATURE, allow_inf_nan=False)]
-Method = Annotated[str, AfterValidator(_method)]
-Encoder = Annotated[str, AfterValidator(_encoder)]
+Method = Annotated[str, _registered("method", METHODS)]
+Encoder = Annotated[str, _registered("encoder", ENCODERS)]
 Corruption = Annotated[str, AfterValidator(_corruption)]
 Sized = Annotated[Size, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 _POOL_SCHEMA = {
@@ -300,6 +304,20 @@ class Compute(Model):
     compile: bool = Field(
         default=False, description="Use torch.compile; its warm-up counts as training time."
     )
+    cuda_graph: bool = Field(
+        default=False,
+        description="On a GPU, record forward and backward pass once as a CUDA graph and replay it. For one"
+        " worker, and for methods that draw no random numbers in a step.",
+    )
+    resident_images: bool = Field(
+        default=True,
+        description="Keep all training images on the GPU if they have at most 64 pixels a side and take up to"
+        " a quarter of its free memory.",
+    )
+    loss_lag: Annotated[int, Field(ge=0, le=MAX_COUNT)] = Field(
+        default=2,
+        description="Steps that a GPU may be behind when a loss is read; 0 waits for every step.",
+    )
     hardware: str = Field(
         default="",
         description="Name of the GPU or processor for which `plan` estimates, such as NVIDIA H200. Default:"
@@ -325,6 +343,11 @@ class Compute(Model):
         description="After each epoch, log the nearest-neighbour accuracy on 384 labelled images that are"
         " not used for training; nothing without such images.",
     )
+
+    @property
+    def training(self) -> TrainingOptions:
+        """The keys that say how each training runs."""
+        return TrainingOptions(**{field.name: getattr(self, field.name) for field in fields(TrainingOptions)})
 
 
 class Outline(Model):

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from ssl_sweep.data_ops.sources.options import MOST_IMAGES
+from ssl_sweep.sweep.grid.numbers import two_readings
 
 MAX_COUNT = MOST_IMAGES
 """A larger number of anything is a slip, and is refused: arithmetic would overflow."""
@@ -49,6 +50,8 @@ def parse_size(value: object) -> Size:
     if isinstance(value, Size):
         return value
     text = str(value).strip()
+    if unclear := two_readings(text):
+        raise ValueError(unclear)
     if isinstance(value, float):
         if not value.is_integer():
             hint = f"; for a share write {value * 100:g}%" if 0 < value < 1 else ""

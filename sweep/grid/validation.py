@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from ssl_sweep.sweep.errors import Located, did_you_mean
 from ssl_sweep.sweep.grid.axes import Model
 from ssl_sweep.sweep.grid.marked_yaml import KeyPath, YamlSource
+from ssl_sweep.sweep.grid.numbers import misspelt_numbers
 
 M = TypeVar("M", bound=Model)
 
@@ -32,6 +33,11 @@ def check_entry(
         return None, frozenset(), [source.problem(path, f"should be a mapping; its keys can be {fields}")]
     doubtful, problems = _unknown_keys(model, data, path, source)
     data = {key: value for key, value in data.items() if key in model.model_fields}
+    wrong = list(misspelt_numbers(model, data, path))
+    problems += [source.problem(at, message) for at, message in wrong]
+    unclear = {str(at[len(path)]) for at, _ in wrong}
+    doubtful |= unclear
+    data = {key: value for key, value in data.items() if key not in unclear}
     try:
         return model.model_validate(data), frozenset(doubtful), problems
     except ValidationError as invalid:

@@ -13,7 +13,6 @@ from ssl_sweep.sweep.inspect.lineage import Known, Lineage
 from ssl_sweep.sweep.inspect.logs import attempts_of
 from ssl_sweep.sweep.inspect.lookup import Scope, Target
 from ssl_sweep.sweep.planning.stages import PlannedStage
-from ssl_sweep.sweep.results.status import StageStatus
 from ssl_sweep.sweep.spec.specs import (
     FeatureSpec,
     FinetuneSpec,
@@ -23,6 +22,7 @@ from ssl_sweep.sweep.spec.specs import (
     Spec,
     Stage,
 )
+from ssl_sweep.sweep.spec.states import State
 from ssl_sweep.sweep.store.leases import Holder, holders
 from ssl_sweep.sweep.store.manifest import Failure, RunRecord
 
@@ -45,7 +45,7 @@ class Relative:
 
     stage: Stage
     id: str
-    state: StageStatus
+    state: State
     label: str
     upstream: tuple[Relative, ...] = ()
 
@@ -61,7 +61,7 @@ class Explanation:
     what: str
     """What the stage does, in words."""
     label: str
-    state: StageStatus
+    state: State
     why: str
     """Why it ran, runs or waits."""
     settings: Mapping[str, Any]
@@ -143,7 +143,7 @@ def _why(
     known: Known,
     lineage: Lineage,
     stage: PlannedStage | None,
-    state: StageStatus,
+    state: State,
     failure: Failure | None,
     holder: Holder | None,
 ) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.results.status import StageStatus, node_statuses, stored_status
+from ssl_sweep.sweep.results.status import node_statuses, stored_status
 from ssl_sweep.sweep.spec.specs import STAGES, Spec, Stage
+from ssl_sweep.sweep.spec.states import State
 from ssl_sweep.sweep.store.store import Store
 
 
@@ -37,7 +38,7 @@ class Lineage:
         self.stages = {known.id: known for known in (_planned(plan) if plan else _stored(store))}
         self._states = node_statuses(plan, store) if plan else None
 
-    def state(self, id: str) -> StageStatus:
+    def state(self, id: str) -> State:
         """Return the state of a stage; an unknown one is to run."""
         if self._states is not None and id in self._states:
             return self._states[id]

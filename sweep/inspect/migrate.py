@@ -18,9 +18,9 @@ from typing import Any
 
 from ssl_sweep.data_ops.dataset.corruptions import NAMES
 from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.config.probe import KnnConfig, ProbeConfig
-from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
 from ssl_sweep.ssl_core.config.registry import ENCODERS, FEATURES, HEAD_OUTPUT
 from ssl_sweep.sweep.errors import DamagedError, InfeasibleError
 from ssl_sweep.sweep.planning.identities import Identities, StoredDraws
@@ -37,7 +37,6 @@ from ssl_sweep.sweep.spec.specs import (
     Spec,
     Stage,
 )
-from ssl_sweep.sweep.stages.label_budget import budget_rows, untested
 from ssl_sweep.sweep.store.leases import drivers
 from ssl_sweep.sweep.store.manifest import FORM, Manifest
 from ssl_sweep.sweep.store.store import Store
@@ -191,7 +190,8 @@ class _Migration:
             tuple(self._feature(id) for id in form[name]) for name in ("train_features", "test_features")
         )
         config: Form = form["config"]
-        made = from_form(KnnConfig if config[KIND] == KnnConfig.TAG else ProbeConfig, config)
+        knn = config[KIND] == KnnConfig.TAG
+        made = from_form(KnnConfig, config) if knn else from_form(ProbeConfig, config)
         fingerprint = self._of[form["test_features"][0]]["fingerprint"]
         seed, judged, found = self._judged(form, fingerprint)
         return ProbeSpec(train, test, judged, seed, made, *found)
@@ -219,11 +219,12 @@ class _Migration:
         return seed, judged, (fingerprint, n, draw, imbalance, level, copies)
 
     def _untested(self, spec: Spec) -> dict[str, Any]:
-        """What newer answers also keep; see ``label_budget.untested``."""
+        """What newer answers also keep; see ``Draws.untested``."""
         if not isinstance(spec, ProbeSpec | FinetuneSpec):
             return {}
-        data = self._draws[spec.fingerprint].data
-        return {"untested": untested(spec, data, budget_rows(spec, data))}
+        draws = self._draws[spec.fingerprint]
+        rows = draws.budget(spec.n_labels, spec.seed, spec.draw, spec.imbalance, spec.without_copies)
+        return {"untested": draws.untested(spec.level, rows)}
 
     def _require(self, fingerprint: str) -> None:
         if fingerprint not in self._draws:

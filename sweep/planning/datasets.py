@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ssl_sweep.data_ops.dataset.draws import Draws
+from ssl_sweep.data_ops.dataset.passed_over import PassedOver
 from ssl_sweep.data_ops.errors import DataError
-from ssl_sweep.data_ops.sources.registry import SourceInfo, inspect
+from ssl_sweep.data_ops.sources.registry import SourceInfo, inspect, name_of
 from ssl_sweep.data_ops.sources.remote import is_remote
 from ssl_sweep.sweep.errors import Located
 from ssl_sweep.sweep.grid.datasets import AnyDataset
-from ssl_sweep.sweep.grid.load import Grid
-from ssl_sweep.sweep.spec.identity import stage_id
+from ssl_sweep.sweep.grid.load import Entry, Grid
+from ssl_sweep.sweep.spec.identity import spec_difference, stage_id
 from ssl_sweep.sweep.spec.specs import UNPREPARED, PrepareSpec
 from ssl_sweep.sweep.store.manifest import Manifest
 from ssl_sweep.sweep.store.store import Store
@@ -49,6 +51,12 @@ class DatasetInfo:
     """The labelled ones among them, by class of the finest level."""
     avoid: tuple[str, ...] = ()
     """Fingerprints of the datasets whose test images were found; see ``planning.leakage``."""
+    n_classes: int = 0
+    """Classes of the finest level that have a training image; 0 if it is unknown."""
+    unread: str = ""
+    """Why its images cannot be read now, if what the store has of them is used instead."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """What was found beside the images and is not read."""
     copied_classes: tuple[int, ...] = ()
     """Labelled training images that are test images of this dataset, by class: no label budget has them."""
     draws: Draws | None = field(default=None, compare=False, repr=False)
@@ -109,41 +117,87 @@ def read_catalog(
 ) -> tuple[dict[str, DatasetInfo], list[Located]]:
     """Every dataset of ``grid`` that can be read, by name, and the problems of the others.
 
-    With ``expect``, a dataset whose files are missing has the sizes that its entry expects. These are enough
-    to plan, not to run.
+    With ``expect``, a dataset whose images cannot be read is as it was prepared last in the store. One that
+    was never prepared, and whose files are missing, has the sizes that its entry expects. Both are enough to
+    plan, not to run.
     """
     catalog: dict[str, DatasetInfo] = {}
     problems: list[Located] = []
     for name, entry in grid.datasets.items():
-        source = entry.value.to_source()
+        kept = store if expect else None
         try:
-            info = (_expected(entry.value) if expect else None) or inspect(source)
+            catalog[name] = _read(name, entry.value, store, expect)
         except (DataError, OSError) as error:
-            keys = [
-                key
-                for key in (*entry.value.paths, "domain", "name", "group")
-                if (*entry.path, key) in grid.source.marks
-            ]
-            at = [key for key in keys if str(getattr(entry.value, key)) in str(error)] or keys
-            path = (*entry.path, at[0]) if at else entry.path
-            problems.append(grid.source.problem(path, f"datasets.{name}: {error}"))
+            stored = _stored(name, entry.value, kept, str(error))
+            if stored is not None:
+                catalog[name] = stored
+            else:
+                problems.append(_unreadable(grid, name, entry, str(error)))
             continue
-        spec = PrepareSpec(source, entry.value.size, info.signature)
-        id = stage_id("prepare", spec)
-        manifest = store.complete("prepare", id) if store else None
-        if manifest is not None:
-            catalog[name] = prepared_info(name, spec, id, manifest)
-        else:
-            catalog[name] = DatasetInfo(
-                name=name,
-                prepare=spec,
-                prepare_id=id,
-                fingerprint=UNPREPARED + id,
-                n_train=info.n_train,
-                n_test=info.n_test,
-                n_unlabeled=info.n_train - getattr(info, "n_labeled", info.n_train),
-            )
+        if not catalog[name].prepared:
+            stored = _stored(name, entry.value, kept, "its files are missing")
+            if stored is not None and (catalog[name].assumed or _missing(catalog[name])):
+                catalog[name] = stored
     return catalog, problems
+
+
+def _unreadable(grid: Grid, name: str, entry: Entry[AnyDataset], error: str) -> Located:
+    """The problem of a dataset, at the key whose value the error names."""
+    keys = [
+        key
+        for key in (*entry.value.paths, "domain", "name", "group")
+        if (*entry.path, key) in grid.source.marks
+    ]
+    named = [key for key in keys if str(getattr(entry.value, key)) in error]
+    # One path may be the beginning of another one; if train and test are the same, test is wrong
+    at = max(reversed(named), key=lambda key: len(str(getattr(entry.value, key))), default=(keys or [""])[0])
+    path = (*entry.path, at) if at else entry.path
+    return grid.source.problem(path, f"datasets.{name}: {error}")
+
+
+def _read(name: str, entry: AnyDataset, store: Store | None, expect: bool) -> DatasetInfo:
+    """A dataset from its files.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    source = entry.to_source()
+    info = (_expected(entry) if expect else None) or inspect(source)
+    spec = PrepareSpec(source, entry.size, info.signature)
+    id = stage_id("prepare", spec)
+    manifest = store.complete("prepare", id) if store else None
+    if manifest is not None:
+        return replace(prepared_info(name, spec, id, manifest), passed_over=info.passed_over)
+    return DatasetInfo(
+        name=name,
+        prepare=spec,
+        prepare_id=id,
+        fingerprint=UNPREPARED + id,
+        n_train=info.n_train,
+        n_test=info.n_test,
+        n_unlabeled=info.n_train - info.n_labeled,
+        n_classes=info.n_classes,
+        passed_over=info.passed_over,
+    )
+
+
+def _missing(info: DatasetInfo) -> bool:
+    """Whether a table lists the training images, but none of them is there."""
+    listing = info.prepare.source.listing("train")
+    return listing is not None and sum(size < 0 for _, size, _ in listing.stamps) >= listing.n
+
+
+def _stored(name: str, entry: AnyDataset, store: Store | None, why: str) -> DatasetInfo | None:
+    """The dataset as it was prepared last from the same source at the same size; None if it never was."""
+    found: list[tuple[str, DatasetInfo]] = []
+    for manifest in store.manifests("prepare") if store else ():
+        spec = PrepareSpec(entry.to_source(), entry.size, str(manifest.spec.get("signature")))
+        if not spec_difference(manifest.spec, spec) and store and store.complete("prepare", manifest.id):
+            found.append((manifest.run.ended, prepared_info(name, spec, manifest.id, manifest)))
+    if not found:
+        return None
+    ended, info = max(found, key=lambda one: one[0])
+    return replace(info, unread=f"{why}; the copy that was prepared on {ended[:10]} is used")
 
 
 def _expected(entry: AnyDataset) -> SourceInfo | None:
@@ -151,7 +205,7 @@ def _expected(entry: AnyDataset) -> SourceInfo | None:
     expected = getattr(entry, "expect", None)
     if expected is None:
         return None
-    where = str(getattr(entry, entry.paths[0]))
+    where = name_of(entry.to_source())
     fixed = _PATTERN.split(where)[0]  # for shards-*.tar, the folder must exist
     if is_remote(where) or (Path(where) if fixed == where else Path(fixed + "x").parent).exists():
         return None
@@ -162,6 +216,7 @@ def prepared_info(name: str, spec: PrepareSpec, id: str, manifest: Manifest) -> 
     """The dataset of a finished prepare stage, from its manifest."""
     outputs: Mapping[str, object] = manifest.outputs
     levels, counts = outputs["levels"], outputs.get("class_counts") or [[]]
+    passed_over: Any = outputs.get("passed_over") or ()
     assert isinstance(levels, list | tuple) and isinstance(counts, list | tuple)
     n_train = int(str(outputs["n_train"]))
     labeled = int(str(outputs.get("n_labeled", n_train)))
@@ -174,5 +229,7 @@ def prepared_info(name: str, spec: PrepareSpec, id: str, manifest: Manifest) -> 
         n_test=int(str(outputs["n_test"])),
         levels=tuple(map(str, levels)),
         class_counts=tuple(counts[0]),
+        n_classes=sum(count > 0 for count in counts[0]),
+        passed_over=tuple(PassedOver(**one) for one in passed_over),
         n_unlabeled=n_train - (n_train if labeled < 0 else labeled),
     )

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import product
 
-from ssl_sweep.data_ops.dataset.subsets import largest_tail
+from ssl_sweep.data_ops.dataset.subsets import largest_tail, smallest_tail
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
-from ssl_sweep.ssl_core.config.registry import ENCODERS, FEATURES, HEAD_OUTPUT, TWO_VIEWS
+from ssl_sweep.ssl_core.config.plugins import encoder_info
+from ssl_sweep.ssl_core.config.registry import FEATURES, HEAD_OUTPUT, TWO_VIEWS
 from ssl_sweep.sweep.errors import did_you_mean
 from ssl_sweep.sweep.grid.load import Entry
 from ssl_sweep.sweep.grid.schema import EvaluateBlock
@@ -36,11 +37,18 @@ class Evaluations:
         self._features: dict[object, Features] = {}
 
     def testable(self, evaluation: DatasetInfo, entry: Entry[EvaluateBlock], i: int) -> bool:
-        """Whether the dataset, value ``i`` of the block's ``domain``, has test images."""
+        """Whether the dataset, value ``i`` of the block's ``domain``, has test images and several classes."""
+        message = ""
         if evaluation.n_test == 0:
             message = f"{evaluation.name!r} has no test images; give its dataset a test or test_fraction"
+        elif evaluation.n_classes == 1:
+            message = (
+                f"the training images of {evaluation.name!r} have one class only, so every answer would be"
+                " that class; add images of another class, or use this dataset only in pretrain"
+            )
+        if message:
             self._context.problem(self._context.path(entry, "domain", i), message)
-        return evaluation.n_test > 0
+        return not message
 
     def fused(self, entry: Entry[EvaluateBlock], available: Iterable[Pretraining]) -> Iterator[Encoders]:
         """The sets of encoders whose features the block joins.
@@ -81,14 +89,17 @@ class Evaluations:
         copies = any(evaluation.copied_classes)
         for j, labels in enumerate(block.labels):
             n = labels.resolve(evaluation.n_labeled)
+            path = self._context.path(entry, "labels", j)
             if not 1 <= n <= evaluation.n_labeled:
-                path = self._context.path(entry, "labels", j)
                 kind = "labelled training" if evaluation.n_unlabeled else "training"
                 has = f"{evaluation.name!r} has {evaluation.n_labeled} {kind} images"
                 if copies:
                     gone = sum(evaluation.copied_classes)
                     has += f", and {gone} that are also its test images (leakage: drop)"
                 self._context.problem(path, f"labels: {labels.text} is {n} images; {has}")
+                continue
+            if n < 2:
+                self._context.problem(path, f"labels: {labels.text} is one image; give two or more")
                 continue
             recipes = recipes_of(block, encoders[0].spec.config, n, evaluation.n_labeled)
             for corruption, draw, imbalance, seed, recipe, level in product(
@@ -103,9 +114,7 @@ class Evaluations:
                 judged = self._specs.judged(found[0], level, n, seed, draw, imbalance, copies)
                 if isinstance(recipe, FinetuneConfig):
                     pixels = self._specs.pixels(found[0])
-                    tuned = FinetuneSpec(
-                        encoders[0].id, judged, seed, recipe, pixels, corruption, 0, *found
-                    )
+                    tuned = FinetuneSpec(encoders[0].id, judged, seed, recipe, pixels, corruption, 0, *found)
                     yield _cell(encoders, evaluation, labels, corruption, tuned)
                     continue
                 for representation in block.representation:
@@ -113,9 +122,7 @@ class Evaluations:
                         features = self._features_of(encoders, evaluation, corruption, representation)
                         train, test = (tuple(ids) for ids in features)
                         probe = ProbeSpec(train, test, judged, seed, recipe, *found)
-                        yield _cell(
-                            encoders, evaluation, labels, corruption, probe, representation, features
-                        )
+                        yield _cell(encoders, evaluation, labels, corruption, probe, representation, features)
 
     def _levels(self, entry: Entry[EvaluateBlock], evaluation: DatasetInfo) -> tuple[str, ...]:
         """The levels whose labels are learnt; the finest is "". They are not checked before the dataset is
@@ -134,7 +141,13 @@ class Evaluations:
     def _tail_fits(
         self, evaluation: DatasetInfo, n: int, imbalance: float, seed: int, entry: Entry[EvaluateBlock]
     ) -> bool:
-        if imbalance == 1 or not evaluation.class_counts:
+        if imbalance == 1:
+            return True
+        if n < (fewest := smallest_tail(evaluation.n_classes, imbalance)):
+            has = f"{n} labels of {evaluation.name!r} are all of one class; give {fewest} labels or more"
+            self._context.problem((*entry.path, "imbalance"), f"imbalance {imbalance:g}: {has}")
+            return False
+        if not evaluation.class_counts:
             return True
         most = largest_tail(evaluation.label_counts, imbalance, seed)
         if n > most:
@@ -164,7 +177,7 @@ def outputs_of(pretraining: Pretraining) -> tuple[str, ...]:
     """The representations that an encoder can give."""
     config = pretraining.spec.config
     head = (HEAD_OUTPUT,) if config.method in TWO_VIEWS and config.head_layers > 0 else ()
-    return (FEATURES, *head, *ENCODERS[config.encoder].layers)
+    return (FEATURES, *head, *encoder_info(config.encoder).layers)
 
 
 def _cell(

@@ -1,14 +1,14 @@
 """The encoders of a grid: the product of each block's axes, before anything is evaluated.
 
 Sizes: a share or ``all`` of a pool refers to the largest pool of equal shares, which the smallest member
-limits. Images that do not divide evenly go one each to the first members in the order of their smallest keys. A
-subset of all images has subset seed 0.
+limits. Images that do not divide evenly go one each to the first members, which are ordered by their smallest
+keys. A subset of all images has subset seed 0.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -23,7 +23,7 @@ from ssl_sweep.sweep.grid.marked_yaml import KeyPath
 from ssl_sweep.sweep.grid.pools import Pool
 from ssl_sweep.sweep.grid.schema import PretrainBlock
 from ssl_sweep.sweep.grid.sizes import Size, parse_size
-from ssl_sweep.sweep.grid.weights import given_weights
+from ssl_sweep.sweep.grid.weights import check_fit, given_weights
 from ssl_sweep.sweep.planning.cells import Pretraining
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.planning.expand_context import Expansion, one_draw
@@ -136,10 +136,13 @@ class Pretrainings:
         drawn: tuple[int, ...],
     ) -> bool:
         """Whether the batch, the long tail and the corruption fit the images."""
-        if refused := _batch_problem(config, sum(drawn), entry.value):
+        if refused := _batch_problem(config, sum(drawn), entry.value, images.members):
             key, text = refused
             given = key in entry.value.model_fields_set
             self._context.problem((*entry.path, key) if given else images.size_path, text)
+            return False
+        if problem := _one_class(images.members, choice.method):
+            self._context.problem((*entry.path, "method"), problem)
             return False
         if problem := _tail_problem(images.members, drawn, choice):
             self._context.problem((*entry.path, "imbalance"), problem)
@@ -193,11 +196,13 @@ class Pretrainings:
         for encoder, (i, weights) in product(entry.value.encoder, enumerate(entry.value.weights)):
             try:
                 given = given_weights(weights, folder)
+                settings = (("weights", given.identity),)
+                config = self._config(entry, "weights", encoder, evaluation.size, 0, settings)
+                if config is not None:
+                    check_fit(given, encoder, evaluation.size)
             except ValueError as error:
                 self._context.problem(self._context.path(entry, "weights", i), str(error))
                 continue
-            settings = (("weights", given.identity),)
-            config = self._config(entry, "weights", encoder, evaluation.size, 0, settings)
             if config is not None:
                 spec = self._specs.pretrain(config, ())
                 yield Pretraining(
@@ -228,9 +233,15 @@ class Pretrainings:
                 given = entry.value.model_fields_set
                 named = [key for key in given if re.search(rf"\b{key}\b", str(error))]
                 path = (*entry.path, sorted(named, key=len)[-1]) if named else entry.path
-                self._context.problem(path, str(error))
+                self._context.problem(self._size_path(size, str(error)) or path, str(error))
                 self._configs[key] = None
         return self._configs[key]
+
+    def _size_path(self, size: int, error: str) -> KeyPath | None:
+        """The place of the dataset's size that an error is about, if the grid gives it."""
+        source, datasets = self._context.grid.source, self._context.grid.datasets.values()
+        places = [(*entry.path, "size") for entry in datasets if entry.value.size == size]
+        return next((path for path in places if "image_size" in error and path in source.marks), None)
 
 
 def _choices(block: PretrainBlock) -> Iterator[_Choice]:
@@ -270,6 +281,12 @@ def _empty_member(members: tuple[DatasetInfo, ...], labelled: bool) -> str:
     return f"no training image of {empty.name!r} has a label, and this needs them"
 
 
+def _one_class(members: tuple[DatasetInfo, ...], method: str) -> str:
+    if method not in LABELLED_METHODS or len(members) > 1 or members[0].n_classes != 1:
+        return ""
+    return f"{method} learns to tell classes apart, but {members[0].name!r} has one class only"
+
+
 def _too_many(shares: dict[str, int], members: tuple[DatasetInfo, ...], labelled: bool) -> str:
     """The problem of the smallest member from which too many images are drawn."""
     for d in sorted(members, key=lambda d: (_free(d, labelled), d.name)):
@@ -278,19 +295,33 @@ def _too_many(shares: dict[str, int], members: tuple[DatasetInfo, ...], labelled
             kind = "labelled training images" if labelled else "training images"
             sound = " that are not test images" if d.n_leaked else ""
             if len(members) == 1:
-                return f"is more than the {free} {kind} of {d.name!r}{sound}"
-            return f"takes {asked} of {d.name!r}, which has {free} {kind}{sound}"
+                return f"is more than the {free} {kind} of {d.name!r}{sound}{_left_out([d])}"
+            return f"takes {asked} of {d.name!r}, which has {free} {kind}{sound}{_left_out([d])}"
     return ""
 
 
-def _batch_problem(config: PretrainConfig, images: int, block: PretrainBlock) -> tuple[str, str] | None:
+def _left_out(members: Iterable[DatasetInfo]) -> str:
+    """How many training images of these datasets the leakage guard leaves out; "" if none."""
+    found = [
+        f"; {d.n_leaked:,} of the {d.n_train:,} training images of {d.name!r} are also test images and are"
+        " left out (leakage: drop)"
+        for d in members
+        if d.n_leaked
+    ]
+    return "".join(found)
+
+
+def _batch_problem(
+    config: PretrainConfig, images: int, block: PretrainBlock, members: tuple[DatasetInfo, ...]
+) -> tuple[str, str] | None:
     """The key whose value is larger than the number of images, and the message."""
     given, key = block.model_fields_set, "batch" if config.batch > images else "queue"
     value = getattr(config, key)
     if value <= images or (key == "queue" and key not in given):
         return None
     what = key if key in given else "the default batch"
-    return key, f"{what} {value} is larger than {images} images; set {key} to {images} or less"
+    remedy = f"set {key} to {images} or less"
+    return key, f"{what} {value} is larger than {images} images; {remedy}{_left_out(members)}"
 
 
 def _tail_problem(members: tuple[DatasetInfo, ...], drawn: tuple[int, ...], choice: _Choice) -> str:

@@ -19,15 +19,16 @@ from ssl_sweep.sweep.planning.cells import Cell, Pretraining
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.planning.notes import Note
 from ssl_sweep.sweep.planning.reasons import reasons
-from ssl_sweep.sweep.planning.stages import PlannedStage, State
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.identity import full_form, spec_difference
 from ssl_sweep.sweep.spec.specs import ANSWERS, STAGES, FeatureSpec, FinetuneSpec, ProbeSpec, Stage
+from ssl_sweep.sweep.spec.states import Reason, State
 from ssl_sweep.sweep.store.store import Store
 
 PLAN_SCHEMA_VERSION = 1
-NOT_NEEDED = "not needed again"
+NOT_NEEDED: Reason = "not needed again"
 
-__all__ = ["Plan", "PlannedStage", "State", "plan"]
+__all__ = ["Plan", "PlannedStage", "plan"]
 
 _log = logging.getLogger(__name__)
 

@@ -135,12 +135,10 @@ class Identities:
             draws = self._draws[part.fingerprint]
             avoid = [self._draws[fingerprint] for fingerprint in part.avoid]
             drawn: Callable[..., np.ndarray] = draws.classes if classes else draws.images
-            sums.append(
-                drawn(part.images, part.subset_seed, part.draw, part.imbalance, part.labelled, avoid)
-            )
+            sums.append(drawn(part.images, part.subset_seed, part.draw, part.imbalance, part.labelled, avoid))
         return digest(np.concatenate(sums)) if classes else digest(united(sums))
 
 
 def may_read_labels(method: str) -> bool:
-    """Whether a method learns from labels. Of an added method it is unknown, so it counts as one that does."""
+    """Whether a method learns from labels. An added method counts as one that does: it is unknown."""
     return method in LABELLED_METHODS or method not in METHODS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,7 +14,8 @@ from ssl_sweep.sweep.grid.marked_yaml import KeyPath, YamlSource
 from ssl_sweep.sweep.grid.schema import Rule
 from ssl_sweep.sweep.grid.sizes import parse_size
 from ssl_sweep.sweep.planning.cells import Cell, Pretraining
-from ssl_sweep.sweep.planning.columns import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS, Value
+from ssl_sweep.sweep.planning.columns import ENCODER_COLUMNS, RULE_COLUMNS
+from ssl_sweep.sweep.spec.columns import Value
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def matcher(
     rule: Rule, path: KeyPath, source: YamlSource, *, pretraining_only: bool
 ) -> tuple[Matcher, list[Located]]:
     """The rule without the columns that have a problem, and these problems."""
-    known = [*PRETRAIN_COLUMNS, *SETTING_COLUMNS, *(() if pretraining_only else EVALUATE_COLUMNS)]
+    known = ENCODER_COLUMNS if pretraining_only else RULE_COLUMNS
     wanted: dict[str, frozenset[str]] = {}
     problems = []
     for column, values in rule.items():
@@ -94,11 +95,10 @@ _size = lru_cache(maxsize=1024)(parse_size)
 
 def _value(column: str, pretraining: Pretraining, cell: Cell | None) -> str:
     """The spelling of what a cell has in a column."""
-    if column in EVALUATE_COLUMNS:
-        assert cell is not None
-        return cell.labels.canonical if column == "labels" else _spelling(EVALUATE_COLUMNS[column](cell))
-    columns: Mapping[str, Callable[[Pretraining], Value]] = PRETRAIN_COLUMNS
-    return _spelling((columns.get(column) or SETTING_COLUMNS[column])(pretraining))
+    if column == "labels" and cell is not None:
+        return cell.labels.canonical
+    found = RULE_COLUMNS[column]
+    return _spelling(found.value(pretraining if found.source == "encoder" else cell))
 
 
 def _spelling(value: Value) -> str:

@@ -9,7 +9,9 @@ from typing import Literal
 from ssl_sweep.sweep.planning.reasons import CHANGED
 from ssl_sweep.sweep.planning.stages import PlannedStage
 
-NoteKind = Literal["assumed", "corruption", "damaged", "leakage", "memory"]
+NoteKind = Literal[
+    "assumed", "classes", "corruption", "damaged", "leakage", "memory", "passed over", "store", "stored"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,10 @@ def changed_files(prepares: Iterable[PlannedStage]) -> str:
 
 
 def unprepared(prepares: Iterable[PlannedStage], notes: Iterable[Note]) -> str:
-    """Why datasets that were prepared must be prepared again, a line each; "" without any.
+    """What a reader of the store should know about its datasets, a line each; "" if there is nothing.
 
-    Until then, everything that depends on them counts as not done.
+    Everything that depends on a damaged or changed dataset counts as not done until it is prepared again. A
+    dataset whose images cannot be read is as the store has it.
     """
-    damaged = [note.text for note in notes if note.kind == "damaged"]
-    return "\n".join(filter(None, [*damaged, changed_files(prepares)]))
+    said = [note.text for note in notes if note.kind in ("damaged", "stored")]
+    return "\n".join(filter(None, [*said, changed_files(prepares)]))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
+from ssl_sweep.data_ops.dataset.passed_over import summary
 from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.sweep.errors import GridError, Located
 from ssl_sweep.sweep.grid.load import Grid, read_grid
@@ -15,6 +16,7 @@ from ssl_sweep.sweep.planning.expand import expand_all
 from ssl_sweep.sweep.planning.graph import Plan, plan
 from ssl_sweep.sweep.planning.leakage import guard, only_sound
 from ssl_sweep.sweep.planning.notes import Note
+from ssl_sweep.sweep.planning.whereabouts import elsewhere, require_store, require_traces
 from ssl_sweep.sweep.spec.specs import ProbeSpec
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.util.collection import without_gc
@@ -52,9 +54,30 @@ def plan_read(grid: Grid, store: Store, problems: Iterable[Located] = (), *, exp
 
 
 def plan_in(path: str | Path, overrides: Iterable[str], store_uri: str) -> tuple[Plan, Store]:
-    """The plan of a grid, not to be run, and the store that it was read from."""
+    """The plan of a grid, not to be run, and the store that it was read from.
+
+    Raises:
+        GridError: lists everything that is wrong with the grid.
+        StoreError: there is no store, but the grid was run with another one.
+    """
     store = Store(store_uri)
+    if elsewhere(path, store):
+        require_store(store, path)
     return plan_grid(path, overrides, store, expect=True)[1], store
+
+
+def plan_ran(path: str | Path, overrides: Iterable[str], store_uri: str) -> tuple[Plan, Store]:
+    """Like ``plan_in``, for a grid that was run with this store.
+
+    Raises:
+        GridError: lists everything that is wrong with the grid.
+        StoreError: there is no store, or it knows nothing of the grid.
+    """
+    store = Store(store_uri)
+    require_store(store, path)
+    plan = plan_grid(path, overrides, store, expect=True)[1]
+    require_traces(plan, path, store)
+    return plan, store
 
 
 def expand_grid(
@@ -87,6 +110,21 @@ def _expand(
             " expect says; its files are missing, and run needs them",
         )
         for info in assumed
+    ]
+    notes += [
+        Note("stored", f"stored: {info.name}: {info.unread}, and run needs the images")
+        for info in catalog.values()
+        if info.unread
+    ]
+    notes += [
+        Note("passed over", f"{info.name}: {text}")
+        for info in catalog.values()
+        if (text := summary(info.passed_over, info.n_train + info.n_test))
+    ]
+    notes += [
+        Note("classes", f"classes: {name} has one class only, which is enough for pretraining")
+        for name in sorted((pretrained - evaluated) & set(catalog))
+        if catalog[name].n_classes == 1
     ]
     return cells, (*harmed, *notes, *_without_effect(cells), *_large(cells))
 

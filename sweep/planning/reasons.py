@@ -29,12 +29,13 @@ from ssl_sweep.sweep.spec.specs import (
     Spec,
     Stage,
 )
+from ssl_sweep.sweep.spec.states import Reason
 from ssl_sweep.sweep.store.store import Store
 
 if TYPE_CHECKING:
     from ssl_sweep.sweep.planning.stages import PlannedStage
 
-CHANGED = "upstream changed"
+CHANGED: Reason = "upstream changed"
 
 
 @dataclass
@@ -98,7 +99,7 @@ class _Past:
         return self.specs.judged(self.fingerprints[spec.fingerprint], spec.level, spec.n_labels, *draw)
 
 
-def reasons(stages: Sequence[PlannedStage], store: Store) -> dict[str, str]:
+def reasons(stages: Sequence[PlannedStage], store: Store) -> dict[str, Reason]:
     """The reason of each stage that is to run, by id."""
     waiting = [stage for stage in stages if stage.state == "to_run"]
     if not waiting:
@@ -107,7 +108,7 @@ def reasons(stages: Sequence[PlannedStage], store: Store) -> dict[str, str]:
     folders = {kind: set(store.ids(kind)) for kind in {stage.kind for stage in waiting}}
     pasts = list(_pasts(stages, store)) if executed else []
 
-    def reason(stage: PlannedStage) -> str:
+    def reason(stage: PlannedStage) -> Reason:
         there = stage.id in folders[stage.kind]
         if there and store.failure(stage.kind, stage.id) is not None:
             return "failed before"

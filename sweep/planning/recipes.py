@@ -16,15 +16,13 @@ from ssl_sweep.ssl_core.config.probe import C_PATHS, KnnConfig, ProbeConfig
 from ssl_sweep.ssl_core.config.registry import TWO_VIEWS, looks_at
 from ssl_sweep.sweep.grid.schema import EvaluateBlock, PretrainBlock
 from ssl_sweep.sweep.grid.views import ViewChoice
-from ssl_sweep.sweep.planning.columns import MORE_SETTINGS, RECIPE
 
-SETTINGS = (
-    "epochs",
-    "batch",
-    *RECIPE,
-    "precision",
-    *(name for name in MORE_SETTINGS if name != "weights"),
+SETTINGS = tuple(
+    name
+    for name in PretrainConfig.__dataclass_fields__
+    if name in PretrainBlock.model_fields and name not in ("method", "encoder", "seed", "views", "weights")
 )
+"""The fields of a config that are keys of a pretrain block as they are, each with a column of its name."""
 DEFAULT_KNN = KnnConfig()
 VIEWS = ("strength", "blur", "view_mode", "views")
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from ssl_sweep.ssl_core.config.probe import ProbeConfig
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.spec.specs import UNTRAINED, FinetuneSpec, PretrainSpec, ProbeSpec, Spec, Stage
-
-State = Literal["complete", "to_run"]
+from ssl_sweep.sweep.spec.states import Reason, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +21,8 @@ class PlannedStage:
     upstream: tuple[str, ...]
     """Ids of the stages of the same plan that it reads."""
     state: State
-    reason: str
-    """Why it runs (see ``reasons``), or why it need not."""
+    reason: Reason
+    """Why it runs, or why it need not."""
     label: str
     provisional: bool
     """It needs a dataset that is not prepared yet; preparing it changes the id."""
@@ -47,7 +45,7 @@ class PlannedStage:
         upstream = tuple(dict.fromkeys(upstream))
         return cls(id, kind, spec, upstream, "to_run", "new", label, provisional, datasets)
 
-    def with_state(self, state: State, reason: str) -> PlannedStage:
+    def with_state(self, state: State, reason: Reason) -> PlannedStage:
         """The same stage in another state."""
         # dataclasses.replace is too slow for tens of thousands of stages.
         return PlannedStage(

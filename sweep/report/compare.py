@@ -14,26 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ssl_sweep.sweep.planning.columns import COLUMNS, PROTOCOL_COLUMNS
 from ssl_sweep.sweep.report.frame import EVALUATION, PRETRAINING
 from ssl_sweep.sweep.report.statistics import Runs, positions
 from ssl_sweep.sweep.report.style import method_name
 
-RECIPE = tuple(
-    name
-    for name in PRETRAINING
-    if name
-    not in (
-        *("method", "pretrain_domain", "images", "corruption", "encoder", "epochs", "image_size"),
-        *("subset_draw", "imbalance", "pool_shares"),
-    )
-)
+RECIPE = tuple(name for name, column in COLUMNS.items() if column.of == "recipe")
 """Settings that differ between methods because each has a preset."""
 SAME_IMAGES = (
-    *("pretrain_domain", "images", "corruption", "encoder", "image_size", "imbalance", "pool_shares"),
-    *EVALUATION,
+    *(name for name, column in COLUMNS.items() if column.of == "images"),
+    *("encoder", "image_size", *EVALUATION),
 )
 """What has to be equal between methods: the images, the architecture and the evaluation."""
-HOW_CLASSIFIED = ("protocol", "c_path", "knn_k", "knn_temperature", "finetune_steps", "finetune_epochs")
+HOW_CLASSIFIED = ("protocol", *(name for name, column in COLUMNS.items() if column.of in PROTOCOL_COLUMNS))
 _SHOWN_AS = {
     "images": "{:,.0f} images",
     "epochs": "{:g} epochs",

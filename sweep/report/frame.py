@@ -16,37 +16,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ssl_sweep.sweep.errors import StoreError
-from ssl_sweep.sweep.planning.columns import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
+from ssl_sweep.sweep.planning.columns import CELL_COLUMNS, COLUMNS, ENCODER_COLUMNS, PROTOCOL_COLUMNS
+from ssl_sweep.sweep.results.report_table import EVIDENCE
+from ssl_sweep.sweep.results.table import schema_of
 
 NOT_SELF_SUPERVISED = ("random", "weights", "supervised")
 """Methods that are not trained here, or learn from labels; all others count as self-supervised."""
 SEEDS = ("pretrain_seed", "subset_seed", "probe_seed")
-PRETRAINING = tuple(
-    name for name in (*PRETRAIN_COLUMNS, *SETTING_COLUMNS) if name not in ("pretrain_id", *SEEDS)
-)
+PRETRAINING = tuple(name for name, column in ENCODER_COLUMNS.items() if column.of not in ("id", "seed"))
 """Columns that say how an encoder was made, without its seeds."""
-_OPTIONAL = pa.schema(
-    [
-        ("representation", pa.string()),
-        ("train_level", pa.string()),
-        ("fused_with", pa.string()),
-        ("fused_domain", pa.string()),
-        ("fused_method", pa.string()),
-        ("c_path", pa.string()),
-        ("knn_k", pa.int64()),
-        ("knn_temperature", pa.float64()),
-        ("rankme", pa.float64()),
-        ("train_seconds", pa.float64()),
-        ("train_gpu", pa.bool_()),
-        ("predicted_seconds", pa.float64()),
-        ("predicted_from", pa.string()),
-        ("answer_seconds", pa.float64()),
-        ("levels_total", pa.int64()),
-        ("n_classes", pa.int64()),
-        ("hits", pa.binary()),
-    ]
-)
-"""Columns that tables of older versions lack."""
+EVALUATION = (*(n for n, c in CELL_COLUMNS.items() if c.of != "seed" and n != "labels"), "level")
+"""Columns that say how it was evaluated, without the label budget's seed and the text of its size."""
+_COLUMNS = (*COLUMNS.values(), *EVIDENCE)
 _NEVER_EMPTY = (
     "cell_id",
     "pretrain_id",
@@ -58,17 +39,8 @@ _NEVER_EMPTY = (
     "status",
 )
 _NEEDED = ("pretrain_domain", "images", "level", "top1")
-_ASKED = ("representation", "train_level", "fused_with", "fused_domain", "fused_method", "c_path", "knn_k")
-EVALUATION = tuple(
-    name
-    for name in dict.fromkeys((*EVALUATE_COLUMNS, *_ASKED, "knn_temperature", "level"))
-    if name not in ("labels", *SEEDS)
-)
-"""Columns that say how it was evaluated, without the label budget's seed and the text of its size."""
-_NEUTRAL = {"representation": "h", "fused_with": "", "fused_domain": "", "fused_method": ""}
-_UNSEEN = r"[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]+"
+_UNSEEN = r"[\x00-\x1f\x7f\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}\x{fffe}\x{ffff}]+"
 """Characters that break a line, reverse the text after them, or are not allowed in an SVG."""
-_TEXTS = ("pretrain_domain", "corruption", "pool_shares", "weights", "views")
 
 
 def read_results(source: pa.Table | Path) -> pd.DataFrame:
@@ -132,10 +104,8 @@ def _fault(table: pa.Table) -> str:
 
 def _typed(table: pa.Table) -> pa.Table:
     """Every known column in its type; missing columns are empty."""
-    from ssl_sweep.sweep.results.table import SCHEMA
-
     columns = {}
-    for field in (*SCHEMA, *_OPTIONAL):
+    for field in schema_of(_COLUMNS):
         if field.name not in table.column_names:
             columns[field.name] = pa.nulls(len(table), field.type)
             continue
@@ -143,30 +113,19 @@ def _typed(table: pa.Table) -> pa.Table:
         if pa.types.is_floating(column.type):
             column = pc.if_else(pc.is_nan(column), None, column)
         try:
-            columns[field.name] = column.cast(field.type)
+            column = column.cast(field.type)
         except pa.ArrowException:
             raise pa.ArrowInvalid(f"{field.name} holds {column.type} instead of {field.type}") from None
+        is_text = field.type == pa.string()
+        columns[field.name] = pc.replace_substring_regex(column, _UNSEEN, " ") if is_text else column
     return pa.table(columns)
 
 
 def _with_neutral_values(frame: pd.DataFrame) -> pd.DataFrame:
-    neutral: dict[str, object] = {**_NEUTRAL, **dict.fromkeys(_TEXTS, "")}
-    neutral |= {"level_index": 0, "label_imbalance": 1.0, "eval_corruption": "none", "draw": "uniform"}
-    for name, value in neutral.items():
-        frame[name] = frame[name].fillna(value)
-    for name in (
-        "method",
-        "pretrain_domain",
-        "eval_domain",
-        "corruption",
-        "level",
-        "train_level",
-        "protocol",
-        "fused_with",
-        "fused_domain",
-        "fused_method",
-    ):
-        frame[name] = frame[name].str.replace(_UNSEEN, " ", regex=True)
+    for column in _COLUMNS:
+        if column.neutral is not None:
+            others = (frame["protocol"] != column.of) & (column.of in PROTOCOL_COLUMNS)
+            frame[column.name] = frame[column.name].mask(frame[column.name].isna() & ~others, column.neutral)
     frame["images"] = frame["images"].where(frame["images"] > 0)
     for name in SEEDS:
         frame[name] = frame[name].fillna(-1).astype("int64")
@@ -175,8 +134,6 @@ def _with_neutral_values(frame: pd.DataFrame) -> pd.DataFrame:
     frame["levels_total"] = frame["levels_total"].fillna(by_domain["level_index"].transform("max") + 1)
     fine = frame[frame["level_index"] == 0].groupby("eval_domain")["level"].first()
     frame["train_level"] = frame["train_level"].fillna(frame["eval_domain"].map(fine))
-    linear = (frame["protocol"] == "linear") & frame["c_path"].isna()
-    frame["c_path"] = frame["c_path"].mask(linear, "default").fillna("")
     return frame
 
 

@@ -13,6 +13,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from ssl_sweep.ssl_core.config.registry import METHODS, trained_methods
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
@@ -112,15 +114,7 @@ def marker(position: int) -> str:
     return MARKERS[(position + position // len(HUES)) % len(MARKERS)]
 
 
-_METHODS = {
-    "simclr": "SimCLR",
-    "supervised": "supervised",
-    "rotation": "rotation",
-    "moco-v2": "MoCo v2",
-    "byol": "BYOL",
-    "jigsaw": "jigsaw",
-    "inpainting": "inpainting",
-}
+_METHODS = {name: METHODS[name].title for name in trained_methods()}
 
 
 def short(name: object, most: int = 18) -> str:

@@ -85,13 +85,12 @@ class Predictions:
             self._last = (cell.probe_id, answered)
         return answered
 
-
     def _renumbered(
         self, cell: Cell, truth: Ints, guess: Ints, untested: Mapping[str, int]
     ) -> tuple[Ints, Ints]:
         """The classes in the numbers that they have now: renaming a class moves it in the order.
 
-        ``untested`` is explained in ``stages.label_budget``.
+        ``untested`` is explained in ``Draws.untested``.
         """
         folder = self._store.fetch("prepare", cell.evaluation.prepare_id, COMPARED) / "data"
         data, level = PreparedDataset(folder), cell.probe.level or None

@@ -6,104 +6,128 @@ Parquet files and reports, which are not compared byte by byte.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
 import pyarrow as pa
 
+from ssl_sweep.data_ops.dataset.prepared import DatasetManifest
 from ssl_sweep.ssl_core.evaluation.metrics import hits
 from ssl_sweep.sweep.planning.cells import Cell
+from ssl_sweep.sweep.planning.columns import COLUMNS
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.results.predictions import Predictions
-from ssl_sweep.sweep.results.table import SCHEMA, Row, results
+from ssl_sweep.sweep.results.predictions import Answered, Predictions
+from ssl_sweep.sweep.results.table import Row, results, schema_of
+from ssl_sweep.sweep.spec.columns import Column, Value
+from ssl_sweep.sweep.store.manifest import Manifest
 from ssl_sweep.sweep.store.store import Store
 
-EVIDENCE = pa.schema(
-    [
-        ("n_classes", pa.int64()),
-        ("levels_total", pa.int64()),
-        ("hits", pa.binary()),
-        ("rankme", pa.float64()),
-        ("train_seconds", pa.float64()),
-        ("train_gpu", pa.bool_()),
-        ("answer_seconds", pa.float64()),
-        ("predicted_seconds", pa.float64()),
-        ("predicted_from", pa.string()),
-    ]
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a finished cell at one level beside its metrics."""
+
+    dataset: DatasetManifest
+    level: str
+    answered: Answered
+    trainings: Sequence[Manifest]
+    """Of the encoders of the cell that were trained here."""
+    alone: Manifest | None
+    """The training, if the cell has one encoder: rates and RankMe describe one encoder, not a fusion."""
+
+    @property
+    def train_seconds(self) -> float | None:
+        """Seconds of all workers and encoders."""
+        each = [float(m.outputs["seconds"]) * m.run.workers for m in self.trainings]
+        return sum(each) if each else None
+
+
+def _of_training(value: Callable[[Manifest], Value]) -> Callable[[Evidence], Value]:
+    return lambda e: value(e.alone) if e.alone is not None else None
+
+
+_evidence = partial(Column, of="evidence", source="evidence")
+EVIDENCE = (
+    _evidence("n_classes", int, lambda e: e.dataset.n_classes(e.level), "Number of classes of the level."),
+    _evidence("levels_total", int, lambda e: len(e.dataset.levels), "Number of levels of the dataset."),
+    _evidence(
+        "hits",
+        bytes,
+        lambda e: hits(e.answered.truth, e.answered.guess[:, None]),
+        "`np.packbits` of whether top-1 was right, in the order of the test images.",
+    ),
+    _evidence(
+        "rankme",
+        float,
+        _of_training(lambda m: m.outputs["epochs"][-1].get("rankme")),
+        "RankMe of the encoder after its last epoch.",
+    ),
+    _evidence("train_seconds", float, lambda e: e.train_seconds, "Device-seconds of the trainings."),
+    _evidence(
+        "train_gpu",
+        bool,
+        lambda e: any(m.run.device == "gpu" for m in e.trainings) if e.trainings else None,
+        "Whether one of them ran on a GPU.",
+    ),
+    _evidence(
+        "answer_seconds", float, lambda e: e.answered.seconds, "Seconds of the fit, with all its parts."
+    ),
+    _evidence(
+        "predicted_seconds",
+        float,
+        _of_training(lambda m: m.run.predicted_s * m.run.workers or None),
+        "`train_seconds` of a single encoder as predicted before it started.",
+    ),
+    _evidence(
+        "predicted_from",
+        str,
+        _of_training(lambda m: m.run.predicted_from or None),
+        "Source of the rate of that prediction.",
+    ),
 )
-"""``hits``: ``np.packbits`` of whether top-1 was right, in the order of the test images. ``rankme``: of the
-encoder after its last epoch. ``train_seconds``: device-seconds of all workers and encoders of a fusion; None
-without a training. ``answer_seconds``: duration of the fit, with all parts of a resumed fine-tuning.
-``predicted_seconds``: ``train_seconds`` of one encoder as predicted before it started, from a rate of the
-source ``predicted_from``."""
+"""Columns that only Parquet files and reports have."""
+FULL_SCHEMA = schema_of([*COLUMNS.values(), *EVIDENCE])
 
 
 def results_with_evidence(plan: Plan, store: Store) -> pa.Table:
     """The rows of ``results`` with the columns of ``EVIDENCE``."""
     table = results(plan, store)
     cells = {cell.id: cell for cell in plan.cells}
-    evidence = _Evidence(store)
-    store.prefetch((cells[id].stage, cells[id].probe_id) for id in _complete(table))
-    rows = [
-        evidence.of(cells[id], level) if status == "complete" else {}
-        for id, level, status in zip(
-            *(table[name].to_pylist() for name in ("cell_id", "level", "status")), strict=True
-        )
-    ]
-    more = pa.Table.from_pylist(rows, schema=EVIDENCE)
-    for name in EVIDENCE.names:
-        table = table.append_column(EVIDENCE.field(name), more[name])
-    return table
+    names = ("cell_id", "level", "status")
+    keys = list(zip(*(table[name].to_pylist() for name in names), strict=True))
+    done = {id for id, _, status in keys if status == "complete"}
+    store.prefetch((cells[id].stage, cells[id].probe_id) for id in done)
+    reader = _Reader(store)
+    rows: list[Row] = []
+    for id, level, _ in keys:
+        found = reader.read(cells[id], level) if id in done else None
+        rows.append({column.name: column.value(found) for column in EVIDENCE} if found else {})
+    more = pa.Table.from_pylist(rows, schema=schema_of(EVIDENCE))
+    return pa.table([*table.columns, *more.columns], schema=FULL_SCHEMA)
 
 
-def _complete(table: pa.Table) -> set[str]:
-    """Ids of the finished cells."""
-    columns = (table[name].to_pylist() for name in ("cell_id", "status"))
-    return {id for id, status in zip(*columns, strict=True) if status == "complete"}
-
-
-FULL_SCHEMA = pa.schema([*SCHEMA, *EVIDENCE])
-
-
-class _Evidence:
+class _Reader:
     """Reads each encoder's manifest once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._predictions = Predictions(store)
-        self._trainings: dict[str, Row] = {}
+        self._trainings: dict[str, Manifest | None] = {}
 
-    def of(self, cell: Cell, level: str) -> Row:
-        dataset = self._predictions.dataset(cell)
-        answered = self._predictions.at(cell, level)
-        return {
-            "n_classes": dataset.n_classes(level),
-            "levels_total": len(dataset.levels),
-            "hits": hits(answered.truth, answered.guess[:, None]),
-            "answer_seconds": answered.seconds,
-            **self._trained(cell),
-        }
-
-    def _trained(self, cell: Cell) -> Row:
-        """A fusion took all of its trainings. RankMe describes one encoder, so a fusion has none."""
+    def read(self, cell: Cell, level: str) -> Evidence:
         found = [self._training(pretraining.id) for pretraining in cell.encoders]
-        if len(found) == 1:
-            return found[0]
-        trained = [facts for facts in found if facts]
-        if not trained:
-            return {}
-        seconds = sum(facts["train_seconds"] for facts in trained)
-        return {"train_seconds": seconds, "train_gpu": any(facts["train_gpu"] for facts in trained)}
+        return Evidence(
+            dataset=self._predictions.dataset(cell),
+            level=level,
+            answered=self._predictions.at(cell, level),
+            trainings=[manifest for manifest in found if manifest is not None],
+            alone=found[0] if len(found) == 1 else None,
+        )
 
-    def _training(self, encoder: str) -> Row:
+    def _training(self, encoder: str) -> Manifest | None:
         if encoder not in self._trainings:
             manifest = self._store.complete("pretrain", encoder)
-            outputs = manifest.outputs if manifest is not None else {}
-            found: Row = {}
-            if manifest is not None and outputs.get("epochs"):
-                found = {
-                    "rankme": outputs["epochs"][-1].get("rankme"),
-                    "train_seconds": float(outputs["seconds"]) * manifest.run.workers,
-                    "train_gpu": manifest.run.device == "gpu",
-                    "predicted_seconds": manifest.run.predicted_s * manifest.run.workers or None,
-                    "predicted_from": manifest.run.predicted_from or None,
-                }
-            self._trainings[encoder] = found
+            trained = manifest is not None and manifest.outputs.get("epochs")
+            self._trainings[encoder] = manifest if trained else None
         return self._trainings[encoder]

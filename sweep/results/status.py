@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.spec.specs import STAGES, Stage
+from ssl_sweep.sweep.spec.states import OF_CELLS, STATES, State
+from ssl_sweep.sweep.spec.states import CellStatus as CellStatus
 from ssl_sweep.sweep.store.leases import Holder, holders
 from ssl_sweep.sweep.store.store import Store
 
-StageStatus = Literal["complete", "running", "to_run", "failed", "blocked"]
-CellStatus = Literal["complete", "failed", "blocked", "missing"]
-STATES: tuple[StageStatus, ...] = ("complete", "running", "to_run", "failed", "blocked")
 STATUS_SCHEMA_VERSION = 2
 
 
@@ -47,7 +46,7 @@ class Status:
     """How far a sweep is."""
 
     sweep: str
-    counts: Mapping[Stage, Mapping[StageStatus, int]]
+    counts: Mapping[Stage, Mapping[State, int]]
     """Number of stages of each kind in each state. ``running``: leased by a driver; ``blocked``: a stage that
     it needs failed."""
     cells: Mapping[CellStatus, int]
@@ -66,7 +65,7 @@ def held(store: Store) -> dict[tuple[str, str], Holder]:
     return {(key[0], key[-1]): holder for key, holder in split.items()}
 
 
-def stored_status(store: Store, stage: Stage, id: str) -> StageStatus:
+def stored_status(store: Store, stage: Stage, id: str) -> State:
     """The state of one stage from the store only: ``blocked`` cannot be seen there."""
     if store.complete(stage, id):
         return "complete"
@@ -75,10 +74,10 @@ def stored_status(store: Store, stage: Stage, id: str) -> StageStatus:
     return "failed" if store.failure(stage, id) is not None else "to_run"
 
 
-def node_statuses(plan: Plan, store: Store) -> dict[str, StageStatus]:
+def node_statuses(plan: Plan, store: Store) -> dict[str, State]:
     """The state of every stage, by id, in topological order."""
     running = held(store)
-    found: dict[str, StageStatus] = {}
+    found: dict[str, State] = {}
     for stage in plan.stages:
         if stage.state == "complete":
             found[stage.id] = "complete"
@@ -98,22 +97,15 @@ def cell_statuses(plan: Plan, store: Store) -> dict[str, CellStatus]:
     return _of_cells(plan, node_statuses(plan, store))
 
 
-def _of_cells(plan: Plan, stages: Mapping[str, StageStatus]) -> dict[str, CellStatus]:
-    words: Mapping[StageStatus, CellStatus] = {
-        "complete": "complete",
-        "running": "missing",
-        "to_run": "missing",
-        "failed": "failed",
-        "blocked": "blocked",
-    }
-    return {cell: words[stages[stage]] for cell, stage in plan.cell_stages.items()}
+def _of_cells(plan: Plan, stages: Mapping[str, State]) -> dict[str, CellStatus]:
+    return {cell: OF_CELLS[stages[stage]] for cell, stage in plan.cell_stages.items()}
 
 
 def status(plan: Plan, store: Store) -> Status:
     """The status of a plan."""
     stages = node_statuses(plan, store)
     holders_of = held(store)
-    counts: dict[Stage, dict[StageStatus, int]] = {kind: dict.fromkeys(STATES, 0) for kind in STAGES}
+    counts: dict[Stage, dict[State, int]] = {kind: dict.fromkeys(STATES, 0) for kind in STAGES}
     failures, running = [], []
     for stage in plan.stages:
         state = stages[stage.id]
@@ -126,7 +118,7 @@ def status(plan: Plan, store: Store) -> Status:
         if holder is not None:
             who = (holder.driver, holder.host, holder.since)
             running.append(RunningStage(stage.kind, stage.id, stage.label, *who))
-    cells: dict[CellStatus, int] = {"complete": 0, "failed": 0, "blocked": 0, "missing": 0}
+    cells: dict[CellStatus, int] = dict.fromkeys(OF_CELLS.values(), 0)
     for cell in _of_cells(plan, stages).values():
         cells[cell] += 1
     return Status(plan.sweep, counts, cells, tuple(failures), tuple(running))

@@ -7,27 +7,24 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from ssl_sweep.sweep.planning.columns import SETTING_COLUMNS
+from ssl_sweep.sweep.planning.columns import CELL_COLUMNS, COLUMNS, ENCODER_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_SHOWN = ("method", "pretrain_domain", "images", "corruption", "encoder")
-# Steps say the same as epochs, and depend on the images.
-_SETTINGS = ("epochs", "batch", *(name for name in SETTING_COLUMNS if name != "steps"))
-_PROTOCOL = (
-    "finetune_steps",
-    "finetune_epochs",
-    "representation",
-    "train_level",
-    "fused_method",
-    "fused_domain",
-    "c_path",
-    "knn_k",
-    "knn_temperature",
+PRETRAINED = ("method", "pretrain_domain", "images", "corruption")
+_SHOWN = (*PRETRAINED, "encoder")
+_SETTINGS = tuple(  # steps say the same as epochs, and depend on the images
+    name
+    for name, column in ENCODER_COLUMNS.items()
+    if column.of not in ("id", "seed") and name not in (*_SHOWN, "steps")
 )
-# The usual values, which are not shown.
-_USUAL = {"protocol": "linear", "representation": "h"}
+_BUDGET = ("eval_domain", "labels", "n_labels", "draw", "eval_corruption", "label_imbalance")
+_PROTOCOL = tuple(  # fused_with says the same as the domains and methods
+    name
+    for name, column in CELL_COLUMNS.items()
+    if column.of != "seed" and name not in (*_BUDGET, "protocol", "fused_with")
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,9 @@ def _largest_budgets(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
 
 def _pretraining(row: Mapping[str, Any], varied: list[str]) -> tuple[str, ...]:
     shown = ["" if row[name] is None else str(row[name]) for name in _SHOWN]
-    settings = [f"{name} {row[name]}" for name in varied if row[name] not in (None, "", _USUAL.get(name))]
+    settings = [
+        f"{name} {row[name]}" for name in varied if row[name] not in (None, "", COLUMNS[name].neutral)
+    ]
     return (*shown[:-1], ", ".join([shown[-1], *settings]))
 
 

@@ -2,16 +2,15 @@
 
 It is sorted by (cell_id, level) and has no times, so its bytes stay the same as long as nothing runs. A cell
 that is not finished has rows too, with a status instead of numbers: one for each level once its dataset is
-prepared, and one without a level before. ``level_index`` counts levels from the finest, 0.
-``missing_classes`` is the number of classes of the learnt level without an image in the label budget. A
-classifier that learnt a coarser level has rows for this level and those above it.
+prepared, and one without a level before. A classifier that learnt a coarser level has rows for this level and
+those above it.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -19,102 +18,26 @@ import pyarrow as pa
 
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.planning.cells import Cell
-from ssl_sweep.sweep.planning.columns import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS, Value
+from ssl_sweep.sweep.planning.columns import CELL_COLUMNS, COLUMNS, ENCODER_COLUMNS, Outcome
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.results.status import CellStatus, cell_statuses
-from ssl_sweep.sweep.results.summary import SummaryRow, summary
+from ssl_sweep.sweep.spec.columns import Column
 from ssl_sweep.sweep.store.manifest import Manifest
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.util.files import whole
 
 Format = Literal["table", "csv", "json", "parquet"]
 
-__all__ = [
-    "AXES",
-    "METRICS",
-    "SCHEMA",
-    "Format",
-    "Row",
-    "SummaryRow",
-    "finished_rows",
-    "results",
-    "summary",
-    "write_results",
-]
+ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), bytes: pa.binary()}
 
-METRICS = ("top1", "top1_std_err", "top5", "balanced_accuracy")
 
-SCHEMA = pa.schema(
-    [
-        ("cell_id", pa.string()),
-        ("pretrain_id", pa.string()),
-        ("method", pa.string()),
-        ("pretrain_domain", pa.string()),
-        ("images", pa.int64()),
-        ("corruption", pa.string()),
-        ("encoder", pa.string()),
-        ("epochs", pa.int64()),
-        ("batch", pa.int64()),
-        ("subset_seed", pa.int64()),
-        ("pretrain_seed", pa.int64()),
-        ("eval_domain", pa.string()),
-        ("labels", pa.string()),
-        ("n_labels", pa.int64()),
-        ("draw", pa.string()),
-        ("protocol", pa.string()),
-        ("level", pa.string()),
-        ("probe_seed", pa.int64()),
-        *((name, pa.float64()) for name in METRICS),
-        ("n_test", pa.int64()),
-        ("status", pa.string()),
-        ("image_size", pa.int64()),
-        ("optimizer", pa.string()),
-        ("learning_rate", pa.float64()),
-        ("lr_scaling", pa.string()),
-        ("warmup_epochs", pa.float64()),
-        ("weight_decay", pa.float64()),
-        ("temperature", pa.float64()),
-        ("head_layers", pa.int64()),
-        ("head_dim", pa.int64()),
-        ("strength", pa.float64()),
-        ("blur", pa.bool_()),
-        ("view_mode", pa.string()),
-        ("precision", pa.string()),
-        ("level_index", pa.int64()),
-        ("eval_corruption", pa.string()),
-        ("label_imbalance", pa.float64()),
-        ("subset_draw", pa.string()),
-        ("imbalance", pa.float64()),
-        ("pool_shares", pa.string()),
-        ("missing_classes", pa.int64()),
-        ("views", pa.string()),
-        ("steps", pa.int64()),
-        ("momentum", pa.float64()),
-        ("momentum_encoder", pa.float64()),
-        ("queue", pa.int64()),
-        ("predictor_dim", pa.int64()),
-        ("grad_clip", pa.float64()),
-        ("lars_form", pa.string()),
-        ("weights", pa.string()),
-        ("finetune_steps", pa.int64()),
-        ("finetune_epochs", pa.int64()),
-        ("representation", pa.string()),
-        ("train_level", pa.string()),
-        ("fused_with", pa.string()),
-        ("fused_domain", pa.string()),
-        ("fused_method", pa.string()),
-        ("c_path", pa.string()),
-        ("knn_k", pa.int64()),
-        ("knn_temperature", pa.float64()),
-    ]
-)
-AXES = tuple(
-    name
-    for name in SCHEMA.names
-    if name in {*PRETRAIN_COLUMNS, *EVALUATE_COLUMNS, *SETTING_COLUMNS} and name != "pretrain_id"
-)
-"""The columns that say what a cell is."""
+def schema_of(columns: Iterable[Column]) -> pa.Schema:
+    """The Arrow schema of these columns."""
+    return pa.schema([(column.name, ARROW[column.type]) for column in columns])
 
+
+SCHEMA = schema_of(COLUMNS.values())
+_OUTCOMES = {name: column.value for name, column in COLUMNS.items() if column.source == "outcome"}
 Row = dict[str, Any]
 
 
@@ -137,36 +60,24 @@ def finished_rows(cell: Cell, manifest: Manifest) -> list[Row]:
 
 
 def _rows(cell: Cell, manifest: Manifest | None, status: CellStatus) -> Iterator[Row]:
-    axes: dict[str, Value] = {"cell_id": cell.id}
-    axes |= {name: column(cell.pretraining) for name, column in PRETRAIN_COLUMNS.items()}
-    axes |= {name: column(cell) for name, column in EVALUATE_COLUMNS.items()}
-    axes |= {name: column(cell.pretraining) for name, column in SETTING_COLUMNS.items()}
-    if manifest is None:
-        for index, level in _levels(cell):
-            yield {**axes, "level": level, "level_index": index, "status": status}
-        if not cell.evaluation.levels:
-            yield {**axes, "level": None, "status": status}
-        return
-    # By place, from fine to coarse: a level may have been renamed since
-    for (index, level), found in zip(_levels(cell), manifest.outputs["levels"].values(), strict=True):
-        facts: dict[str, Value] = {
-            "level": level,
-            "level_index": index,
-            "n_test": found["n_test"],
-            "status": "complete",
-        }
-        facts["missing_classes"] = len(manifest.outputs.get("missing_classes", ()))
-        yield {**axes, **facts, **{name: _number(found[name]) for name in METRICS}}
+    axes: Row = {name: column.value(cell.pretraining) for name, column in ENCODER_COLUMNS.items()}
+    axes |= {name: column.value(cell) for name, column in CELL_COLUMNS.items()}
+    for outcome in _outcomes(cell, manifest, status):
+        yield axes | {name: value(outcome) for name, value in _OUTCOMES.items()}
 
 
-def _levels(cell: Cell) -> Iterator[tuple[int, str]]:
-    """The levels that the cell judges, counted from the finest of the dataset."""
+def _outcomes(cell: Cell, manifest: Manifest | None, status: CellStatus) -> Iterator[Outcome]:
+    """Of every level that the cell tests, finest first."""
     known = cell.evaluation.levels
-    yield from enumerate(cell.levels, start=len(known) - len(cell.levels))
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+    if manifest is None and not known:
+        yield Outcome(cell=cell, status=status)
+        return
+    missing = None if manifest is None else len(manifest.outputs.get("missing_classes", ()))
+    # By place, from fine to coarse: a level may have been renamed since
+    found = [{}] * len(cell.levels) if manifest is None else list(manifest.outputs["levels"].values())
+    first = len(known) - len(cell.levels)
+    for index, (level, scores) in enumerate(zip(cell.levels, found, strict=True), start=first):
+        yield Outcome(cell=cell, status=status, level=level, index=index, scores=scores, missing=missing)
 
 
 # Writing ----------------------------------------------------------------------------------------------

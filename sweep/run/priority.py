@@ -10,13 +10,11 @@ from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.sweep.cost.predict import Prediction
 from ssl_sweep.sweep.errors import UsageError, did_you_mean
 from ssl_sweep.sweep.planning.cells import Cell
-from ssl_sweep.sweep.planning.columns import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
+from ssl_sweep.sweep.planning.columns import RULE_COLUMNS
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.match import Matcher, no_match, spelled
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import STAGES
-
-_COLUMNS = (*PRETRAIN_COLUMNS, *SETTING_COLUMNS, *EVALUATE_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -38,10 +36,9 @@ class Priority:
             column, is_one, value = (word.strip() for word in part.partition("="))
             if not is_one or not column or not value:
                 raise UsageError(f"--priority {text}: {part!r} is not of the form axis=value")
-            if column not in _COLUMNS:
-                raise UsageError(
-                    f"--priority {text}: results have no column {column!r}{did_you_mean(column, _COLUMNS)}"
-                )
+            if column not in RULE_COLUMNS:
+                similar = did_you_mean(column, RULE_COLUMNS)
+                raise UsageError(f"--priority {text}: results have no column {column!r}{similar}")
             if column in wanted:
                 raise UsageError(
                     f"--priority {text}: {column} occurs twice", hint="give --priority once for each value"

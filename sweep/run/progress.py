@@ -18,6 +18,7 @@ from rich.table import Table
 from ssl_sweep.sweep.cost.rates import images_seen
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import STAGES, PretrainSpec
+from ssl_sweep.sweep.spec.states import STATES, State
 
 if TYPE_CHECKING:
     from ssl_sweep.sweep.execution.scheduler import Progress
@@ -31,8 +32,8 @@ class Listener(Protocol):
     def planned(self, stages: Iterable[PlannedStage], root: Path) -> None:
         """The stages to follow, and the store's folder."""
 
-    def changed(self, stage: PlannedStage, status: str, message: str) -> None:
-        """A stage has a new status."""
+    def changed(self, stage: PlannedStage, state: State, message: str) -> None:
+        """A stage has a new state."""
 
     def tick(self, progress: Progress) -> None:
         """Called several times a second."""
@@ -68,15 +69,16 @@ class PaceMeter:
     def read(self, progress: Progress) -> Pace:
         """The pace now. The rate counts from the first reading, so a resumed training does not inflate it."""
         done = total = 0.0
-        for stage in progress.stages.values():
-            if not stage.trains or progress.status[stage.id] not in ("running", "complete", "waiting"):
+        for one in progress.stages.values():
+            stage = one.stage
+            if not stage.trains or one.state not in ("running", "complete", "to_run"):
                 continue
             assert isinstance(stage.spec, PretrainSpec)
             images = images_seen(stage.spec)
             total += images
-            if progress.status[stage.id] == "complete":
+            if one.state == "complete":
                 done += images
-            elif progress.status[stage.id] == "running":
+            elif one.state == "running":
                 config = stage.spec.config
                 per_epoch = sum(part.images for part in stage.spec.parts) // config.batch
                 logged = _epochs_logged(self._folders[stage.id]) * per_epoch
@@ -116,9 +118,10 @@ class LineListener:
     def planned(self, stages: Iterable[PlannedStage], root: Path) -> None:
         """Nothing before the first change."""
 
-    def changed(self, stage: PlannedStage, status: str, message: str) -> None:
-        if status != "elsewhere" or stage.heavy:  # another driver may do thousands of probes
-            self.say(f"{stage.kind} {stage.id} {status}: {stage.label}" + (f": {message}" if message else ""))
+    def changed(self, stage: PlannedStage, state: State, message: str) -> None:
+        if state != "elsewhere" or stage.heavy:  # another driver may do thousands of probes
+            why = f": {message}" if message else ""
+            self.say(f"{stage.kind} {stage.id} {_shown(state)}: {stage.label}{why}")
 
     def tick(self, progress: Progress) -> None:
         """Nothing between changes."""
@@ -142,8 +145,8 @@ class LiveListener:
         """Remember the trainings; their logged epochs give the pace."""
         self._meter = PaceMeter({stage.id: root / stage.kind / stage.id for stage in stages if stage.trains})
 
-    def changed(self, stage: PlannedStage, status: str, message: str) -> None:
-        if status == "failed":
+    def changed(self, stage: PlannedStage, state: State, message: str) -> None:
+        if state == "failed":
             self._console.print(
                 f"[red]failed[/red] {stage.kind} {stage.id} {escape(f'{stage.label}: {message}')}"
             )
@@ -162,16 +165,20 @@ class LiveListener:
         self._live.stop()
 
 
+def _shown(state: State) -> str:
+    return "waiting" if state == "to_run" else state
+
+
 def progress_table(progress: Progress, pace: Pace) -> Table:
     """Stages by state, with the trainings' pace and the time left."""
     left = pace.eta_s
     caption = f"{pace.rate:,.0f} images/s" + (f" · trainings end in {duration(left)}" if left else "")
     table = Table(caption=caption if pace.rate else None, caption_justify="left")
     table.add_column("stage")
-    states = ["complete", "running", "waiting", "failed", "blocked"]
+    states: list[State] = [*STATES]
     states[2:2] = ["elsewhere"] if progress.having("elsewhere") else []
     for state in states:
-        table.add_column(state, justify="right")
+        table.add_column(_shown(state), justify="right")
     for stage in STAGES:
         count = progress.count(stage)
         if count:

@@ -25,13 +25,17 @@ from ssl_sweep.sweep.execution.stop import StopFlag, tidy_stops
 from ssl_sweep.sweep.grid.load import Grid
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.graph import plan as planned
+from ssl_sweep.sweep.planning.outputs import require_outside_images
 from ssl_sweep.sweep.planning.planner import plan_grid, plan_read
 from ssl_sweep.sweep.planning.stages import PlannedStage
+from ssl_sweep.sweep.planning.whereabouts import elsewhere, note_run
 from ssl_sweep.sweep.results.table import results
 from ssl_sweep.sweep.run.priority import Priority, order, require_cells
 from ssl_sweep.sweep.run.progress import Listener
+from ssl_sweep.sweep.spec.states import State
 from ssl_sweep.sweep.store.leases import Leases, driving
 from ssl_sweep.sweep.store.store import Store
+from ssl_sweep.sweep.tracking.location import tracking_uri as tracker_address
 from ssl_sweep.sweep.tracking.location import where_tracked
 from ssl_sweep.sweep.tracking.mirror import Mirror
 from ssl_sweep.sweep.util.files import remove_abandoned, temporary
@@ -53,6 +57,7 @@ class RunResult:
         failed: stages that failed or are blocked by a failed one, as (stage, why).
         interrupted: the signal that stopped the run, or None.
         mirror_error: why MLflow lacks something, or ''.
+        mirror_final: whether ``sync`` cannot write what MLflow lacks either.
         seconds: how long the run took.
         limit: which limit stopped the run, or ''.
     """
@@ -65,6 +70,7 @@ class RunResult:
     mirror_error: str
     seconds: float
     limit: str = ""
+    mirror_final: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -92,11 +98,16 @@ def run(
     Raises:
         GridError: the grid is wrong; nothing was started.
         InfeasibleError: it needs more than there is, or than ``limits`` allow; nothing was started.
-        UsageError: a priority matches no cell, or a limit in money was given without a price.
+        UsageError: a priority matches no cell, a limit in money was given without a price, the address of
+            the tracker cannot be used, or the store is inside a folder of images.
         StoreError: the store cannot be used.
     """
     started = time.monotonic()
     store = Store(store_uri)
+    tracker_address(store, tracking_uri)
+    require_outside_images(grid_path, overrides, store.uri, "the store", "--store")
+    if not store.remote and not store.root.exists() and (known := elsewhere(grid_path, store)):
+        listener.say(f"{store.uri} is a new store; {known}")
     store.check_writable()
     stop_file = temporary(store.root, "stop")  # if the run is killed, the next one removes it
     flag = StopFlag(store, stop_file)
@@ -104,6 +115,7 @@ def run(
         try:
             _tidy(store)
             grid, plan = plan_grid(grid_path, overrides, store)
+            note_run(grid_path, store)
             progresses: list[Progress] = []
             require_cells(priorities, plan)
             guard = LimitGuard(limits)
@@ -119,9 +131,10 @@ def run(
                 finally:
                     listener.close()
                 progresses = sweep.progresses
-                mirror_error = sweep.mirror_error
+                mirror_error, mirror_final = sweep.mirror_error, sweep.mirror_final
             else:
-                mirror_error = Mirror(plan, store, tracking_uri, grid.compute.log_models, leases).finish()
+                mirror = Mirror(plan, store, tracking_uri, grid.compute.log_models, leases)
+                mirror_error, mirror_final = mirror.finish(), mirror.final
             # The cells as planned at the start: the grid may have been edited since, or its images moved.
             plan = planned(plan.cells, store, plan.sweep, plan.notes)
         finally:
@@ -130,12 +143,13 @@ def run(
     return RunResult(
         plan=plan,
         table=results(plan, store),
-        executed=tuple(p.stages[id] for p in progresses for id in p.executed),
+        executed=tuple(stage for p in progresses for stage in p.executed),
         failed=_failures(progresses, plan, stopped=stop.requested or bool(limit)),
         interrupted=stop.signal,
         mirror_error=mirror_error,
         seconds=time.monotonic() - started,
         limit=limit,
+        mirror_final=mirror_final,
     )
 
 
@@ -169,7 +183,7 @@ class _Sweep:
         self.guard = LimitGuard(NO_LIMITS)
         self.priorities: Sequence[Priority] = ()
         self.progresses: list[Progress] = []
-        self.mirror_error = ""
+        self.mirror_error, self.mirror_final = "", False
 
     def execute(self, plan: Plan, address: str | None, stop_file: Path) -> Plan:
         """Prepare the datasets, plan again with their fingerprints, then execute everything else."""
@@ -184,12 +198,7 @@ class _Sweep:
             runtime = Runtime(
                 store=self._store.uri,
                 stop_file=stop_file,
-                backend=self._compute.backend,
-                checkpoint_every_s=self._compute.checkpoint_every_s,
-                checkpoint_every_steps=self._compute.checkpoint_every_steps,
-                activation_checkpointing=self._compute.activation_checkpointing,
-                compile=self._compute.compile,
-                watch_knn=self._compute.watch_knn,
+                training=self._compute.training,
                 gpu=self._place.device == "gpu",
                 probe_device="cuda" if self._compute.probe_device == "gpu" else "cpu",
                 driver=self._leases.driver,
@@ -211,9 +220,9 @@ class _Sweep:
             runtime = replace(runtime, datasets=datasets_of(plan, self._store), weights=weights)
             self._carry_out(plan, ready, runtime, cluster)
         grace = _STOP_GRACE_S if self._stop.signal is not None else math.inf
-        self.mirror_error = self._mirror.finish(
-            grace
-        )  # after the cluster is left: it need not wait for MLflow
+        # After the cluster is left: it need not wait for MLflow
+        self.mirror_error = self._mirror.finish(grace)
+        self.mirror_final = self._mirror.final
         return plan
 
     def _prepared(self, plan: Plan, runtime: Runtime, cluster: Cluster) -> Plan:
@@ -238,11 +247,11 @@ class _Sweep:
                     )
         return plan
 
-    def _changed(self, stage: PlannedStage, status: str, message: str) -> None:
-        self.guard.changed(stage, status)
-        if status == "complete" and self._mirror is not None:
+    def _changed(self, stage: PlannedStage, state: State, message: str) -> None:
+        self.guard.changed(stage, state)
+        if state == "complete" and self._mirror is not None:
             self._mirror.finished(stage)
-        self._listener.changed(stage, status, message)
+        self._listener.changed(stage, state, message)
 
     def _tick(self, stop_file: Path, progress: Progress) -> None:
         if self.guard.over and not self._stop.spent:
@@ -288,7 +297,7 @@ def _failures(
 ) -> tuple[tuple[PlannedStage, str], ...]:
     """Stages that failed or are blocked and, unless the run was stopped, all others that are not done."""
     found = {
-        stage.id: (stage, progress.messages.get(stage.id, stage.reason))
+        stage.id: (stage, progress.stages[stage.id].message or stage.reason)
         for progress in progresses
         for stage in progress.having("failed", "blocked")
         if plan.by_id[stage.id].state != "complete"  # another driver completed it since

@@ -45,7 +45,7 @@ def _tag(kind: Any) -> str:
 
 @lru_cache(maxsize=256)
 def _fields(kind: Any) -> tuple[tuple[str, Any, bool], ...]:
-    """The name, the default or MISSING, and whether it is part of identities, of each field of a dataclass."""
+    """Of each field of a dataclass: its name, its default or MISSING, and whether it is part of identities."""
 
     def default(field: Field[Any]) -> Any:
         return field.default_factory() if field.default_factory is not MISSING else field.default
@@ -111,7 +111,8 @@ def _inside(value: Any, drop_defaults: bool, step: str) -> Any:
     except _NoText as error:
         error.path = step + error.path
         raise
-    if getattr(getattr(value, "__dataclass_params__", None), "frozen", False):
+    params = getattr(type(value), "__dataclass_params__", None)
+    if params is not None and params.frozen:
         if len(_forms) >= _MOST_FORMS:
             _forms.clear()
         _forms[key] = (value, form)
@@ -177,12 +178,11 @@ def _hints(kind: Any) -> dict[str, Any]:
 def _typed(hint: Any, value: Any) -> Any:
     """``value``, as JSON has it, as the type of a field."""
     if isinstance(value, Mapping):
-        if hint is Source:
-            return from_form(next(s for s in SOURCES.values() if _tag(s) == value[KIND]), value)
-        choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        kinds = [kind for kind in choices if is_dataclass(kind)]
-        kind: Any = kinds[0] if len(kinds) == 1 else next(k for k in kinds if _tag(k) == value[KIND])
-        return from_form(kind, value)
+        union = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        choices: list[Any] = (
+            list(SOURCES.values()) if hint is Source else [c for c in union if is_dataclass(c)]
+        )
+        return from_form(next(c for c in choices if len(choices) == 1 or _tag(c) == value[KIND]), value)
     if isinstance(value, list):
         inner = next((arg for arg in get_args(hint) if arg is not type(None)), Any)
         if get_origin(hint) in (Union, UnionType):  # X | None
@@ -201,7 +201,8 @@ def spec_difference(stored: Mapping[str, Any], spec: object) -> list[str]:
     asked = full_form(spec)
     if stored == asked:
         return []
-    elsewhere = {name for name, _, identifies in _fields(type(spec)) if not identifies}
+    kind: Any = type(spec)
+    elsewhere = {name for name, _, identifies in _fields(kind) if not identifies}
     lean = _form(spec, drop_defaults=True)
     kept, wanted = (
         {name: value for name, value in form.items() if name not in elsewhere} for form in (stored, asked)

@@ -9,7 +9,7 @@ Images and labels are in an identity by their digests (see ``data_ops.dataset.di
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -20,6 +20,7 @@ from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.config.probe import KnnConfig, ProbeConfig
 from ssl_sweep.ssl_core.config.registry import FEATURES
+from ssl_sweep.ssl_core.config.registry import UNTRAINED as UNTRAINED
 
 Stage = Literal["prepare", "pretrain", "features", "probe", "finetune"]
 
@@ -29,9 +30,6 @@ VERSIONS: Mapping[Stage, int] = MappingProxyType(
 )
 ANSWERS: tuple[Stage, ...] = ("probe", "finetune")
 """The stages that answer cells: each saves predictions for all test images."""
-
-UNTRAINED = frozenset({"random", "weights"})
-"""Methods whose encoder needs no training: it is random, or its weights are given."""
 
 UNPREPARED = "unprepared:"
 """Prefix that stands for an unknown fingerprint or digest; the id of the prepare stage follows."""

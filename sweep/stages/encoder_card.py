@@ -82,7 +82,8 @@ def preset_of(config: PretrainConfig) -> dict[str, Any]:
     """
     size, encoder = config.image_size, config.encoder
     regime = "demo" if encoder == "resnet-demo" else "cifar" if size <= SMALL_IMAGE else "imagenet"
-    named = {name: getattr(config, name) for name in ("method", "method_version", "epochs")}
+    given = ("method", "method_version", "encoder_version", "epochs")
+    named = {name: getattr(config, name) for name in given}
     preset, own = full_form(default_config(encoder, size, **named)), full_form(config)
     changed = {name: own[name] for name in sorted(own) if own[name] != preset[name] and name != "seed"}
     return {"name": f"{config.method}, {regime}", "epochs": config.epochs, "changed": changed}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def evaluate(
     labels = data.labels("test", manifest.levels[trained])
     _write_predictions(store.predictions(stage_id), data.ids("test"), labels, top5)
     names = manifest.levels[trained:]
-    return {"levels": {name: asdict(found) for name, found in zip(names, scores, strict=True)}}
+    return {"levels": dict(zip(names, scores, strict=True))}
 
 
 def _write_predictions(path: Path, ids: np.ndarray, y: np.ndarray, top5: np.ndarray) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
+from ssl_sweep.data_ops.dataset.draws import Draws
 from ssl_sweep.data_ops.dataset.pool import CorruptedImages
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.sweep.execution.runtime import Runtime
@@ -19,7 +20,7 @@ from ssl_sweep.sweep.spec.specs import FinetuneSpec
 from ssl_sweep.sweep.stages.context import StageInterrupted, device_of
 from ssl_sweep.sweep.stages.data import open_dataset
 from ssl_sweep.sweep.stages.evaluate import evaluate
-from ssl_sweep.sweep.stages.label_budget import budget_rows, untested
+from ssl_sweep.sweep.stages.label_budget import budget_rows
 from ssl_sweep.sweep.stages.reporter import keep_checkpoint
 from ssl_sweep.sweep.store.provenance import run_record
 
@@ -72,12 +73,12 @@ def finetune(
             seed=spec.seed,
             config=spec.config,
             device=device,
-            backend=runtime.backend,
-            activation_checkpointing=runtime.activation_checkpointing,
+            backend=runtime.training.backend,
+            activation_checkpointing=runtime.training.activation_checkpointing,
             watched=core.Supervision(
                 stop=stop_requested,
                 folder=folder,
-                checkpoint_every_s=runtime.checkpoint_every_s,
+                checkpoint_every_s=runtime.training.checkpoint_every_s,
                 kept=lambda: keep_checkpoint(store, "finetune", stage.id),
             ),
         )
@@ -85,7 +86,7 @@ def finetune(
         raise StageInterrupted from error
     facts: dict[str, Any] = {"learning_rate": fit.learning_rate, "steps": fit.steps}
     facts |= {"converged": fit.converged, "precision": fit.precision, "fit_seconds": fit.seconds}
-    facts |= {"missing_classes": list(fit.missing_classes), "untested": untested(spec, data, rows)}
+    facts |= {"missing_classes": list(fit.missing_classes), "untested": Draws(data).untested(spec.level, rows)}
     outputs = evaluate(stage.id, data, spec.level, fit.top5, store) | facts
     record = run_record(started, gpu=device == "cuda", mode="in-process")
     executed = store.commit("finetune", stage.id, spec, stage.upstream, outputs, record)

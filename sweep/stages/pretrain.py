@@ -61,15 +61,9 @@ def pretrain(
     data = trainer.TrainingImages(images, images.keys, *labels)
     if rank() == 0:
         _describe(images, spec, folder)
+    watched = watched_slice(spec, runtime, store) if runtime.training.watch_knn else None
     options = trainer.RuntimeOptions(
-        backend=runtime.backend,
-        device=device,
-        threads=threads,
-        checkpoint_every_s=runtime.checkpoint_every_s,
-        checkpoint_every_steps=runtime.checkpoint_every_steps,
-        activation_checkpointing=runtime.activation_checkpointing,
-        compile=runtime.compile,
-        watched=watched_slice(spec, runtime, store) if runtime.watch_knn else None,
+        **vars(runtime.training), device=device, threads=threads, watched=watched
     )
     try:
         summary = trainer.pretrain(spec.config, data, folder, reporter, options)

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from ssl_sweep.data_ops.dataset.draws import Draws
 from ssl_sweep.ssl_core.config.probe import KnnConfig, ProbeConfig
 from ssl_sweep.sweep.execution.runtime import Runtime
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import ProbeSpec
 from ssl_sweep.sweep.stages.data import open_dataset
 from ssl_sweep.sweep.stages.evaluate import evaluate
-from ssl_sweep.sweep.stages.label_budget import budget_rows, untested
+from ssl_sweep.sweep.stages.label_budget import budget_rows
 from ssl_sweep.sweep.store.provenance import run_record
 from ssl_sweep.sweep.store.store import Store
 
@@ -72,5 +73,5 @@ def probe(stage: PlannedStage, spec: ProbeSpec, inputs: ProbeInputs, store: Stor
             near = fit_knn(inputs.train, labels, inputs.test, n_classes=n_classes, config=config, rows=rows)
             facts, top5, missing = {"k": near.k}, near.top5, near.missing_classes
     scores = evaluate(stage.id, data, spec.level, top5, store)
-    outputs = scores | facts | {"missing_classes": list(missing), "untested": untested(spec, data, rows)}
+    outputs = scores | facts | {"missing_classes": list(missing), "untested": Draws(data).untested(spec.level, rows)}
     return store.commit("probe", stage.id, spec, stage.upstream, outputs, run_record(started, gpu=gpu))

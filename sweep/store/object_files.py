@@ -6,7 +6,6 @@ counts as missing only during a survey. Copies of records are kept on disk by th
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from ssl_sweep.data_ops.locks import lock
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.spec.specs import STAGES, Stage
 from ssl_sweep.sweep.store.files import GONE, SavedFile, damaged, fault_of
@@ -174,8 +174,8 @@ class ObjectFiles:
         bucket = hashlib.sha256(str(path).encode()).hexdigest()[:2]
         folder = self._root / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / bucket, "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with open(folder / bucket, "w") as file:
+            lock(file.fileno(), wait=True)
             yield
 
     def share(self, name: str) -> None:

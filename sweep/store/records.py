@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.store.mounted import MountedFolder
-from ssl_sweep.sweep.util.files import remove_abandoned, temporary, token_holder, token_of
+from ssl_sweep.sweep.util.files import appear, remove_abandoned, temporary, token_holder, token_of
 
 
 @dataclass(frozen=True)
@@ -96,15 +96,8 @@ class LocalStorage:
         return True
 
     def _exclusively(self, final: Path, data: bytes) -> bool:
-        """Write a new file; False if it exists. link() is atomic and, unlike rename(), never replaces."""
-        partial = self._written(final, data)
-        try:
-            os.link(partial, final)
-        except FileExistsError:
-            return False
-        finally:
-            partial.unlink(missing_ok=True)
-        return True
+        """Write a new file; False if it exists."""
+        return appear(self._written(final, data), final)
 
     def put(self, key: str, data: bytes) -> None:
         final = self._path(key)

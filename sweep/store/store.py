@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ssl_sweep.sweep.errors import DamagedError, StoreError
 from ssl_sweep.sweep.spec.files import CHECKPOINT, SHOWN, result_files
@@ -196,7 +196,7 @@ class Store:
             with ThreadPoolExecutor(16) as pool:
                 list(pool.map(lambda key: self.fetch(*key), stages))
 
-    def damage(self, stage: Stage, id: str) -> str:
+    def damage(self, stage: Stage, id: str) -> Literal["", "missing", "damaged"]:
         """What is wrong with a finished stage, without reading its files.
 
         Returns:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from ssl_sweep.sweep.errors import StoreError, SweepError, UsageError, first_line
 from ssl_sweep.sweep.store.store import Store
-from ssl_sweep.sweep.tracking.mlflow_client import Tracker, local_uri
+from ssl_sweep.sweep.tracking.mlflow_client import Tracker, local_uri, other_version, require_answer
 from ssl_sweep.sweep.util.addresses import malformed, masked
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_VARIABLE = "MLFLOW_TRACKING_URI"
+_HOST = re.compile(r"[\w.-]+:\d+(/.*)?")
 _NOTE = 4900  # characters; MLflow limits the length of a tag
 
 
@@ -35,14 +39,24 @@ def tracking_uri(store: Store, uri: str | None) -> str:
     it ``masked``.
 
     Raises:
-        UsageError: the address is malformed.
+        UsageError: the address is malformed, or names a folder.
     """
-    address = uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(tracking_folder(store))
-    if why := malformed(address):
+    given = uri or os.environ.get(_VARIABLE)
+    if not given:
+        return local_uri(tracking_folder(store))
+    where = "--tracking-uri" if uri else f"the environment variable {_VARIABLE}"
+    if why := malformed(given):
+        raise UsageError(f"{where} is not a valid address: {why}", hint="for example http://127.0.0.1:5000")
+    if _HOST.fullmatch(given):
+        raise UsageError(f"{where} is {given!r}, without http://", hint=f"write http://{given}")
+    scheme, separator, _ = given.partition(":")
+    if scheme == "file" or not (separator or given.startswith("databricks")):
         raise UsageError(
-            f"the tracking URI is not a valid address: {why}", hint="for example http://127.0.0.1:5000"
+            f"{where} is {masked(given)!r}, a folder; MLflow no longer writes to folders",
+            hint=f"{'leave the option out' if uri else f'unset {_VARIABLE}'} to use a database in the store,"
+            " or give sqlite:///FILE or the address of a server",
         )
-    return address
+    return given
 
 
 def where_tracked(store: Store, uri: str | None) -> str:
@@ -61,7 +75,44 @@ def open_tracker(store: Store, uri: str | None, sweep: str) -> Tracker:
     """
     address = tracking_uri(store, uri)
     database = address.split("://")[0].split("+")[0] in _DATABASES
-    return Tracker(address, sweep, tracking_folder(store) / "artifacts" if database else None)
+    with _explained(store, address):
+        return Tracker(address, sweep, tracking_folder(store) / "artifacts" if database else None)
+
+
+def require_tracker(store: Store, uri: str | None) -> None:
+    """Open the tracker if there is one already.
+
+    Raises:
+        UsageError: the address is not valid.
+        TrackerError: the database is from another version of MLflow.
+        Exception: the tracker does not answer; from MLflow, its database or its HTTP client.
+    """
+    address = tracking_uri(store, uri)
+    if not _has_no_database(store, uri):
+        with _explained(store, address):
+            require_answer(address)
+
+
+@contextmanager
+def _explained(store: Store, address: str) -> Iterator[None]:
+    """Say what to do about a database of another version of MLflow.
+
+    Raises:
+        TrackerError: the database is from another version of MLflow.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not other_version(error):
+            raise
+        folder = tracking_folder(store)
+        own = address == local_uri(folder)
+        raise TrackerError(
+            f"another version of MLflow created the database {masked(address)}",
+            hint=f"it only mirrors the store: delete the folder {folder}, then run: ssl-sweep sync GRID"
+            if own
+            else "upgrade it with `mlflow db upgrade`, or choose another one with --tracking-uri",
+        ) from error
 
 
 def attach_report(
@@ -72,11 +123,11 @@ def attach_report(
     Returns:
         Why it was not attached; '' if it was, or if the store has no tracker yet.
     """
-    if _has_no_database(store, uri):
-        return ""
     files = [(findings, ""), (page, ""), *((path, "figures") for path in figures)]
     tags = {"ssl_sweep.kind": "sweep", "mlflow.note.content": findings.read_text()[:_NOTE]}
     try:
+        if _has_no_database(store, uri):
+            return ""
         tracker = open_tracker(store, uri, sweep)
         if elsewhere := _files_elsewhere(tracker, store, uri):
             return (
@@ -84,6 +135,8 @@ def attach_report(
                 f" {tracking_folder(store)}, then run: ssl-sweep sync"
             )
         tracker.attach(f"sweep-{sweep}", f"sweep {sweep}", tags, files)
+    except SweepError as error:
+        return f"{error}; {error.hint}" if error.hint else str(error)
     except Exception as error:  # from MLflow, its database or its HTTP client
         return masked(first_line(error))
     return ""

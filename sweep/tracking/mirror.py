@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ssl_sweep.sweep.errors import SweepError, first_line
 from ssl_sweep.sweep.planning.graph import Plan
+from ssl_sweep.sweep.planning.notes import unprepared
 from ssl_sweep.sweep.planning.stages import PlannedStage
+from ssl_sweep.sweep.planning.whereabouts import require_store
 from ssl_sweep.sweep.store.leases import Leases, driving
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.location import TrackerError, tracking_uri
@@ -32,6 +34,8 @@ class Mirror:
         self._stages = {stage.id: stage for stage in self._writer.runs.stages}
         self._to_write = {stage.id for stage in self._stages.values() if stage.state == "complete"}
         self._over, self._error = threading.Event(), ""
+        self.final = False
+        """Whether ``sync`` would write no more than this mirror did."""
         self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
 
     def start(self) -> None:
@@ -63,7 +67,8 @@ class Mirror:
         if self._thread.is_alive():
             self._writer.give_up()
         if not self._to_write and not self._error:
-            return str(self._writer.damaged or "")
+            self.final = True
+            return masked(self._writer.lost())
         why = self._error or "the tracker is too slow"
         return f"{len(self._to_write):,} finished stages are not yet at {self._address}: {why}"
 
@@ -75,7 +80,9 @@ class Mirror:
                 self._write()
                 self._error, pause = "", _EVERY_S
             except Exception as error:  # from MLflow, its database or its HTTP client
-                self._error, pause = masked(first_line(error)), min(2 * pause, _LONGEST_PAUSE_S)
+                hint = f"; {error.hint}" if isinstance(error, SweepError) and error.hint else ""
+                self._error = masked(first_line(error)) + hint
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
             if self._writer.given_up or (over and (self._error or not self._to_write)):
                 return
 
@@ -92,21 +99,37 @@ class Mirror:
         self._to_write -= there | {stage.id for stage in written}
 
 
-def sync_grid(grid: Path, overrides: Sequence[str], store_uri: str, uri: str | None) -> int:
+def sync_grid(
+    grid: Path,
+    overrides: Sequence[str],
+    store_uri: str,
+    uri: str | None,
+    say: Callable[[str], None] = lambda text: None,
+) -> int:
     """Write to the tracker everything that the store holds and the tracker lacks.
+
+    Args:
+        grid: The grid file.
+        overrides: ``KEY=VALUE`` changes of the grid.
+        store_uri: Where the results are.
+        uri: Address of the tracker; None for the default one.
+        say: Called with the reason if the store has results that do not count now, so that they are not
+            written.
 
     Returns:
         The number of runs written.
 
     Raises:
-        TrackerError: the tracker fails.
+        TrackerError: the tracker fails, or refuses some runs; everything else is written.
         DamagedError: the files of a training are damaged; everything else is written.
     """
     from ssl_sweep.sweep.planning.planner import plan_grid
 
     store = Store(store_uri)
-    store.require_existing()
-    read, plan = plan_grid(grid, overrides, store)
+    require_store(store, grid)
+    read, plan = plan_grid(grid, overrides, store, expect=True)
+    if why := unprepared(plan.prepares, plan.notes):
+        say(why)
     try:
         with driving(store.storage) as leases:
             writer = Writer(plan, store, uri, read.compute.log_models, leases)
@@ -119,11 +142,13 @@ def sync_grid(grid: Path, overrides: Sequence[str], store_uri: str, uri: str | N
                     time.sleep(_BUSY_S)  # another driver is writing; its runs will be skipped
             if writer.damaged is not None:
                 raise writer.damaged
+            if writer.refused:
+                raise TrackerError(masked(writer.lost()), hint="the results are in the store all the same")
             return writer.written
     except SweepError:
         raise
     except Exception as error:  # from MLflow, its database or its HTTP client
         raise TrackerError(
             masked(f"the tracker at {tracking_uri(store, uri)} failed: {first_line(error)}"),
-            hint="check that the server runs and the address is right; the results are in the store",
+            hint="the results are in the store; when the tracker works again, run this command again",
         ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssl_sweep.sweep.util.files import temporary
+from ssl_sweep.sweep.errors import first_line
+from ssl_sweep.sweep.tracking.names import (
+    DEFAULT_EXPERIMENT,
+    MAX_NAME,
+    MAX_PARAM,
+    name_of,
+    sqlite_file,
+    sqlite_uri,
+    value_of,
+)
+from ssl_sweep.sweep.util.files import appear, temporary
 from ssl_sweep.sweep.util.scratch import scratch
 
 if TYPE_CHECKING:
@@ -40,6 +51,9 @@ _ENVIRONMENT = {
 }
 # MLflow's limits for one log_batch request.
 _PARAMS_AT_ONCE, _METRICS_AT_ONCE = 100, 1000
+_REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
+"""Codes of MLflow's errors that concern only the run that is sent."""
+_OTHER_VERSION = re.compile("out-of-date database schema|can't locate revision", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +102,12 @@ def _log_model(client: MlflowClient, run_id: str, folder: Path) -> None:
 
 def local_uri(folder: Path) -> str:
     """Return the default tracking address, an SQLite database in ``folder``."""
-    return f"sqlite:///{folder / 'mlflow.db'}"
+    return sqlite_uri(folder / "mlflow.db")
+
+
+def other_version(error: BaseException) -> bool:
+    """Whether MLflow refuses a database because another version of MLflow created it."""
+    return bool(_OTHER_VERSION.search(str(error)))
 
 
 def model_of(id: str) -> str:
@@ -108,7 +127,10 @@ class Tracker:
             artifacts: Folder for the files of a new experiment; None leaves that to the server.
         """
         self._client = _client(uri)
-        self._experiment = _experiment(self._client, experiment, artifacts)
+        name = name_of(experiment, (DEFAULT_EXPERIMENT,))
+        self._experiment = _experiment(self._client, name, artifacts)
+        self.refused: dict[str, str] = {}
+        """Id of each run that MLflow refused → its name, and why."""
         self._finished, self._half_written, self._models = self._look()
 
     def existing(self) -> frozenset[str]:
@@ -147,17 +169,31 @@ class Tracker:
                 return
 
     def log(self, runs: Iterable[MirrorRun]) -> int:
-        """Write the runs and models that are not there yet; returns how many runs were written or changed."""
+        """Write the runs and models that are not there yet; returns how many runs were written or changed.
+
+        A run that MLflow refuses is added to ``refused``, and the others are written.
+        """
+        from mlflow.exceptions import MlflowException
+
         written = 0
         for run in runs:
-            new = run.id not in self._finished
-            if new:
-                self._finished[run.id] = self._write(run)
-            elif run.encoder is not None and run.id not in self._models:
-                self._add_model(run, self._finished[run.id])
-                new = True
-            written += new
+            try:
+                written += self._log(run)
+            except MlflowException as error:
+                if error.error_code not in _REFUSALS:
+                    raise
+                self.refused[run.id] = f"{run.name}: {first_line(error)}"
         return written
+
+    def _log(self, run: MirrorRun) -> bool:
+        """Write a run or its model; returns False if both are there."""
+        if run.id not in self._finished:
+            self._finished[run.id] = self._write(run)
+            return True
+        if run.encoder is None or run.id in self._models:
+            return False
+        self._add_model(run, self._finished[run.id])
+        return True
 
     def _add_model(self, run: MirrorRun, run_id: str) -> None:
         """Log a model. The tag comes last, so that a model left half written is written again."""
@@ -199,15 +235,17 @@ class Tracker:
         from mlflow.entities import Metric, Param
         from mlflow.exceptions import MlflowException
 
-        metrics = [Metric(name, value, run.ended_ms, step) for name, value, step in run.metrics]
-        params = [Param(key, value) for key, value in run.params.items()]
+        metrics = [Metric(name_of(name), value, run.ended_ms, step) for name, value, step in run.metrics]
+        params = [Param(name_of(key), value_of(value, MAX_PARAM)) for key, value in run.params.items()]
         run_id = self._half_written.get(run.id) or self._new(run)
         try:
             self._client.log_batch(run_id, metrics[:_METRICS_AT_ONCE], params[:_PARAMS_AT_ONCE])
         except MlflowException as error:
-            if run.id not in self._half_written or error.error_code != "INVALID_PARAMETER_VALUE":
+            if error.error_code not in _REFUSALS:
                 raise
-            self._client.delete_run(self._half_written.pop(run.id))
+            self._client.delete_run(run_id)
+            if self._half_written.pop(run.id, None) is None:
+                raise
             return self._write(run)
         for start in range(_METRICS_AT_ONCE, len(metrics), _METRICS_AT_ONCE):
             self._client.log_batch(run_id, metrics[start : start + _METRICS_AT_ONCE])
@@ -220,7 +258,8 @@ class Tracker:
 
     def _new(self, run: MirrorRun) -> str:
         tags = {ID_TAG: run.id, **run.tags}
-        created = self._client.create_run(self._experiment, run.started_ms, tags, run.name)
+        name = value_of(run.name, MAX_NAME)
+        created = self._client.create_run(self._experiment, run.started_ms, tags, name)
         return str(created.info.run_id)
 
 
@@ -238,9 +277,19 @@ def _client(uri: str) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # else a locked database prints its traceback
-    if uri.startswith("sqlite:///"):
-        _make_database(MlflowClient, Path(uri.removeprefix("sqlite:///")))
-    return MlflowClient(tracking_uri=uri)
+    if (database := sqlite_file(uri)) is not None:
+        _make_database(MlflowClient, database)
+    client = MlflowClient(tracking_uri=uri)
+    if "%" in uri and database is not None:  # MLflow creates the folder of the address as it is written
+        _remove_empty(Path(uri.removeprefix("sqlite:///")).parent)
+    return client
+
+
+def _remove_empty(folder: Path) -> None:
+    """Delete an empty folder, and the folders above it that are then empty."""
+    with suppress(OSError):
+        for each in (folder, *folder.parents):
+            each.rmdir()
 
 
 def _make_database(client: type[MlflowClient], final: Path) -> None:
@@ -255,11 +304,10 @@ def _make_database(client: type[MlflowClient], final: Path) -> None:
     partial = temporary(final.parent, final.name)
     with scratch("mlflow") as folder:
         made = folder / "mlflow.db"
-        client(tracking_uri=f"sqlite:///{made}").search_experiments(max_results=1)
+        client(tracking_uri=sqlite_uri(made)).search_experiments(max_results=1)
         try:
             shutil.copyfile(made, partial)
-            with suppress(FileExistsError):  # another writer was faster
-                os.link(partial, final)
+            appear(partial, final)  # unless another writer was faster
         finally:
             partial.unlink(missing_ok=True)
 

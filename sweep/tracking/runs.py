@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from ssl_sweep.ssl_core.evaluation.metrics import METRICS
 from ssl_sweep.sweep.planning.cells import Cell
+from ssl_sweep.sweep.planning.columns import AXES
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.stages import PlannedStage
-from ssl_sweep.sweep.results.table import AXES, METRICS, finished_rows
+from ssl_sweep.sweep.results.table import finished_rows
 from ssl_sweep.sweep.spec.specs import PretrainSpec
 from ssl_sweep.sweep.store.manifest import Manifest
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.mlflow_client import MirrorRun, model_of
+from ssl_sweep.sweep.tracking.names import name_of
 
 _RESULT = ("encoder.safetensors", "encoder.json")
 
@@ -108,7 +111,7 @@ def cell_run(cell: Cell, manifest: Manifest) -> MirrorRun:
         for name in METRICS:
             value = row[name]
             if isinstance(value, float):
-                metrics.append((f"{name}_{row['level']}", value, 0))
+                metrics.append((level_metric(name, str(row["level"])), value, 0))
                 if position == 0:
                     metrics.append((name, value, 0))
     return MirrorRun(
@@ -124,6 +127,18 @@ def cell_run(cell: Cell, manifest: Manifest) -> MirrorRun:
             "ssl_sweep.probe_id": manifest.id,
         },
     )
+
+
+def level_metric(name: str, level: str) -> str:
+    """The name of a metric at a label level.
+
+    ``top1`` at a level ``std_err`` must not look like ``top1_std_err``, so the name of such a level is
+    replaced.
+    """
+    text = f"{name}_{level}"
+    longer = [other for other in METRICS if len(other) > len(name)]
+    taken = any(text == other or text.startswith(f"{other}_") for other in longer)
+    return name_of(text, (text,) if taken else ())
 
 
 def _param(value: object) -> str:

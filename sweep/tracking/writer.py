@@ -12,7 +12,6 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ssl_sweep.sweep.errors import DamagedError
 from ssl_sweep.sweep.planning.graph import Plan
@@ -21,6 +20,7 @@ from ssl_sweep.sweep.store.leases import Leases
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.location import open_tracker, tracking_uri
 from ssl_sweep.sweep.tracking.mlflow_client import Tracker
+from ssl_sweep.sweep.tracking.names import sqlite_file
 from ssl_sweep.sweep.tracking.runs import MirroredRuns
 from ssl_sweep.sweep.util.addresses import masked
 
@@ -49,8 +49,8 @@ class Notes:
 
     def read(self) -> Noted:
         """Read the notes; empty without notes, or if the database file of the tracker is gone."""
-        database = Path(self._address.removeprefix("sqlite:///"))
-        if self._address.startswith("sqlite:///") and not database.exists():
+        database = sqlite_file(self._address)
+        if database is not None and not database.exists():
             return Noted(frozenset(), True)
         record = self._storage.read(self._key)
         try:
@@ -84,6 +84,8 @@ class Writer:
         """Whether to stop after the current stage."""
         self.damaged: DamagedError | None = None
         """The first stage that cannot be logged because it is damaged; the others are still logged."""
+        self.refused: dict[str, str] = {}
+        """Id of each run that the tracker refused → its name, and why; the others are still logged."""
 
     def lacking(self, stages: Iterable[PlannedStage]) -> list[PlannedStage]:
         """Return the stages with runs that may not be written yet.
@@ -114,6 +116,15 @@ class Writer:
         finally:
             self._leases.release(LEASE, self._notes.name)
 
+    def lost(self) -> str:
+        """Say which runs the tracker will never have, although it has all others; "" if there are none."""
+        if self.damaged is not None:
+            return str(self.damaged)
+        if not self.refused:
+            return ""
+        count = f"{len(self.refused):,} run" + ("" if len(self.refused) == 1 else "s")
+        return f"MLflow refuses {count}, and has all others. The first is {next(iter(self.refused.values()))}"
+
     def give_up(self) -> None:
         """Stop after the current stage. Another thread calls this while this writer is writing.
 
@@ -138,6 +149,7 @@ class Writer:
             written.append(stage)
             if time.monotonic() > end or self.given_up:
                 break
+        self.refused |= tracker.refused
         self._notes.written(noted.ids | tracker.existing())
         self._tracker = tracker
         return written

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +17,16 @@ from ssl_sweep.sweep.util.processes import ended, here
 
 _TOKEN = ".swap.tmp"
 _TOKEN_S = 60.0  # a token is held for a few system calls
+_TOKEN_WAIT_S = 0.02
+_NO_LINKS = {
+    errno.EPERM,
+    errno.EACCES,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.ENOTSUP,
+    errno.EINVAL,
+    errno.EMLINK,
+}
 _WRITING_S = 24 * 3600.0  # a file that is still being written has changed within this time
 
 
@@ -35,6 +47,53 @@ def whole(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def appear(partial: Path, final: Path) -> bool:
+    """Move a complete file to a name, unless the name is taken; returns whether it moved. Either way
+    ``partial`` is gone.
+
+    link() is atomic and, unlike rename(), never replaces. If the file system has no hard links, like FAT and
+    some network file systems, a token keeps two writers apart, and the file still appears complete.
+    """
+    try:
+        os.link(partial, final)
+        return True
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _appear_without_link(partial, final)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _appear_without_link(partial: Path, final: Path) -> bool:
+    if final.name.endswith(_TOKEN):  # complete as soon as it exists; its content only tells whose it is
+        return _create(final, partial.read_bytes())
+    token = token_of(final, "new")
+    while not _create(token, token_holder()):
+        if final.exists():
+            return False
+        remove_abandoned(token.parent)
+        time.sleep(_TOKEN_WAIT_S)
+    try:
+        if final.exists():
+            return False
+        partial.replace(final)
+        return True
+    finally:
+        token.unlink(missing_ok=True)
+
+
+def _create(path: Path, data: bytes) -> bool:
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+    except FileExistsError:
+        return False
+    return True
 
 
 def token_of(path: Path, version: str) -> Path:

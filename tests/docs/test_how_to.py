@@ -92,7 +92,7 @@ def test_method(module: Any) -> None:
 def test_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     (entry,) = blocks("encoder")
     found = eval(f"{{{entry}}}", {"EncoderInfo": registry.EncoderInfo})
-    monkeypatch.setattr(build, "ENCODERS", {**registry.ENCODERS, **found})
+    monkeypatch.setitem(registry.ENCODERS, "resnet101", found["resnet101"])
     encoder = build.build_encoder("resnet101", 32).eval()
     assert encoder.layers == found["resnet101"].layers
     with torch.no_grad():

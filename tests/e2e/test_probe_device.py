@@ -44,7 +44,7 @@ with driving(store.storage) as leases, workplace.join(None) as cluster:
         tick=lambda progress: None,
     )
     backend.close()
-print(*sorted(set(progress.messages.values())))
+print(*sorted({one.message for one in progress.stages.values()} - {""}))
 """
 
 

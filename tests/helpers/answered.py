@@ -57,7 +57,7 @@ def answered(sweeps: Any, grid: str = GRID) -> Plan:
 
 
 def _metrics(y: np.ndarray, best: np.ndarray, classes: int) -> dict[str, float]:
-    return vars(score(y, _ranked(best), classes))
+    return score(y, _ranked(best), classes)
 
 
 def _ranked(best: np.ndarray) -> np.ndarray:

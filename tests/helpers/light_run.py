@@ -31,6 +31,8 @@ _PAGE_KIB = resource.getpagesize() // 1024
 class NoMirror:
     """Replaces the mirror, to measure what it costs."""
 
+    final = False
+
     def __init__(self, *_: object) -> None: ...
 
     def start(self) -> None: ...

@@ -54,7 +54,7 @@ def fit(budget: LabelBudget, test_images=TEST_IMAGES, **overrides) -> FinetuneFi
 
 
 def top1(found: FinetuneFit) -> float:
-    return score(TEST_LABELS, found.top5, CLASSES).top1
+    return score(TEST_LABELS, found.top5, CLASSES)["top1"]
 
 
 def same(a: FinetuneFit, b: FinetuneFit) -> bool:

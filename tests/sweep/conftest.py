@@ -114,7 +114,8 @@ def outputs(stage: PlannedStage, **metrics: float) -> dict[str, Any]:
 def write_dataset(folder: Path, outputs: dict[str, Any]) -> None:
     """What planning reads of a prepared dataset: keys that no other dataset has, and labels."""
     fields = {name: outputs[name] for name in ("fingerprint", "n_train", "n_test", "levels")}
-    manifest = DatasetManifest(**fields, size=32, class_names=(CLASSES, ("all",)), parents=((0,) * len(CLASSES),))
+    classes = {"class_names": (CLASSES, ("all",)), "parents": ((0,) * len(CLASSES),)}
+    manifest = DatasetManifest(**fields, size=32, **classes)
     (folder / "dataset.json").write_text(manifest.to_json())
     for split in ("train", "test"):
         keys = hash64(derive_seed(outputs["fingerprint"], split), np.arange(outputs[f"n_{split}"]))

@@ -90,7 +90,7 @@ def test_labels_must_be_whole_and_there_for_test_images(rows, tmp_path):
         prepare(ParquetSource(half, levels=("label", "up")), 16, tmp_path / "a")
     test = table(tmp_path / "y.parquet", images, label=["a", None, "a"])
     with pytest.raises(DataError, match=r"y\.parquet, row 1: no label, and it is a test image"):
-        prepare(ParquetSource(test, test=test), 16, tmp_path / "a")
+        prepare(ParquetSource(half, test=test), 16, tmp_path / "a")
 
 
 def test_a_folder_beside_the_classes_is_unlabelled(rows, folder, tmp_path):

@@ -17,7 +17,7 @@ from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.preparation.prepare import prepare
 from ssl_sweep.data_ops.preparation.scan import scan
 from ssl_sweep.data_ops.sources.decode import decode_rgb
-from ssl_sweep.data_ops.sources.registry import CsvSource, FolderSource, inspect, iterate
+from ssl_sweep.data_ops.sources.registry import CsvSource, FolderSource, ParquetSource, inspect, iterate
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -135,32 +135,34 @@ def test_a_path_that_vanishes_midway(rows, folder, tmp_path):
     assert "dog/0003.png: cannot be read (No such file or directory)" in said
 
 
-def test_a_source_that_shrinks_while_it_is_prepared(rows, folder, tmp_path, monkeypatch):
-    root = Path(folder(rows))
+def test_a_source_that_shrinks_while_it_is_prepared(rows, parquet, tmp_path, monkeypatch):
+    where = parquet(rows)
     from ssl_sweep.data_ops.preparation import prepare as module
 
-    listed = module.iterate
+    listed = module.open_source
 
-    def after_a_loss(source, split):
-        if split == "train":
-            (root / "ant" / "0000.png").unlink()
-        return listed(source, split)
+    def after_a_loss(source):
+        opened = listed(source)
+        parquet(rows[:39])
+        return opened
 
-    monkeypatch.setattr(module, "iterate", after_a_loss)
+    monkeypatch.setattr(module, "open_source", after_a_loss)
     with pytest.raises(
         DataError, match="39 images were read but 40 were listed, so the source changed meanwhile; try again"
     ):
-        prepare(FolderSource(str(root)), 8, tmp_path / "a")
+        prepare(ParquetSource(where), 8, tmp_path / "a")
 
 
 def test_a_broken_link_is_a_bad_image(rows, folder, tmp_path):
     root = Path(folder(rows))
     (root / "cat" / "gone.png").symlink_to("/nowhere/x.png")
-    (root / "cat" / "folder.png").symlink_to(tmp_path)  # a link to a folder is no image
+    (root / "cat" / "folder.png").symlink_to(tmp_path / "elsewhere")  # a folder, whatever its name
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "more.png").write_bytes(rows[0][0])
     with pytest.raises(DataError, match=r"gone\.png: cannot be read \(No such file"):
         prepare(FolderSource(str(root)), 8, tmp_path / "a")
     manifest = prepare(FolderSource(str(root), on_bad_image="skip"), 8, tmp_path / "a")
-    assert (manifest.n_train, len(manifest.skipped)) == (40, 1)
+    assert (manifest.n_train, len(manifest.skipped)) == (41, 1)
     (bad,) = scan(FolderSource(str(root)))[0].bad
     assert bad.name.endswith("gone.png")
 

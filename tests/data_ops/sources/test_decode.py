@@ -295,14 +295,21 @@ def test_bands_that_are_a_picture_are_read():
         assert np.array_equal(decode_rgb(tiff(values, photometric, extra), "x"), expected)
 
 
-def test_a_heic_file_says_what_to_install():
-    data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 40
-    if "HEIF" not in formats():
-        with pytest.raises(BadImageError, match=r"x\.heic: .*HEIC.*install pillow-heif"):
-            decode_rgb(data, "x.heic")
-    else:
-        with pytest.raises(BadImageError, match=r"x\.heic: "):
-            decode_rgb(data, "x.heic")
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 40, "x"),
+        (b"broken", "x.heic"),
+        (b"", "x.HEIC"),
+        (b"", "all.parquet, row 3 (x.hif)"),
+    ],
+)
+def test_heic_says_what_to_install(monkeypatch, data, name):
+    """Row of faults: an empty x.heic."""
+    monkeypatch.setattr("ssl_sweep.data_ops.sources.decode.formats", lambda: ("PNG", "JPEG"))
+    with pytest.raises(BadImageError, match="install pillow-heif, or save it as JPEG") as error:
+        decode_rgb(data, name)
+    assert str(error.value).startswith(f"{name}: {'HEIC is not read here' if data else 'empty image'}")
 
 
 def test_no_program_is_run_for_a_drawing():

@@ -101,7 +101,7 @@ def test_what_cannot_be_fetched_is_named(store, tmp_path, cache):
     ):
         with pytest.raises(DataError, match=message):
             inspect(NpzSource(where))
-    with pytest.raises(DataError, match="no Parquet files here"):
+    with pytest.raises(DataError, match=r"no \.parquet files here"):
         store.pipe("/bucket/x.txt", b"")
         inspect(ParquetSource("memory://bucket/*.parquet"))
 

@@ -68,7 +68,7 @@ def test_plain_bytes_and_integer_labels(rows, tmp_path):
         ({"levels": ()}, "levels is empty"),
         ({"test_fraction": 1.5}, "between 0 and 1"),
         ({"test_fraction": 0.5, "test": "x.parquet"}, "both given"),
-        ({"test": "gone.parquet"}, "gone.parquet: no such file"),
+        ({"test": "gone.parquet"}, "gone.parquet: no such file or folder"),
     ],
 )
 def test_wrong_parquet_settings(rows, parquet, fields, message):
@@ -84,7 +84,7 @@ def test_parquet_without_rows_files_or_sense(parquet, tmp_path):
     (tmp_path / "text.parquet").write_text("not parquet")
     with pytest.raises(DataError, match=r"text\.parquet: not a readable Parquet file"):
         inspect(ParquetSource(str(tmp_path / "text.parquet")))
-    with pytest.raises(DataError, match="no Parquet files"):
+    with pytest.raises(DataError, match=r"no \.parquet files here"):
         inspect(ParquetSource(str(tmp_path / "*.pq")))
 
 

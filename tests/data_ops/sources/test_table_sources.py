@@ -45,14 +45,14 @@ def test_integers_beside_empty_cells_are_the_integers_they_were(rows, tmp_path):
     assert manifest.class_names == (("0", "1", "2", "10"),)
     assert (manifest.n_labeled, manifest.class_counts) == (5, ((1, 2, 1, 1),))
     assert {raw.labels[0] for raw in iterate(source, "test")} == {"0", "1", "2", "10"}
-    turned = whole_csv(tmp_path, rows, ["0", "1", "2", "3", "4", "5"], ["1.0", "2.0", "5.", "3.0"])
-    assert [raw.labels[0] for raw in iterate(turned, "test")] == ["1.0", "2.0", "5.", "3.0"]
+    turned = whole_csv(tmp_path, rows, ["0", "1", "2", "3", "4", "5"], ["1.0", "2.0", "5.", "03"])
+    assert [raw.labels[0] for raw in iterate(turned, "test")] == ["1", "2", "5", "3"]
     turned = whole_csv(tmp_path, rows, ["0", "1", "2", "3", "4", "5"], ["1.0", "2.0", "5.0", "3.0"])
     assert [raw.labels[0] for raw in iterate(turned, "test")] == ["1", "2", "5", "3"]
 
 
 def test_such_a_table_is_the_parquet_file_of_the_same_rows(rows, tmp_path):
-    """Also in one table, with groups: and what was prepared of it before is not taken for it."""
+    """Also in one table, with groups."""
     labels = [None if i % 5 == 0 else i % 4 for i in range(20)]
     groups = [None if i == 3 else i // 2 for i in range(20)]
     lines = []
@@ -65,8 +65,6 @@ def test_such_a_table_is_the_parquet_file_of_the_same_rows(rows, tmp_path):
     pq.write_table(pa.table({"image": images, "label": labels, "site": groups}), tmp_path / "x.parquet")
     parquet = ParquetSource(str(tmp_path / "x.parquet"), group="site", test_fraction=0.3)
     assert prepare(csv, 16, tmp_path / "a") == prepare(parquet, 16, tmp_path / "b")
-    listing = csv.listing("train")
-    assert listing is not None and listing.stamps[-1][1:] == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -74,8 +72,6 @@ def test_such_a_table_is_the_parquet_file_of_the_same_rows(rows, tmp_path):
     [
         (["1.0", "2.0", "x"], ["1.0", "2.0"]),
         (["1.0", "2.0"], ["1.0", "2.0", "1.5"]),
-        (["1.0", "-2.0"], ["1.0", "-2.0"]),
-        (["01", "1"], ["01", "1"]),
         (["v1.0", "v2.0"], ["v1.0"]),
     ],
 )
@@ -83,8 +79,6 @@ def test_labels_that_are_not_all_whole_numbers_stay_as_they_are(rows, tmp_path, 
     source = whole_csv(tmp_path, rows, train, test)
     assert [raw.labels[0] for raw in iterate(source, "train")] == train
     assert [raw.labels[0] for raw in iterate(source, "test")] == test
-    listing = source.listing("train")
-    assert listing is not None and len(listing.stamps) == 1 + len(train), "signatures stay"
 
 
 def test_whole_numbers_of_cls_files(rows, tmp_path):
@@ -96,17 +90,16 @@ def test_whole_numbers_of_cls_files(rows, tmp_path):
 
     source = WebDatasetSource(shard("train", [b"1.0", b"", b"2.0\n", b"0.0"]), shard("test", [b"1", b"2"]))
     assert prepare(source, 16, tmp_path / "out").class_names == (("0", "1", "2"),)
-    listing = source.listing("train")
-    assert listing is not None and (listing.n_labeled, len(listing.stamps)) == (3, 2)
+    assert inspect(source).n_labeled == 3
     source = WebDatasetSource(shard("train", [b"1.0", b"a"]), shard("test", [b"1.0", b"2.0"]))
     assert [raw.labels[0] for raw in iterate(source, "test")] == ["1.0", "2.0"]
     texts = shard("train", [b'{"label": "1.0"}'], "json")
-    assert next(iterate(WebDatasetSource(texts), "train")).labels == ("1.0",), "a text in a typed file"
+    assert next(iterate(WebDatasetSource(texts), "train")).labels == ("1",), "a text in a typed file"
 
 
 def test_splits_without_a_class_in_common_are_refused(rows, tmp_path):
     source = whole_csv(tmp_path, rows, ["class 1", "class 2", "class 1", ""], ["1", "2"])
-    said = r"train\.csv: no class of the test images has a training image: 'label' is '1', '2' in test and "
+    said = r"test\.csv: no class of the test images has a training image: 'label' is '1', '2' in test and "
     with pytest.raises(DataError, match=said + r"'class 1', 'class 2' in train; write both alike"):
         prepare(source, 16, tmp_path / "out")
     few = whole_csv(tmp_path, rows, ["a", "b", ""], ["b", "c"])  # one in common is a matter for the check
@@ -236,9 +229,7 @@ def test_wrong_npz(tmp_path):
         ({"images": np.asfortranarray(np.ones((3, 4, 4, 3), np.uint8))}, "Fortran order"),
         ({"images": images, "labels": np.array([1, 2])}, "expected 3 integers or texts"),
         ({"images": images, "labels": np.array([1.0, 2.5, 3])}, "2.5 is not a label"),
-        ({"images": images, "labels": np.array([1.0, -2, np.nan])}, "contains -2.0; labels are 0 or more"),
         ({"images": images, "labels": np.array(3)}, "expected 3 integers or texts"),
-        ({"images": images, "labels": np.array([1, 2, -7])}, "contains -7; labels are 0 or more"),
         ({"images": images, "labels": np.zeros((3, 2), int)}, "has 2 label levels but levels names 1"),
         ({"images": images, "labels": np.array([{}, {}, {}], object)}, "cannot be read .*allow_pickle"),
         ({"images": np.array([{}], object)}, "is object of shape"),
@@ -318,8 +309,8 @@ def test_webdataset_labels_come_from_cls_json_or_nowhere(rows, tmp_path):
     assert [raw.labels for raw in read] == [("7",), (None,), ("3",), (None,)]
     assert [raw.group for raw in read] == [None, None, "x", None]
     assert np.array_equal(read[2].decode(), decode_rgb(rows[2][0], "x"))
-    assert read[2].name == f"{where}, c"
-    for pattern in (str(tmp_path), str(tmp_path / "*.tar"), str(tmp_path / "{x,x}.tar")):
+    assert read[2].name == f"{where}, c.seg.png"
+    for pattern in (str(tmp_path), str(tmp_path / "*.tar"), str(tmp_path / "{x,x}.tar")):  # twice
         assert inspect(WebDatasetSource(pattern)).n_train == (8 if "{" in pattern else 4)
 
 
@@ -330,7 +321,10 @@ def test_npz_labels_by_name_floats_and_empty_texts(tmp_path):
     read = list(iterate(NpzSource(path, label="label", group="where"), "train"))
     assert [raw.labels for raw in read] == [("2",), (None,), ("0",)]
     assert [raw.group for raw in read] == ["a", None, "a"]
-    assert inspect(NpzSource(path)).n_labeled == 0  # the usual name may be absent
+    with pytest.raises(
+        DataError, match=r"no array 'labels' \(did you mean 'label'\?\); it has images, label"
+    ):
+        inspect(NpzSource(path, group="where"))
     with pytest.raises(DataError, match=r"no array 'labelz' \(did you mean 'label'\?\)"):
         inspect(NpzSource(path, label="labelz"))
 
@@ -388,11 +382,11 @@ def test_wrong_shards(rows, tmp_path):
     assert "'img.1.png' and 'img.2.png' belong to one sample" in two and "first dot" in two
     assert "'a.png' and 'a.png' belong to one sample" in problem([image, image])
     assert "'a.cls' and 'a.cls'" in problem([image, ("a.cls", b"1"), ("a.cls", b"2")])
-    assert "'b.cls' is a label without an image" in problem([image, ("b.cls", b"1"), ("b.heic", b"x")])
+    assert "'b.cls' is a label without an image" in problem([image, ("b.cls", b"1"), ("b.svg", b"x")])
     (tmp_path / "x.tar").write_bytes(b"no tar at all")
     with pytest.raises(DataError, match=r"x\.tar: not a readable, uncompressed tar"):
         inspect(WebDatasetSource(str(tmp_path / "x.tar")))
-    with pytest.raises(DataError, match=r"y-001\.tar: no tar shards here"):
+    with pytest.raises(DataError, match=r"y-001\.tar: no such file or folder"):
         inspect(WebDatasetSource(str(tmp_path / "y-{001..003}.tar")))
 
 

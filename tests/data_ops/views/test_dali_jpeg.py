@@ -62,6 +62,24 @@ def test_views_of_files_of_any_shape_are_those_of_their_pixels(views: DaliJpegVi
             assert (both[view][i] - expected).abs().max() * 63.75 < 0.05
 
 
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_files_are_turned_as_their_orientation_says(views: DaliJpegViews, turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    file = io.BytesIO()
+    Image.open(io.BytesIO(FILES[0])).save(file, "JPEG", quality=90, exif=exif)
+    pixels = decode_rgb(file.getvalue(), "file")
+    assert jpeg_shapes([file.getvalue()]).tolist() == [list(pixels.shape[:2])]
+    params = [
+        sample_params(policy, 1, 2, KEYS[:1], view, shape=pixels.shape[:2])
+        for view, policy in enumerate(POLICIES)
+    ]
+    both = views.render([file.getvalue()], drawn(jpeg_shapes([file.getvalue()]), KEYS[:1]))
+    for one, policy, drawn_here in zip(both, POLICIES, params, strict=True):
+        expected = TorchViews(policy).render(pixels[None], drawn_here)[0]
+        assert (one[0] - expected).abs().max() * 63.75 < 0.05
+
+
 def test_a_shape_per_image_draws_what_that_shape_alone_draws() -> None:
     for name in ("simclr", "evaluation"):
         (policy,) = named_policy(name, 64)

@@ -33,8 +33,12 @@ def test_methods_that_read_head_layers_have_a_projection_head(name: str) -> None
 
 
 @pytest.mark.parametrize("name", [name for name in ENCODERS if name != "resnet50-4x"])
-def test_layers_are_those_of_the_encoder(name: str) -> None:
-    assert ENCODERS[name].layers == build_encoder(name, 32).layers
+def test_an_encoder_is_as_its_class_says(name: str) -> None:
+    info, encoder = ENCODERS[name], build_encoder(name, 32)
+    assert (info.layers, info.feature_dim) == (encoder.layers, encoder.feature_dim)
+    if name != "resnet-demo":  # torchvision's published sizes, with another stem
+        found = sum(p.numel() for p in encoder.parameters()) / 1e6
+        assert info.parameters == pytest.approx(found, rel=0.02)
 
 
 def test_settings_that_a_method_reads() -> None:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
+import pathlib
+import zipfile
+from collections import OrderedDict, defaultdict
 
 import pytest
 import torch
@@ -11,9 +15,12 @@ from torch import nn
 from training_case import Evil
 
 from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.config.registry import ENCODERS
 from ssl_sweep.ssl_core.encoders.build import build_encoder, torch_seed
-from ssl_sweep.ssl_core.encoders.given import load_weights
-from ssl_sweep.ssl_core.encoders.weight_names import from_timm, plain_names, to_timm
+from ssl_sweep.ssl_core.encoders.given import _tensor, load_weights
+from ssl_sweep.ssl_core.encoders.shapes import weight_shapes
+from ssl_sweep.ssl_core.encoders.weight_files import storages, stored_tensors
+from ssl_sweep.ssl_core.encoders.weight_names import fitting_names, from_timm, to_timm
 
 IMAGES = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
 
@@ -52,18 +59,129 @@ WRAPPINGS = {
     ),
     "state_dict": lambda s: {"state_dict": s, "epoch": 3},
     "model": lambda s: {"model": prefixed(s, "encoder.")},
+    "_orig_mod.": lambda s: prefixed(s, "_orig_mod."),
+    "module._orig_mod.": lambda s: prefixed(s, "module._orig_mod."),
+    "_orig_mod in the middle": lambda s: {
+        k.replace("blocks.1.", "blocks.1._orig_mod."): v for k, v in prefixed(s, "net.trunk.").items()
+    },
+    "teacher": lambda s: {"teacher": prefixed(s, "backbone."), "epoch": 3},
+    "teacher beside its student": lambda s: {
+        "student": {f"module.backbone.{k}": v + 1 for k, v in s.items()},
+        "teacher": prefixed(s, "backbone.") | {"head.last_layer.weight": torch.ones(2)},
+        "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]},
+    },
+    "a query encoder beside its slow copy": lambda s: {
+        "state_dict": prefixed(s, "module.encoder_q.")
+        | {f"module.encoder_k.{k}": v + 1 for k, v in s.items()}
+        | {"module.queue": torch.ones(2)}
+    },
+    "paths and namespaces": lambda s: {
+        "args": argparse.Namespace(data=pathlib.PurePosixPath("/data"), lr=0.1),
+        "root": pathlib.Path("x"),
+        "best": (1, [2.5, None, True], {"a"}, b"bytes"),
+        "history": defaultdict(list, loss=[1.0]),
+        "model": OrderedDict(s),
+    },
+    "in half precision": lambda s: {k: v.half() if v.is_floating_point() else v for k, v in s.items()},
+    "parameters": lambda s: {
+        k: nn.Parameter(v) if v.is_floating_point() else v for k, v in prefixed(s, "a.").items()
+    },
     "old, without counts": lambda s: {k: v for k, v in s.items() if "num_batches" not in k},
 }
 
 
+@pytest.fixture(scope="module")
+def small():
+    """The state dict of a small encoder, with a classifier."""
+    with torch_seed(0):
+        state = build_encoder("resnet-demo", 32).state_dict()
+    return {**state, "fc.weight": torch.ones(3, 128)}
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.ckpt", "w.pth.tar"])
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
-def test_state_dict_as_others_write_it(tmp_path, model, wrapping):
-    torch.save(WRAPPINGS[wrapping](dict(model.state_dict())), tmp_path / "w.pt")
-    given = load_weights(config_of(tmp_path / "w.pt"))
+def test_state_dict_as_others_write_it(tmp_path, small, wrapping, name):
+    """Row of faults: wrappers, suffixes, and other objects beside the tensors."""
+    path, old = tmp_path / name, name == "w.pth.tar"
+    torch.save(WRAPPINGS[wrapping](small), path, _use_new_zipfile_serialization=not old)
+    given = load_weights(config_of(path, "resnet-demo", 32))
+    assert not given.encoder.training and given.source == str(path) and given.trained_on == ""
+    assert given.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    for key, tensor in given.encoder.state_dict().items():
+        expected = small[key]
+        if wrapping == "in half precision" and tensor.is_floating_point():
+            expected = expected.half().float()
+        assert torch.equal(tensor, expected), key
+
+
+def test_the_features_are_those_of_the_given_weights(tmp_path, model):
+    torch.save(model.state_dict(), tmp_path / "w.pt")
     with torch.no_grad():
-        assert torch.equal(given.encoder(IMAGES), features_of(model))
-    assert not given.encoder.training and given.source == str(tmp_path / "w.pt") and given.trained_on == ""
-    assert given.sha256 == hashlib.sha256((tmp_path / "w.pt").read_bytes()).hexdigest()
+        assert torch.equal(load_weights(config_of(tmp_path / "w.pt")).encoder(IMAGES), features_of(model))
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_whole_module_is_read_without_its_code(tmp_path, model, old):
+    torch.save({"net": model}, tmp_path / "w.pt", _use_new_zipfile_serialization=not old)
+    given = load_weights(config_of(tmp_path / "w.pt")).encoder.state_dict()
+    assert all(
+        torch.equal(given[name], tensor) for name, tensor in model.state_dict().items() if name in given
+    )
+
+
+def test_what_torch_reads_is_what_we_read(tmp_path):
+    """Views of one storage, transposed ones, empty ones, and every type of element."""
+    base = torch.arange(24.0)
+    tensors = {
+        "whole": base,
+        "part": base[4:10],
+        "turned": base.reshape(4, 6).t(),
+        "scalar": torch.tensor(3.0),
+        "empty": torch.empty(0, 3),
+        **{
+            str(kind): torch.ones(3).to(kind)
+            for kind in (torch.int8, torch.uint8, torch.bool, torch.bfloat16)
+        },
+    }
+    for old in (False, True):
+        torch.save(tensors, tmp_path / "w.pt", _use_new_zipfile_serialization=not old)
+        stored = stored_tensors(tmp_path / "w.pt")
+        assert {name: (one.shape, one.stride) for name, one in stored.items()} == {
+            name: (tuple(tensor.shape), tensor.stride()) for name, tensor in tensors.items()
+        }
+        content = dict(storages(tmp_path / "w.pt", {one.storage for one in stored.values()}))
+        for name, tensor in tensors.items():
+            read = _tensor(tmp_path / "w.pt", name, stored[name], content)
+            assert read.dtype == tensor.dtype and torch.equal(read, tensor), name
+
+
+@pytest.mark.parametrize("size", [32, 96])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_shapes_that_planning_knows_are_those_of_the_encoder(name, size):
+    with torch.device("meta"):
+        encoder = build_encoder(name, size)
+    expected = {key: tuple(tensor.shape) for key, tensor in encoder.state_dict().items()}
+    assert list(weight_shapes(name, size).items()) == list(expected.items())
+
+
+def test_two_encoders_that_could_both_be_meant_are_named(tmp_path, model):
+    state = dict(model.state_dict())
+    torch.save({"model": state, "model_ema": {k: v + 1 for k, v in state.items()}}, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=r"this encoder 2 times, under 'model\.', 'model_ema\.'; strip the"):
+        load_weights(config_of(tmp_path / "w.pt"))
+
+
+def test_names_of_another_library_are_named(tmp_path, model):
+    torch.save({f"{i}.weight": torch.ones(2) for i in range(3)}, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=r"no weight 'conv1\.weight', under any prefix; .* 0\.weight, 1\.w"):
+        load_weights(config_of(tmp_path / "w.pt"))
+    bad = prefixed(dict(model.state_dict()), "a.b.")
+    bad["a.b.layer1.0.conv1.weight"] = torch.ones(2)
+    torch.save(bad, tmp_path / "w.pt")
+    with pytest.raises(
+        ValueError, match=r"does not fit under the prefix 'a\.b\.': layer1\.0\.conv1\.weight has"
+    ):
+        load_weights(config_of(tmp_path / "w.pt"))
 
 
 def test_safetensors(tmp_path, model):
@@ -127,13 +245,6 @@ def test_vit_in_either_style(tmp_path, name):
             )
 
 
-def test_names_of_a_momentum_encoders_checkpoint(model):
-    state = prefixed(dict(model.state_dict()), "module.encoder_q.")
-    keys = prefixed(dict(model.state_dict()), "module.encoder_k.")
-    named = plain_names(state | keys | {"module.queue": torch.ones(2)})
-    assert set(named) == {k for k in model.state_dict() if not k.startswith("fc.")}
-
-
 @pytest.mark.parametrize(
     ("change", "encoder", "size", "message"),
     [
@@ -150,11 +261,14 @@ def test_weights_that_do_not_fit(tmp_path, model, change, encoder, size, message
         load_weights(config_of(tmp_path / "w.pt", encoder, size))
 
 
-def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("old", [False, True])
+def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch, model, old):
     monkeypatch.chdir(tmp_path)
-    torch.save({"conv1.weight": Evil()}, tmp_path / "w.pt")
-    with pytest.raises(ValueError, match="not a readable file of tensors"):
+    torch.save({"conv1.weight": Evil()}, tmp_path / "w.pt", _use_new_zipfile_serialization=not old)
+    with pytest.raises(ValueError, match="has no tensors"):
         load_weights(config_of(tmp_path / "w.pt"))
+    torch.save({"x": Evil(), **model.state_dict()}, tmp_path / "w.pt", _use_new_zipfile_serialization=not old)
+    load_weights(config_of(tmp_path / "w.pt"))
     assert not os.path.exists("executed")
 
 
@@ -172,14 +286,45 @@ def test_what_is_not_there(weights, message):
         load_weights(config_of(weights))
 
 
-@pytest.mark.parametrize(("name", "content"), [("w.pt", {"epoch": 1}), ("w.pt", [1, 2])])
-def test_a_file_without_a_state_dict(tmp_path, name, content):
-    torch.save(content, tmp_path / name)
-    with pytest.raises(ValueError, match="has no state dict"):
-        load_weights(config_of(tmp_path / name))
+@pytest.mark.parametrize("content", [{"epoch": 1}, [1, 2], None])
+def test_a_file_without_tensors(tmp_path, content):
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=r"w\.pt has no tensors; save model\.state_dict"):
+        load_weights(config_of(tmp_path / "w.pt"))
 
 
-def test_a_broken_safetensors_file(tmp_path):
-    (tmp_path / "w.safetensors").write_bytes(b"broken")
-    with pytest.raises(ValueError, match="not a readable safetensors"):
-        load_weights(config_of(tmp_path / "w.safetensors"))
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+def test_broken_files(tmp_path, model, name):
+    def refused(content: bytes, message: str) -> None:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            load_weights(config_of(tmp_path / name))
+
+    save = save_file if name.endswith("safetensors") else torch.save
+    save(dict(model.state_dict()), tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    refused(b"broken", "is not a readable file of tensors")
+    refused(b"", "is not a readable file of tensors")
+    refused(b"\xff" * 7 + b"\0{broken", "is not a readable safetensors file")
+    refused(whole[: len(whole) // 2], "is not a readable file of tensors|is damaged or cut short")
+    torch.save(dict(model.state_dict()), tmp_path / "old", _use_new_zipfile_serialization=False)
+    old = (tmp_path / "old").read_bytes()
+    refused(old[: len(old) // 2], "is damaged or cut short")
+
+
+def test_archives_of_something_else(tmp_path):
+    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
+        archive.writestr("a.txt", "a")
+    with pytest.raises(ValueError, match="is an archive of something else"):
+        load_weights(config_of(tmp_path / "w.pt"))
+    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
+        archive.writestr("a/data.pkl", "a")
+        archive.writestr("a/constants.pkl", "a")
+    with pytest.raises(ValueError, match=r"is a TorchScript program; save model\.state_dict"):
+        load_weights(config_of(tmp_path / "w.pt"))
+
+
+def test_a_larger_encoder_is_not_mistaken_for_a_smaller_one():
+    """All names and shapes of a ResNet-18 are in a ResNet-34, too."""
+    with pytest.raises(ValueError, match=r"it also has layer1\.2\.conv1\.weight"):
+        fitting_names(weight_shapes("resnet34", 96), weight_shapes("resnet18", 96))

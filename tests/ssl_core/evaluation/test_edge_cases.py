@@ -19,7 +19,7 @@ def test_a_budget_that_misses_classes_predicts_in_the_full_label_set():
     assert set(np.unique(fit.top5[:, :3])) == {1, 4, 6} and (fit.top5[:, 3:] == -1).all()
     known = np.isin(y_test, [1, 4, 6])
     assert (fit.top5[known, 0] == y_test[known]).mean() > 0.6
-    assert score(y_test, fit.top5, CLASSES).top5 == pytest.approx(known.mean()), (
+    assert score(y_test, fit.top5, CLASSES)["top5"] == pytest.approx(known.mean()), (
         "a class without a label is no hit"
     )
 

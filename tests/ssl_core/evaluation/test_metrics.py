@@ -23,9 +23,9 @@ def test_score_by_hand():
         [[0, 1, 2, -1, -1], [0, 2, 1, -1, -1], [1, 0, 2, -1, -1], [1, -1, -1, -1, -1], [0, 1, -1, -1, -1]]
     )
     found = score(y, top5, 4)
-    assert (found.top1, found.top5, found.n_test) == (pytest.approx(3 / 5), pytest.approx(4 / 5), 5)
-    assert found.balanced_accuracy == pytest.approx((2 / 3 + 1 + 0) / 3), "class 3 is not in the test set"
-    assert found.top1_std_err == pytest.approx(math.sqrt(0.6 * 0.4 / 5))
+    assert (found["top1"], found["top5"], found["n_test"]) == (pytest.approx(3 / 5), pytest.approx(4 / 5), 5)
+    assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 1 + 0) / 3), "class 3 is not in the test set"
+    assert found["top1_std_err"] == pytest.approx(math.sqrt(0.6 * 0.4 / 5))
 
 
 def test_score_refuses_what_does_not_fit():
@@ -69,8 +69,8 @@ def test_scores_at_the_trained_level_and_above():
     n_classes = [6, 4, 2]
     top5 = np.array([[1, 0, 2, 3, 4], [1, 5, 0, 2, 3], [0, 3, 2, -1, -1], [0, -1, -1, -1, -1]])
     every = level_scores(top5, trained=0, labels=labels, parents=parents, n_classes=n_classes)
-    assert [found.top1 for found in every] == [0.25, 0.5, 0.75]
-    assert [found.top5 for found in every] == [0.75, 0.75, 1.0]
+    assert [found["top1"] for found in every] == [0.25, 0.5, 0.75]
+    assert [found["top5"] for found in every] == [0.75, 0.75, 1.0]
     groups = np.array([[0, 3, 1, 2, -1], [3, 0, -1, -1, -1], [2, 1, -1, -1, -1], [1, 0, -1, -1, -1]])
     above = level_predictions(groups, trained=1, parents=parents)
     assert len(above) == 2 and above[1].tolist() == [
@@ -80,9 +80,9 @@ def test_scores_at_the_trained_level_and_above():
         [1, 0, -1, -1, -1],
     ]
     kinds = level_scores(groups, trained=1, labels=labels, parents=parents, n_classes=n_classes)
-    assert [found.top1 for found in kinds] == [0.25, 0.75]
+    assert [found["top1"] for found in kinds] == [0.25, 0.75]
     only = level_scores(np.ones((4, 5), int), trained=2, labels=labels, parents=parents, n_classes=n_classes)
-    assert [found.top1 for found in only] == [0.25]
+    assert [found["top1"] for found in only] == [0.25]
 
 
 def test_levels_that_do_not_nest():

@@ -99,6 +99,27 @@ def actor_died(preempted: bool = False, message: str = "killed") -> Exception:
     return ActorDiedError(context)
 
 
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        (KeyError("epochs"), "KeyError: 'epochs'"),
+        (ValueError("the shape\nis wrong"), "ValueError: the shape"),
+        (RuntimeError(), "RuntimeError"),
+        (StoreError("a message of our own"), "a message of our own"),
+        (None, "ZeroDivisionError: division by zero"),  # an error that cannot be sent
+    ],
+)
+def test_what_ray_wraps_is_named_by_its_cause(cause, message):
+    from ray.exceptions import RayTaskError
+
+    colours = "\x1b[36mray::perform_light()\x1b[39m (pid=7, ip=192.0.2.2)\n  File x\n"
+    wrapped = RayTaskError("perform_light", f"{colours}ZeroDivisionError: division by zero\n", cause)
+    for error in (wrapped, wrapped.as_instanceof_cause() if cause else wrapped):
+        failure = failure_of(error)
+        assert failure.message == message
+        assert "\x1b" not in failure.log_tail and "perform_light" in failure.log_tail
+
+
 def test_the_kinds_of_what_ray_reports(sweeps):
     from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
     from ray.train import WorkerGroupError

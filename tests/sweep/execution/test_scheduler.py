@@ -130,7 +130,7 @@ def test_every_kind_has_its_retries_and_a_failure_stops_only_what_needs_it(case,
     assert records[killed].attempts == {"worker_error": 3} and records[killed].attempt == 3
     assert "exit code -9" in records[killed].message
     assert "time.sleep" in records[hanging].log_tail or "in _fail" in records[hanging].log_tail
-    assert "3.png" in progress.messages[data.id] and records[data].hardware
+    assert "3.png" in progress.stages[data.id].message and records[data].hardware
     below = [stage for stage in case.plan().stages if stage.kind in ("features", "probe")]
     lost = {stage.id for stage in failed}
     for stage in below:
@@ -153,8 +153,8 @@ def test_every_kind_has_its_retries_and_a_failure_stops_only_what_needs_it(case,
     case.prescribe()
     before = len(case.store.executions())
     progress = case.execute()
-    assert Counter(progress.status.values()) == {"complete": len(progress.stages)}
-    assert {id for id in progress.executed} == lost
+    assert progress.count() == {"complete": len(progress.stages)}
+    assert {stage.id for stage in progress.executed} == lost
     assert len(case.store.executions()) == before + len(lost)
     assert not [stage for stage in stages if case.store.failure(stage.kind, stage.id)]
 
@@ -175,15 +175,15 @@ def test_a_failure_that_cannot_be_written_down_still_counts(sweeps):
     folder.touch()
     progress = case.execute()
     assert progress.having("failed") == [stage]
-    assert "error.json" in progress.messages[stage.id] and "3.png" in progress.messages[stage.id]
+    assert "error.json" in progress.stages[stage.id].message and "3.png" in progress.stages[stage.id].message
 
 
 def test_what_does_not_stop_within_the_grace_is_dropped(case):
     case.prescribe(["sleep"], ["sleep"])
     case.stop_after, case.grace_s = 3.0, 1.0
     progress = case.execute()
-    assert Counter(progress.status.values())["interrupted"] > 0
-    assert not progress.having("running", "waiting", "failed")
+    assert progress.count()["interrupted"] > 0
+    assert not progress.having("running", "to_run", "failed")
     assert not holders(case.store.storage)
 
 
@@ -206,16 +206,14 @@ def test_what_another_driver_holds_is_waited_for(sweeps, caplog):
     case.tick = end
     progress = case.execute()
     other.end()
-    assert [progress.status[stage.id] for stage in stages] == ["complete", "failed", "complete"]
-    assert progress.messages[failed.id] == "3.png is damaged (in another run)"
-    assert finished.id not in progress.executed and given_up.id in progress.executed
+    assert [progress.stages[stage.id].state for stage in stages] == ["complete", "failed", "complete"]
+    assert progress.stages[failed.id].message == "3.png is damaged (in another run)"
+    assert finished not in progress.executed and given_up in progress.executed
     holder = other.driver
     assert f"pretrain {finished.id}: waits, {holder} holds the lease" in caplog.messages
     assert f"pretrain {finished.id}: taken from the store, {holder} finished it" in caplog.messages
     assert f"pretrain {given_up.id}: ready again, {holder} gave it up" in caplog.messages
-    assert {e.id for e in case.store.executions()} == {
-        stage.id for stage in progress.stages.values() if progress.status[stage.id] == "complete"
-    }
+    assert {e.id for e in case.store.executions()} == {stage.id for stage in progress.having("complete")}
 
 
 def test_a_probe_that_kills_its_process_takes_no_other_with_it(sweeps):
@@ -229,7 +227,7 @@ def test_a_probe_that_kills_its_process_takes_no_other_with_it(sweeps):
     case.faults.write_text(json.dumps({poison.id: ["kill"] * 9}))
     progress = case.execute()
     assert progress.having("failed") == [poison]
-    assert Counter(progress.status[stage.id] for stage in probes) == {"complete": 5, "failed": 1}
+    assert Counter(progress.stages[stage.id].state for stage in probes) == {"complete": 5, "failed": 1}
     record = case.store.failure("probe", poison.id)
     assert record is not None and record.attempts == {"worker_error": 3}
     assert case.attempts() == {poison.id: 1 + 3}  # once with the others, which is no attempt of any probe

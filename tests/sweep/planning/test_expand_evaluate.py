@@ -10,7 +10,7 @@ from expansion import CATALOG, cells, impossible
 from ssl_sweep.ssl_core.config.probe import KnnConfig, ProbeConfig
 from ssl_sweep.ssl_core.config.registry import ENCODERS
 from ssl_sweep.sweep.planning.cells import Cell
-from ssl_sweep.sweep.planning.columns import EVALUATE_COLUMNS
+from ssl_sweep.sweep.planning.columns import COLUMNS
 from ssl_sweep.sweep.spec.specs import FeatureSpec
 
 SIMCLR = "{domain: [a, b], images: 100, batch: 8, seed: [0, 1]}"
@@ -18,7 +18,7 @@ BOTH = f"[{SIMCLR}, {{method: random, seed: 0}}]"
 
 
 def column(cell: Cell, name: str) -> object:
-    return EVALUATE_COLUMNS[name](cell)
+    return COLUMNS[name].value(cell)
 
 
 def test_the_blocks_that_planning_knows_are_those_of_the_encoders():

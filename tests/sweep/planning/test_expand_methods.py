@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from expansion import CATALOG, DATASETS, cells, cells_of, impossible
+from safetensors.numpy import save_file
 
+from ssl_sweep.ssl_core.encoders.shapes import weight_shapes
 from ssl_sweep.sweep.errors import GridError
 from ssl_sweep.sweep.grid.load import check_grid
 from ssl_sweep.sweep.grid.marked_yaml import parse_yaml
 from ssl_sweep.sweep.grid.overrides import apply_overrides
-from ssl_sweep.sweep.planning.columns import EVALUATE_COLUMNS, PRETRAIN_COLUMNS, SETTING_COLUMNS
+from ssl_sweep.sweep.planning.columns import COLUMNS
 from ssl_sweep.sweep.planning.expand import expand_all
 from ssl_sweep.sweep.spec.specs import UNTRAINED
 
@@ -25,7 +28,7 @@ def test_view_policies_are_an_axis():
     found = {c.pretraining.id: c.pretraining for c in cells(pretrain, "{domain: b, labels: 10}")}
     plain = {c.pretraining.id for c in cells("{domain: a, images: 100, batch: 8}", "{domain: b, labels: 10}")}
     assert len(found) == 3 and plain < set(found)  # simclr is the default; two spellings are one policy
-    names = [SETTING_COLUMNS["views"](p) for p in found.values()]
+    names = [COLUMNS["views"].value(p) for p in found.values()]
     assert sorted(map(str, names)) == ["crop", "custom", "simclr"]
 
 
@@ -88,7 +91,7 @@ def test_supervised_pretraining_draws_among_labelled_images():
 def test_fine_tuning_is_a_stage_of_its_own_and_has_its_schedule():
     evaluate = "{domain: b, labels: [10, all], protocol: [linear, fine-tune], finetune_steps: [5, 9]}"
     found = cells("{domain: a, images: 100, batch: 8}", evaluate)
-    assert sorted((c.stage, str(EVALUATE_COLUMNS["finetune_steps"](c))) for c in found) == sorted(
+    assert sorted((c.stage, str(COLUMNS["finetune_steps"].value(c))) for c in found) == sorted(
         [("probe", "None"), ("finetune", "5"), ("finetune", "9")] * 2
     )
     assert len({c.probe_id for c in found}) == 6
@@ -117,7 +120,7 @@ def test_steps_and_epochs_are_both_columns():
             "{domain: a, images: 80, batch: 8, epochs: 3, steps: [0, 25]}", "{domain: b, labels: 10}"
         )
     }
-    shown = {(SETTING_COLUMNS["steps"](p), PRETRAIN_COLUMNS["epochs"](p)) for p in found.values()}
+    shown = {(COLUMNS["steps"].value(p), COLUMNS["epochs"].value(p)) for p in found.values()}
     assert shown == {(30, 3), (25, 3)}  # 25 steps of 8 images begin a third epoch of 80
 
 
@@ -126,7 +129,8 @@ def test_given_weights_are_refused_where_they_are_no_file(tmp_path):
     for weights, said in {
         "gone.pt": "no file",
         "folder.pt": "no file",
-        "model.pth.tar": "is neither a file (.pt",
+        "gone.pth.tar": "no file",
+        "model.h5": "is neither a file (.pt",
         "resnet50": "nor a name of torchvision",
     }.items():
         text = (
@@ -186,7 +190,7 @@ def test_fine_tuning_schedules():
     def schedules(evaluate: str, pretrain: str = "{domain: a, images: 80, batch: 8}") -> dict[str, set]:
         found: dict[str, set] = {}
         for c in cells(pretrain, f"{{domain: a, protocol: fine-tune, {evaluate}}}"):
-            steps, epochs = (EVALUATE_COLUMNS[f"finetune_{name}"](c) for name in ("steps", "epochs"))
+            steps, epochs = (COLUMNS[f"finetune_{name}"].value(c) for name in ("steps", "epochs"))
             found.setdefault(c.labels.text, set()).add((steps, epochs))
         return found
 
@@ -205,7 +209,8 @@ def test_fine_tuning_schedules():
 
 def test_the_identity_of_given_weights_stands_for_their_file(tmp_path):
     """So that a finished encoder is found without it; a missing file says so."""
-    (tmp_path / "x.safetensors").write_bytes(b"weights")
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes("resnet-demo", 32).items()}
+    save_file(tensors, tmp_path / "x.safetensors")
 
     def encoders(weights: str) -> set[str]:
         text = (
@@ -213,7 +218,7 @@ def test_the_identity_of_given_weights_stands_for_their_file(tmp_path):
             "evaluate: {domain: a, labels: 9}\n"
         )
         found = cells_of(parse_yaml(text, file="grid.yaml", folder=tmp_path))
-        shown = {str(SETTING_COLUMNS["weights"](c.pretraining)) for c in found}
+        shown = {str(COLUMNS["weights"].value(c.pretraining)) for c in found}
         assert len(shown) == 1
         identity.update(shown)
         return {c.pretraining.id for c in found}

@@ -13,7 +13,7 @@ from ssl_sweep.sweep.results.report_table import EVIDENCE, FULL_SCHEMA, results_
 def test_hits_and_times_come_with_the_rows(sweeps: Any) -> None:
     plan = answered(sweeps)
     table = results_with_evidence(plan, sweeps.store)
-    assert table.schema.equals(FULL_SCHEMA) and set(EVIDENCE.names) < set(table.column_names)
+    assert table.schema.equals(FULL_SCHEMA) and {c.name for c in EVIDENCE} < set(table.column_names)
     rows = table.to_pylist()
     assert len(rows) == 2 * (2 + 1)
     for row in rows:
@@ -29,7 +29,7 @@ def test_hits_and_times_come_with_the_rows(sweeps: Any) -> None:
 
 def test_unfinished_rows_have_none(sweeps: Any) -> None:
     rows = results_with_evidence(sweeps.plan(GRID), sweeps.store).to_pylist()
-    assert rows and all(row[name] is None for row in rows for name in EVIDENCE.names)
+    assert rows and all(row[name] is None for row in rows for name in (c.name for c in EVIDENCE))
 
 
 def test_a_fusion_took_all_of_its_trainings(sweeps: Any) -> None:

@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 
 from ssl_sweep.sweep.commands.render import print_table
+from ssl_sweep.sweep.planning.columns import AXES
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.results.summary import summary
-from ssl_sweep.sweep.results.table import AXES, SCHEMA, finished_rows, results, write_results
+from ssl_sweep.sweep.results.table import SCHEMA, finished_rows, results, write_results
 from ssl_sweep.sweep.spec.specs import PretrainSpec
 from ssl_sweep.sweep.store.manifest import Failure
 

@@ -131,7 +131,8 @@ def test_what_another_driver_has_done_since_is_no_failure(sweeps: Any) -> None:
     probes = [stage for stage in sweeps.prepared().stages if stage.kind == "probe"][:2]
     progress = Progress.of(probes)
     for stage in probes:
-        progress.status[stage.id], progress.messages[stage.id] = "failed", "it died here"
+        one = progress.stages[stage.id]
+        one.state, one.message = "failed", "it died here"
     sweeps.finish(probes[:1])
     failed = run_module._failures([progress], sweeps.plan(), stopped=True)
     assert [(stage.id, why) for stage, why in failed] == [(probes[1].id, "it died here")]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ssl_sweep.sweep.errors import UsageError
 from ssl_sweep.sweep.store.store import Store
-from ssl_sweep.sweep.tracking.location import attach_report, open_tracker
+from ssl_sweep.sweep.tracking.location import attach_report, open_tracker, tracking_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow's own dependencies
 
@@ -37,3 +38,53 @@ def test_a_report_of_a_copied_store_leaves_the_first_alone(
     assert [path.read_text() for path in fresh.rglob("report.html")] == ["two"]
     (tmp_path / "link").symlink_to(first)
     assert attach_report(Store(tmp_path / "link"), None, "demo", findings, page, []) == ""
+
+
+@pytest.mark.parametrize("name", ["what?", "100%41", "a#b c"])
+def test_the_database_of_any_folder_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store = Store(tmp_path / name)
+    open_tracker(store, None, "demo").attach("an id", "a name", {}, [])
+    assert len(open_tracker(store, None, "demo").existing()) == 1
+    assert (tmp_path / name / "mlflow" / "mlflow.db").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("./mlruns", "a folder"),
+        ("mlruns", "a folder"),
+        ("file:///data/mlruns", "a folder"),
+        ("localhost:5000", "without http://"),
+        ("http://[::1:5000", "not a valid address"),
+    ],
+)
+def test_an_address_that_mlflow_cannot_use_is_refused_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, says: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(UsageError, match=says) as error:
+        tracking_uri(Store(tmp_path), None)
+    assert str(error.value).startswith("the environment variable MLFLOW_TRACKING_URI")
+    assert error.value.hint
+    with pytest.raises(UsageError, match=says) as error:
+        tracking_uri(Store(tmp_path), address)
+    assert str(error.value).startswith("--tracking-uri")
+    page = tmp_path / "page"
+    page.write_text("")
+    assert "MLFLOW_TRACKING_URI" in attach_report(Store(tmp_path), None, "demo", page, page, [])
+
+
+@pytest.mark.parametrize(
+    "address", ["http://host:5000", "sqlite:///x.db", "postgresql+psycopg2://host/db", "databricks"]
+)
+def test_addresses_that_mlflow_can_use_stay_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert tracking_uri(Store(tmp_path), None) == address
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert tracking_uri(Store(tmp_path), None).startswith("sqlite:///")

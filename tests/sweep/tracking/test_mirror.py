@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,13 @@ from bench import wait_for
 from mlflow_server import mlflow_server, postgres, postgres_programs
 from s3_server import S3
 
+from ssl_sweep.sweep.commands.doctor import diagnose
 from ssl_sweep.sweep.errors import DamagedError
 from ssl_sweep.sweep.store.leases import driving
-from ssl_sweep.sweep.tracking.location import open_tracker
+from ssl_sweep.sweep.tracking.location import TrackerError, open_tracker
 from ssl_sweep.sweep.tracking.mirror import Mirror, sync_grid
 from ssl_sweep.sweep.tracking.mlflow_client import Tracker, local_uri
-from ssl_sweep.sweep.tracking.runs import MirroredRuns
+from ssl_sweep.sweep.tracking.runs import MirroredRuns, cell_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of its database's library
 
@@ -49,6 +50,10 @@ evaluate:
   - {domain: objects, labels: [50, all], seed: [0, 1]}
 """
 OTHER = GRID.replace("name: demo", "name: other")
+SYNC = (
+    "import sys; from pathlib import Path; from ssl_sweep.sweep.tracking.mirror import sync_grid; "
+    "print(sync_grid(Path(sys.argv[1]), (), sys.argv[2], None))"
+)
 NO_POSTGRES = (
     "PostgreSQL is not here: no initdb and postgres; apt-get install postgresql"
     if postgres_programs() is None
@@ -113,6 +118,11 @@ def synced(sweeps: Any, uri: str | None = None) -> int:
     return sync_grid(sweeps.folder / "grid.yaml", (), str(sweeps.store.root), uri)
 
 
+def tracker_check(sweeps: Any) -> Any:
+    """What ``doctor`` says about the store's tracker."""
+    return next(check for check in diagnose(str(sweeps.store.root), None, None) if check.name == "tracker")
+
+
 def test_stages_that_finish_later_are_written_once(sweeps: Any) -> None:
     plan = sweeps.prepared(GRID)
     with mirror_of(sweeps, plan) as mirror:
@@ -164,9 +174,7 @@ def test_what_a_killed_writer_left_half_written_is_there_once(
 
 
 def test_two_writers_at_once_write_each_run_once(sweeps: Any, finished: Any) -> None:
-    code = "import sys; from pathlib import Path; from ssl_sweep.sweep.tracking.mirror import sync_grid; "
-    code += "print(sync_grid(Path(sys.argv[1]), (), sys.argv[2], None))"
-    argv = [sys.executable, "-c", code, str(sweeps.folder / "grid.yaml"), str(sweeps.store.root)]
+    argv = [sys.executable, "-c", SYNC, str(sweeps.folder / "grid.yaml"), str(sweeps.store.root)]
     writers = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     wrote = [int(writer.communicate(timeout=120)[0]) for writer in writers]
     assert sum(wrote) == sum(once(finished).values())
@@ -194,6 +202,48 @@ def test_a_damaged_training_is_named_and_all_else_is_written(sweeps: Any, finish
         assert logged(sweeps) == once(finished) - Counter([bad.id])
     with pytest.raises(DamagedError, match=bad.id):
         synced(sweeps)
+
+
+def test_a_run_that_mlflow_refuses_is_named_and_all_else_is_written(
+    sweeps: Any, finished: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = next(iter(finished.cell_stages))
+
+    def before_1970(cell: Any, manifest: Any) -> Any:
+        run = cell_run(cell, manifest)
+        return replace(run, ended_ms=-1) if run.id == bad else run
+
+    monkeypatch.setattr("ssl_sweep.sweep.tracking.runs.cell_run", before_1970)
+    with mirror_of(sweeps, finished) as mirror:
+        said = mirror.finish()
+    assert said.startswith("MLflow refuses 1 run, and has all others. The first is simclr objects")
+    assert mirror.final
+    assert logged(sweeps) == once(finished) - Counter([bad])
+    assert not logged(sweeps, "RUNNING")
+    with pytest.raises(TrackerError, match="refuses 1 run"):
+        synced(sweeps)
+    monkeypatch.undo()
+    assert synced(sweeps) == 1
+    assert logged(sweeps) == once(finished)
+
+
+def test_a_database_of_another_mlflow_is_named_with_the_way_out(
+    sweeps: Any, finished: Any, database: Path
+) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("update alembic_version set version_num = 'ff0000000000'")
+    with mirror_of(sweeps, finished) as mirror:
+        said = mirror.finish()
+    assert "another version of MLflow" in said and f"delete the folder {database.parent}" in said
+    checked = tracker_check(sweeps)
+    assert checked.state == "problem" and str(database.parent) in checked.hint
+    with pytest.raises(TrackerError, match="another version of MLflow") as error:
+        synced(sweeps)
+    assert str(database.parent) in str(error.value.hint)
+    shutil.rmtree(database.parent)
+    argv = [sys.executable, "-c", SYNC, str(sweeps.folder / "grid.yaml"), str(sweeps.store.root)]
+    subprocess.run(argv, timeout=120, check=True)  # this process still has connections to the old one
+    assert logged(sweeps) == once(finished)
 
 
 def test_a_locked_database_is_waited_for(sweeps: Any, finished: Any, database: Path, capfd: Any) -> None:

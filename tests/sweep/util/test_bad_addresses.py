@@ -36,7 +36,7 @@ def test_a_tracker_on_the_command_line(words: list[str]) -> None:
 
 def test_a_tracker_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://[x")
-    with pytest.raises(UsageError, match="tracking URI is not a valid address"):
+    with pytest.raises(UsageError, match="MLFLOW_TRACKING_URI is not a valid address"):
         tracking_uri(Store(tmp_path), None)
 
 
@@ -84,3 +84,33 @@ def test_a_connection_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(InfeasibleError, match="the connection to 'ray://h:1' is lost") as error:
             client.run_on_head(asked, "ray://h:1", print)
         assert error.value.exit_code == 3 and "run the same command again to continue" in error.value.report()
+
+
+@pytest.mark.parametrize(("failures", "attempts"), [(0, 1), (2, 3), (9, 3)])
+def test_a_client_server_that_starts_no_session(
+    monkeypatch: pytest.MonkeyPatch, failures: int, attempts: int
+) -> None:
+    import ray
+
+    from ssl_sweep.sweep.cluster import client, connect
+
+    made: list[str] = []
+
+    def start(address: str, **_: Any) -> None:
+        made.append(address)
+        if len(made) <= failures:
+            raise ConnectionAbortedError("Traceback\n  File x\npsutil.ZombieProcess: PID still exists")
+
+    monkeypatch.setattr(connect, "require_answer", lambda address: None)
+    monkeypatch.setattr(ray, "init", start)
+    monkeypatch.setattr(Submission, "pack", lambda *_: None)
+    monkeypatch.setattr(client, "_watch", lambda *_: 0)
+    asked = Submission.__new__(Submission)
+    if failures < attempts:
+        assert client.run_on_head(asked, "ray://h:1", print) == 0
+    else:
+        refused = r"started no session in 3 attempts: psutil.ZombieProcess: PID still exists"
+        with pytest.raises(InfeasibleError, match=refused) as error:
+            client.run_on_head(asked, "ray://h:1", print)
+        assert "ssl-sweep submit" in error.value.report()
+    assert made == ["ray://h:1"] * attempts

@@ -1,0 +1,97 @@
+"""Class names that are nearly equal: they look alike, and often one is a slip of the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.sources.labels import ink
+from ssl_sweep.data_ops.sources.options import SimilarNames
+
+_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
+
+
+@dataclasses.dataclass(frozen=True)
+class SimilarPair:
+    """Two names of a level, and what makes them differ."""
+
+    level: str
+    one: str
+    other: str
+
+    def __str__(self) -> str:
+        return f"{self.one!r} and {self.other!r} differ only by {difference(self.one, self.other)}"
+
+
+def similar_pairs(levels: Sequence[str], names: Sequence[Iterable[str]]) -> list[SimilarPair]:
+    """The nearly equal class names of each level, side by side."""
+    found = []
+    for level, classes in zip(levels, names, strict=True):
+        first: dict[str, str] = {}
+        for name in classes:
+            other = first.setdefault(_skeleton(name), name)
+            if other != name:
+                found.append(SimilarPair(level, other, name))
+    return found
+
+
+def check_similar(
+    pairs: Iterable[SimilarPair], level: str, splits: Sequence[Collection[str]], similar_names: SimilarNames
+) -> None:
+    """Check that nearly equal names differ on purpose: both splits have both, or the dataset says so.
+
+    Args:
+        pairs: What ``similar_pairs`` found.
+        level: The finest level.
+        splits: The classes of the finest level in each split.
+        similar_names: The dataset's setting.
+
+    Raises:
+        DataError: A name may be a slip of another; the message shows both.
+    """
+    for pair in pairs:
+        if similar_names == "keep" or (pair.level == level and in_all(pair, splits)):
+            continue
+        raise DataError(
+            f"{pair.level}: classes {pair}; give them one name, or set similar_names: keep if they differ on "
+            "purpose"
+        )
+
+
+def in_all(pair: SimilarPair, splits: Sequence[Collection[str]]) -> bool:
+    """Whether both splits have both names."""
+    return len(splits) > 1 and all(pair.one in split and pair.other in split for split in splits)
+
+
+def difference(one: str, other: str) -> str:
+    """What makes two nearly equal names differ, in words."""
+    if one.lower() == other.lower():
+        return "case"
+    if ink(one) == ink(other):
+        return f"blanks ({_blanks(one)}; {_blanks(other)})"
+    if _ZEROS.sub("", one) == _ZEROS.sub("", other):
+        return "leading zeros"
+    if unicodedata.normalize("NFKC", one) == unicodedata.normalize("NFKC", other):
+        return f"Unicode form ({_odd(one, other)})"
+    return "a mixture of case, blanks, leading zeros and Unicode form"
+
+
+def _skeleton(name: str) -> str:
+    """Equal for nearly equal names. Not ``casefold``, for which Masse and Maße are one word."""
+    return _ZEROS.sub("", ink(unicodedata.normalize("NFKC", name)).lower())
+
+
+def _blanks(name: str) -> str:
+    found = [_character(char) for char in name if not ink(char)]
+    return f"{name!r} has {', '.join(found)}" if found else f"{name!r} has none"
+
+
+def _odd(one: str, other: str) -> str:
+    return ", ".join(_character(char) for char in one + other if unicodedata.normalize("NFKC", char) != char)
+
+
+def _character(char: str) -> str:
+    return f"U+{ord(char):04X} {unicodedata.name(char, 'without a name')}"
