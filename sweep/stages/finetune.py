@@ -86,7 +86,8 @@ def finetune(
         raise StageInterrupted from error
     facts: dict[str, Any] = {"learning_rate": fit.learning_rate, "steps": fit.steps}
     facts |= {"converged": fit.converged, "precision": fit.precision, "fit_seconds": fit.seconds}
-    facts |= {"missing_classes": list(fit.missing_classes), "untested": Draws(data).untested(spec.level, rows)}
+    facts |= {"missing_classes": list(fit.missing_classes)}
+    facts |= {"untested": Draws(data).untested(spec.level, rows)}
     outputs = evaluate(stage.id, data, spec.level, fit.top5, store) | facts
     record = run_record(started, gpu=device == "cuda", mode="in-process")
     executed = store.commit("finetune", stage.id, spec, stage.upstream, outputs, record)

@@ -73,5 +73,5 @@ def probe(stage: PlannedStage, spec: ProbeSpec, inputs: ProbeInputs, store: Stor
             near = fit_knn(inputs.train, labels, inputs.test, n_classes=n_classes, config=config, rows=rows)
             facts, top5, missing = {"k": near.k}, near.top5, near.missing_classes
     scores = evaluate(stage.id, data, spec.level, top5, store)
-    outputs = scores | facts | {"missing_classes": list(missing), "untested": Draws(data).untested(spec.level, rows)}
-    return store.commit("probe", stage.id, spec, stage.upstream, outputs, run_record(started, gpu=gpu))
+    facts |= {"missing_classes": list(missing), "untested": Draws(data).untested(spec.level, rows)}
+    return store.commit("probe", stage.id, spec, stage.upstream, scores | facts, run_record(started, gpu=gpu))
