@@ -17,6 +17,7 @@ import click
 from ssl_sweep.sweep.commands.cluster import run_on_head, submit, words
 from ssl_sweep.sweep.commands.cost import calibrate, gc, limit_options, plan
 from ssl_sweep.sweep.commands.data import data
+from ssl_sweep.sweep.commands.migrate import migrate
 from ssl_sweep.sweep.commands.options import (
     FORMATS,
     accept_verbose,
@@ -257,7 +258,7 @@ def export(encoder_id: str, store_uri: str, output: Path) -> None:
     click.echo(export_encoder(encoder_id, store_uri, output))
 
 
-for command in (plan, data, verify, calibrate, gc, submit, *COMMANDS):
+for command in (plan, data, verify, migrate, calibrate, gc, submit, *COMMANDS):
     cli.add_command(command)
 accept_verbose(cli)
 

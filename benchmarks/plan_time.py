@@ -36,6 +36,7 @@ evaluate:
     labels: [50, 100, 200, 400, 800, 1600, 3200]
     seed: [0, 1, 2, 3, 4]
 """
+CLASSES = tuple("abcdefghij")
 PER_SEED = 3 * 5 * 2 * 7 * 5
 LEVELS = {"top1": 0.5, "top1_std_err": 0.01, "top5": 0.9, "balanced_accuracy": 0.5, "n_test": 1000}
 
@@ -65,19 +66,21 @@ def fill(store: Store, plan: Plan) -> None:
 
 
 def write_dataset(folder: Path, fingerprint: str) -> None:
-    """What the leakage guard reads of a prepared dataset: its manifest and the keys of its images."""
+    """What planning reads of a prepared dataset: its manifest, and the keys and labels of its images."""
     manifest = DatasetManifest(
         fingerprint=fingerprint,
         size=32,
         n_train=4000,
         n_test=1000,
         levels=("class", "group"),
-        class_names=((), ()),
-        parents=((),),
+        class_names=(CLASSES, ("all",)),
+        parents=((0,) * len(CLASSES),),
     )
     (folder / "dataset.json").write_text(manifest.to_json())
     for split, n in (("train", 4000), ("test", 1000)):
         np.save(folder / f"{split}_keys.npy", hash64(derive_seed(fingerprint, split), np.arange(n)))
+        labels = np.stack([np.arange(n) % len(CLASSES), np.zeros(n, np.int64)], axis=1)
+        np.save(folder / f"{split}_labels.npy", labels)
 
 
 def main() -> None:

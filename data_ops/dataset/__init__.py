@@ -3,4 +3,4 @@
 Imports only ``data_ops.errors``, ``hashing`` and ``images``; every layer above may import it.
 """
 
-__all__ = ["corruptions", "duplicates", "holdout", "pool", "prepared", "subsets"]
+__all__ = ["corruptions", "digests", "draws", "duplicates", "holdout", "pool", "prepared", "subsets"]

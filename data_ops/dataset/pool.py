@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_sweep.data_ops.dataset.corruptions import Corruption, corrupt
-from ssl_sweep.data_ops.dataset.duplicates import occur_in, occurrence
+from ssl_sweep.data_ops.dataset.draws import Draws
+from ssl_sweep.data_ops.dataset.duplicates import occurrence
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
-from ssl_sweep.data_ops.dataset.subsets import Draw, subset
+from ssl_sweep.data_ops.dataset.subsets import Draw
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.hashing import derive_seed, hash64
 
@@ -41,27 +42,9 @@ class Share:
 
     def positions(self) -> Positions:
         """(images,) rows of the training split, ascending."""
-        keys = self.data.keys("train")
-        free = np.flatnonzero(~leaked(self.data, self.avoid)) if self.avoid else np.arange(len(keys))
-        labels = None
-        if self.labelled or self.draw != "uniform" or self.imbalance != 1:
-            labels = self.data.labels("train")[free]
-        if self.labelled and labels is not None:
-            free, labels = free[labels >= 0], labels[labels >= 0]
-        drawn = subset(
-            keys[free], self.images, self.seed, labels=labels, draw=self.draw, imbalance=self.imbalance
-        )
-        return np.sort(free[drawn])
-
-
-def leaked(data: PreparedDataset, tests: Sequence[PreparedDataset]) -> npt.NDArray[np.bool_]:
-    """(n_train,) bool: which training images of ``data`` have the pixels of a test image of ``tests``."""
-    keys = data.keys("train")
-    found = np.zeros(len(keys), dtype=bool)
-    # A key is the beginning of an id. Comparing keys is quick, and nearly always shows that none are shared.
-    for test in [test for test in tests if np.isin(test.keys("test"), keys).any()]:
-        found |= occur_in(data.id_bytes("train"), test.id_bytes("test"))
-    return found
+        avoid = [Draws(test) for test in self.avoid]
+        draws = Draws(self.data)
+        return np.sort(draws.subset(self.images, self.seed, self.draw, self.imbalance, self.labelled, avoid))
 
 
 def _distinct(keys: Keys) -> Keys:
@@ -152,13 +135,15 @@ class ImagePool:
         return result
 
     def labels(self) -> tuple[npt.NDArray[np.int64], int]:
-        """(N,) classes at the finest level, and their number. Classes of different datasets are distinct."""
-        result, classes = np.empty(len(self), dtype=np.int64), 0
+        """(N,) classes at the finest level, and their number. Classes of different datasets are distinct, and
+        only those of these images count."""
+        result, before = np.empty(len(self), dtype=np.int64), 0
         for number, data in enumerate(self._data):
             mine = self._member == number
-            result[mine] = data.labels("train")[self._row[mine]] + classes
-            classes += data.manifest.n_classes()
-        return result, classes
+            result[mine] = data.labels("train")[self._row[mine]] + before
+            before += data.manifest.n_classes()
+        classes, codes = np.unique(result, return_inverse=True)
+        return codes.astype(np.int64), len(classes)
 
     def clean(self, index: Positions) -> Images:
         """The images at ``index`` without their corruption."""

@@ -15,6 +15,8 @@ from ssl_sweep.data_ops.errors import DataError
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
+FIRST_RULE = "pillow-bilinear-antialias-centre-square-1"
+"""The rule of manifests that do not name theirs."""
 MANIFEST = "dataset.json"  # written last: a folder without it is not a dataset
 
 
@@ -39,6 +41,8 @@ class DatasetManifest:
     """Training images that have a label. Older manifests lack it: there, all have one."""
     skipped: tuple[str, ...] = ()
     """One "name: reason" per image left out: it cannot be decoded, or is unlabelled in a held-out group."""
+    pixels: str = FIRST_RULE
+    """How source images became these: ``sources.decode.RESIZE_RULE`` when they were prepared."""
     class_counts: tuple[tuple[int, ...], ...] = ()
     """``class_counts[i][c]`` is the number of training images of class c at level i."""
     passed_over: tuple[PassedOver, ...] = ()

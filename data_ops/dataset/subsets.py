@@ -27,7 +27,8 @@ Draw = Literal["uniform", "stratified"]
 
 def ranking(keys: Keys, seed: int) -> Positions:
     """(N,) positions of ``keys`` in the order of the seeded permutation."""
-    return np.lexsort((keys, hash64(seed, keys))).astype(np.int64)
+    # With one seed, different keys have different hashes.
+    return np.argsort(hash64(seed, keys), kind="stable")
 
 
 def subset(

@@ -113,6 +113,7 @@ def prepare(
             parents=parents(np.concatenate(tables), levels, names),
             n_labeled=int((train[:, 0] != UNLABELED).sum()),
             skipped=tuple(sorted(skipped)),
+            pixels=RESIZE_RULE,
             class_counts=class_counts(train, names),
             passed_over=info.passed_over,
         )

@@ -75,6 +75,12 @@ class FinetuneConfig:
         """Optimisation steps of a fit on this many labels."""
         return self.steps or self.epochs * self.batches(labels)[1]
 
+    def total_views(self, labels: int) -> int:
+        """Views of the final fit on this many labels, and of one fit for each learning rate and fold."""
+        folds = self.folds if labels < self.holdout_from else 1
+        fits = 1 + len(self.learning_rates) * folds
+        return self.total_steps(labels) * self.batches(labels)[0] * fits
+
 
 def default_finetune(encoder: str, image_size: int, **overrides: Any) -> FinetuneConfig:
     """The preset of an encoder at an image size, with ``overrides`` of any field.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ssl_sweep.ssl_core.config.checks import one_of, positive, require
 
@@ -24,14 +24,22 @@ MIN_TEMPERATURE = 0.005
 vote would underflow."""
 
 
+class FeatureSettings:
+    """Settings of a protocol that reads frozen features: a frozen dataclass, and a part of identities."""
+
+    TAG: ClassVar[str]
+    """Its name in identities and manifests, which never changes."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class ProbeConfig:
+class ProbeConfig(FeatureSettings):
     """A linear classifier on frozen features.
 
     Raises:
         ValueError: A field is out of range; the message names it, its value and what to use.
     """
 
+    TAG: ClassVar[str] = "ProbeConfig"
     protocol: Literal["linear"] = "linear"
     cs: tuple[float, ...] = C_PATHS["default"]
     """Inverse regularisation strengths to choose from inside the label budget, ascending, in scikit-learn's
@@ -56,7 +64,7 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnnConfig:
+class KnnConfig(FeatureSettings):
     """Nearest neighbours of frozen features.
 
     The default k is that of Wu et al. 2018 (section 3.4), who use a temperature of 0.07. A temperature of 0.1
@@ -66,6 +74,7 @@ class KnnConfig:
         ValueError: A field is out of range; the message names it, its value and what to use.
     """
 
+    TAG: ClassVar[str] = "KnnConfig"
     protocol: Literal["knn"] = "knn"
     k: int = 200
     """Nearest labelled images by cosine similarity; a smaller label budget uses all of its images."""

@@ -9,6 +9,7 @@ __all__ = [
     "cost",
     "data",
     "doctor",
+    "migrate",
     "options",
     "render",
     "render_data",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import median
 from typing import Any
 
-from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
 from ssl_sweep.ssl_core.config.plugins import encoder_info
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.sweep.cost.arithmetic import speed
@@ -20,7 +19,7 @@ from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.protocols import protocol_of
-from ssl_sweep.sweep.spec.specs import UNTRAINED, FeatureSpec, FinetuneSpec, PretrainSpec, ProbeSpec
+from ssl_sweep.sweep.spec.specs import UNTRAINED, FeatureSpec, FinetuneSpec, PrepareSpec, PretrainSpec, ProbeSpec
 from ssl_sweep.sweep.store.manifest import Manifest
 from ssl_sweep.sweep.store.store import Store
 
@@ -79,18 +78,19 @@ class Experience:
 
     @classmethod
     def _of(cls, store: Store) -> Experience:
-        trainings = {manifest.id: manifest for manifest in store.manifests("pretrain")}
-        rates = Rates.read(trainings.values(), calibrations(store.storage))
+        trainings = list(store.manifests("pretrain"))
+        rates = Rates.read(trainings, calibrations(store.storage))
+        specs = {manifest.id: manifest.typed() for manifest in trainings}
+        encoders = {id: spec.config for id, spec in specs.items() if isinstance(spec, PretrainSpec)}
         images: dict[tuple[str, str, int, str, str], list[float]] = defaultdict(list)
         for stage in ("prepare", "features", "finetune"):
             for manifest in islice(store.manifests(stage), _MOST_READ):
-                if (found := _per_image(manifest, trainings)) is not None:
+                if (found := _per_image(manifest, encoders)) is not None:
                     images[found[0]].append(found[1])
         probes: dict[tuple[tuple[str, int], int], list[float]] = defaultdict(list)
         for manifest in islice(store.manifests("probe"), _MOST_READ):
-            spec = manifest.spec
-            kind = (str(spec["config"].get("protocol")), len(spec["config"].get("cs", ())))
-            probes[kind, int(spec["n_labels"])].append(manifest.run.seconds)
+            if isinstance(spec := manifest.typed(), ProbeSpec):
+                probes[_kind(spec), spec.n_labels].append(manifest.run.seconds)
         return cls(
             rates,
             {key: median(values) for key, values in images.items()},
@@ -159,7 +159,7 @@ class _Predictor:
                 whole = 1.0 if source == "measured" else part  # measured stages had the same share of a GPU
                 return self._light(images * each / whole, source, part, gpu=self._gpus > 0)
             case FinetuneSpec(encoder=encoder, n_labels=labels, config=tuning):
-                images = _finetune_views(tuning, labels)
+                images = tuning.total_views(labels)
                 each, source = self._image("finetune", self._configs[encoder])
                 return self._light(images * each, source, self._gpus or self._cpus(), gpu=self._gpus > 0)
             case ProbeSpec():
@@ -213,8 +213,7 @@ class _Predictor:
         return rate.per_image_s * part, "scaled"
 
     def _probe(self, id: str, spec: ProbeSpec) -> Prediction:
-        protocol = protocol_of(spec.config)
-        kind = (protocol.name, protocol.effort(spec.config))
+        kind = _kind(spec)
         if kind not in self._probes:
             self._probes[kind] = {n: s for (of, n), s in self._known.probes.items() if of == kind}
         known = self._probes[kind]
@@ -226,7 +225,7 @@ class _Predictor:
         info = self._evaluated[id]
         classes = len(info.class_counts) or _CLASSES
         width = encoder_info(self._encoder_of(spec)).feature_dim * len(spec.train_features)
-        work = protocol.multiply_adds(spec.config, spec.n_labels, width, classes)
+        work = protocol_of(spec.config).multiply_adds(spec.config, spec.n_labels, width, classes)
         return self._light(_PROBE_S + work / (speed("cpu", "") * 1e9), "default guess")
 
     def _encoder_of(self, spec: ProbeSpec) -> str:
@@ -235,35 +234,25 @@ class _Predictor:
         return self._configs[features.encoder].encoder
 
 
+def _kind(spec: ProbeSpec) -> tuple[str, int]:
+    protocol = protocol_of(spec.config)
+    return protocol.name, protocol.effort(spec.config)
+
+
 def _per_image(
-    manifest: Manifest, trainings: Mapping[str, Manifest]
+    manifest: Manifest, encoders: Mapping[str, PretrainConfig]
 ) -> tuple[tuple[str, str, int, str, str], float] | None:
     """Return a key of ``Experience.images`` and the seconds per image; None if the manifest lacks them."""
-    run, spec = manifest.run, manifest.spec
-    if manifest.stage == "prepare":
-        images = int(manifest.outputs.get("n_train") or 0) + int(manifest.outputs.get("n_test") or 0)
-        return (("prepare", "", int(spec["size"]), "cpu", ""), run.seconds / images) if images else None
-    encoder = trainings.get(str(spec["encoder"]))
-    if encoder is None:
+    run, spec, outputs = manifest.run, manifest.typed(), manifest.outputs
+    if isinstance(spec, PrepareSpec):
+        images = int(outputs.get("n_train") or 0) + int(outputs.get("n_test") or 0)
+        return (("prepare", "", spec.size, "cpu", ""), run.seconds / images) if images else None
+    config = encoders.get(spec.encoder) if isinstance(spec, FeatureSpec | FinetuneSpec) else None
+    if config is None:
         return None
-    config = encoder.spec["config"]
-    key = (manifest.stage, str(config["encoder"]), int(config["image_size"]), run.device, run.hardware)
-    if manifest.stage == "features":
-        images = int((manifest.outputs.get("shape") or (0,))[0])
+    key = (manifest.stage, config.encoder, config.image_size, run.device, run.hardware)
+    if isinstance(spec, FinetuneSpec):
+        images = spec.config.total_views(spec.n_labels)
     else:
-        images = _finetune_images(spec)
+        images = int((outputs.get("shape") or (0,))[0])
     return (key, run.seconds / images) if images else None
-
-
-def _finetune_images(spec: Mapping[str, Any]) -> int:
-    """Return the views that a finished fine-tuning went through, from the spec in its manifest."""
-    stored = spec["config"]
-    known = {field.name: stored[field.name] for field in fields(FinetuneConfig) if field.name in stored}
-    return _finetune_views(FinetuneConfig(**known), int(spec["n_labels"]))
-
-
-def _finetune_views(config: FinetuneConfig, labels: int) -> int:
-    """Return the views of a fine-tuning: of the final fit, and of one fit per learning rate and fold."""
-    folds = config.folds if labels < config.holdout_from else 1
-    fits = 1 + len(config.learning_rates) * folds
-    return config.total_steps(labels) * config.batches(labels)[0] * fits

@@ -56,17 +56,14 @@ class Shape:
         return " · ".join(words)
 
 
-def shape_of(
-    config: PretrainConfig | Mapping[str, Any], device: str, hardware: str, workers: int = 1
-) -> Shape:
-    """Return the shape of a training on ``workers`` workers, from its config, or the one in its manifest."""
-    facts = config if isinstance(config, Mapping) else vars(config)
+def shape_of(config: PretrainConfig, device: str, hardware: str, workers: int = 1) -> Shape:
+    """Return the shape of a training on ``workers`` workers."""
     return Shape(
-        method=facts["method"],
-        encoder=facts["encoder"],
-        image_size=int(facts["image_size"]),
-        batch=int(facts["batch"]) // max(1, workers),
-        precision=facts.get("precision", "float32"),  # manifests of the first versions lack it
+        method=config.method,
+        encoder=config.encoder,
+        image_size=config.image_size,
+        batch=config.batch // max(1, workers),
+        precision=config.precision,
         device=device,
         hardware=hardware,
     )
@@ -204,14 +201,14 @@ def _measured(manifest: Manifest) -> tuple[Shape, float, float | None] | None:
     Returns:
         None if the training has no rate; the last element is None if it was resumed.
     """
-    config, outputs, run = manifest.spec.get("config", {}), manifest.outputs, manifest.run
+    spec, outputs, run = manifest.typed(), manifest.outputs, manifest.run
     steps = int(outputs.get("steps") or 0)
-    if config.get("method") in UNTRAINED or run.seconds <= 0 or steps <= 0:
+    if not isinstance(spec, PretrainSpec) or run.seconds <= 0 or steps <= 0:
         return None
     # If it was resumed, this is the sum over its attempts.
     seconds = float(outputs.get("seconds") or run.seconds)
-    shape = shape_of(config, run.device, run.hardware, run.workers)
-    per_image = seconds * run.workers / (int(config["batch"]) * steps)
+    shape = shape_of(spec.config, run.device, run.hardware, run.workers)
+    per_image = seconds * run.workers / (spec.config.batch * steps)
     uninterrupted = outputs.get("seconds") is not None and run.seconds >= seconds
     return shape, per_image, run.seconds - seconds if uninterrupted else None
 

@@ -244,7 +244,7 @@ def export_subset(
     Raises:
         SweepError: a dataset is not prepared, it has too few images, or the seed is negative.
     """
-    from ssl_sweep.data_ops.dataset.pool import leaked
+    from ssl_sweep.data_ops.dataset.draws import leaked
     from ssl_sweep.data_ops.dataset.subsets import subset
 
     if seed < 0:

@@ -1,6 +1,6 @@
-"""Look at one store or one of its stages: explain, logs, retry, verify and gc.
+"""Look at one store or one of its stages: explain, logs, retry, verify, gc and migrate.
 
 Only ``commands`` imports this package.
 """
 
-__all__ = ["explain", "garbage", "logs", "lookup", "retry", "verify"]
+__all__ = ["explain", "garbage", "logs", "lookup", "migrate", "retry", "verify"]

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
-from functools import cache
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
+from ssl_sweep.ssl_core.config.registry import METHODS
 from ssl_sweep.sweep.inspect.lineage import Known, Lineage
 from ssl_sweep.sweep.inspect.logs import attempts_of
 from ssl_sweep.sweep.inspect.lookup import Scope, Target
 from ssl_sweep.sweep.planning.stages import PlannedStage
-from ssl_sweep.sweep.spec.identity import KIND, full_form
-from ssl_sweep.sweep.spec.specs import Spec, Stage
+from ssl_sweep.sweep.spec.specs import (
+    FeatureSpec,
+    FinetuneSpec,
+    PrepareSpec,
+    PretrainSpec,
+    ProbeSpec,
+    Spec,
+    Stage,
+)
 from ssl_sweep.sweep.spec.states import State
 from ssl_sweep.sweep.store.leases import Holder, holders
 from ssl_sweep.sweep.store.manifest import Failure, RunRecord
@@ -86,7 +93,7 @@ def explain(scope: Scope, target: Target) -> Explanation:
     lineage = Lineage(store, plan)
     known = lineage.stages.get(target.id) or Known(target.stage, target.id, ())
     manifest = store.manifest(target.stage, target.id)
-    form = known.form or (manifest.spec if manifest else {})
+    spec = known.spec or (manifest.typed() if manifest else None)
     holder = holders(store.storage).get(f"{target.stage}-{target.id}")
     failure = store.failure(target.stage, target.id)
     state = lineage.state(target.id)
@@ -97,11 +104,11 @@ def explain(scope: Scope, target: Target) -> Explanation:
         stage=target.stage,
         id=target.id,
         cell=target.cell,
-        what=in_words(target.stage, form),
+        what=in_words(target.stage, spec, manifest is not None),
         label=known.label,
         state=state,
         why=_why(known, lineage, stage, state, failure, holder),
-        settings=differing(form),
+        settings=differing(spec) if spec else {},
         upstream=tuple(_above(id, lineage, frozenset()) for id in known.upstream),
         dependants=tuple(
             Relative(k.stage, k.id, lineage.state(k.id), k.label) for k in below if target.id in k.upstream
@@ -126,7 +133,7 @@ def _above(id: str, lineage: Lineage, seen: frozenset[str]) -> Relative:
         known.stage,
         id,
         lineage.state(id),
-        known.label or in_words(known.stage, known.form),
+        known.label or in_words(known.stage, known.spec),
         tuple(_above(up, lineage, seen | {id}) for up in upstream),
     )
 
@@ -162,71 +169,61 @@ def _listed(ids: Sequence[str], lineage: Lineage) -> str:
     return ", ".join(map(named, ids[:4])) + (f" and {len(ids) - 4} more" if len(ids) > 4 else "")
 
 
-def in_words(stage: Stage, form: Mapping[str, Any]) -> str:
-    """Say what a stage does, from its spec as JSON."""
-    if not form:
-        return f"a {stage} stage that never finished in this store; give its grid to see its settings"
-    config: Mapping[str, Any] = form.get("config") or {}
-    corrupted = "" if form.get("corruption", "none") == "none" else f", corrupted by {form['corruption']}"
-    labels = f"{form.get('n_labels', 0):,} labels ({form.get('draw')}, seed {form.get('seed')})"
-    match stage:
-        case "prepare":
-            kind = str(form["source"][KIND]).removesuffix("Source")
-            return f"the images of a {kind} source, decoded and indexed at {form['size']} pixels"
-        case "pretrain":
-            images = f"{sum(part['images'] for part in form['parts']):,} images"
-            if config["method"] == "random":
-                return f"an untrained {config['encoder']} with batch statistics from {images}"
-            if config["method"] == "weights":
-                return f"a {config['encoder']} with the given weights {config['weights']}"
-            length = f"steps: {config['steps']:,}" if config["steps"] else f"epochs: {config['epochs']:,}"
-            recipe = f"{length}, batches of {config['batch']:,}, seed {config['seed']}"
-            return f"a {config['encoder']} trained by {config['method']} on {images}{corrupted} ({recipe})"
-        case "features":
-            split = f"{form['split']} images{corrupted}"
-            return f"features {form['representation']} of the {split}, computed by encoder {form['encoder']}"
-        case "probe":
-            linear = config[KIND] == "ProbeConfig"
-            classifier = "a linear classifier" if linear else f"a {config['k']}-nearest-neighbour classifier"
-            return f"{classifier} on features with {labels}, tested on all test images"
-        case "finetune":
-            return f"encoder {form['encoder']} fine-tuned with {labels}, tested on all test images{corrupted}"
+def in_words(stage: Stage, spec: Spec | None, finished: bool = False) -> str:
+    """Say what a stage does and what its identity is made of."""
+    match spec:
+        case PrepareSpec(source=source):
+            kind = type(source).__name__.removesuffix("Source")
+            return f"the images of a {kind} source, decoded and indexed at {spec.size} pixels"
+        case PretrainSpec(config=config):
+            made = f"{_title(config.method)}, {config.encoder}, {config.image_size} px"
+            if config.method == "weights":
+                return f"{made}, the given weights {config.weights}"
+            images = f"these {sum(part.images for part in spec.parts):,} images (digest {spec.images[:10]})"
+            images += f" with these labels (digest {spec.labels[:10]})" if spec.labels else ""
+            if config.method == "random":
+                return f"{made}, seed {config.seed}, batch statistics from {images}"
+            length = f"steps: {config.steps:,}" if config.steps else f"epochs: {config.epochs:,}"
+            recipe = f"{length}, batches of {config.batch:,}, seed {config.seed}"
+            return f"{made}, {images}{_corrupted(spec)} ({recipe})"
+        case FeatureSpec():
+            images = f"these {spec.split} images (digest {spec.images[:10]}){_corrupted(spec)}"
+            return f"features {spec.representation} of {images}, computed by encoder {spec.encoder}"
+        case ProbeSpec(config=config):
+            return f"a {protocol_of(config).describe(config)} on features with {_labels(spec)}"
+        case FinetuneSpec():
+            return f"encoder {spec.encoder} fine-tuned with {_labels(spec)}{_corrupted(spec)}"
+    if finished:
+        return f"a {stage} stage with an id of an older form; ssl-sweep migrate gives it its new one"
+    return f"a {stage} stage that never finished in this store; give its grid to see its settings"
 
 
-def differing(form: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+def _title(method: str) -> str:
+    return METHODS[method].title if method in METHODS else method
+
+
+def _corrupted(spec: PretrainSpec | FeatureSpec | FinetuneSpec) -> str:
+    return "" if spec.corruption == "none" else f", corrupted by {spec.corruption}"
+
+
+def _labels(spec: ProbeSpec | FinetuneSpec) -> str:
+    how = f"{spec.draw}, seed {spec.seed}"
+    return f"{spec.n_labels:,} labels ({how}), tested on all test images (digest of both {spec.labels[:10]})"
+
+
+def differing(value: Any, where: str = "") -> dict[str, Any]:
     """Return path → value of every setting of a spec that differs from its default, with upstream ids."""
-    kind = _kinds().get(str(form.get(KIND)))
-    defaults = dict(_defaults(kind)) if kind else {}
     found: dict[str, Any] = {}
-    for name, value in form.items():
-        if name == KIND or (name in defaults and defaults[name] == value):
+    for field in fields(value):
+        item, path = getattr(value, field.name), f"{where}.{field.name}" if where else field.name
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        if item == default:
             continue
-        path = f"{where}.{name}" if where else name
-        parts = value if isinstance(value, list) else [value]
-        if parts and all(isinstance(part, Mapping) and KIND in part for part in parts):
-            for i, part in enumerate(parts):
-                found |= differing(part, f"{path}[{i}]" if part is not value else path)
+        if is_dataclass(item):
+            found |= differing(item, path)
+        elif isinstance(item, tuple) and item and all(map(is_dataclass, item)):
+            for i, part in enumerate(item):
+                found |= differing(part, f"{path}[{i}]")
         else:
-            found[path] = value
-    return found
-
-
-def _defaults(kind: type) -> Iterator[tuple[str, Any]]:
-    for field in fields(kind):
-        made = field.default_factory() if field.default_factory is not MISSING else field.default
-        if made is not MISSING:
-            yield field.name, full_form(made)
-
-
-@cache
-def _kinds() -> Mapping[str, type]:
-    """Return every dataclass that specs consist of, by name."""
-    found: dict[str, type] = {}
-    waiting = list(get_args(Spec))
-    while waiting:
-        kind = waiting.pop()
-        waiting += get_args(kind)
-        if isinstance(kind, type) and is_dataclass(kind) and kind.__name__ not in found:
-            found[kind.__name__] = kind
-            waiting += get_type_hints(kind).values()
+            found[path] = list(item) if isinstance(item, tuple) else item
     return found

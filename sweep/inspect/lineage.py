@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.results.status import node_statuses, stored_status
-from ssl_sweep.sweep.spec.identity import full_form
-from ssl_sweep.sweep.spec.specs import STAGES, Stage
+from ssl_sweep.sweep.spec.specs import STAGES, Spec, Stage
 from ssl_sweep.sweep.spec.states import State
 from ssl_sweep.sweep.store.store import Store
 
@@ -22,8 +20,8 @@ class Known:
     id: str
     upstream: tuple[str, ...]
     """Ids of the stages that it reads; empty if the store has no manifest."""
-    form: Mapping[str, Any] = field(default_factory=dict)
-    """Its spec as JSON; empty if the store has no manifest."""
+    spec: Spec | None = None
+    """None if the store has no manifest, or one of an older form."""
     label: str = ""
     reason: str = ""
     """Why it is to run or not; '' without a plan."""
@@ -62,12 +60,11 @@ class Lineage:
 
 def _planned(plan: Plan) -> Iterator[Known]:
     for stage in plan.stages:
-        form = full_form(stage.spec)
-        yield Known(stage.kind, stage.id, stage.upstream, form, stage.label, stage.reason)
+        yield Known(stage.kind, stage.id, stage.upstream, stage.spec, stage.label, stage.reason)
 
 
 def _stored(store: Store) -> Iterator[Known]:
     for stage in STAGES:
         for id in store.ids(stage):
             manifest = store.manifest(stage, id)
-            yield Known(stage, id, manifest.upstream, manifest.spec) if manifest else Known(stage, id, ())
+            yield Known(stage, id, manifest.upstream, manifest.typed()) if manifest else Known(stage, id, ())

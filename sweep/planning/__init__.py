@@ -10,6 +10,7 @@ __all__ = [
     "datasets",
     "expand",
     "graph",
+    "identities",
     "leakage",
     "match",
     "notes",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ssl_sweep.data_ops.views.policy import ViewPolicy
@@ -18,8 +19,10 @@ from ssl_sweep.sweep.spec.specs import (
     PretrainSpec,
     ProbeSpec,
     Stage,
-    feature_specs,
 )
+
+Features = tuple[Mapping[str, FeatureSpec], Mapping[str, FeatureSpec]]
+"""Of the training and of the test images: id → spec, one for each encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,8 @@ class Cell:
     representation: str = FEATURES
     fused: tuple[Pretraining, ...] = ()
     """Encoders whose features are joined to those of ``pretraining``."""
+    features: Features = field(default=({}, {}), compare=False)
+    """The features that a probe reads: of the clean training images and of the test images."""
     probe: Answer
     probe_id: str
 
@@ -109,11 +114,6 @@ class Cell:
         if not self.fused:
             return (*self.pretraining.datasets, self.evaluation)
         return (*(info for p in self.encoders for info in p.datasets), self.evaluation)
-
-    def feature_specs(self) -> tuple[list[FeatureSpec], list[FeatureSpec]]:
-        """The specs of ``probe.train_features`` and of ``probe.test_features``."""
-        ids = [p.id for p in self.encoders]
-        return feature_specs(ids, self.evaluation.fingerprint, self.corruption, self.representation)
 
     @property
     def protocol(self) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ssl_sweep.data_ops.dataset.draws import Draws
 from ssl_sweep.data_ops.dataset.passed_over import PassedOver
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.registry import SourceInfo, inspect, name_of
@@ -58,6 +59,13 @@ class DatasetInfo:
     """What was found beside the images and is not read."""
     copied_classes: tuple[int, ...] = ()
     """Labelled training images that are test images of this dataset, by class: no label budget has them."""
+    draws: Draws | None = field(default=None, compare=False, repr=False)
+    """Its images and labels; None if they are not at hand."""
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """Its place in a pool, which no label changes."""
+        return self.draws.first_key if self.draws else 0, self.fingerprint, self.name
 
     @property
     def assumed(self) -> bool:

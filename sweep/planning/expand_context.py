@@ -13,6 +13,7 @@ from ssl_sweep.sweep.errors import Located
 from ssl_sweep.sweep.grid.load import Entry, Grid
 from ssl_sweep.sweep.grid.marked_yaml import KeyPath
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
+from ssl_sweep.sweep.planning.identities import Identities
 
 
 @dataclass
@@ -22,6 +23,10 @@ class Expansion:
     grid: Grid
     catalog: Mapping[str, DatasetInfo]
     problems: list[Located] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        contents = ((info.fingerprint, info.draws) for info in self.catalog.values())
+        self.identities = Identities({fingerprint: draws for fingerprint, draws in contents if draws})
 
     def problem(self, path: KeyPath, message: str) -> None:
         """Add a problem of the value at ``path``."""

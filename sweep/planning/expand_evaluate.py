@@ -16,14 +16,14 @@ from ssl_sweep.sweep.errors import did_you_mean
 from ssl_sweep.sweep.grid.load import Entry
 from ssl_sweep.sweep.grid.schema import EvaluateBlock
 from ssl_sweep.sweep.grid.sizes import Size
-from ssl_sweep.sweep.planning.cells import Cell, Pretraining
+from ssl_sweep.sweep.planning.cells import Cell, Features, Pretraining
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.planning.expand_context import Expansion, one_draw
 from ssl_sweep.sweep.planning.match import matcher
 from ssl_sweep.sweep.planning.recipes import recipes_of
 from ssl_sweep.sweep.protocols import PROTOCOLS, protocol_of
 from ssl_sweep.sweep.spec.identity import short_hash, stage_id
-from ssl_sweep.sweep.spec.specs import Answer, FeatureSpec, FinetuneSpec, ProbeSpec, feature_specs
+from ssl_sweep.sweep.spec.specs import Answer, FeatureSpec, FinetuneSpec, ProbeSpec
 
 Encoders = tuple[Pretraining, ...]
 
@@ -33,7 +33,8 @@ class Evaluations:
 
     def __init__(self, context: Expansion) -> None:
         self._context = context
-        self._features: dict[tuple[object, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._specs = context.identities
+        self._features: dict[object, Features] = {}
 
     def testable(self, evaluation: DatasetInfo, entry: Entry[EvaluateBlock], i: int) -> bool:
         """Whether the dataset, value ``i`` of the block's ``domain``, has test images and several classes."""
@@ -110,27 +111,19 @@ class Evaluations:
                     continue
                 if not self._context.survives(corruption, evaluation.size, entry):
                     continue
+                found = (evaluation.fingerprint, n, draw, imbalance, level, copies)
+                judged = self._specs.judged(found[0], level, n, seed, draw, imbalance, copies)
                 if protocol_of(recipe).trains:
-                    data = evaluation.fingerprint
-                    tuned = FinetuneSpec(
-                        encoders[0].id,
-                        data,
-                        n,
-                        draw,
-                        seed,
-                        recipe,
-                        imbalance,
-                        corruption,
-                        level=level,
-                        without_copies=copies,
-                    )
+                    pixels = self._specs.pixels(found[0])
+                    tuned = FinetuneSpec(encoders[0].id, judged, seed, recipe, pixels, corruption, 0, *found)
                     yield _cell(encoders, evaluation, labels, corruption, tuned)
                     continue
                 for representation in block.representation:
                     if all(representation in outputs_of(p) for p in encoders):
-                        train, test = self._feature_ids(encoders, evaluation, corruption, representation)
-                        probe = ProbeSpec(train, test, n, draw, seed, recipe, imbalance, level, copies)
-                        yield _cell(encoders, evaluation, labels, corruption, probe, representation)
+                        features = self._features_of(encoders, evaluation, corruption, representation)
+                        train, test = (tuple(ids) for ids in features)
+                        probe = ProbeSpec(train, test, judged, seed, recipe, *found)
+                        yield _cell(encoders, evaluation, labels, corruption, probe, representation, features)
 
     def _levels(self, entry: Entry[EvaluateBlock], evaluation: DatasetInfo) -> tuple[str, ...]:
         """The levels whose labels are learnt; the finest is "". They are not checked before the dataset is
@@ -163,20 +156,22 @@ class Evaluations:
             self._context.problem((*entry.path, "imbalance"), f"imbalance {imbalance:g} of {has}")
         return n <= most
 
-    def _feature_ids(
+    def _features_of(
         self, encoders: Encoders, evaluation: DatasetInfo, corruption: str, representation: str
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Ids of the features of the training and of the test images, one for each encoder."""
-        ids = tuple(p.id for p in encoders)
-        asked = (ids, evaluation.fingerprint, corruption, representation)
+    ) -> Features:
+        """The features of the training and of the test images, one for each encoder, by id."""
+        asked = (tuple(p.id for p in encoders), evaluation.fingerprint, corruption, representation)
         if asked not in self._features:
-            train, test = feature_specs(*asked)
-            self._features[asked] = _ids_of(train), _ids_of(test)
+            made = self._specs.features
+            ids, fingerprint = asked[:2]
+            train = [made(id, fingerprint, "train", "none", representation) for id in ids]
+            test = [made(id, fingerprint, "test", corruption, representation) for id in ids]
+            self._features[asked] = _by_id(train), _by_id(test)
         return self._features[asked]
 
 
-def _ids_of(specs: Iterable[FeatureSpec]) -> tuple[str, ...]:
-    return tuple(stage_id("features", spec) for spec in specs)
+def _by_id(specs: Iterable[FeatureSpec]) -> dict[str, FeatureSpec]:
+    return {stage_id("features", spec): spec for spec in specs}
 
 
 def outputs_of(pretraining: Pretraining) -> tuple[str, ...]:
@@ -193,6 +188,7 @@ def _cell(
     corruption: str,
     answer: Answer,
     representation: str = FEATURES,
+    features: Features = ({}, {}),
 ) -> Cell:
     id = stage_id("probe" if isinstance(answer, ProbeSpec) else "finetune", answer)
     row = f"{id}/{'/'.join(p.domain for p in encoders)}/{evaluation.name}/{labels.canonical}"
@@ -204,6 +200,7 @@ def _cell(
         labels=labels,
         corruption=corruption,
         representation=representation,
+        features=features,
         probe=answer,
         probe_id=id,
     )

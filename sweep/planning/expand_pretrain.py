@@ -1,8 +1,8 @@
 """The encoders of a grid: the product of each block's axes, before anything is evaluated.
 
 Sizes: a share or ``all`` of a pool refers to the largest pool of equal shares, which the smallest member
-limits. Images that do not divide evenly go one each to the first members in the order of fingerprints. A
-subset of all images has subset seed 0.
+limits. Images that do not divide evenly go one each to the first members, which are ordered by their smallest
+keys. A subset of all images has subset seed 0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.planning.expand_context import Expansion, one_draw
 from ssl_sweep.sweep.planning.recipes import bounded_queue, configured, settings_of
 from ssl_sweep.sweep.spec.identity import stage_id
-from ssl_sweep.sweep.spec.specs import UNTRAINED, PoolPart, PretrainSpec
+from ssl_sweep.sweep.spec.specs import UNTRAINED, PoolPart
 
 RANDOM_SEEDS = (0, 1, 2)
 EVERYTHING = parse_size("all")
@@ -57,7 +57,7 @@ class _Images:
     """The images of a pretraining: a pool and a size, as one block gives them."""
 
     members: tuple[DatasetInfo, ...]
-    """The datasets of the pool, in the order of fingerprints."""
+    """The datasets of the pool, in the order of their smallest keys."""
     pool: Pool
     pool_path: KeyPath
     """The place of the pool in the grid."""
@@ -74,7 +74,7 @@ class Pretrainings:
     """The encoders of one expansion. Problems are added to its context."""
 
     def __init__(self, context: Expansion) -> None:
-        self._context = context
+        self._context, self._specs = context, context.identities
         self._configs: dict[Any, PretrainConfig | None] = {}
 
     def trained(self, entry: Entry[PretrainBlock]) -> Iterator[Pretraining]:
@@ -94,7 +94,7 @@ class Pretrainings:
                 if drawn is None or config is None:
                     continue
                 if self._possible(entry, images, choice, config, drawn):
-                    yield _pretraining(images, choice, config, drawn, labelled)
+                    yield self._pretraining(images, choice, config, drawn, labelled)
 
     def _images(self, entry: Entry[PretrainBlock]) -> Iterator[_Images]:
         """Each pool of a block with each size. A pool of numbers of images has its size already."""
@@ -103,7 +103,7 @@ class Pretrainings:
         for (i, pool), (j, size) in product(enumerate(block.domain), enumerate(sizes)):
             if any(name not in catalog for name in pool.names) or (pool.counted and j):
                 continue
-            members = sorted((catalog[name] for name in pool.names), key=lambda d: (d.fingerprint, d.name))
+            members = sorted((catalog[name] for name in pool.names), key=lambda d: d.order)
             places = self._context.path(entry, "domain", i), self._context.path(entry, "images", j)
             yield _Images(tuple(members), pool, places[0], size, places[1])
 
@@ -148,6 +148,26 @@ class Pretrainings:
             return False
         return self._context.survives(choice.corruption, images.members[0].size, entry)
 
+    def _pretraining(
+        self,
+        images: _Images,
+        choice: _Choice,
+        config: PretrainConfig,
+        drawn: tuple[int, ...],
+        labelled: bool,
+    ) -> Pretraining:
+        parts = tuple(_part(d, n, choice, labelled) for d, n in zip(images.members, drawn, strict=True))
+        spec = self._specs.pretrain(bounded_queue(config, sum(drawn)), parts, choice.corruption)
+        return Pretraining(
+            id=stage_id("pretrain", spec),
+            spec=spec,
+            datasets=images.members,
+            domain=images.pool.label,
+            images=sum(drawn),
+            available=images.pool.largest(images.free(labelled)),
+            shares=images.pool.shares_label,
+        )
+
     def untrained(self, entry: Entry[PretrainBlock], evaluation: DatasetInfo) -> Iterator[Pretraining]:
         """The encoders of a block that need no pretraining, for the images of an evaluation."""
         block = entry.value
@@ -159,7 +179,7 @@ class Pretrainings:
             config = self._config(entry, "random", encoder, evaluation.size, seed, ())
             if config is None:
                 continue
-            spec = PretrainSpec(config, (PoolPart(evaluation.fingerprint, evaluation.n_train),))
+            spec = self._specs.pretrain(config, (PoolPart(evaluation.fingerprint, evaluation.n_train),))
             yield Pretraining(
                 id=stage_id("pretrain", spec),
                 spec=spec,
@@ -183,7 +203,7 @@ class Pretrainings:
                 self._context.problem(self._context.path(entry, "weights", i), str(error))
                 continue
             if config is not None:
-                spec = PretrainSpec(config, ())
+                spec = self._specs.pretrain(config, ())
                 yield Pretraining(
                     id=stage_id("pretrain", spec),
                     spec=spec,
@@ -227,22 +247,6 @@ def _choices(block: PretrainBlock) -> Iterator[_Choice]:
     methods = [method for method in block.method if method not in UNTRAINED]
     axes = (block.encoder, block.corruption, block.subset_seed, block.draw, block.imbalance)
     yield from map(_Choice._make, product(methods, *axes, block.seed or (0,), settings_of(block)))
-
-
-def _pretraining(
-    images: _Images, choice: _Choice, config: PretrainConfig, drawn: tuple[int, ...], labelled: bool
-) -> Pretraining:
-    parts = tuple(_part(d, n, choice, labelled) for d, n in zip(images.members, drawn, strict=True))
-    spec = PretrainSpec(bounded_queue(config, sum(drawn)), parts, choice.corruption)
-    return Pretraining(
-        id=stage_id("pretrain", spec),
-        spec=spec,
-        datasets=images.members,
-        domain=images.pool.label,
-        images=sum(drawn),
-        available=images.pool.largest(images.free(labelled)),
-        shares=images.pool.shares_label,
-    )
 
 
 def _part(d: DatasetInfo, n: int, choice: _Choice, labelled: bool) -> PoolPart:

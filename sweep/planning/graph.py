@@ -177,12 +177,9 @@ class _Parts:
             self.pretrainings.setdefault(pretraining.id, pretraining)
         if isinstance(cell.probe, FinetuneSpec):
             return
-        ids = (*cell.probe.train_features, *cell.probe.test_features)
-        if all(id in self.features for id in ids):
-            return
-        train, test = cell.feature_specs()
-        for id, feature, pretraining in zip(ids, (*train, *test), cell.encoders * 2, strict=True):
-            self.features[id] = (feature, pretraining, cell)
+        for found in cell.features:
+            for (id, feature), pretraining in zip(found.items(), cell.encoders, strict=True):
+                self.features.setdefault(id, (feature, pretraining, cell))
 
 
 def _stages(cells: tuple[Cell, ...]) -> Iterator[PlannedStage]:

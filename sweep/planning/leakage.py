@@ -12,19 +12,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ssl_sweep.data_ops.dataset.pool import leaked
+from ssl_sweep.data_ops.dataset.draws import Draws
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.sweep.errors import DamagedError
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.planning.notes import Note
-from ssl_sweep.sweep.spec.files import dataset_files
+from ssl_sweep.sweep.spec.files import COMPARED
 from ssl_sweep.sweep.spec.specs import UNPREPARED
 from ssl_sweep.sweep.store.store import Store
 
 Policy = Literal["drop", "report"]
-
-_COMPARED = dataset_files("keys", "labels")
-"""The files of a prepared dataset that are read here. Its images are not among them."""
 
 
 def only_sound(
@@ -43,7 +40,7 @@ def only_sound(
         if store is None or not info.prepared:
             continue
         try:
-            store.fetch("prepare", info.prepare_id, _COMPARED)
+            store.fetch("prepare", info.prepare_id, COMPARED)
         except DamagedError as error:
             store.distrust("prepare", info.prepare_id)
             sound[name] = replace(info, fingerprint=UNPREPARED + info.prepare_id, levels=(), class_counts=())
@@ -71,22 +68,24 @@ def guard(
         store: Where prepared datasets are; None compares nothing.
 
     Returns:
-        The catalog with ``avoid`` and ``n_leaked`` of each pretraining dataset and ``copied_classes`` of each
-        evaluated one, and the notes.
+        The catalog with ``avoid`` and ``n_leaked`` of each pretraining dataset, ``copied_classes`` of each
+        evaluated one and ``draws`` of both, and the notes.
     """
     if store is None:
         return dict(catalog), []
     prepared = {name: info for name, info in catalog.items() if info.prepared}
     tests = [prepared[name] for name in sorted(set(evaluated)) if name in prepared]
     images = {
-        name: PreparedDataset(store.fetch("prepare", prepared[name].prepare_id, _COMPARED) / "data")
+        name: Draws(PreparedDataset(store.fetch("prepare", prepared[name].prepare_id, COMPARED) / "data"))
         for name in sorted({*pretrained, *evaluated} & set(prepared))
     }
-    guarded: dict[str, DatasetInfo] = dict(catalog)
+    guarded: dict[str, DatasetInfo] = {
+        name: replace(info, draws=images.get(name)) for name, info in catalog.items()
+    }
     notes: list[Note] = []
     for name in sorted(set(pretrained) & set(prepared)):
-        info = prepared[name]
-        found = {test.name: leaked(images[name], [images[test.name]]) for test in tests}
+        info = guarded[name]
+        found = {test.name: images[name].leaked(images[test.name]) for test in tests}
         shared = [test for test in tests if found[test.name].any()]
         if not shared:
             continue
@@ -102,7 +101,7 @@ def guard(
             guarded[name] = replace(info, avoid=avoid, n_leaked=count, leaked_classes=classes)
     for test in tests:
         data = images[test.name]
-        lost = leaked(data, [data])
+        lost = data.leaked(data)
         copies = _by_class(data, lost) if lost.any() else ()
         if any(copies):
             done = "left out of its label budgets"
@@ -117,13 +116,13 @@ def guard(
     return guarded, notes
 
 
-def _by_class(data: PreparedDataset, chosen: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+def _by_class(data: Draws, chosen: npt.NDArray[np.bool_]) -> tuple[int, ...]:
     """Number of the chosen training images in each class of the finest level.
 
     Args:
         data: The dataset.
         chosen: (n_train,) mask.
     """
-    labels = data.labels("train")[chosen]
-    counts = np.bincount(labels[labels >= 0], minlength=data.manifest.n_classes())
+    labels = data.labels[chosen]
+    counts = np.bincount(labels[labels >= 0], minlength=data.data.manifest.n_classes())
     return tuple(int(count) for count in counts)

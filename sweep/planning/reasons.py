@@ -14,10 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.sweep.planning.identities import Identities, StoredDraws
 from ssl_sweep.sweep.spec.identity import full_form, stage_id
 from ssl_sweep.sweep.spec.specs import (
     UNPREPARED,
     VERSIONS,
+    Answer,
     FeatureSpec,
     FinetuneSpec,
     PrepareSpec,
@@ -44,6 +47,7 @@ class _Past:
     version: int = 0
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Present fingerprint → earlier one."""
+    specs: Identities = field(default_factory=lambda: Identities({}))
     prepares: Mapping[str, str] = field(default_factory=dict)
     """Present id of a prepare stage → earlier one."""
     ids: dict[str, str] = field(default_factory=dict)
@@ -63,21 +67,36 @@ class _Past:
         return stage_id(stage.kind, self._spec(stage.spec), version)
 
     def _spec(self, spec: Spec) -> Spec:
+        try:
+            return self._earlier(spec)
+        except DataError:  # the earlier images were too few for this draw
+            return spec
+
+    def _earlier(self, spec: Spec) -> Spec:
         then = self.fingerprints
         match spec:
-            case PretrainSpec():
+            case PretrainSpec() if any(part.fingerprint in then for part in spec.parts):
                 parts = (replace(p, fingerprint=then.get(p.fingerprint, p.fingerprint)) for p in spec.parts)
-                return replace(spec, parts=tuple(sorted(parts, key=lambda p: p.fingerprint)))
+                corruption = spec.corruption, spec.corruption_seed
+                return self.specs.pretrain(spec.config, tuple(parts), *corruption)
             case FeatureSpec():
-                fingerprint = then.get(spec.fingerprint, spec.fingerprint)
-                return replace(spec, encoder=self.id(spec.encoder), fingerprint=fingerprint)
+                encoder = self.id(spec.encoder)
+                if spec.fingerprint not in then:
+                    return replace(spec, encoder=encoder)
+                how = spec.corruption, spec.representation, spec.corruption_seed
+                return self.specs.features(encoder, then[spec.fingerprint], spec.split, *how)
             case FinetuneSpec():
-                fingerprint = then.get(spec.fingerprint, spec.fingerprint)
-                return replace(spec, encoder=self.id(spec.encoder), fingerprint=fingerprint)
+                return replace(spec, encoder=self.id(spec.encoder), labels=self._labels(spec))
             case ProbeSpec():
-                train, test = map(self.id, spec.train_features), map(self.id, spec.test_features)
-                return replace(spec, train_features=tuple(train), test_features=tuple(test))
+                train, test = (tuple(map(self.id, ids)) for ids in (spec.train_features, spec.test_features))
+                return replace(spec, train_features=train, test_features=test, labels=self._labels(spec))
         return spec
+
+    def _labels(self, spec: Answer) -> str:
+        if spec.fingerprint not in self.fingerprints:
+            return spec.labels
+        draw = spec.seed, spec.draw, spec.imbalance, spec.without_copies
+        return self.specs.judged(self.fingerprints[spec.fingerprint], spec.level, spec.n_labels, *draw)
 
 
 def reasons(stages: Sequence[PlannedStage], store: Store) -> dict[str, Reason]:
@@ -113,6 +132,7 @@ def _pasts(stages: Sequence[PlannedStage], store: Store) -> Iterator[_Past]:
             yield _Past(by_id, kind=kind, version=earlier)
     prepares = [(stage.id, cast(PrepareSpec, stage.spec)) for stage in stages if stage.kind == "prepare"]
     stored = list(store.manifests("prepare")) if prepares else []
+    specs = Identities(StoredDraws(store))
     present = {manifest.id: str(manifest.outputs.get("fingerprint")) for manifest in stored}
     for id, spec in prepares:
         now = present.get(id, UNPREPARED + id)
@@ -120,7 +140,7 @@ def _pasts(stages: Sequence[PlannedStage], store: Store) -> Iterator[_Past]:
         for manifest in stored:
             then = str(manifest.outputs.get("fingerprint"))
             if manifest.id != id and then != now and _without_signature(manifest.spec) == place:
-                yield _Past(by_id, fingerprints={now: then}, prepares={id: manifest.id})
+                yield _Past(by_id, fingerprints={now: then}, prepares={id: manifest.id}, specs=specs)
 
 
 def _without_signature(spec: Mapping[str, Any]) -> dict[str, Any]:

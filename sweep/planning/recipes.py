@@ -31,7 +31,10 @@ def settings_of(block: PretrainBlock) -> Iterator[tuple[tuple[str, Any], ...]]:
     """The product of the given settings. The others keep the preset's value."""
     given = [name for name in (*SETTINGS, *VIEWS) if getattr(block, name)]
     for values in product(*(getattr(block, name) for name in given)):
-        yield tuple(zip(given, values, strict=True))
+        choice = dict(zip(given, values, strict=True))
+        if choice.get("steps") and block.epochs and choice["epochs"] != block.epochs[0]:
+            continue  # steps replace the epochs, so that several epochs are one choice
+        yield tuple(choice.items())
 
 
 def configured(
@@ -56,7 +59,16 @@ def configured(
         config = replace(config, head_dim=default_config(encoder, size, method=method).head_dim)
     if config.views2 == config.views:
         config = replace(config, views2=None)
+    config = one_schedule(config)
     return config if config.optimizer == "lars" else replace(config, lars_form="official")
+
+
+def one_schedule(config: PretrainConfig) -> PretrainConfig:
+    """The config with 100 epochs if it counts in steps: then only the share of the warm-up matters."""
+    if not config.steps or config.epochs == PretrainConfig.epochs:
+        return config
+    share = config.warmup_epochs / config.epochs
+    return replace(config, epochs=PretrainConfig.epochs, warmup_epochs=share * PretrainConfig.epochs)
 
 
 def bounded_queue(config: PretrainConfig, images: int) -> PretrainConfig:

@@ -48,7 +48,7 @@ class Features(Protocol):
     device: str
     """The torch device on which classifiers are fitted."""
 
-    def shared(self, make: Callable[[], Made]) -> Made:
+    def shared(self, name: str, make: Callable[[], Made]) -> Made:
         """What ``make`` returns; it is made once for all stages that read these features."""
 
 

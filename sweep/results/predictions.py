@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ssl_sweep.data_ops.dataset.prepared import DatasetManifest
+from ssl_sweep.data_ops.dataset.prepared import DatasetManifest, PreparedDataset
 from ssl_sweep.ssl_core.evaluation.metrics import per_class
 from ssl_sweep.sweep.planning.cells import Cell
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.results.table import results
+from ssl_sweep.sweep.spec.files import COMPARED
 from ssl_sweep.sweep.store.store import Store
 
 Ints = npt.NDArray[np.int64]
@@ -78,9 +80,28 @@ class Predictions:
             width = table["top5"].type.list_size
             guess = table["top5"].combine_chunks().flatten().to_numpy()[::width]
             seconds = float(manifest.outputs.get("fit_seconds") or manifest.run.seconds)
-            answered = Answered(table["y"].to_numpy(), guess, seconds)
+            known = self._renumbered(cell, table["y"].to_numpy(), guess, manifest.outputs.get("untested", {}))
+            answered = Answered(*known, seconds)
             self._last = (cell.probe_id, answered)
         return answered
+
+    def _renumbered(
+        self, cell: Cell, truth: Ints, guess: Ints, untested: Mapping[str, int]
+    ) -> tuple[Ints, Ints]:
+        """The classes in the numbers that they have now: renaming a class moves it in the order.
+
+        ``untested`` is explained in ``Draws.untested``.
+        """
+        folder = self._store.fetch("prepare", cell.evaluation.prepare_id, COMPARED) / "data"
+        data, level = PreparedDataset(folder), cell.probe.level or None
+        now = data.labels("test", level)
+        number = np.arange(max(int(truth.max()), int(guess.max())) + 1)
+        number[truth] = now
+        for old, key in untested.items():
+            (row,) = np.flatnonzero(data.keys("train") == np.uint64(key))
+            if int(old) < len(number):
+                number[int(old)] = data.labels("train", level)[row]
+        return now, number[guess]
 
 
 def _to_level(dataset: DatasetManifest, learnt: str, level: str) -> Ints:

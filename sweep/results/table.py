@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -73,8 +73,11 @@ def _outcomes(cell: Cell, manifest: Manifest | None, status: CellStatus) -> Iter
         yield Outcome(cell=cell, status=status)
         return
     missing = None if manifest is None else len(manifest.outputs.get("missing_classes", ()))
+    found: Mapping[str, Any] = {} if manifest is None else manifest.outputs["levels"]
+    if found and found.keys() != set(cell.levels):  # renamed since: they are kept from fine to coarse
+        found = dict(zip(cell.levels, found.values(), strict=True))
     for index, level in enumerate(cell.levels, start=len(known) - len(cell.levels)):
-        scores = {} if manifest is None else manifest.outputs["levels"][level]
+        scores = found.get(level, {})
         yield Outcome(cell=cell, status=status, level=level, index=index, scores=scores, missing=missing)
 
 

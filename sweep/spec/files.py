@@ -18,6 +18,8 @@ def dataset_files(*arrays: str) -> tuple[str, ...]:
     return (f"data/{MANIFEST}", *(f"data/{split}{part}.npy" for split in SPLITS for part in parts))
 
 
+COMPARED = (*dataset_files("keys", "labels"), "data/train_groups.npy")
+"""The files of a prepared dataset that planning reads. Its images are not among them."""
 FILES: Mapping[Stage, tuple[str, ...]] = {
     "prepare": dataset_files("", "ids", "keys", "labels"),
     "pretrain": ("encoder.safetensors", "encoder.json"),

@@ -2,8 +2,8 @@
 
 The id is the first 10 hex digits of the SHA-256 of ``<stage>/<version>/<spec as canonical JSON>``. Fields of
 a spec that hold their default are omitted, so a field added later with a neutral default changes no id.
-Neither does the order of keys. The ids of upstream stages and the fingerprints of data are fields of the
-specs.
+Neither does the order of keys, nor the name of a class of Python. Fields that only say how to find images and
+labels are omitted too: their digests, and the ids of upstream stages, are fields of the specs.
 """
 
 from __future__ import annotations
@@ -13,24 +13,45 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from ssl_sweep.data_ops.sources.registry import SOURCES, Source
+from ssl_sweep.ssl_core.config.probe import FeatureSettings
 from ssl_sweep.sweep.spec.specs import VERSIONS, Spec, Stage
 
 ID_LENGTH = 10
 KIND = "kind"
-"""Key of a dataclass's name in the canonical form. It distinguishes two classes with equal fields."""
+"""Key of a dataclass's tag, which distinguishes the classes that one field may hold."""
+_FIRST_SOURCES = (
+    "Synthetic Digits Parquet Folder Csv Npz WebDataset Torchvision TinyImageNet ImageNet INat21 Places365"
+    " GeoLifeClef"
+)
+_TAGS = {name.replace("-", "").lower(): f"{name}Source" for name in _FIRST_SOURCES.split()}
+"""The tags of the first sources, which are in ids that users have. A later source has its name in a grid."""
+
+Made = TypeVar("Made")
 
 
 @lru_cache(maxsize=256)
-def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
-    """The name and the default, or MISSING, of each field of a dataclass."""
+def _tag(kind: Any) -> str:
+    """The tag of a dataclass; "" if no field can hold another class in its place."""
+    if issubclass(kind, Source):
+        names = {source: name for name, source in SOURCES.items()}
+        name = next((names[base] for base in kind.__mro__ if base in names), kind.__name__)
+        return _TAGS.get(name.replace("-", ""), name)
+    return str(getattr(kind, "TAG", ""))
+
+
+@lru_cache(maxsize=256)
+def _fields(kind: Any) -> tuple[tuple[str, Any, bool], ...]:
+    """Of each field: its name, its default or MISSING, and whether it is part of identities."""
 
     def default(field: Field[Any]) -> Any:
         return field.default_factory() if field.default_factory is not MISSING else field.default
 
-    return tuple((field.name, default(field)) for field in fields(kind))
+    return tuple((f.name, default(f), f.metadata.get("identity", True)) for f in fields(kind))
 
 
 class _NoText(Exception):
@@ -65,8 +86,10 @@ def _json_value(value: Any, drop_defaults: bool) -> Any:
             for i, item in enumerate(value)
         ]
     if is_dataclass(kind):
-        found: dict[str, Any] = {KIND: kind.__name__}
-        for name, default in _fields(kind):
+        found: dict[str, Any] = {KIND: tag} if (tag := _tag(kind)) else {}
+        for name, default, identifies in _fields(kind):
+            if drop_defaults and not identifies:
+                continue
             item = getattr(value, name)
             # Python calls 1, True and 1.0 equal; their canonical texts differ
             if drop_defaults and type(item) is type(default) and item == default:
@@ -132,8 +155,46 @@ def stage_id(stage: Stage, spec: Spec, version: int | None = None) -> str:
     return short_hash(f"{stage}/{version}/{canonical_json(spec)}")
 
 
+def from_form(kind: type[Made], form: Mapping[str, Any]) -> Made:
+    """The dataclass that ``full_form`` made ``form`` of. Fields that it lacks have their defaults, and fields
+    that ``kind`` no longer has are left out.
+
+    Raises:
+        ValueError: the form is not one of ``kind``.
+    """
+    made: Any = kind
+    hints = _hints(made)
+    try:
+        values = {name: _typed(hints[name], form[name]) for name, _, _ in _fields(made) if name in form}
+        return kind(**values)
+    except (TypeError, KeyError, AttributeError, StopIteration) as error:
+        raise ValueError(f"it is not a {kind.__name__}: {error}") from error
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    """``value``, as JSON has it, as the type of a field."""
+    if isinstance(value, Mapping):
+        union = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        choices: list[Any] = [c for c in union if is_dataclass(c)]
+        if hint in (Source, FeatureSettings):
+            choices = list(SOURCES.values()) if hint is Source else FeatureSettings.__subclasses__()
+        return from_form(next(c for c in choices if len(choices) == 1 or _tag(c) == value[KIND]), value)
+    if isinstance(value, list):
+        inner = next((arg for arg in get_args(hint) if arg is not type(None)), Any)
+        if get_origin(hint) in (Union, UnionType):  # X | None
+            return _typed(inner, value)
+        return tuple(_typed(inner, item) for item in value)
+    return value
+
+
 def spec_difference(stored: Mapping[str, Any], spec: object) -> list[str]:
-    """The differences between a stored full spec and the requested one, a line for each field.
+    """The differences between a stored full spec and the requested one, a line for each field that is part of
+    the identity.
 
     A field that the stored spec lacks counts as equal if the requested one holds its default: it did not
     exist when the spec was stored.
@@ -141,8 +202,13 @@ def spec_difference(stored: Mapping[str, Any], spec: object) -> list[str]:
     asked = full_form(spec)
     if stored == asked:
         return []
+    kind: Any = type(spec)
+    elsewhere = {name for name, _, identifies in _fields(kind) if not identifies}
     lean = _form(spec, drop_defaults=True)
-    return _difference(stored, asked, lean, "")
+    kept, wanted = (
+        {name: value for name, value in form.items() if name not in elsewhere} for form in (stored, asked)
+    )
+    return _difference(kept, wanted, lean, "")
 
 
 def _difference(stored: Any, asked: Any, lean: Any, where: str) -> list[str]:

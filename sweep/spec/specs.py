@@ -2,19 +2,23 @@
 
 A stage's identity is computed from its spec (see ``identity``). Raise the stage's number in ``VERSIONS`` when
 a change of its code changes its results for an unchanged spec.
+
+Images and labels are in an identity by their digests (see ``data_ops.dataset.digests``). Fields declared with
+``_found`` only say how to find them: they are kept in the manifest and are in no identity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
+from ssl_sweep.data_ops.dataset.prepared import FIRST_RULE
 from ssl_sweep.data_ops.sources.registry import Source
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
-from ssl_sweep.ssl_core.config.probe import KnnConfig, ProbeConfig
+from ssl_sweep.ssl_core.config.probe import FeatureSettings
 from ssl_sweep.ssl_core.config.registry import FEATURES
 from ssl_sweep.ssl_core.config.registry import UNTRAINED as UNTRAINED
 
@@ -28,13 +32,19 @@ ANSWERS: tuple[Stage, ...] = ("probe", "finetune")
 """The stages that answer cells: each saves predictions for all test images."""
 
 UNPREPARED = "unprepared:"
-"""Prefix that stands for an unknown fingerprint; the id of the prepare stage follows."""
+"""Prefix that stands for an unknown fingerprint or digest; the id of the prepare stage follows."""
+
+
+def _found(default: Any = MISSING) -> Any:
+    """A field that says how to find images and labels, which are in the identity by their digests."""
+    return field(default=default, metadata={"identity": False})
 
 
 @dataclass(frozen=True)
 class PrepareSpec:
     """Decode, resize and index one dataset."""
 
+    TAG: ClassVar[str] = "PrepareSpec"
     source: Source
     size: int
     """Side of an image, in pixels."""
@@ -44,7 +54,7 @@ class PrepareSpec:
 
 @dataclass(frozen=True)
 class PoolPart:
-    """Training images of one dataset: the first ``images`` of a permutation (see
+    """How to find the training images of one dataset: the first ``images`` of a permutation (see
     ``data_ops.dataset.subsets``)."""
 
     fingerprint: str
@@ -65,11 +75,17 @@ class PretrainSpec:
     """One encoder."""
 
     config: PretrainConfig
-    parts: tuple[PoolPart, ...]
-    """In the order of their fingerprints. For ``method="random"``, the one part is the evaluation domain,
-    whose images give the batch-norm statistics."""
+    images: str
+    """Digest of the training images, whatever datasets they are in; "" for given weights. A random encoder
+    takes its batch-norm statistics from them."""
+    labels: str = ""
+    """Digest of the classes of these images; "" for a method that does not read labels."""
+    pixels: str = FIRST_RULE
+    """How the source images became pixels."""
     corruption: str = "none"
     corruption_seed: int = 0
+    parts: tuple[PoolPart, ...] = _found(())
+    """Where the images are, in the order of their smallest keys."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +94,15 @@ class FeatureSpec:
 
     encoder: str
     """Id of the encoder's pretrain stage."""
-    fingerprint: str
-    split: Literal["train", "test"]
+    images: str
+    """Digest of the images of the split."""
+    pixels: str = FIRST_RULE
     corruption: str = "none"
     corruption_seed: int = 0
     representation: str = FEATURES
     """h, g(h) after the projection head, or the output of a block."""
+    fingerprint: str = _found("")
+    split: Literal["train", "test"] = _found("train")
 
 
 @dataclass(frozen=True)
@@ -93,15 +112,19 @@ class ProbeSpec:
     train_features: tuple[str, ...]
     """Ids of feature stages, one for each encoder whose features are joined; usually one."""
     test_features: tuple[str, ...]
-    n_labels: int
-    """Training images in the label budget, drawn by ``draw`` and ``seed``."""
-    draw: Literal["uniform", "stratified"]
+    labels: str
+    """Digest of the label budget and of the test images, by class, at every level that is judged."""
     seed: int
-    config: ProbeConfig | KnnConfig
-    imbalance: float = 1.0
-    level: str = ""
+    """Seed of the folds, and of the draw."""
+    config: FeatureSettings
+    fingerprint: str = _found("")
+    n_labels: int = _found(0)
+    """Training images in the label budget, drawn by ``draw`` and ``seed``."""
+    draw: Literal["uniform", "stratified"] = _found("uniform")
+    imbalance: float = _found(1.0)
+    level: str = _found("")
     """Label level that is learnt; "" is the finest."""
-    without_copies: bool = False
+    without_copies: bool = _found(False)
     """Exclude training images that are also test images from the label budget."""
 
 
@@ -111,33 +134,33 @@ class FinetuneSpec:
     budget.
 
     They are tested on all test images, corrupted or clean. With a random encoder this is supervised training
-    from scratch. Fields mean the same as in ``ProbeSpec``.
+    from scratch. Fields mean the same as in ``ProbeSpec`` and ``FeatureSpec``.
     """
 
     encoder: str
     """Id of the encoder's pretrain stage."""
-    fingerprint: str
-    n_labels: int
-    draw: Literal["uniform", "stratified"]
+    labels: str
     seed: int
     config: FinetuneConfig
-    imbalance: float = 1.0
+    pixels: str = FIRST_RULE
     corruption: str = "none"
     corruption_seed: int = 0
-    level: str = ""
-    without_copies: bool = False
+    fingerprint: str = _found("")
+    n_labels: int = _found(0)
+    draw: Literal["uniform", "stratified"] = _found("uniform")
+    imbalance: float = _found(1.0)
+    level: str = _found("")
+    without_copies: bool = _found(False)
 
 
 Answer = ProbeSpec | FinetuneSpec
 Spec = PrepareSpec | PretrainSpec | FeatureSpec | ProbeSpec | FinetuneSpec
-
-
-def feature_specs(
-    encoders: Sequence[str], fingerprint: str, corruption: str, representation: str
-) -> tuple[list[FeatureSpec], list[FeatureSpec]]:
-    """The features that a probe reads: for each encoder, those of the clean training and of the test
-    images."""
-    return (
-        [FeatureSpec(id, fingerprint, "train", representation=representation) for id in encoders],
-        [FeatureSpec(id, fingerprint, "test", corruption, representation=representation) for id in encoders],
-    )
+SPECS: Mapping[Stage, type[Spec]] = MappingProxyType(
+    {
+        "prepare": PrepareSpec,
+        "pretrain": PretrainSpec,
+        "features": FeatureSpec,
+        "probe": ProbeSpec,
+        "finetune": FinetuneSpec,
+    }
+)

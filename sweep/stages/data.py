@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
-from ssl_sweep.data_ops.dataset.pool import ImagePool, Share, leaked
+from ssl_sweep.data_ops.dataset.draws import leaked
+from ssl_sweep.data_ops.dataset.pool import ImagePool, Share
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.data_ops.hashing import derive_seed, hash64
 from ssl_sweep.sweep.execution.runtime import Runtime

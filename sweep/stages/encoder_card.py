@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ssl_sweep.ssl_core.config.pretrain import default_config
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, default_config
 from ssl_sweep.ssl_core.config.probe import ProbeConfig
-from ssl_sweep.ssl_core.config.registry import SMALL_IMAGE
+from ssl_sweep.ssl_core.config.registry import FEATURES, SMALL_IMAGE
 from ssl_sweep.sweep.errors import StoreError, did_you_mean
-from ssl_sweep.sweep.spec.identity import KIND, spec_difference
-from ssl_sweep.sweep.spec.specs import UNTRAINED
+from ssl_sweep.sweep.spec.identity import full_form
+from ssl_sweep.sweep.spec.specs import UNTRAINED, FeatureSpec, PretrainSpec, ProbeSpec
 from ssl_sweep.sweep.store.store import Store
 
 
@@ -39,7 +38,12 @@ def export_encoder(encoder_id: str, store_uri: str, output: Path) -> str:
 
     manifest = store.complete("pretrain", encoder_id)
     assert manifest is not None
-    facts = {"pretrain_id": encoder_id, **encoder_facts(manifest.spec, manifest.outputs)}
+    spec = manifest.typed()
+    if not isinstance(spec, PretrainSpec):
+        raise StoreError(
+            f"the encoder {encoder_id} has an id of an older form", hint="run: ssl-sweep migrate STORE"
+        )
+    facts = {"pretrain_id": encoder_id, **encoder_facts(spec, manifest.outputs)}
     with store.survey():
         facts["linear_probes"] = list(linear_probes(store, encoder_id))
     try:
@@ -49,44 +53,40 @@ def export_encoder(encoder_id: str, store_uri: str, output: Path) -> str:
     return f"{output} holds the weights; {card} describes them and shows how to load them"
 
 
-def encoder_facts(spec: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return entries of the card, from the ``spec`` and ``outputs`` of a manifest of any version.
+def encoder_facts(spec: PretrainSpec, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return entries of the card, from the ``spec`` and ``outputs`` of a pretraining.
 
-    ``data`` has the images, fingerprints and draws of the datasets. A trained encoder also has its ``preset``
-    with the settings that differ from it, and the ``metrics`` of its last epoch.
+    ``data`` has the digest of the images, and the fingerprints and draws of the datasets. A trained encoder
+    also has its ``preset`` with the settings that differ from it, and the ``metrics`` of its last epoch.
     """
-    config, parts = spec["config"], [_without_kind(part) for part in spec["parts"]]
     data = {
-        "images": sum(part["images"] for part in parts),
-        "fingerprints": [part["fingerprint"] for part in parts],
-        "corruption": spec.get("corruption", "none"),
-        "parts": parts,
+        "images": sum(part.images for part in spec.parts),
+        "digest": spec.images,
+        "fingerprints": [part.fingerprint for part in spec.parts],
+        "corruption": spec.corruption,
+        "parts": [full_form(part) for part in spec.parts],
     }
-    if config["method"] in UNTRAINED:
+    if spec.config.method in UNTRAINED:
         return {"data": data}
     last = outputs["epochs"][-1] if outputs.get("epochs") else {}
     metrics = {name: outputs.get(name) for name in ("loss", "steps", "seconds", "images_per_s")}
     metrics |= {name: last.get(name) for name in ("rankme", "alignment", "uniformity", "feature_std")}
-    return {"data": data, "preset": preset_of(config), "metrics": metrics}
+    return {"data": data, "preset": preset_of(spec.config), "metrics": metrics}
 
 
-def preset_of(config: Mapping[str, Any]) -> dict[str, Any]:
+def preset_of(config: PretrainConfig) -> dict[str, Any]:
     """Return the ``name`` of the nearest preset, such as "simclr, cifar", and what was ``changed`` in it.
 
     ``changed`` has the fields that differ from the preset, with their values. The number of epochs is not
     part of a preset.
     """
-    size, encoder = config["image_size"], config["encoder"]
+    size, encoder = config.image_size, config.encoder
     regime = "demo" if encoder == "resnet-demo" else "cifar" if size <= SMALL_IMAGE else "imagenet"
-    named = {
-        name: config[name]
-        for name in ("method", "method_version", "encoder_version", "epochs")
-        if name in config
-    }
-    preset = default_config(encoder, size, **named)
-    differs = {re.split(r"[.:\[]", line)[0] for line in spec_difference(config, preset)} - {"seed"}
-    changed = {name: _without_kind(config[name]) for name in sorted(differs) if name in config}
-    return {"name": f"{config['method']}, {regime}", "epochs": config["epochs"], "changed": changed}
+    given = ("method", "method_version", "encoder_version", "epochs")
+    named = {name: getattr(config, name) for name in given}
+    preset, own = full_form(default_config(encoder, size, **named)), full_form(config)
+    changed = {name: own[name] for name in sorted(own) if own[name] != preset[name] and name != "seed"}
+    return {"name": f"{config.method}, {regime}", "epochs": config.epochs, "changed": changed}
 
 
 def linear_probes(store: Store, encoder_id: str) -> Iterator[dict[str, Any]]:
@@ -94,28 +94,26 @@ def linear_probes(store: Store, encoder_id: str) -> Iterator[dict[str, Any]]:
 
     Only probes on the features ``h`` of this one encoder count, and only those on the finest labels.
     """
-    specs = ((manifest.id, manifest.spec) for manifest in store.manifests("features"))
-    own = ((id, spec) for id, spec in specs if spec.get("encoder") == encoder_id)
-    features = {id: spec for id, spec in own if spec.get("representation", "h") == "h"}
+    specs = ((manifest.id, manifest.typed()) for manifest in store.manifests("features"))
+    features = {
+        id: spec
+        for id, spec in specs
+        if isinstance(spec, FeatureSpec) and (spec.encoder, spec.representation) == (encoder_id, FEATURES)
+    }
     for manifest in store.manifests("probe") if features else ():
-        spec = manifest.spec
-        only_own = set(manifest.upstream) <= set(features)
-        if not only_own or spec["config"][KIND] != ProbeConfig.__name__ or spec.get("level"):
+        spec = manifest.typed()
+        if not isinstance(spec, ProbeSpec) or not set(manifest.upstream) <= set(features):
             continue
-        name = spec["test_features"]
-        test = features[
-            name if isinstance(name, str) else name[0]
-        ]  # a string before encoders could be combined
+        if not isinstance(spec.config, ProbeConfig) or spec.level:
+            continue
         level, scores = next(iter(manifest.outputs["levels"].items()))
         yield {
             "probe_id": manifest.id,
-            "fingerprint": test["fingerprint"],
-            "corruption": test.get("corruption", "none"),
-            **{name: spec[name] for name in ("n_labels", "draw", "seed")},
+            "fingerprint": spec.fingerprint,
+            "corruption": features[spec.test_features[0]].corruption,
+            "n_labels": spec.n_labels,
+            "draw": spec.draw,
+            "seed": spec.seed,
             "level": level,
             "top1": scores["top1"],
         }
-
-
-def _without_kind(value: Any) -> Any:
-    return {k: v for k, v in value.items() if k != KIND} if isinstance(value, Mapping) else value

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
+from ssl_sweep.data_ops.dataset.draws import Draws
 from ssl_sweep.data_ops.dataset.pool import CorruptedImages
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.sweep.execution.runtime import Runtime
@@ -86,6 +87,7 @@ def finetune(
     facts: dict[str, Any] = {"learning_rate": fit.learning_rate, "steps": fit.steps}
     facts |= {"converged": fit.converged, "precision": fit.precision, "fit_seconds": fit.seconds}
     facts |= {"missing_classes": list(fit.missing_classes)}
+    facts |= {"untested": Draws(data).untested(spec.level, rows)}
     outputs = evaluate(stage.id, data, spec.level, fit.top5, store) | facts
     record = run_record(started, gpu=device == "cuda", mode="in-process")
     executed = store.commit("finetune", stage.id, spec, stage.upstream, outputs, record)

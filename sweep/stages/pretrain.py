@@ -14,7 +14,6 @@ from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.ssl_core.config.registry import TWO_VIEWS
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
 from ssl_sweep.sweep.planning.stages import PlannedStage
-from ssl_sweep.sweep.spec.identity import full_form
 from ssl_sweep.sweep.spec.specs import PretrainSpec
 from ssl_sweep.sweep.stages.context import StageInterrupted, device_of
 from ssl_sweep.sweep.stages.data import training_images, watched_slice
@@ -82,7 +81,7 @@ def pretrain(
         predicted_from=plan.predicted_from,
     )
     outputs = asdict(summary)
-    add_to_card(folder, {"pretrain_id": stage.id, **encoder_facts(full_form(spec), outputs)})
+    add_to_card(folder, {"pretrain_id": stage.id, **encoder_facts(spec, outputs)})
     executed = store.commit("pretrain", stage.id, spec, stage.upstream, outputs, record)
     store.drop_checkpoint("pretrain", stage.id)  # nothing reads the optimiser's state any more
     return executed
@@ -127,5 +126,5 @@ def initialise(stage: PlannedStage, spec: PretrainSpec, runtime: Runtime, store:
         encoder = random_encoder(spec.config, training_images(spec, runtime, store))
     folder = store.path("pretrain", stage.id)
     export_encoder(encoder, spec.config, folder, facts)
-    add_to_card(folder, {"pretrain_id": stage.id, **encoder_facts(full_form(spec), {})})
+    add_to_card(folder, {"pretrain_id": stage.id, **encoder_facts(spec, {})})
     return store.commit("pretrain", stage.id, spec, stage.upstream, facts, run_record(started))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ssl_sweep.data_ops.dataset.draws import Draws
 from ssl_sweep.sweep.execution.runtime import Runtime
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.protocols import protocol_of
@@ -26,29 +27,27 @@ class ProbeInputs:
     def __init__(self, runtime: Runtime, store: Store) -> None:
         self._runtime, self._store = runtime, store
         self._key: tuple[str, ...] = ()
-        self._shared: list[Any] = []
+        self._shared: dict[str, Any] = {}
         self.device = runtime.probe_device
 
     def open(self, spec: ProbeSpec) -> None:
         """Set ``train`` and ``test`` to the features that ``spec`` names, and ``data`` to their dataset."""
         from ssl_sweep.ssl_core.evaluation.fusion import FusedFeatures
 
-        key = (*spec.train_features, *spec.test_features)
+        key = (*spec.train_features, *spec.test_features, spec.fingerprint)
         if key == self._key:
             return
-        manifest = self._store.complete("features", spec.test_features[0])
-        assert manifest is not None
-        self.data = open_dataset(self._runtime, self._store, manifest.spec["fingerprint"])
+        self.data = open_dataset(self._runtime, self._store, spec.fingerprint)
         self.train = FusedFeatures([self._array(id) for id in spec.train_features])
         self.test = FusedFeatures([self._array(id) for id in spec.test_features])
         self._shared.clear()
         self._key = key
 
-    def shared(self, make: Callable[[], Made]) -> Made:
-        """See ``protocols.base.Features``. The stages of a batch have one protocol."""
-        if not self._shared:
-            self._shared.append(make())
-        made: Made = self._shared[0]
+    def shared(self, name: str, make: Callable[[], Made]) -> Made:
+        """See ``protocols.base.Features``."""
+        if name not in self._shared:
+            self._shared[name] = make()
+        made: Made = self._shared[name]
         return made
 
     def _array(self, id: str) -> np.ndarray:
@@ -69,5 +68,6 @@ def probe(stage: PlannedStage, spec: ProbeSpec, inputs: ProbeInputs, store: Stor
     budget = Budget(rows, labels, n_classes, spec.seed, None if groups is None else groups[rows])
     fit = protocol_of(spec.config).fit(spec.config, inputs, budget)
     scores = evaluate(stage.id, data, spec.level, fit.top5, store)
-    outputs = scores | {**fit.facts, "missing_classes": list(fit.missing)}
+    outputs = {**scores, **fit.facts, "missing_classes": list(fit.missing)}
+    outputs["untested"] = Draws(data).untested(spec.level, rows)
     return store.commit("probe", stage.id, spec, stage.upstream, outputs, run_record(started, gpu=fit.gpu))

@@ -24,6 +24,9 @@ class ExecutionLog(Protocol):
     def append(self, manifest: Manifest) -> None:
         """Add the execution of a manifest."""
 
+    def moved(self, manifest: Manifest, former: str) -> None:
+        """Count the execution of a manifest as one of its new id."""
+
     def executions(self) -> list[Execution]:
         """Each execution once, the oldest first."""
 
@@ -46,8 +49,11 @@ class FileExecutionLog:
         finally:
             os.close(descriptor)
 
+    def moved(self, manifest: Manifest, former: str) -> None:
+        self.append(manifest)
+
     def executions(self) -> list[Execution]:
-        """In the order of the file, without torn lines."""
+        """In the order of the file, without torn lines. The last line of an execution counts."""
         try:
             lines = self._path.read_text(errors="replace").splitlines()
         except FileNotFoundError:
@@ -61,7 +67,7 @@ class FileExecutionLog:
         for line in lines:
             with contextlib.suppress(ValueError, TypeError):
                 execution = Execution(**json.loads(line))
-                found.setdefault(execution.execution, execution)
+                found[execution.execution] = execution
         return list(found.values())
 
     def known(self) -> dict[str, tuple[str, str]]:
@@ -80,6 +86,10 @@ class ObjectExecutionLog:
     def append(self, manifest: Manifest) -> None:
         name = f"{manifest.stage}-{manifest.id}-{manifest.run.execution}.json"
         self._storage.put(f"{self._FOLDER}/{name}", _line(manifest).encode())
+
+    def moved(self, manifest: Manifest, former: str) -> None:
+        self.append(manifest)
+        self._storage.delete(f"{self._FOLDER}/{manifest.stage}-{former}-{manifest.run.execution}.json")
 
     def executions(self) -> list[Execution]:
         names = list(self._storage.listing(self._FOLDER))

@@ -7,6 +7,7 @@ stage wrote and fetch what it reads.
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Protocol
 from ssl_sweep.sweep.errors import DamagedError, StoreError
 from ssl_sweep.sweep.spec.specs import Stage
 from ssl_sweep.sweep.store.mounted import MountedFolder
-from ssl_sweep.sweep.util.files import digest, unchanged
+from ssl_sweep.sweep.util.files import digest, unchanged, whole
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,9 @@ class Files(Protocol):
         A file that this node shared last and has changed since is returned as it is now, unless ``exactly``
         asks for the state that other nodes see.
         """
+
+    def copy(self, name: str, other: str) -> bool:
+        """Give a file a second name. False if there is no such file."""
 
     def drop(self, name: str) -> None:
         """Delete a file, here and for other nodes."""
@@ -145,6 +149,18 @@ class LocalFiles:
     def newest(self, name: str, exactly: bool = False) -> Path | None:
         path = self._root / name
         return path if path.exists() else None
+
+    def copy(self, name: str, other: str) -> bool:
+        path, copied = self._root / name, self._root / other
+        if not path.exists():
+            return False
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        with whole(copied) as partial:
+            try:
+                os.link(path, partial)
+            except OSError:  # the file system has no hard links
+                shutil.copy2(path, partial)
+        return True
 
     def drop(self, name: str) -> None:
         (self._root / name).unlink(missing_ok=True)

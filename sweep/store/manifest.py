@@ -15,7 +15,8 @@ from functools import lru_cache
 from typing import Any, Self
 
 from ssl_sweep.sweep.errors import StoreError
-from ssl_sweep.sweep.spec.specs import Stage
+from ssl_sweep.sweep.spec.identity import from_form
+from ssl_sweep.sweep.spec.specs import SPECS, Spec, Stage
 from ssl_sweep.sweep.store.records import Storage, checked
 
 
@@ -88,6 +89,10 @@ def _end(body: bytes) -> bytes:
     return hashlib.sha256(body).hexdigest().encode() + b'"}'
 
 
+FORM = 2
+"""The form of the specs that are written now."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What the store keeps about a finished stage."""
@@ -104,11 +109,27 @@ class Manifest:
     run: RunRecord
     sha256: Mapping[str, str] = field(default_factory=dict)
     """Digest of each file, in hex; empty in older manifests."""
+    form: int = 1
+    """The form of ``spec``: 1 names datasets by their fingerprints, ``FORM`` names images by digests."""
+    former: str = ""
+    """Its id before ``migrate``."""
 
     @property
     def key(self) -> str:
         """Its key in the store."""
         return f"{self.stage}/{self.id}/manifest.json"
+
+    @property
+    def old(self) -> bool:
+        """Whether its id is of an older form, which no plan asks for any more."""
+        return self.form < FORM and self.stage != "prepare"
+
+    def typed(self) -> Spec | None:
+        """Its spec; None if that is of an older form, or of a newer program."""
+        try:
+            return None if self.old else from_form(SPECS[self.stage], self.spec)
+        except ValueError:
+            return None
 
     def same_files(self, other: Manifest) -> bool:
         """Whether both have files of the same bytes, as far as an older manifest can tell."""

@@ -207,6 +207,11 @@ class ObjectFiles:
             return False
         return bool(shared == version and (untouched or not exactly))
 
+    def copy(self, name: str, other: str) -> bool:
+        copied = self._storage.copy(name, other)
+        self.forget(other)
+        return copied
+
     def drop(self, name: str) -> None:
         (self._root / name).unlink(missing_ok=True)
         self._storage.delete(name)

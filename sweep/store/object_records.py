@@ -173,6 +173,18 @@ class ObjectStorage:
             raise self._failed(f"write {key}", error) from None
         return _version(made)
 
+    def copy(self, key: str, other: str) -> bool:
+        """Copy an object on the server; False if there is no such object."""
+
+        def copy() -> bool:
+            try:
+                obstore.copy(self._once, checked(key), checked(other))
+            except FileNotFoundError:
+                return False
+            return True
+
+        return self._persist(f"copy {key}", copy)
+
     def download(self, key: str, path: Path) -> str | None:
         """Write an object to a file, completely or not at all.
 

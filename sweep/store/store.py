@@ -30,8 +30,9 @@ from ssl_sweep.sweep.errors import DamagedError, StoreError
 from ssl_sweep.sweep.spec.files import CHECKPOINT, SHOWN, result_files
 from ssl_sweep.sweep.spec.identity import full_form
 from ssl_sweep.sweep.spec.specs import STAGES, VERSIONS, Spec, Stage
-from ssl_sweep.sweep.store.files import damaged
+from ssl_sweep.sweep.store.files import GONE, damaged
 from ssl_sweep.sweep.store.manifest import (
+    FORM,
     Execution,
     Failure,
     Manifest,
@@ -269,6 +270,7 @@ class Store:
             files={name: file.size for name, file in saved.items()},
             sha256={name: file.sha256 for name, file in saved.items()},
             run=run,
+            form=FORM,
         )
         won = write_once(self.storage, manifest)
         self._files.forget(manifest.key)
@@ -277,6 +279,22 @@ class Store:
         self.clear_failure(stage, id)
         self._executions.append(manifest)
         return True
+
+    def adopt(self, old: Manifest, new: Manifest) -> None:
+        """Commit a copy of a finished stage under another id. The old one stays; its execution counts as one
+        of the new id.
+
+        Raises:
+            DamagedError: a file of the stage is missing.
+        """
+        names = dict(zip(old.files, new.files, strict=True))
+        shown = ((f"{s.stage}/{s.id}/{name}" for name in SHOWN) for s in (old, new))
+        for name, other in [*names.items(), *zip(*shown, strict=True)]:
+            if not self._files.copy(name, other) and name in names:
+                raise damaged(name, GONE)
+        write_once(self.storage, new)
+        self._files.forget(new.key)
+        self._executions.moved(new, old.id)
 
     # Checkpoints and files to look at ---------------------------------------------------------------
 

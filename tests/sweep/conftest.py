@@ -39,6 +39,7 @@ evaluate:
     seed: [0, 1]
 """
 LEVELS = ("class", "group")
+CLASSES = tuple("abcdefghij")
 
 
 class Sweeps:
@@ -111,13 +112,17 @@ def outputs(stage: PlannedStage, **metrics: float) -> dict[str, Any]:
 
 
 def write_dataset(folder: Path, outputs: dict[str, Any]) -> None:
-    """What the leakage guard reads of a prepared dataset: keys that no other dataset has."""
+    """What planning reads of a prepared dataset: keys that no other dataset has, and labels."""
     fields = {name: outputs[name] for name in ("fingerprint", "n_train", "n_test", "levels")}
-    manifest = DatasetManifest(**fields, size=32, class_names=((), ()), parents=((),))
+    names = outputs.get("class_names", (CLASSES, ("all",)))
+    (parents,) = outputs.get("parents", ((0,) * len(names[0]),))
+    manifest = DatasetManifest(**fields, size=32, class_names=names, parents=(parents,))
     (folder / "dataset.json").write_text(manifest.to_json())
     for split in ("train", "test"):
         keys = hash64(derive_seed(outputs["fingerprint"], split), np.arange(outputs[f"n_{split}"]))
         np.save(folder / f"{split}_keys.npy", keys)
+        labels = np.arange(len(keys)) % len(names[0])
+        np.save(folder / f"{split}_labels.npy", np.stack([labels, np.asarray(parents)[labels]], axis=1))
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from ssl_sweep.data_ops.dataset.corruptions import corrupt, parse_corruption
+from ssl_sweep.data_ops.dataset.draws import leaked
 from ssl_sweep.data_ops.dataset.duplicates import without_copy_number
-from ssl_sweep.data_ops.dataset.pool import CorruptedImages, ImagePool, Share, leaked
+from ssl_sweep.data_ops.dataset.pool import CorruptedImages, ImagePool, Share
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.preparation.prepare import prepare

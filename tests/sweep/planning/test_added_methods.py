@@ -153,12 +153,17 @@ def test_a_method_that_cannot_be_loaded_names_its_distribution(install: Install)
 
 def test_what_is_stored_is_read_where_its_method_is_not_installed_any_more(sleep: None) -> None:
     from ssl_sweep.ssl_core.config.pretrain import default_config
-    from ssl_sweep.sweep.spec.identity import full_form
+    from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+    from ssl_sweep.sweep.spec.identity import from_form, full_form
     from ssl_sweep.sweep.stages.encoder_card import preset_of
 
     stored = full_form(default_config("resnet-demo", 32, method="sleep", temperature=0.3))
     stored |= {"method": "gone", "method_version": "lab 1.0"}
-    assert preset_of(stored) == {"name": "gone, demo", "epochs": 100, "changed": {"temperature": 0.3}}
+    assert preset_of(from_form(PretrainConfig, stored)) == {
+        "name": "gone, demo",
+        "epochs": 100,
+        "changed": {"temperature": 0.3},
+    }
 
 
 def test_the_documented_method_of_ones_own_trains_and_is_judged(

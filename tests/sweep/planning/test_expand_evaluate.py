@@ -49,8 +49,9 @@ def test_what_has_no_such_output_is_passed_over():
     probe_ids = {(c.pretraining.id, c.probe_id) for c in found}
     assert len(probe_ids) == len(found)
     block = next(c for c in found if c.representation == "blocks.1")
-    train, _ = block.feature_specs()
-    assert train == [FeatureSpec(block.pretraining.id, "fingerprint c", "train", representation="blocks.1")]
+    (train,) = block.features[0].values()
+    assert (train.encoder, train.fingerprint) == (block.pretraining.id, "fingerprint c")
+    assert (train.split, train.representation) == ("train", "blocks.1")
 
 
 @pytest.mark.parametrize("name", ["g(h)", "layer3", "nonsense"])

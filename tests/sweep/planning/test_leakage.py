@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ssl_sweep.data_ops.dataset.pool import leaked
+from ssl_sweep.data_ops.dataset.draws import leaked
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.sweep.errors import GridError
 from ssl_sweep.sweep.execution.runtime import Runtime

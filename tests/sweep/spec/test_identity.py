@@ -11,12 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssl_sweep.data_ops.sources.registry import DigitsSource, SyntheticSource
+from ssl_sweep.data_ops.sources.registry import SOURCES, DigitsSource, SyntheticSource
 from ssl_sweep.data_ops.views.policy import simclr_policy
-from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
-from ssl_sweep.ssl_core.config.probe import ProbeConfig
-from ssl_sweep.sweep.spec.identity import canonical_json, full_form, spec_difference, stage_id
-from ssl_sweep.sweep.spec.specs import FeatureSpec, PoolPart, PrepareSpec, PretrainSpec, ProbeSpec
+from ssl_sweep.ssl_core.config.finetune import default_finetune
+from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, default_config
+from ssl_sweep.ssl_core.config.probe import KnnConfig, ProbeConfig
+from ssl_sweep.ssl_core.config.registry import METHODS
+from ssl_sweep.sweep.spec.identity import canonical_json, from_form, full_form, spec_difference, stage_id
+from ssl_sweep.sweep.spec.specs import (
+    FeatureSpec,
+    FinetuneSpec,
+    PoolPart,
+    PrepareSpec,
+    PretrainSpec,
+    ProbeSpec,
+)
 
 CONFIG = PretrainConfig(
     encoder="resnet18",
@@ -32,38 +41,56 @@ CONFIG = PretrainConfig(
 
 
 def reference() -> dict[str, str]:
-    """The ids of a small sweep on invented fingerprints: two pools, their features and probes."""
+    """The ids of a small sweep on invented digests: two encoders, their features and probes."""
     ids: dict[str, str] = {}
-    for name, parts in {
-        "alone": (PoolPart("fingerprint-a", 2000),),
-        "pool": (PoolPart("fingerprint-a", 1000, 1), PoolPart("fingerprint-b", 1000, 1)),
-    }.items():
-        ids[f"{name}"] = encoder = stage_id("pretrain", PretrainSpec(CONFIG, parts))
-        ids[f"{name} train"] = train = stage_id("features", FeatureSpec(encoder, "fingerprint-b", "train"))
-        ids[f"{name} test"] = test = stage_id("features", FeatureSpec(encoder, "fingerprint-b", "test"))
-        ids[f"{name} 50"] = stage_id("probe", ProbeSpec((train,), (test,), 50, "uniform", 0, ProbeConfig()))
-        ids[f"{name} 500"] = stage_id(
-            "probe", ProbeSpec((train,), (test,), 500, "stratified", 2, ProbeConfig())
-        )
-    damaged = PretrainSpec(CONFIG, (PoolPart("fingerprint-a", 2000),), "jpeg-10")
-    ids["damaged"] = stage_id("pretrain", damaged)
-    ids["prepare"] = stage_id("prepare", PrepareSpec(SyntheticSource("objects"), 32, "signature"))
+    for name in ("alone", "pool"):
+        ids[f"{name}"] = encoder = stage_id("pretrain", PretrainSpec(CONFIG, f"images {name}"))
+        ids[f"{name} train"] = train = stage_id("features", FeatureSpec(encoder, "train of b"))
+        ids[f"{name} test"] = test = stage_id("features", FeatureSpec(encoder, "test of b"))
+        ids[f"{name} 50"] = stage_id("probe", ProbeSpec((train,), (test,), "50 labels", 0, ProbeConfig()))
+        ids[f"{name} 500"] = stage_id("probe", ProbeSpec((train,), (test,), "500 labels", 2, ProbeConfig()))
+        ids[f"{name} near"] = stage_id("probe", ProbeSpec((train,), (test,), "50 labels", 0, KnnConfig()))
+        tuned = FinetuneSpec(encoder, "50 labels", 0, default_finetune("resnet18", 32))
+        ids[f"{name} tuned"] = stage_id("finetune", tuned)
+    ids["damaged"] = stage_id("pretrain", PretrainSpec(CONFIG, "images", corruption="jpeg-10"))
+    labelled = dataclasses.replace(CONFIG, method="supervised")
+    ids["labelled"] = stage_id("pretrain", PretrainSpec(labelled, "images", "labels"))
+    for source in SOURCES.values():
+        fields = {f.name: "x" for f in dataclasses.fields(source) if f.default is dataclasses.MISSING}
+        ids[source.__name__] = stage_id("prepare", PrepareSpec(source(**fields), 32, "signature"))
     return ids
 
 
 FROZEN = {
-    "alone": "f85bd8f418",
-    "alone train": "3bb7f7c850",
-    "alone test": "7ec29d3811",
-    "alone 50": "d958bd62ab",
-    "alone 500": "461b44f41e",
-    "pool": "d0dc146fb5",
-    "pool train": "6c0e697263",
-    "pool test": "b561d1527e",
-    "pool 50": "f09166546a",
-    "pool 500": "bd78c24744",
-    "damaged": "596079f4c0",
-    "prepare": "ea281ae927",
+    "alone": "cd265471e2",
+    "alone train": "5e260ebc1d",
+    "alone test": "7e86138d88",
+    "alone 50": "71d20bd0a2",
+    "alone 500": "42c911726d",
+    "alone near": "b07c1e1c66",
+    "alone tuned": "04a1d851e0",
+    "pool": "84c8a0c0b0",
+    "pool train": "e0398730b5",
+    "pool test": "330de7e2ae",
+    "pool 50": "89e09516f4",
+    "pool 500": "44eb728a4c",
+    "pool near": "8ba07b67b1",
+    "pool tuned": "bdff6b42aa",
+    "damaged": "8afede8787",
+    "labelled": "c3d3e575a1",
+    "SyntheticSource": "c658314af0",
+    "DigitsSource": "463e2e1352",
+    "ParquetSource": "14fe50ca0e",
+    "FolderSource": "27e086f483",
+    "CsvSource": "94ac69eea0",
+    "NpzSource": "a6bbb91ab4",
+    "WebDatasetSource": "6e654a160d",
+    "TorchvisionSource": "77ec7677d6",
+    "TinyImageNetSource": "0090c74912",
+    "ImageNetSource": "4483c0fd52",
+    "INat21Source": "c3c01ac921",
+    "Places365Source": "4a51baf7e6",
+    "GeoLifeClefSource": "de521c35dd",
 }
 
 
@@ -125,12 +152,12 @@ def test_a_new_field_with_a_neutral_default_changes_no_id() -> None:
     assert spec_difference(full_form(Outer("x")), outer("x", new=True)) == ["new: not stored, asked True"]
 
 
-def test_each_field_of_a_spec_is_in_its_id() -> None:
-    spec = PretrainSpec(CONFIG, (PoolPart("f", 100, 1),), "none", 0)
+def test_each_field_of_a_spec_is_in_its_id_but_where_its_images_are() -> None:
+    spec = PretrainSpec(CONFIG, "images", parts=(PoolPart("f", 100, 1),))
     others = [
-        dataclasses.replace(spec, parts=(PoolPart("g", 100, 1),)),
-        dataclasses.replace(spec, parts=(PoolPart("f", 101, 1),)),
-        dataclasses.replace(spec, parts=(PoolPart("f", 100, 2),)),
+        dataclasses.replace(spec, images="other"),
+        dataclasses.replace(spec, labels="labels"),
+        dataclasses.replace(spec, pixels="another rule"),
         dataclasses.replace(spec, corruption="jpeg-10"),
         dataclasses.replace(spec, corruption_seed=1),
         dataclasses.replace(spec, config=dataclasses.replace(CONFIG, batch=64)),
@@ -138,8 +165,49 @@ def test_each_field_of_a_spec_is_in_its_id() -> None:
     ]
     assert len({stage_id("pretrain", s) for s in [spec, *others]}) == len(others) + 1
     assert stage_id("pretrain", spec, version=2) != stage_id("pretrain", spec)
+    elsewhere = dataclasses.replace(spec, parts=(PoolPart("g", 100, 1),))
+    assert stage_id("pretrain", elsewhere) == stage_id("pretrain", spec)
+    assert spec_difference(full_form(spec), elsewhere) == []
     digits, synthetic = PrepareSpec(DigitsSource(), 32, "s"), PrepareSpec(SyntheticSource("objects"), 32, "s")
     assert stage_id("prepare", digits) != stage_id("prepare", synthetic)
+
+
+def test_class_names_of_python_are_in_no_id() -> None:
+    def renamed(value: Any, **parts: Any) -> Any:
+        kind = dataclass(frozen=True, kw_only=True)(type("Renamed", (type(value),), {}))
+        return kind(**{f.name: getattr(value, f.name) for f in dataclasses.fields(value)} | parts)
+
+    def copies(value: Any, **parts: Any) -> None:
+        assert canonical_json(renamed(value, **parts)) == canonical_json(value)
+
+    config = renamed(CONFIG, views=renamed(CONFIG.views))
+    copies(PretrainSpec(CONFIG, "images"), config=config)
+    copies(ProbeSpec(("a",), ("b",), "labels", 0, ProbeConfig()), config=renamed(ProbeConfig()))
+    copies(ProbeSpec(("a",), ("b",), "labels", 0, KnnConfig()), config=renamed(KnnConfig()))
+    source = SyntheticSource("objects")
+    copies(PrepareSpec(source, 32, "signature"), source=renamed(source))
+    probes = (ProbeSpec(("a",), ("b",), "labels", 0, config) for config in (ProbeConfig(), KnnConfig()))
+    assert len({stage_id("probe", probe) for probe in probes}) == 2
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "weights"])
+def test_specs_are_read_back_as_they_were(method: str) -> None:
+    config = default_config("resnet18", 96, method=method)
+    specs = [
+        PretrainSpec(config, "images", parts=(PoolPart("f", 100, draw="stratified", avoid=("g", "h")),)),
+        FeatureSpec("encoder", "images", representation="layer1", fingerprint="f", split="test"),
+        ProbeSpec(("a", "b"), ("c", "d"), "labels", 1, KnnConfig(k=3), "f", 50, level="coarse"),
+        ProbeSpec(("a",), ("c",), "labels", 1, ProbeConfig(cs=(0.1, 1.0)), "f", 50),
+        FinetuneSpec("a", "labels", 1, default_finetune("vit-s", 224), fingerprint="f"),
+        PrepareSpec(SyntheticSource("objects", size=64), 32, "signature"),
+    ]
+    for spec in specs:
+        stored = json.loads(json.dumps(full_form(spec)))
+        assert from_form(type(spec), stored) == spec
+        younger = {name: value for name, value in stored.items() if name not in ("pixels", "corruption_seed")}
+        assert from_form(type(spec), younger | {"gone": 1}) == spec
+    with pytest.raises(ValueError, match="not a FeatureSpec"):
+        from_form(FeatureSpec, {"encoder": "e"})
 
 
 @pytest.mark.parametrize(
@@ -151,14 +219,14 @@ def test_what_has_no_stable_text_is_refused(value: object) -> None:
 
 
 def test_a_difference_names_the_fields() -> None:
-    stored = json.loads(json.dumps(full_form(PretrainSpec(CONFIG, (PoolPart("f", 100),)))))
-    assert spec_difference(stored, PretrainSpec(CONFIG, (PoolPart("f", 100),))) == []
-    asked = PretrainSpec(dataclasses.replace(CONFIG, temperature=0.5), (PoolPart("f", 200),))
+    stored = json.loads(json.dumps(full_form(PretrainSpec(CONFIG, "f"))))
+    assert spec_difference(stored, PretrainSpec(CONFIG, "f")) == []
+    asked = PretrainSpec(dataclasses.replace(CONFIG, temperature=0.5), "g")
     assert spec_difference(stored, asked) == [
         "config.temperature: stored 0.2, asked 0.5",
-        "parts[0].images: stored 100, asked 200",
+        "images: stored 'f', asked 'g'",
     ]
-    assert spec_difference({**stored, "gone": 1}, PretrainSpec(CONFIG, (PoolPart("f", 100),))) == [
+    assert spec_difference({**stored, "gone": 1}, PretrainSpec(CONFIG, "f")) == [
         "gone: stored 1, no longer a field"
     ]
 

@@ -112,14 +112,15 @@ def test_an_encoder_whose_card_is_from_before_gets_the_whole_one(sweeps):
 
 def test_an_older_training_differs_in_what_was_given_only():
     """Fields that a stored config lacks are as they were then: at their defaults."""
-    from ssl_sweep.ssl_core.config.pretrain import default_config
-    from ssl_sweep.sweep.spec.identity import full_form
+    from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, default_config
+    from ssl_sweep.sweep.spec.identity import from_form, full_form
     from ssl_sweep.sweep.stages.encoder_card import preset_of
 
     config = full_form(default_config("resnet18", 32, epochs=200, batch=256, seed=3))
     for younger in ("lars_form", "grad_clip", "views2", "queue"):
         del config[younger]
-    assert preset_of(config) == {"name": "simclr, cifar", "epochs": 200, "changed": {"batch": 256}}
+    older = from_form(PretrainConfig, config)
+    assert preset_of(older) == {"name": "simclr, cifar", "epochs": 200, "changed": {"batch": 256}}
 
 
 def test_weights_known_by_their_identity_alone_need_a_finished_encoder(sweeps):

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from ssl_sweep.data_ops.sources.own_output import STORE_MARK
+from ssl_sweep.data_ops.dataset.prepared import FIRST_RULE
 from ssl_sweep.sweep.errors import StoreError, UnreachableError
 from ssl_sweep.sweep.spec.specs import FeatureSpec
 from ssl_sweep.sweep.store.manifest import Failure, RunRecord
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.util.processes import here
 
-SPEC = FeatureSpec("encoder001", "fingerprint", "train")
+SPEC = FeatureSpec("encoder001", "digest", fingerprint="fingerprint")
 ID = "0123456789"
 
 
@@ -44,14 +45,16 @@ def test_a_stage_is_finished_by_its_manifest_alone(tmp_path: Path) -> None:
     manifest = store.complete("features", ID)
     assert manifest is not None
     assert manifest.spec == {
-        "kind": "FeatureSpec",
         "encoder": "encoder001",
-        "fingerprint": "fingerprint",
-        "split": "train",
+        "images": "digest",
+        "pixels": FIRST_RULE,
         "corruption": "none",
         "corruption_seed": 0,
         "representation": "h",
+        "fingerprint": "fingerprint",
+        "split": "train",
     }
+    assert manifest.typed() == SPEC
     assert (manifest.version, manifest.upstream, manifest.outputs) == (1, ("encoder001",), {"shape": [2, 3]})
     assert (manifest.run.device, manifest.run.mode) == ("gpu", "workers")
     assert manifest.run.seconds == pytest.approx(1, abs=0.5)
@@ -119,7 +122,7 @@ for i in range(20):
         partial.write_bytes(b"features")
         partial.replace(store.path("features", id) / name)
     run = RunRecord.since(time.time() - 1, device="cpu", mode="workers")
-    wins += store.commit("features", id, FeatureSpec("encoder001", "fingerprint", "train"), (), {}, run)
+    wins += store.commit("features", id, FeatureSpec("encoder001", "digest"), (), {}, run)
 print(wins)
 """
 
@@ -155,7 +158,7 @@ def test_a_line_lost_by_a_kill_is_added_once(tmp_path: Path) -> None:
         store.path("features", {ID!r}).mkdir(parents=True)
         for name in ("x.npy", "ids.npy"):
             (store.path("features", {ID!r}) / name).write_bytes(b"x")
-        spec = FeatureSpec("e", "f", "test")
+        spec = FeatureSpec("e", "digest", split="test")
         store.commit("features", {ID!r}, spec, (), {{}}, RunRecord.since(time.time()))
     """)
     done = subprocess.run([sys.executable, "-c", script], check=False)
