@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import median
-from typing import Any
 
 from ssl_sweep.ssl_core.config.plugins import encoder_info
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
@@ -19,7 +18,14 @@ from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.protocols import protocol_of
-from ssl_sweep.sweep.spec.specs import UNTRAINED, FeatureSpec, FinetuneSpec, PrepareSpec, PretrainSpec, ProbeSpec
+from ssl_sweep.sweep.spec.specs import (
+    UNTRAINED,
+    FeatureSpec,
+    FinetuneSpec,
+    PrepareSpec,
+    PretrainSpec,
+    ProbeSpec,
+)
 from ssl_sweep.sweep.store.manifest import Manifest
 from ssl_sweep.sweep.store.store import Store
 

@@ -16,13 +16,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from statistics import median
-from typing import Any, Literal
+from typing import Literal
 
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.sweep.cost.arithmetic import seconds_per_image
 from ssl_sweep.sweep.cost.machine import Machine
 from ssl_sweep.sweep.spec.identity import short_hash
-from ssl_sweep.sweep.spec.specs import UNTRAINED, PretrainSpec
+from ssl_sweep.sweep.spec.specs import PretrainSpec
 from ssl_sweep.sweep.store.manifest import Manifest
 from ssl_sweep.sweep.store.records import Storage
 from ssl_sweep.sweep.store.store import Store

@@ -12,6 +12,7 @@ from ssl_sweep.sweep.inspect.lineage import Known, Lineage
 from ssl_sweep.sweep.inspect.logs import attempts_of
 from ssl_sweep.sweep.inspect.lookup import Scope, Target
 from ssl_sweep.sweep.planning.stages import PlannedStage
+from ssl_sweep.sweep.protocols import protocol_of
 from ssl_sweep.sweep.spec.specs import (
     FeatureSpec,
     FinetuneSpec,

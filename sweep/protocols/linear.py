@@ -48,7 +48,9 @@ class Linear(EvaluationProtocol[ProbeConfig]):
     def fit(self, config: ProbeConfig, features: Features, budget: Budget) -> Fitted:
         from ssl_sweep.ssl_core.evaluation.linear import LinearProbes
 
-        probes = features.shared(self.name, lambda: LinearProbes(features.train, features.test, device=features.device))
+        probes = features.shared(
+            self.name, lambda: LinearProbes(features.train, features.test, device=features.device)
+        )
         fit = probes.fit(
             budget.rows,
             budget.labels,

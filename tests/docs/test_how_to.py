@@ -25,9 +25,10 @@ from ssl_sweep.ssl_core.config import registry
 from ssl_sweep.ssl_core.config.pretrain import default_config
 from ssl_sweep.ssl_core.encoders import build
 from ssl_sweep.ssl_core.evaluation import metrics
-from ssl_sweep.ssl_core.evaluation.fusion import FusedFeatures, missing_classes
+from ssl_sweep.ssl_core.evaluation.fusion import FusedFeatures
 from ssl_sweep.sweep.grid import datasets
 from ssl_sweep.sweep.planning import columns
+from ssl_sweep.sweep.protocols.base import Budget
 from ssl_sweep.sweep.report.figures.base import NARROW, Figure, Gap
 from ssl_sweep.sweep.report.findings import findings
 
@@ -115,22 +116,16 @@ def test_source(module: Any, tmp_path: Path) -> None:
 
 
 def test_protocol(module: Any) -> None:
-    code, case = blocks("protocol")
-    example = module(code)
-    assert example.CentroidConfig().protocol == "centroid"
+    (code,) = blocks("protocol")
+    protocol = module(code).PROTOCOL
+    (config,) = protocol.configs({"centroid_power": (2.0,)}, None)
     train = np.float32([[50, 50], [0, 0], [0, 1], [5, 5], [9, 0]])
     test = np.float32([[0, 0.4], [8, 0]])
-    scope = vars(example) | {
-        "config": example.CentroidConfig(),
-        "inputs": SimpleNamespace(train=FusedFeatures([train]), test=FusedFeatures([test])),
-        "rows": np.array([1, 2, 3, 4]),
-        "labels": np.array([3, 3, 0, 7]),
-        "n_classes": 8,
-        "missing_classes": missing_classes,
-    }
-    exec("match config:\n" + case, scope)
-    assert scope["top5"][:, :3].tolist() == [[3, 0, 7], [7, 0, 3]]
-    assert scope["missing"] == (1, 2, 4, 5, 6)
+    features = SimpleNamespace(train=FusedFeatures([train]), test=FusedFeatures([test]))
+    budget = Budget(np.array([1, 2, 3, 4]), np.array([3, 3, 0, 7]), 8, 0, None)
+    fit = protocol.fit(config, features, budget)
+    assert fit.top5[:, :3].tolist() == [[3, 0, 7], [7, 0, 3]]
+    assert fit.missing == (1, 2, 4, 5, 6)
 
 
 def test_column() -> None:
