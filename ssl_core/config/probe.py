@@ -30,6 +30,10 @@ class FeatureSettings:
     TAG: ClassVar[str]
     """Its name in identities and manifests, which never changes."""
 
+    def describe(self) -> str:
+        """The kind of classifier, in a few words that follow "a"."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeConfig(FeatureSettings):
@@ -57,6 +61,9 @@ class ProbeConfig(FeatureSettings):
         require(self.max_iter >= 1, "max_iter", self.max_iter, "at least 1")
         require(positive(self.tol), "tol", self.tol, "a number above 0")
 
+    def describe(self) -> str:
+        return "linear classifier"
+
     @property
     def c_path(self) -> str:
         """The name of ``cs`` in ``C_PATHS``, or "custom"."""
@@ -80,6 +87,9 @@ class KnnConfig(FeatureSettings):
     """Nearest labelled images by cosine similarity; a smaller label budget uses all of its images."""
     temperature: float = 0.1
     """Each neighbour votes with a weight of exp(similarity / temperature)."""
+
+    def describe(self) -> str:
+        return f"{self.k}-nearest-neighbour classifier"
 
     def __post_init__(self) -> None:
         one_of("protocol", self.protocol, ("knn",))

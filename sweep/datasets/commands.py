@@ -18,7 +18,7 @@ from ssl_sweep.sweep.grid.load import Grid, load_grid
 from ssl_sweep.sweep.grid.sizes import parse_size
 from ssl_sweep.sweep.planning.datasets import DatasetInfo, read_catalog
 from ssl_sweep.sweep.planning.outputs import require_outside_images
-from ssl_sweep.sweep.spec.files import dataset_files
+from ssl_sweep.sweep.spec.specs import dataset_files
 from ssl_sweep.sweep.stages.prepare import prepare_dataset
 from ssl_sweep.sweep.store.manifest import Failure
 from ssl_sweep.sweep.store.provenance import hardware

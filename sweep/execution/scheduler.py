@@ -17,7 +17,6 @@ from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.execution.backend import Backend, Outcome
 from ssl_sweep.sweep.execution.failures import RETRIES, Attempts, backoff_s, failure_of, keep
 from ssl_sweep.sweep.planning.stages import PlannedStage
-from ssl_sweep.sweep.spec.specs import FeatureSpec, ProbeSpec
 from ssl_sweep.sweep.spec.states import State
 from ssl_sweep.sweep.store.leases import Leases, held_by
 from ssl_sweep.sweep.store.manifest import Failure
@@ -420,24 +419,10 @@ class _Walk:
         if stage.heavy:
             self._heavy.append(one)
         else:
-            key = (stage.kind, stage.id) if one.alone else _shared_input(stage)
+            key = (stage.kind, *((not one.alone and stage.spec.shares) or (stage.id,)))
             self._light.setdefault(key, []).append(one)
 
     def _note(self, one: Pending, state: State, message: str = "") -> None:
         one.state = state
         one.message = message or one.message
         self._changed(one.stage, state, message)
-
-
-def _shared_input(stage: PlannedStage) -> tuple[str, ...]:
-    """Light stages with the same key are one piece of work, which loads its input once.
-
-    These are both splits of a dataset under one encoder, and the probes of one pair of feature arrays.
-    """
-    match stage.spec:
-        case FeatureSpec():
-            return ("features", stage.spec.encoder, stage.spec.fingerprint)
-        case ProbeSpec():
-            return ("probe", *stage.spec.train_features, *stage.spec.test_features)
-        case _:
-            return (stage.kind, stage.id)

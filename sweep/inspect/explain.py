@@ -7,18 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from typing import Any
 
-from ssl_sweep.ssl_core.config.registry import METHODS
 from ssl_sweep.sweep.inspect.lineage import Known, Lineage
 from ssl_sweep.sweep.inspect.logs import attempts_of
 from ssl_sweep.sweep.inspect.lookup import Scope, Target
 from ssl_sweep.sweep.planning.stages import PlannedStage
-from ssl_sweep.sweep.protocols import protocol_of
 from ssl_sweep.sweep.spec.specs import (
-    FeatureSpec,
-    FinetuneSpec,
-    PrepareSpec,
-    PretrainSpec,
-    ProbeSpec,
     Spec,
     Stage,
 )
@@ -172,44 +165,11 @@ def _listed(ids: Sequence[str], lineage: Lineage) -> str:
 
 def in_words(stage: Stage, spec: Spec | None, finished: bool = False) -> str:
     """Say what a stage does and what its identity is made of."""
-    match spec:
-        case PrepareSpec(source=source):
-            kind = type(source).__name__.removesuffix("Source")
-            return f"the images of a {kind} source, decoded and indexed at {spec.size} pixels"
-        case PretrainSpec(config=config):
-            made = f"{_title(config.method)}, {config.encoder}, {config.image_size} px"
-            if config.method == "weights":
-                return f"{made}, the given weights {config.weights}"
-            images = f"these {sum(part.images for part in spec.parts):,} images (digest {spec.images[:10]})"
-            images += f" with these labels (digest {spec.labels[:10]})" if spec.labels else ""
-            if config.method == "random":
-                return f"{made}, seed {config.seed}, batch statistics from {images}"
-            length = f"steps: {config.steps:,}" if config.steps else f"epochs: {config.epochs:,}"
-            recipe = f"{length}, batches of {config.batch:,}, seed {config.seed}"
-            return f"{made}, {images}{_corrupted(spec)} ({recipe})"
-        case FeatureSpec():
-            images = f"these {spec.split} images (digest {spec.images[:10]}){_corrupted(spec)}"
-            return f"features {spec.representation} of {images}, computed by encoder {spec.encoder}"
-        case ProbeSpec(config=config):
-            return f"a {protocol_of(config).describe(config)} on features with {_labels(spec)}"
-        case FinetuneSpec():
-            return f"encoder {spec.encoder} fine-tuned with {_labels(spec)}{_corrupted(spec)}"
+    if spec is not None:
+        return spec.describe()
     if finished:
         return f"a {stage} stage with an id of an older form; ssl-sweep migrate gives it its new one"
     return f"a {stage} stage that never finished in this store; give its grid to see its settings"
-
-
-def _title(method: str) -> str:
-    return METHODS[method].title if method in METHODS else method
-
-
-def _corrupted(spec: PretrainSpec | FeatureSpec | FinetuneSpec) -> str:
-    return "" if spec.corruption == "none" else f", corrupted by {spec.corruption}"
-
-
-def _labels(spec: ProbeSpec | FinetuneSpec) -> str:
-    how = f"{spec.draw}, seed {spec.seed}"
-    return f"{spec.n_labels:,} labels ({how}), tested on all test images (digest of both {spec.labels[:10]})"
 
 
 def differing(value: Any, where: str = "") -> dict[str, Any]:

@@ -17,7 +17,6 @@ from ssl_sweep.sweep.spec.specs import (
     Answer,
     FeatureSpec,
     PretrainSpec,
-    ProbeSpec,
     Stage,
 )
 
@@ -134,7 +133,7 @@ class Cell:
     @property
     def stage(self) -> Stage:
         """The kind of stage that answers it."""
-        return "probe" if isinstance(self.probe, ProbeSpec) else "finetune"
+        return self.probe.STAGE
 
     @property
     def label(self) -> str:

@@ -190,7 +190,7 @@ def _cell(
     representation: str = FEATURES,
     features: Features = ({}, {}),
 ) -> Cell:
-    id = stage_id("probe" if isinstance(answer, ProbeSpec) else "finetune", answer)
+    id = stage_id(answer.STAGE, answer)
     row = f"{id}/{'/'.join(p.domain for p in encoders)}/{evaluation.name}/{labels.canonical}"
     return Cell(
         id=short_hash(f"cell/{row}"),

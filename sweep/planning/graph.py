@@ -21,7 +21,7 @@ from ssl_sweep.sweep.planning.notes import Note
 from ssl_sweep.sweep.planning.reasons import reasons
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.identity import full_form, spec_difference
-from ssl_sweep.sweep.spec.specs import ANSWERS, STAGES, FeatureSpec, FinetuneSpec, ProbeSpec, Stage
+from ssl_sweep.sweep.spec.specs import ANSWERS, STAGES, FeatureSpec, Stage
 from ssl_sweep.sweep.spec.states import Reason, State
 from ssl_sweep.sweep.store.store import Store
 
@@ -175,10 +175,8 @@ class _Parts:
         self.answers[cell.probe_id] = cell
         for pretraining in cell.encoders:
             self.pretrainings.setdefault(pretraining.id, pretraining)
-        if isinstance(cell.probe, FinetuneSpec):
-            return
         for found in cell.features:
-            for (id, feature), pretraining in zip(found.items(), cell.encoders, strict=True):
+            for (id, feature), pretraining in zip(found.items(), cell.encoders, strict=bool(found)):
                 self.features.setdefault(id, (feature, pretraining, cell))
 
 
@@ -216,19 +214,16 @@ def _features(id: str, spec: FeatureSpec, pretraining: Pretraining, cell: Cell) 
     rare = [spec.corruption] if spec.corruption != "none" else []
     rare += [spec.representation] if spec.representation != FEATURES else []
     label = f"{pretraining.label} → {' '.join([evaluation.name, spec.split, *rare])}"
-    upstream = (spec.encoder, evaluation.prepare_id)
+    upstream = (*spec.reads, evaluation.prepare_id)
     infos = (*pretraining.datasets, evaluation)
     return PlannedStage.waiting(id, "features", spec, upstream, label, (evaluation.name,), infos)
 
 
 def _answer(id: str, cell: Cell) -> PlannedStage:
-    spec = cell.probe
-    if isinstance(spec, ProbeSpec):
-        upstream = (*spec.train_features, *spec.test_features)
-    else:
-        upstream = (spec.encoder, cell.evaluation.prepare_id)
-    names = (cell.evaluation.name,)
-    return PlannedStage.waiting(id, cell.stage, spec, upstream, cell.label, names, cell.datasets)
+    evaluation = cell.evaluation
+    upstream = cell.probe.reads if any(cell.features) else (*cell.probe.reads, evaluation.prepare_id)
+    names = (evaluation.name,)
+    return PlannedStage.waiting(id, cell.stage, cell.probe, upstream, cell.label, names, cell.datasets)
 
 
 def _with_state(stage: PlannedStage, store: Store) -> PlannedStage:
@@ -241,6 +236,6 @@ def _with_state(stage: PlannedStage, store: Store) -> PlannedStage:
     if difference:
         raise StoreError(
             f"{stage} in the store was made from another spec than this one:\n  " + "\n  ".join(difference),
-            hint=f"if you meant the change, raise VERSIONS[{stage.kind!r}]; else choose another --store",
+            hint=f"if you meant the change, raise the VERSION of {stage.kind}; else choose another --store",
         )
     return stage.with_state("complete", "complete")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.protocols import protocol_of
-from ssl_sweep.sweep.spec.specs import UNTRAINED, FinetuneSpec, PretrainSpec, ProbeSpec, Spec, Stage
+from ssl_sweep.sweep.spec.specs import ProbeSpec, Spec, Stage
 from ssl_sweep.sweep.spec.states import Reason, State
 
 
@@ -66,12 +66,12 @@ class PlannedStage:
     @property
     def trains(self) -> bool:
         """Whether it is a pretraining. A random or a given encoder is not."""
-        return isinstance(self.spec, PretrainSpec) and self.spec.config.method not in UNTRAINED
+        return self.kind == "pretrain" and self.spec.trains
 
     @property
     def heavy(self) -> bool:
         """Whether it is a training, and so a Tune trial: a pretraining or a fine-tuning."""
-        return self.trains or isinstance(self.spec, FinetuneSpec)
+        return self.spec.trains
 
     @property
     def fits_on_gpu(self) -> bool:

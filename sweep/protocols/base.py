@@ -103,10 +103,6 @@ class EvaluationProtocol(ABC, Generic[Config]):
         """The settings that a block asks for: the product of its ``keys``, by name in ``given``. Equal
         settings should be one object, so that their part of identities is computed once."""
 
-    @abstractmethod
-    def describe(self, config: Config) -> str:
-        """What it does, in a few words that follow "a" or "an encoder"."""
-
     def fit(self, config: Config, features: Features, budget: Budget) -> Fitted:
         """Learn from the budget and answer for all test images. It never gets a test label."""
         raise TypeError(f"protocol {self.name} does not read features")

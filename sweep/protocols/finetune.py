@@ -61,8 +61,5 @@ class FineTune(EvaluationProtocol[FinetuneConfig]):
             schedules.append((0, 0))
         return [_config(encoder.encoder, encoder.image_size, *schedule) for schedule in schedules]
 
-    def describe(self, config: FinetuneConfig) -> str:
-        return "fine-tuning"
-
 
 PROTOCOL = FineTune()

@@ -44,9 +44,6 @@ class Knn(EvaluationProtocol[KnnConfig]):
         ks, temperatures = given["knn_k"] or (KnnConfig.k,), given["knn_temperature"]
         return [_config(*both) for both in product(ks, temperatures or (KnnConfig.temperature,))]
 
-    def describe(self, config: KnnConfig) -> str:
-        return f"{config.k}-nearest-neighbour classifier"
-
     def fit(self, config: KnnConfig, features: Features, budget: Budget) -> Fitted:
         from ssl_sweep.ssl_core.evaluation.knn import fit_knn
 

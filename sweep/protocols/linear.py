@@ -42,9 +42,6 @@ class Linear(EvaluationProtocol[ProbeConfig]):
     def configs(self, given: Mapping[str, tuple[Any, ...]], asked: Asked) -> list[ProbeConfig]:
         return [_config(path) for path in given["c_path"]]
 
-    def describe(self, config: ProbeConfig) -> str:
-        return "linear classifier"
-
     def fit(self, config: ProbeConfig, features: Features, budget: Budget) -> Fitted:
         from ssl_sweep.ssl_core.evaluation.linear import LinearProbes
 

@@ -1,7 +1,7 @@
 """What each stage computes, as data: only what changes its result, nothing about where or how fast it runs.
 
-A stage's identity is computed from its spec (see ``identity``). Raise the stage's number in ``VERSIONS`` when
-a change of its code changes its results for an unchanged spec.
+A stage's identity is computed from its spec (see ``identity``). Everything else that is known of a kind of
+stage without a store is declared on its spec.
 
 Images and labels are in an identity by their digests (see ``data_ops.dataset.digests``). Fields declared with
 ``_found`` only say how to find them: they are kept in the manifest and are in no identity.
@@ -14,22 +14,15 @@ from dataclasses import MISSING, dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
-from ssl_sweep.data_ops.dataset.prepared import FIRST_RULE
+from ssl_sweep.data_ops.dataset.prepared import FIRST_RULE, MANIFEST, SPLITS
 from ssl_sweep.data_ops.sources.registry import Source
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.config.probe import FeatureSettings
-from ssl_sweep.ssl_core.config.registry import FEATURES
+from ssl_sweep.ssl_core.config.registry import FEATURES, METHODS
 from ssl_sweep.ssl_core.config.registry import UNTRAINED as UNTRAINED
 
 Stage = Literal["prepare", "pretrain", "features", "probe", "finetune"]
-
-STAGES: tuple[Stage, ...] = ("prepare", "pretrain", "features", "probe", "finetune")
-VERSIONS: Mapping[Stage, int] = MappingProxyType(
-    {"prepare": 1, "pretrain": 1, "features": 1, "probe": 3, "finetune": 1}
-)
-ANSWERS: tuple[Stage, ...] = ("probe", "finetune")
-"""The stages that answer cells: each saves predictions for all test images."""
 
 UNPREPARED = "unprepared:"
 """Prefix that stands for an unknown fingerprint or digest; the id of the prepare stage follows."""
@@ -40,16 +33,65 @@ def _found(default: Any = MISSING) -> Any:
     return field(default=default, metadata={"identity": False})
 
 
+def dataset_files(*arrays: str) -> tuple[str, ...]:
+    """The description of a prepared dataset and, for both splits, some of its ``arrays``: "" for the images,
+    "ids", "keys", "labels"."""
+    parts = [f"_{array}" if array else "" for array in arrays]
+    return (f"data/{MANIFEST}", *(f"data/{split}{part}.npy" for split in SPLITS for part in parts))
+
+
+class StageSpec:
+    """What every kind of stage declares: one subclass each, a frozen dataclass of what changes its result."""
+
+    STAGE: ClassVar[Stage]
+    """Its name."""
+    VERSION: ClassVar[int] = 1
+    """Raise it when a change of the code changes results for an unchanged spec."""
+    FILES: ClassVar[tuple[str, ...]] = ()
+    """Files inside the stage's folder that every result has."""
+    SOMETIMES: ClassVar[tuple[str, ...]] = ()
+    """Files that only some results have."""
+    ANSWERS: ClassVar[bool] = False
+    """Whether it answers cells: it saves predictions for all test images."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a training, which runs alone and resumes from checkpoints."""
+        return False
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Ids of the stages that it reads, except prepared datasets."""
+        return ()
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        """Names of its input. Light stages of one kind with equal names are one piece of work, which loads
+        its input once: both splits of a dataset under one encoder, and the probes of one pair of features."""
+        return self.reads
+
+    def describe(self) -> str:
+        """What it does, and what its identity is made of."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class PrepareSpec:
+class PrepareSpec(StageSpec):
     """Decode, resize and index one dataset."""
 
+    STAGE = "prepare"
+    FILES = dataset_files("", "ids", "keys", "labels")
+    SOMETIMES = ("data/train_groups.npy", "data/test_groups.npy")
     TAG: ClassVar[str] = "PrepareSpec"
     source: Source
     size: int
     """Side of an image, in pixels."""
     signature: str
     """Changes whenever the source's files change."""
+
+    def describe(self) -> str:
+        kind = type(self.source).__name__.removesuffix("Source")
+        return f"the images of a {kind} source, decoded and indexed at {self.size} pixels"
 
 
 @dataclass(frozen=True)
@@ -71,9 +113,12 @@ class PoolPart:
 
 
 @dataclass(frozen=True)
-class PretrainSpec:
+class PretrainSpec(StageSpec):
     """One encoder."""
 
+    STAGE = "pretrain"
+    FILES = ("encoder.safetensors", "encoder.json")
+    SOMETIMES = ("head.safetensors",)
     config: PretrainConfig
     images: str
     """Digest of the training images, whatever datasets they are in; "" for given weights. A random encoder
@@ -87,11 +132,31 @@ class PretrainSpec:
     parts: tuple[PoolPart, ...] = _found(())
     """Where the images are, in the order of their smallest keys."""
 
+    @property
+    def trains(self) -> bool:
+        return self.config.method not in UNTRAINED
+
+    def describe(self) -> str:
+        config = self.config
+        title = METHODS[config.method].title if config.method in METHODS else config.method
+        made = f"{title}, {config.encoder}, {config.image_size} px"
+        if config.method == "weights":
+            return f"{made}, the given weights {config.weights}"
+        images = f"these {sum(part.images for part in self.parts):,} images (digest {self.images[:10]})"
+        images += f" with these labels (digest {self.labels[:10]})" if self.labels else ""
+        if config.method == "random":
+            return f"{made}, seed {config.seed}, batch statistics from {images}"
+        length = f"steps: {config.steps:,}" if config.steps else f"epochs: {config.epochs:,}"
+        recipe = f"{length}, batches of {config.batch:,}, seed {config.seed}"
+        return f"{made}, {images}{_corrupted(self)} ({recipe})"
+
 
 @dataclass(frozen=True)
-class FeatureSpec:
+class FeatureSpec(StageSpec):
     """Features of one split of one dataset, corrupted or clean."""
 
+    STAGE = "features"
+    FILES = ("x.npy", "ids.npy")
     encoder: str
     """Id of the encoder's pretrain stage."""
     images: str
@@ -104,11 +169,26 @@ class FeatureSpec:
     fingerprint: str = _found("")
     split: Literal["train", "test"] = _found("train")
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.encoder,)
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        return (self.encoder, self.fingerprint)
+
+    def describe(self) -> str:
+        images = f"these {self.split} images (digest {self.images[:10]}){_corrupted(self)}"
+        return f"features {self.representation} of {images}, computed by encoder {self.encoder}"
+
 
 @dataclass(frozen=True)
-class ProbeSpec:
+class ProbeSpec(StageSpec):
     """One evaluation on frozen features: learnt from a label budget, tested on all test images."""
 
+    STAGE = "probe"
+    VERSION = 3
+    ANSWERS = True
     train_features: tuple[str, ...]
     """Ids of feature stages, one for each encoder whose features are joined; usually one."""
     test_features: tuple[str, ...]
@@ -127,9 +207,16 @@ class ProbeSpec:
     without_copies: bool = _found(False)
     """Exclude training images that are also test images from the label budget."""
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (*self.train_features, *self.test_features)
+
+    def describe(self) -> str:
+        return f"a {self.config.describe()} on features with {_labels(self)}"
+
 
 @dataclass(frozen=True)
-class FinetuneSpec:
+class FinetuneSpec(StageSpec):
     """One evaluation by fine-tuning: an encoder and a new classifier are trained end to end on a label
     budget.
 
@@ -137,6 +224,8 @@ class FinetuneSpec:
     from scratch. Fields mean the same as in ``ProbeSpec`` and ``FeatureSpec``.
     """
 
+    STAGE = "finetune"
+    ANSWERS = True
     encoder: str
     """Id of the encoder's pretrain stage."""
     labels: str
@@ -152,15 +241,33 @@ class FinetuneSpec:
     level: str = _found("")
     without_copies: bool = _found(False)
 
+    @property
+    def trains(self) -> bool:
+        return True
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.encoder,)
+
+    def describe(self) -> str:
+        return f"encoder {self.encoder} fine-tuned with {_labels(self)}{_corrupted(self)}"
+
+
+def _corrupted(spec: PretrainSpec | FeatureSpec | FinetuneSpec) -> str:
+    return "" if spec.corruption == "none" else f", corrupted by {spec.corruption}"
+
+
+def _labels(spec: ProbeSpec | FinetuneSpec) -> str:
+    how = f"{spec.draw}, seed {spec.seed}"
+    return f"{spec.n_labels:,} labels ({how}), tested on all test images (digest of both {spec.labels[:10]})"
+
 
 Answer = ProbeSpec | FinetuneSpec
 Spec = PrepareSpec | PretrainSpec | FeatureSpec | ProbeSpec | FinetuneSpec
 SPECS: Mapping[Stage, type[Spec]] = MappingProxyType(
-    {
-        "prepare": PrepareSpec,
-        "pretrain": PretrainSpec,
-        "features": FeatureSpec,
-        "probe": ProbeSpec,
-        "finetune": FinetuneSpec,
-    }
+    {kind.STAGE: kind for kind in (PrepareSpec, PretrainSpec, FeatureSpec, ProbeSpec, FinetuneSpec)}
 )
+STAGES: tuple[Stage, ...] = tuple(SPECS)
+VERSIONS: Mapping[Stage, int] = MappingProxyType({name: kind.VERSION for name, kind in SPECS.items()})
+ANSWERS: tuple[Stage, ...] = tuple(name for name, kind in SPECS.items() if kind.ANSWERS)
+"""The stages that answer cells."""

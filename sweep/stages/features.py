@@ -9,17 +9,16 @@ import numpy as np
 from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
 from ssl_sweep.data_ops.dataset.pool import CorruptedImages
 from ssl_sweep.ssl_core.config.registry import FEATURES, HEAD_OUTPUT
-from ssl_sweep.sweep.execution.runtime import Runtime
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import FeatureSpec
 from ssl_sweep.sweep.stages.context import device_of
 from ssl_sweep.sweep.stages.data import open_dataset
+from ssl_sweep.sweep.stages.inputs import Inputs
 from ssl_sweep.sweep.store.provenance import run_record
-from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.util.files import whole
 
 
-def extract(stage: PlannedStage, spec: FeatureSpec, runtime: Runtime, store: Store) -> bool:
+def extract(stage: PlannedStage, spec: FeatureSpec, inputs: Inputs) -> bool:
     """Write the features, float32 of shape (images, width), and commit them.
 
     Returns:
@@ -28,7 +27,7 @@ def extract(stage: PlannedStage, spec: FeatureSpec, runtime: Runtime, store: Sto
     from ssl_sweep.ssl_core.evaluation.features import extract_features
     from ssl_sweep.ssl_core.training.encoder_files import load_encoder, load_head
 
-    started = time.time()
+    started, runtime, store = time.time(), inputs.runtime, inputs.store
     data = open_dataset(runtime, store, spec.fingerprint)
     folder = store.path("features", stage.id)
     trained = store.fetch("pretrain", spec.encoder)

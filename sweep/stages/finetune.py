@@ -6,14 +6,13 @@ With a random encoder this is training from scratch.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
 from ssl_sweep.data_ops.dataset.draws import Draws
 from ssl_sweep.data_ops.dataset.pool import CorruptedImages
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
-from ssl_sweep.sweep.execution.runtime import Runtime
+from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.files import CHECKPOINT
 from ssl_sweep.sweep.spec.specs import FinetuneSpec
@@ -24,13 +23,16 @@ from ssl_sweep.sweep.stages.label_budget import budget_rows
 from ssl_sweep.sweep.stages.reporter import keep_checkpoint
 from ssl_sweep.sweep.store.provenance import run_record
 
+if TYPE_CHECKING:
+    from ssl_sweep.ssl_core.training.reporter import Reporter
+
 
 def finetune(
     stage: PlannedStage,
     spec: FinetuneSpec,
     runtime: Runtime,
-    threads: int,
-    stop_requested: Callable[[], bool],
+    plan: TrainPlan,
+    reporter: Reporter,
 ) -> bool:
     """Fine-tune an encoder, evaluate it and commit the stage.
 
@@ -50,7 +52,7 @@ def finetune(
 
     started = time.time()
     device = device_of(runtime)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(max(1, round(plan.cpus)))
     store = runtime.open_store()
     data = open_dataset(runtime, store, spec.fingerprint)
     rows = budget_rows(spec, data)
@@ -76,7 +78,7 @@ def finetune(
             backend=runtime.training.backend,
             activation_checkpointing=runtime.training.activation_checkpointing,
             watched=core.Supervision(
-                stop=stop_requested,
+                stop=reporter.stop_requested,
                 folder=folder,
                 checkpoint_every_s=runtime.training.checkpoint_every_s,
                 kept=lambda: keep_checkpoint(store, "finetune", stage.id),

@@ -6,27 +6,40 @@ files, so a stage that was killed simply runs again and overwrites what it left.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssl_sweep.sweep.errors import DamagedError, StoreError
 from ssl_sweep.sweep.execution.backend import Outcome
 from ssl_sweep.sweep.execution.failures import failure_of
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
 from ssl_sweep.sweep.planning.stages import PlannedStage
-from ssl_sweep.sweep.spec.specs import FeatureSpec, FinetuneSpec, PrepareSpec, PretrainSpec, ProbeSpec
+from ssl_sweep.sweep.spec.specs import Stage
 from ssl_sweep.sweep.stages.context import StageInterrupted
 from ssl_sweep.sweep.stages.features import extract
 from ssl_sweep.sweep.stages.finetune import finetune
+from ssl_sweep.sweep.stages.inputs import Inputs
 from ssl_sweep.sweep.stages.prepare import commit_prepared
 from ssl_sweep.sweep.stages.pretrain import initialise, pretrain
-from ssl_sweep.sweep.stages.probe import ProbeInputs, probe
+from ssl_sweep.sweep.stages.probe import probe
 from ssl_sweep.sweep.store.log import StageLog
 from ssl_sweep.sweep.store.store import Store
 
 if TYPE_CHECKING:
     from ssl_sweep.ssl_core.training.reporter import Reporter
+
+_LIGHT: Mapping[Stage, Callable[[PlannedStage, Any, Inputs], bool]] = {
+    "prepare": commit_prepared,
+    "pretrain": initialise,
+    "features": extract,
+    "probe": probe,
+}
+_TRAININGS: Mapping[Stage, Callable[[PlannedStage, Any, Runtime, TrainPlan, Reporter], bool]] = {
+    "pretrain": pretrain,
+    "finetune": finetune,
+}
+"""What performs and commits each kind; False if another process committed the stage first."""
 
 
 def perform_light(stages: Sequence[PlannedStage], runtime: Runtime, threads: int = 1) -> list[Outcome]:
@@ -40,7 +53,7 @@ def perform_light(stages: Sequence[PlannedStage], runtime: Runtime, threads: int
         torch.set_num_threads(threads)
     store = runtime.open_store()
     outcomes: list[Outcome] = []
-    inputs = ProbeInputs(runtime, store)
+    inputs = Inputs(runtime, store)
     for stage in stages:
         if runtime.stop_requested():
             outcomes.append(Outcome(stage.id, "interrupted"))
@@ -48,7 +61,7 @@ def perform_light(stages: Sequence[PlannedStage], runtime: Runtime, threads: int
         try:
             executed = not _already_done(stage, store)
             if executed:
-                executed = _perform(stage, runtime, store, inputs)
+                executed = _LIGHT[stage.kind](stage, stage.spec, inputs)
             outcomes.append(Outcome(stage.id, "complete", executed=executed))
         except StageInterrupted:
             outcomes.append(Outcome(stage.id, "interrupted"))
@@ -69,14 +82,7 @@ def run_training(runtime: Runtime, stage: PlannedStage, plan: TrainPlan, reporte
     Raises:
         StageInterrupted: the training stopped on request, after saving a checkpoint.
     """
-    threads = max(1, round(plan.cpus))
-    match stage.spec:
-        case PretrainSpec():
-            return pretrain(stage, stage.spec, runtime, plan, reporter, threads)
-        case FinetuneSpec():
-            return finetune(stage, stage.spec, runtime, threads, reporter.stop_requested)
-        case _:
-            raise TypeError(f"a {stage.kind} stage is not a training")
+    return _TRAININGS[stage.kind](stage, stage.spec, runtime, plan, reporter)
 
 
 def _already_done(stage: PlannedStage, store: Store) -> bool:
@@ -95,18 +101,3 @@ def _already_done(stage: PlannedStage, store: Store) -> bool:
             store.withdraw(stage.kind, stage.id)
             return False
     return True
-
-
-def _perform(stage: PlannedStage, runtime: Runtime, store: Store, inputs: ProbeInputs) -> bool:
-    """Run one stage; False if another process committed it first."""
-    match stage.spec:
-        case PrepareSpec():
-            return commit_prepared(stage.id, stage.spec, runtime, store)
-        case PretrainSpec():
-            return initialise(stage, stage.spec, runtime, store)
-        case FeatureSpec():
-            return extract(stage, stage.spec, runtime, store)
-        case ProbeSpec():
-            return probe(stage, stage.spec, inputs, store)
-        case FinetuneSpec():
-            raise TypeError(f"a {stage.kind} stage is a training; call run_training")

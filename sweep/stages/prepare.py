@@ -8,9 +8,10 @@ from dataclasses import asdict
 
 from ssl_sweep.data_ops.dataset.prepared import DatasetManifest
 from ssl_sweep.data_ops.preparation.prepare import prepare
-from ssl_sweep.sweep.execution.runtime import Runtime
+from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.spec.specs import PrepareSpec
 from ssl_sweep.sweep.stages.context import StageInterrupted
+from ssl_sweep.sweep.stages.inputs import Inputs
 from ssl_sweep.sweep.store.provenance import run_record
 from ssl_sweep.sweep.store.store import Store
 
@@ -34,7 +35,7 @@ def prepare_dataset(
     return _prepare(id, spec, store, on_progress, threads)[0]
 
 
-def commit_prepared(id: str, spec: PrepareSpec, runtime: Runtime, store: Store) -> bool:
+def commit_prepared(stage: PlannedStage, spec: PrepareSpec, inputs: Inputs) -> bool:
     """The same within a run; False if another process committed the stage first.
 
     Raises:
@@ -42,10 +43,10 @@ def commit_prepared(id: str, spec: PrepareSpec, runtime: Runtime, store: Store) 
     """
 
     def stop_between_chunks(done: int, total: int) -> None:
-        if runtime.stop_requested():
+        if inputs.runtime.stop_requested():
             raise StageInterrupted
 
-    return _prepare(id, spec, store, stop_between_chunks, threads=1)[1]
+    return _prepare(stage.id, spec, inputs.store, stop_between_chunks, threads=1)[1]
 
 
 def _prepare(

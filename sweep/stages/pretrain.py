@@ -18,8 +18,8 @@ from ssl_sweep.sweep.spec.specs import PretrainSpec
 from ssl_sweep.sweep.stages.context import StageInterrupted, device_of
 from ssl_sweep.sweep.stages.data import training_images, watched_slice
 from ssl_sweep.sweep.stages.encoder_card import encoder_facts
+from ssl_sweep.sweep.stages.inputs import Inputs
 from ssl_sweep.sweep.store.provenance import run_record
-from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.util.files import whole
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ def pretrain(
     runtime: Runtime,
     plan: TrainPlan,
     reporter: Reporter,
-    threads: int,
 ) -> bool:
     """Train an encoder and commit it. Every worker of the group calls this; rank 0 writes.
 
@@ -63,7 +62,7 @@ def pretrain(
         _describe(images, spec, folder)
     watched = watched_slice(spec, runtime, store) if runtime.training.watch_knn else None
     options = trainer.RuntimeOptions(
-        **vars(runtime.training), device=device, threads=threads, watched=watched
+        **vars(runtime.training), device=device, threads=max(1, round(plan.cpus)), watched=watched
     )
     try:
         summary = trainer.pretrain(spec.config, data, folder, reporter, options)
@@ -99,7 +98,7 @@ def _describe(images: ImagePool, spec: PretrainSpec, folder: Path) -> None:
         partial.write_bytes(training_sheet(images, policies, spec.config.seed))
 
 
-def initialise(stage: PlannedStage, spec: PretrainSpec, runtime: Runtime, store: Store) -> bool:
+def initialise(stage: PlannedStage, spec: PretrainSpec, inputs: Inputs) -> bool:
     """Commit an encoder that is not trained here; False if another process committed it first.
 
     Its weights are either given, or random with batch statistics from the images of the pool.
@@ -111,7 +110,7 @@ def initialise(stage: PlannedStage, spec: PretrainSpec, runtime: Runtime, store:
     from ssl_sweep.ssl_core.encoders.random import random_encoder
     from ssl_sweep.ssl_core.training.encoder_files import add_to_card, export_encoder
 
-    started = time.time()
+    started, runtime, store = time.time(), inputs.runtime, inputs.store
     facts: dict[str, str] = {}
     if spec.config.method == "weights":
         path = runtime.weights.get(spec.config.weights) or spec.config.weights
