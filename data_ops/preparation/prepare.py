@@ -163,7 +163,7 @@ def _decode_all(
 def _check_names(
     source: Source, levels: tuple[str, ...], names: tuple[tuple[str, ...], ...], splits: Sequence[Codes]
 ) -> None:
-    """Raise DataError if classes are nearly equal by a slip, or cannot be learnt and tested in these splits."""
+    """Raise DataError if names are nearly equal, or cannot be learnt and tested in these splits."""
     found = [{names[0][code] for code in np.unique(codes[codes != UNLABELED])} for codes in splits]
     check_similar(similar_pairs(levels, names), levels[0], found, source.similar_names)
     check_classes(source, levels[0], *found)

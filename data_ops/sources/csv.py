@@ -50,10 +50,10 @@ class CsvSource(SplitHere):
 
 
 def _beside(table: str, name: str) -> str:
-        DataError: The path belongs to Windows, or is in another encoding.
+    """A path of a table: unchanged if it is absolute or an address, else relative to the table's folder.
 
     Raises:
-        DataError: The path can only be one of another system or encoding.
+        DataError: The path belongs to Windows, or the table is not UTF-8.
     """
     if is_remote(name):
         return name
