@@ -33,7 +33,7 @@ print(beside.__name__, ssl_sweep.__file__)
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
-    """A folder with a file for each name that Python or the program imports; ``beside`` has another module."""
+    """A folder with a file for each name that is imported; ``beside`` has another module."""
     folder, beside = tmp_path / "hostile", tmp_path / "beside"
     folder.mkdir()
     beside.mkdir()
