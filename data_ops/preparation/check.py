@@ -256,8 +256,9 @@ def _labels(data: Scanned) -> Iterator[Finding]:
     try:
         names = class_names(rows, len(levels))
         pairs = similar_pairs(levels, names)
-        splits = [{row[0] for row in split.labelled()} for split in data.splits]
-        check_similar(pairs, levels[0], splits, data.source.similar_names)
+        columns = [list(zip(*split.labelled(), strict=True)) for split in data.splits]
+        splits = [dict(zip(levels, map(set, found or [()] * len(levels)), strict=True)) for found in columns]
+        check_similar(pairs, splits, data.source.similar_names)
         parents(encode(rows, names), levels, names)
     except DataError as error:
         yield Finding(kind="classes", dataset=data.name, message=str(error), items=tuple(map(str, pairs)))

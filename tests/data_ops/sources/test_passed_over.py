@@ -322,6 +322,9 @@ def test_images_that_a_table_only_names_are_read_beside_it(tmp_path: Path) -> No
     pq.write_table(table, tmp_path / "t.parquet")
     read = list(iterate(ParquetSource(str(tmp_path / "t.parquet")), "train"))
     assert len({raw.decode().tobytes() for raw in read}) == 4
+    before = inspect(ParquetSource(str(tmp_path / "t.parquet"))).signature
+    (tmp_path / "images" / "1.png").write_bytes(image(77))
+    assert inspect(ParquetSource(str(tmp_path / "t.parquet"))).signature != before
     (tmp_path / "images" / "2.png").unlink()
     with pytest.raises(DataError, match=r"images/2\.png: cannot be read"):
         read[2].decode()
