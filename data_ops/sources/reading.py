@@ -50,6 +50,8 @@ class SourceInfo:
     """Classes of the finest level in the training split; 0 if they are not known before decoding."""
     passed_over: tuple[PassedOver, ...] = ()
     """What was found beside the images of both splits."""
+    gone: bool = False
+    """Whether training images are listed, but not one of their files is there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +140,8 @@ class OpenSource:
             n_test = held_out_size(n_labeled, fraction)
             n_labeled -= n_test
         n_train = train.n - (n_test if fraction is not None else 0)
-        return SourceInfo(n_train, n_test, signature, n_labeled, len(classes), passed_over)
+        gone = 0 < train.n <= sum(size < 0 for _, size, _ in train.stamps)
+        return SourceInfo(n_train, n_test, signature, n_labeled, len(classes), passed_over, gone)
 
     def _signature(self) -> str:
         """A hash of the fields, the code's version and the files. A ``later`` field counts once it is set."""
