@@ -112,12 +112,10 @@ def _expand(
         for info in assumed
     ]
     notes += [
-        Note(
-            "stored",
-            f"{'stored' if info.prepared else 'missing'}: {info.name}: {info.unread}, and run needs the images",
-        )
+        Note("stored", f"{found}: {info.name}: {info.unread}, and run needs the images")
         for info in catalog.values()
         if info.unread
+        for found in ["stored" if info.prepared else "missing"]
     ]
     notes += [
         Note("passed over", f"{info.name}: {text}")
