@@ -58,7 +58,7 @@ def malformed(address: str) -> str:
 
 
 def reach_loopback_directly() -> None:
-    """Exempt this machine's own addresses from the proxies of ``http_proxy`` and its like.
+    """Exempt this machine's own addresses from the proxies of ``http_proxy`` and similar variables.
 
     A proxy cannot reach a server or a tunnel on this machine. Child processes inherit the exemption.
     """
