@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 DEFAULT_STORE = "ssl-sweep-store"
 """The store, a folder of the current directory, if no address is given."""
@@ -76,4 +76,4 @@ def proxy_for(address: str) -> str:
     parts = urlsplit(address)
     proxies = getproxies_environment()
     proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
-    return "" if proxy_bypass_environment(parts.netloc, proxies) else masked(proxy)
+    return "" if proxy_bypass(parts.netloc, proxies) else masked(proxy)
