@@ -198,11 +198,24 @@ def open_source(source: Source) -> OpenSource:
             for name, column in zip(names, cells, strict=True)
         )
     opened = OpenSource(source, (train, test), columns)
+    _check_test_labels(opened)
     classes = [opened.labels(split) for split in SPLITS]
     if opened.hierarchy is not None:
         opened.hierarchy.check({*classes[0], *classes[1]})
     check_classes(source, levels[0], *classes)
     return opened
+
+
+def _check_test_labels(opened: OpenSource) -> None:
+    """Raise DataError if test images have labels that count as missing: without a label they test nothing."""
+    absent = opened.read_as_missing("test")
+    if absent:
+        spelling, n = next(iter(absent.items()))
+        raise DataError(
+            f"{_name_of_test(opened.source)}: {n:,} test images have the label {spelling!r}, which counts as "
+            f"missing; label them, or if it is a class, list the spellings of "
+            'missing values without it (missing: "" for empty cells only)'
+        )
 
 
 def inspect(source: Source) -> SourceInfo:
@@ -233,6 +246,11 @@ def name_of(source: Source) -> str:
     return where if isinstance(where, str) else getattr(source, "domain", type(source).__name__)
 
 
+def _name_of_test(source: Source) -> str:
+    where = getattr(source, "test", None)
+    return where if isinstance(where, str) else name_of(source)
+
+
 def check_classes(source: Source, level: str, train: Iterable[str], test: Iterable[str]) -> None:
     """Check that the classes of the finest level can be learnt in one split and tested in the other.
 
@@ -249,8 +267,7 @@ def check_classes(source: Source, level: str, train: Iterable[str], test: Iterab
     new = tested - taught
     if not taught or not tested or 2 * len(new) <= len(tested):
         return
-    where = getattr(source, "test", None)
-    where = where if isinstance(where, str) else name_of(source)
+    where = _name_of_test(source)
     if len(new) == len(tested):
         raise DataError(
             f"{where}: no class of the test images has a training image: {level!r} is {_listed(tested)} in "
