@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from ssl_sweep.data_ops.dataset.holdout import held_out_size
@@ -185,6 +186,8 @@ def open_source(source: Source) -> OpenSource:
     listings = [source.listing(split) for split in SPLITS]
     train, test = listings
     assert train is not None  # every source has one
+    if test is not None and not test.n:
+        test = dataclasses.replace(test, cells=(Counter(),) * len(train.cells))
     where, levels = name_of(source), source.label_levels
     columns: tuple[Column, ...] = ()
     if train.cells:
