@@ -290,6 +290,14 @@ def _classes(data: Scanned, few: int) -> Iterator[Finding]:
                     message=f"{len(lacking):,} of {len(known):,} classes of {name!r} have no image here",
                     severe=split.split == "train",
                 )
+        if level == 0 and len(+train) == 1:
+            yield Finding(
+                kind="one class",
+                dataset=data.name,
+                split=data.splits[0].split,
+                message=f"all labels are {next(iter(+train))!r}: enough for pretraining, not for an evaluation",
+                severe=data.evaluates,
+            )
         rare = sorted((n, label) for label, n in train.items() if n < few)
         if rare:
             yield Finding(

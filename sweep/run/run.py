@@ -116,7 +116,7 @@ def run(
         try:
             _tidy(store)
             grid, plan = plan_grid(grid_path, overrides, store)
-            note_run(grid_path, store)
+            note_run(grid_path, store.uri)
             progresses: list[Progress] = []
             require_cells(priorities, plan)
             guard = LimitGuard(limits)

@@ -41,6 +41,16 @@ def split_of(split: str, labels: Sequence[tuple[str | None, ...]], groups: Seque
     )
 
 
+@pytest.mark.parametrize("evaluates", [True, False])
+def test_one_class_is_a_problem_of_an_evaluation_only(evaluates: bool) -> None:
+    splits = (split_of("train", [("cat",)] * 3), split_of("test", [("cat",)] * 2))
+    data = Scanned(name="mine", source=DigitsSource(), splits=splits, evaluates=evaluates)
+    found = of_kind(check_dataset(data), "one class")
+    assert found.severe == evaluates and "all labels are 'cat'" in found.message
+    two = Scanned(name="mine", source=DigitsSource(), splits=(split_of("train", [("a",), ("b",)]), splits[1]))
+    assert "one class" not in {finding.kind for finding in check_dataset(two)}
+
+
 def of_kind(findings: Sequence[Finding], kind: str) -> Finding:
     (found,) = [finding for finding in findings if finding.kind == kind]
     return found
