@@ -93,6 +93,7 @@ def run_on_head(
 
 def _submit(asked: Submission, address: str, wait: bool) -> int:
     from ssl_sweep.sweep.cluster.jobs import INTERRUPTED, Jobs, exit_code, follow
+    from ssl_sweep.sweep.planning.whereabouts import note_run
 
     jobs = Jobs(address)
     if id := jobs.running(asked):
