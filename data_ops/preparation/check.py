@@ -295,7 +295,7 @@ def _classes(data: Scanned, few: int) -> Iterator[Finding]:
                 kind="one class",
                 dataset=data.name,
                 split=data.splits[0].split,
-                message=f"all labels are {next(iter(+train))!r}: enough for pretraining, not for an evaluation",
+                message=f"all labels are {next(iter(+train))!r}; an evaluation needs two classes",
                 severe=data.evaluates,
             )
         rare = sorted((n, label) for label, n in train.items() if n < few)

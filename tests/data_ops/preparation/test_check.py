@@ -44,10 +44,11 @@ def split_of(split: str, labels: Sequence[tuple[str | None, ...]], groups: Seque
 @pytest.mark.parametrize("evaluates", [True, False])
 def test_one_class_is_a_problem_of_an_evaluation_only(evaluates: bool) -> None:
     splits = (split_of("train", [("cat",)] * 3), split_of("test", [("cat",)] * 2))
-    data = Scanned(name="mine", source=DigitsSource(), splits=splits, evaluates=evaluates)
+    data = Scanned(name="mine", source=FolderSource("mine"), splits=splits, evaluates=evaluates)
     found = of_kind(check_dataset(data), "one class")
     assert found.severe == evaluates and "all labels are 'cat'" in found.message
-    two = Scanned(name="mine", source=DigitsSource(), splits=(split_of("train", [("a",), ("b",)]), splits[1]))
+    pair = split_of("train", [("cat",), ("dog",)])
+    two = Scanned(name="mine", source=FolderSource("mine"), splits=(pair, splits[1]), evaluates=True)
     assert "one class" not in {finding.kind for finding in check_dataset(two)}
 
 
