@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ssl_sweep._ssl_sweep_start import installed_first
+from ssl_sweep.sweep.util.search_path import installed_first
 
 installed_first()  # before any other import
 
@@ -266,7 +266,9 @@ accept_verbose(cli)
 def main() -> None:
     """The console script. An error that a user can fix is a message and an exit code, never a traceback."""
     from ssl_sweep.sweep.errors import SweepError
+    from ssl_sweep.sweep.util.addresses import reach_loopback_directly
 
+    reach_loopback_directly()
     # Else pydantic reads the metadata of every installed package.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:

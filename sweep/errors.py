@@ -33,10 +33,12 @@ class Located:
     line: int
     col: int
     message: str
+    dataset: str = ""
+    """Name of the dataset that it is about, if that cannot be read."""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.col}" if self.line else self.file
-        return f"{where}: {self.message}"
+        return f"{where}: {f'datasets.{self.dataset}: ' if self.dataset else ''}{self.message}"
 
 
 class GridError(SweepError):

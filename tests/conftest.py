@@ -17,6 +17,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return "mark.smoke" not in collection_path.read_text(encoding="utf-8") or None
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of the tests, because runs note in the user's where each grid was last run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_SWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     """A real S3 server on loopback, until the last test."""

@@ -166,9 +166,9 @@ def _decode(raw: RawImage, size: int, skip: bool) -> tuple[npt.NDArray[np.uint8]
     except DataError as error:
         if not skip:
             raise
-        reason = str(error) if str(error).startswith(raw.name) else f"{raw.name}: {error}"
-        content = error.content if isinstance(error, BadImageError) else ""
-        return _Skipped(reason, content or raw.name.rpartition("/")[2])
+        if isinstance(error, BadImageError):
+            return _Skipped(str(error), error.content)
+        return _Skipped(f"{raw.name}: {error}", raw.name.rpartition("/")[2])
     return resize(pixels, size), pixel_hash(pixels)
 
 

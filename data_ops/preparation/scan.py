@@ -15,7 +15,7 @@ from ssl_sweep.data_ops.dataset.duplicates import pixel_hash
 from ssl_sweep.data_ops.dataset.holdout import hold_out
 from ssl_sweep.data_ops.dataset.passed_over import PassedOver
 from ssl_sweep.data_ops.dataset.prepared import Split
-from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.errors import BadImageError, DataError
 from ssl_sweep.data_ops.hashing import derive_seed
 from ssl_sweep.data_ops.sources.decode import deep_values
 from ssl_sweep.data_ops.sources.listing import printable
@@ -197,6 +197,6 @@ def _decode(raw: RawImage) -> BadImage | tuple[str, tuple[int, int], int | None]
         with deep_values() as brightest:
             pixels = raw.decode()
     except (DataError, OSError) as error:
-        name = printable(raw.name)
-        return BadImage(name, printable(str(error)).removeprefix(f"{name}: "))
+        what = error.what if isinstance(error, BadImageError) else str(error)
+        return BadImage(printable(raw.name), printable(what))
     return pixel_hash(pixels), (pixels.shape[0], pixels.shape[1]), max(brightest, default=None)

@@ -66,7 +66,7 @@ def tiff_bands(tiff: bytes | Mapping[int, Any]) -> str:
         return ""
     return (
         f"{bands} bands of {bits} bits; an image has 1 band (gray) or 3 (RGB), and may have transparency of "
-        "8 bits: save the bands that are the picture"
+        "8 bits; save the bands that are the picture"
     )
 
 

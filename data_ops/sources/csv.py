@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from ssl_sweep.data_ops.dataset.prepared import Split
-from ssl_sweep.data_ops.sources.listing import Listing
+from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.sources.listing import Listing, printable
 from ssl_sweep.data_ops.sources.options import SplitHere, option
 from ssl_sweep.data_ops.sources.remote import is_remote
-from ssl_sweep.data_ops.sources.table import LabelTable
+from ssl_sweep.data_ops.sources.table import LabelTable, is_utf8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,7 @@ class CsvSource(SplitHere):
 
     train: str = option("The CSV file, or its address. ${VAR} is expanded.", path=True)
     test: str | None = option("The same for the test images.", None, path=True)
-    path: str = option("Column of the image files, relative to the CSV file.", "path")
+    path: str = option("Column of the image files: addresses, or paths relative to the CSV file.", "path")
     levels: tuple[str, ...] = option("Label columns, fine to coarse.", ("label",))
     group: str | None = option(
         "Column of groups, such as scenes or patients; the program keeps each group on one side of a split.",
@@ -48,10 +49,27 @@ class CsvSource(SplitHere):
         return table.listing(split, functools.partial(_beside, where))
 
 
-def _beside(table: str, path: str) -> str:
-    """A path of a table: unchanged if it is absolute or an address, else relative to the table's folder."""
-    if is_remote(path) or os.path.isabs(path):
-        return path
+def _beside(table: str, name: str) -> str:
+    """A path of a table: unchanged if it is absolute or an address, else relative to the table's folder.
+
+    Raises:
+        DataError: The path belongs to Windows, or the table is not UTF-8.
+    """
+    if is_remote(name):
+        return name
     if is_remote(table):
-        return f"{table.rpartition('/')[0]}/{path}"
-    return str(Path(table).parent / path)
+        return f"{table.rpartition('/')[0]}/{name}"
+    path = name if os.path.isabs(name) else str(Path(table).parent / name)
+    if "\\" in name and not os.path.exists(path):
+        if PureWindowsPath(name).drive:
+            raise DataError(
+                f"{table}: {printable(name)!r} is a path of Windows, which does not exist here; write paths "
+                "relative to the table"
+            )
+        return str(Path(table).parent / name.replace("\\", "/"))
+    if not is_utf8(name) and not os.path.exists(path):
+        raise DataError(
+            f"{table}: {printable(name)!r} does not exist, and the table is not UTF-8, perhaps cp1252; save "
+            "it as UTF-8"
+        )
+    return path

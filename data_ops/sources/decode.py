@@ -50,6 +50,10 @@ Pixels = npt.NDArray[np.uint8]
 _noted: ContextVar[list[int] | None] = ContextVar("brightest values of 16-bit images", default=None)
 
 
+class _UnclearError(ValueError):
+    """A sound file whose values do not say what they look like, and what to do about it."""
+
+
 @contextlib.contextmanager
 def deep_values() -> Iterator[list[int]]:
     """Collects the brightest value of each 16-bit image that this thread decodes inside the block.
@@ -96,29 +100,34 @@ def decode_rgb(data: bytes, name: str) -> Pixels:
     from PIL import Image, UnidentifiedImageError
 
     def bad(what: str) -> BadImageError:
-        return BadImageError(f"{name}: {what}", hashlib.sha256(data).hexdigest())
+        return BadImageError(name, what, hashlib.sha256(data).hexdigest())
 
     unread = "" if "HEIF" in formats() else heif_help(data, name)
     if not data:
-        raise bad(f"empty image; {f'replace it, and {unread}' if unread else 'replace or remove it'}")
+        raise bad(
+            "empty image; replace or remove it" + (f". HEIC is not read here; {unread}" if unread else "")
+        )
     try:
         with Image.open(io.BytesIO(png_essentials(data)), formats=formats()) as image:
             pixels = image.width * image.height
             if pixels <= MAX_PIXELS:
                 return to_rgb(image)
             if pixels > _PIXELS_PER_BYTE * len(data):
-                raise bad(_too_large(f"{image.width} x {image.height}"))
+                what = f"{image.width} x {image.height} pixels in a file of {len(data):,} bytes"
+                raise bad(f"{what}: a decompression bomb; shrink or remove it")
             with _large:
                 return to_rgb(image)
     except BadImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise bad(_too_large("far too many")) from None
+        limit = f"{2 * Image.MAX_IMAGE_PIXELS:,} pixels" if Image.MAX_IMAGE_PIXELS else "Pillow's limit"
+        raise bad(f"more than {limit}: a decompression bomb or a large scan; shrink it first") from None
+    except _UnclearError as error:
+        raise bad(str(error)) from None
     except UnidentifiedImageError:
         if unread:
             raise bad(f"HEIC is not read here; {unread}") from None
-        what = tiff_bands(data) or "unknown format"
-        raise bad(f"not a readable image ({what}); replace or remove it") from None
+        raise bad(tiff_bands(data) or "not a readable image (unknown format); replace or remove it") from None
     except Exception as error:  # broken files make Pillow's decoders raise nearly anything
         raise bad(f"not a readable image ({_reason(error)}); replace or remove it") from error
 
@@ -148,12 +157,14 @@ def to_rgb(image: Any) -> Pixels:
     """
     layout = _layout(image)
     if image.mode == "F":
-        raise ValueError("floating-point values of unknown range: save it with 8 or 16 bits")
+        raise _UnclearError("floating-point values of unknown range; save it with 8 or 16 bits")
     if image.mode == "I" and image.format not in _DEEP_AS_I:
-        raise ValueError("signed or 32-bit integers, whose white is not defined: save it with 8 or 16 bits")
+        raise _UnclearError(
+            "signed or 32-bit integers, whose white is not defined; save it with 8 or 16 bits"
+        )
     tags = getattr(image, "tag_v2", {})
     if what := tiff_bands(tags):
-        raise ValueError(what)
+        raise _UnclearError(what)
     frame = image.tile[0][1] if image.format == "GIF" and image.tile else None
     image.load()  # a PNG may have its orientation after the pixels
     if image.mode.startswith("I"):
@@ -242,7 +253,3 @@ def _reason(error: Exception) -> str:
     """What an error of Pillow says, on one line and without memory addresses, which differ every time."""
     text = re.sub(r"<[^<>]* at 0x[0-9a-fA-F]+>", "the file", " ".join(str(error).split()))
     return text[:200] or type(error).__name__
-
-
-def _too_large(pixels: str) -> str:
-    return f"{pixels} pixels, more than {MAX_PIXELS:,}: a decompression bomb or a scan; shrink it first"

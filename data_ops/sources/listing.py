@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_sweep.data_ops.dataset.passed_over import PassedOver
-from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.errors import DataError, remedy
 from ssl_sweep.data_ops.sources.decode import decode_rgb
 from ssl_sweep.data_ops.sources.remote import cached_stamp, is_remote, read_remote
 
@@ -83,7 +83,7 @@ def listed(
     passed_over: tuple[PassedOver, ...] = (),
 ) -> Listing:
     """The listing of images whose labels and groups are known."""
-    cells = [Counter(column) for column in zip(*labels, strict=True)]
+    cells = [Counter(row[level] for row in labels) for level in range(len(labels[0]) if labels else 0)]
     return Listing(len(labels), (*cells, Counter(groups)), stamps, read, passed_over)
 
 
@@ -144,9 +144,7 @@ def read_file(path: str) -> Pixels:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise DataError(
-            f"{name}: cannot be read ({error.strerror}); restore it or its permissions"
-        ) from error
+        raise DataError(f"{name}: cannot be read ({error.strerror}); {remedy(error)}") from error
     return decode_rgb(data, name)
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError, nearest
+from ssl_sweep.data_ops.sources.decode import over_white
 from ssl_sweep.data_ops.sources.listing import Labels, Listing, Pixels, RawImage, label_text, listed, stamp
 from ssl_sweep.data_ops.sources.options import SplitHere, option
 from ssl_sweep.data_ops.sources.remote import local
@@ -88,7 +89,9 @@ def _to_rgb(name: str, data: bytes, shape: tuple[int, ...]) -> Pixels:
     if len(data) < math.prod(shape):
         raise DataError(f"{name}: cut short; write the file again")
     image = np.frombuffer(data, np.uint8).reshape(*shape[:2], -1)
-    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[:, :, :3]
+    if image.shape[2] == 4:
+        return over_white(image)
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
 
 
 def _open(path: Path) -> zipfile.ZipFile:

@@ -4,43 +4,58 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ssl_sweep.data_ops.dataset.prepared import SPLITS, Split
 from ssl_sweep.data_ops.errors import DataError, nearest
+from ssl_sweep.data_ops.sources.image_kinds import kind_of
 from ssl_sweep.data_ops.sources.listing import FileImage, Labels, Listing, list_files, printable
 from ssl_sweep.data_ops.sources.remote import local
 
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
+_TOLD = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
     """The named columns of every row, without surrounding blanks.
 
-    The header decides whether cells are separated by commas, semicolons or tabs. Bytes that are not UTF-8 are
-    kept as surrogates, because file names may contain them.
+    The header decides whether cells are separated by commas, semicolons, tabs or bars. Bytes that are not
+    UTF-8 are kept as surrogates, because file names may contain them.
 
     Raises:
-        DataError: The file or a column is missing, a row has a different length, or there are no rows.
+        DataError: The file or a column is missing, a row has a different length, there are no rows, or the
+            text is in an encoding that cannot be read.
     """
     try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            header = file.readline()
-            file.seek(0)
-            table = list(csv.reader(file, delimiter=delimiter_of(header), strict=True))
+        data = path.read_bytes()
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); give a CSV file with a header"
         ) from error
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:200]:
+        raise DataError(f"{path}: the text is UTF-16; save the table as UTF-8")
+    text = data.decode("utf-8-sig", "surrogateescape")
+    delimiter = delimiter_of(text.partition("\n")[0])
+    if told := _TOLD.match(text):  # as Excel writes and reads
+        delimiter, text = told[1], text[told.end() :]
+    if not text.strip():
+        raise DataError(f"{path}: the table is empty; give one with a header and a row for each image")
+    try:
+        table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise DataError(f"{path}: not a readable CSV file ({error}); correct it") from error
-    names = [name.strip() for name in table[0]] if table else []
+    names = [name.strip() for name in table[0]]
+    if not is_utf8(text.partition("\n")[0]):
+        raise DataError(f"{path}: the header is not UTF-8, perhaps cp1252; save the table as UTF-8")
     for column in columns:
         if column not in names:
-            raise DataError(
-                f"{path}: no column {column!r}{nearest(column, names)}; it has {', '.join(names)}"
-            )
+            what = f"no column {column!r}{nearest(column, names)}; it has {', '.join(names)}"
+            if any(kind_of(name) == "image" for name in names):
+                what = f"the first line is {', '.join(names)}; it must be a header that names the columns"
+            raise DataError(f"{path}: {what}")
         if names.count(column) > 1:
             raise DataError(
                 f"{path}: {names.count(column)} columns are named {column!r}; rename all but one, so that it "
@@ -62,8 +77,13 @@ def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def delimiter_of(header: str) -> str:
-    """The character that separates the names of a header: a comma, a semicolon or a tab."""
+    """The character that separates the names of a header: a comma, a semicolon, a tab or a bar."""
     return max(_DELIMITERS, key=header.count)
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text was decoded without surrogates for bytes that are not UTF-8."""
+    return not any("\udc80" <= char <= "\udcff" for char in text)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from ssl_sweep.data_ops.dataset.passed_over import Tally
-from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.errors import DataError, remedy
 from ssl_sweep.data_ops.sources.image_kinds import HEAD, described, junk, kind_of, starts_as_image
 from ssl_sweep.data_ops.sources.listing import printable
 from ssl_sweep.data_ops.sources.own_output import is_own_output
@@ -34,7 +34,7 @@ def entries(folder: str | os.PathLike[str], tally: Tally) -> list[os.DirEntry[st
             found = sorted(listed, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(
-            f"{printable(os.fspath(folder))}: cannot be listed ({error.strerror}); check its permissions"
+            f"{printable(os.fspath(folder))}: cannot be listed ({error.strerror}); {remedy(error)}"
         ) from error
     kept = []
     for entry in found:

@@ -12,19 +12,20 @@ _DEMO_WIDTHS = (16, 32, 64, 128)
 
 
 def weight_shapes(encoder: str, image_size: int) -> dict[str, Shape]:
-    """The state dict of a built-in encoder, in its order; empty for an added one, which only torch knows."""
+    """The state dict of an encoder of a built-in class, in its order; empty for others, which torch knows."""
     info = ENCODERS.get(encoder)
     if info is None:
         return {}
     options = info.options
-    match info.target.rpartition(":")[2]:
-        case "StandardResNet":
+    match info.target:
+        case "resnets:StandardResNet":
             depths, width = options["depths"], options["width"]
             return dict(_resnet(depths, options["bottleneck"], width, image_size <= SMALL_IMAGE))
-        case "StandardViT":
+        case "vits:StandardViT":
             return dict(_vit(options["feature_dim"], len(info.layers), image_size))
-        case _:
+        case "resnets:DemoResNet":
             return dict(_demo())
+    return {}
 
 
 def _resnet(depths: Sequence[int], bottleneck: bool, width: int, small: bool) -> Named:

@@ -49,7 +49,7 @@ def _tensors(path: Path) -> Iterator[tuple[str, StoredTensor]]:
         if start[8:] == b"{":
             yield from _safetensors(file)
         elif zipfile.is_zipfile(file):
-            with zipfile.ZipFile(file) as archive, archive.open(f"{_root(archive)}/data.pkl") as content:
+            with zipfile.ZipFile(file) as archive, _opened(archive, f"{_root(archive)}/data.pkl") as content:
                 yield from _named(Unpickler().run(content))
         else:
             file.seek(0)
@@ -83,6 +83,13 @@ def _root(archive: zipfile.ZipFile) -> str:
     return root
 
 
+def _opened(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """A member of a file of torch.save, which compresses none: a small one cannot fill the memory."""
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise _RefusedError("is compressed; save it again with torch.save")
+    return archive.open(name)
+
+
 def storages(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
     """The content of some storages in a file of torch.save, by name.
 
@@ -102,10 +109,8 @@ def _storages(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]
             with zipfile.ZipFile(file) as archive:
                 root = _root(archive)
                 for name in wanted:
-                    member = archive.getinfo(f"{root}/data/{name}")
-                    if member.file_size > path.stat().st_size:
-                        raise _RefusedError("is compressed; save it again with torch.save")
-                    yield name, archive.read(member)
+                    with _opened(archive, f"{root}/data/{name}") as content:
+                        yield name, content.read()
             return
         file.seek(0)
         _, item_bytes = _legacy(file)

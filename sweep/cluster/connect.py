@@ -9,14 +9,17 @@ import socket
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
-from ssl_sweep._ssl_sweep_start import for_workers
+from ssl_sweep.data_ops.errors import remedy
 from ssl_sweep.sweep.cluster.nodes import alive_nodes, require_same_program, resources
 from ssl_sweep.sweep.errors import InfeasibleError, UsageError, first_line
 from ssl_sweep.sweep.execution.backend import Cluster
+from ssl_sweep.sweep.util.addresses import malformed, proxy_for
 from ssl_sweep.sweep.util.cores import cores
+from ssl_sweep.sweep.util.search_path import for_workers
 
 _log = logging.getLogger(__name__)
 
@@ -106,8 +109,9 @@ def connect(address: str | None) -> Iterator[Cluster]:
                 else:
                     ray.init(address=address, **options)
         except Exception as error:  # Ray has no class of its own for a start that fails
-            heard = not private and ":" in target
-            raise no_answer("cluster", None if private else address, error, heard) from error
+            if address is None or private:
+                raise _not_started(error, folder) from error
+            raise no_answer("cluster", address, error, heard=":" in target) from error
     try:
         if not private:
             require_same_program()
@@ -195,37 +199,70 @@ def require_answer(address: str) -> None:
             f"{address!r} is not a valid address of a cluster: {port!r} is not a port",
             hint="give HOST:PORT, such as HOST:6379",
         )
+    require_listener("client server" if address.startswith(CLIENT) else "cluster", address)
+
+
+def require_listener(what: str, address: str) -> None:
+    """Connect to ``host:port`` of an address, whatever its scheme, for a few seconds.
+
+    Raises:
+        InfeasibleError: nothing listens there; ``what`` says what should.
+        UsageError: the address is not valid.
+    """
+    if why := malformed(address):
+        raise UsageError(f"{address!r} is not a valid address: {why}", hint="give it with HOST:PORT")
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    port = parts.port or {"https": 443}.get(parts.scheme, 80)
     try:
-        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
+        socket.create_connection((parts.hostname or "", port), timeout=_KNOCK_S).close()
     except OSError as error:
-        raise no_answer("cluster", address, error) from error
+        raise no_answer(what, address, error) from error
 
 
-def no_answer(what: str, address: str | None, error: BaseException, heard: bool = False) -> InfeasibleError:
-    """The error for an address that does not answer, with what to do.
+def no_answer(what: str, address: str, error: BaseException, heard: bool = False) -> InfeasibleError:
+    """The error for an address that does not answer, with what to do about its cause.
 
     Args:
         what: ``cluster``, ``dashboard`` or ``client server``.
-        address: as the user gave it; None for a private Ray.
+        address: as the user gave it.
         error: what the attempt raised.
-        heard: whether something listens there. A cluster that wants a token refuses, or is silent like one
-            that does not exist.
+        heard: whether something listens there.
     """
-    hint = {
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)
+    return InfeasibleError(
+        f"no Ray {what} answers at {address!r}: {first_line(error)}", hint=_hint(what, address, causes, heard)
+    )
+
+
+def _hint(what: str, address: str, causes: Sequence[BaseException], heard: bool) -> str:
+    if any(isinstance(cause, ImportError) or "pip install" in str(cause) for cause in causes):
+        return "on this machine: pip install 'ssl-sweep[cluster]'"
+    if proxy := proxy_for(address):
+        host = urlsplit(address).hostname
+        return f"it was asked through the proxy {proxy}; if that cannot reach it, add {host} to no_proxy"
+    if heard or any("oken" in str(cause) for cause in causes):
+        # A cluster that wants a token refuses, or is silent like one that does not exist.
+        return "if it needs a token, set RAY_AUTH_MODE=token and put the token into ~/.ray/auth_token"
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return "check the name of the host"
+    if any(isinstance(cause, TimeoutError) for cause in causes):
+        return "check that the host runs and that no firewall is between it and this machine"
+    return {
         "cluster": "start one with `ray start --head`, or leave out --address to use this machine",
         "dashboard": "check that the tunnel is open (`ray dashboard deploy/aws.yaml`) and that the head has"
         " ray[default]",
         "client server": "check that the head has ray[default], or use `ssl-sweep submit`; it only needs the"
         " dashboard",
     }[what]
-    causes = [error]
-    while (cause := causes[-1].__cause__) is not None:
-        causes.append(cause)
-    if heard or any("oken" in str(cause) for cause in causes):
-        hint = "if it needs a token, set RAY_AUTH_MODE=token and put the token into ~/.ray/auth_token"
-    if address is None:
-        return InfeasibleError(
-            f"Ray did not start on this machine: {first_line(error)}",
-            hint="check its load, memory and disk, then run the same command again",
-        )
-    return InfeasibleError(f"no Ray {what} answers at {address!r}: {first_line(error)}", hint=hint)
+
+
+def _not_started(error: BaseException, folder: str) -> InfeasibleError:
+    """The error for a private Ray that did not start."""
+    logs = f"its logs are in {folder}/session_latest/logs"
+    if isinstance(error, OSError) and error.errno:
+        logs = f"{error.filename or folder}: {remedy(error)}"
+    elif "timed out" in str(error):
+        logs = f"this machine may be too busy: run the same command again later; {logs}"
+    return InfeasibleError(f"Ray did not start on this machine: {first_line(error)}", hint=logs)

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from ssl_sweep.sweep.cluster.connect import no_answer
+from ssl_sweep.sweep.cluster.connect import no_answer, require_listener
 from ssl_sweep.sweep.cluster.internals import quiet_job_client
 from ssl_sweep.sweep.cluster.submission import Submission
 from ssl_sweep.sweep.errors import InfeasibleError, UsageError, first_line
+from ssl_sweep.sweep.util.addresses import malformed, proxy_for
 from ssl_sweep.sweep.util.scratch import scratch
 
 Say = Callable[[str], None]
@@ -40,6 +41,8 @@ class Jobs:
                 hint="give http://HOST:8265; ray:// and HOST:PORT addresses are for ssl-sweep run",
             )
         self._address = address
+        if malformed(address) or not proxy_for(address):
+            require_listener("dashboard", address)
         quiet_job_client()
         try:
             with _without(_ADDRESSES):

@@ -13,9 +13,10 @@ from ssl_sweep.sweep.cost.machine import gpus_here
 from ssl_sweep.sweep.errors import SweepError, first_line
 from ssl_sweep.sweep.store.provenance import processor
 from ssl_sweep.sweep.store.store import Store
-from ssl_sweep.sweep.tracking.location import tracking_uri, where_tracked
-from ssl_sweep.sweep.tracking.mlflow_client import require_answer
+from ssl_sweep.sweep.tracking.location import require_tracker, tracking_folder, tracking_uri, where_tracked
+from ssl_sweep.sweep.tracking.mlflow_client import local_uri
 from ssl_sweep.sweep.util.addresses import masked
+from ssl_sweep.sweep.util.cores import cores
 
 # The oldest release that is tested.
 _RAY_AT_LEAST = (2, 60)
@@ -33,8 +34,7 @@ class Check:
 
 def diagnose(store_uri: str, tracker: str | None, address: str | None) -> Iterator[Check]:
     """Every check in turn; the slow ones (MLflow, Ray) last."""
-    cores = os.cpu_count() or 1
-    yield Check("machine", "ok", f"{cores} cores, {processor()}")
+    yield Check("machine", "ok", f"{cores()} cores, {processor()}")
     yield _packages()
     yield from _added("method")
     yield from _added("encoder")
@@ -118,9 +118,9 @@ def _store(uri: str) -> Check:
 def _tracker(store_uri: str, uri: str | None) -> Check:
     store = Store(store_uri)
     address = tracking_uri(store, uri)
-    if address.startswith("sqlite:"):
+    require_tracker(store, uri)
+    if address == local_uri(tracking_folder(store)):
         return Check("tracker", "ok", where_tracked(store, uri) or "SQLite in the store")
-    require_answer(address)
     return Check("tracker", "ok", masked(address))
 
 

@@ -50,7 +50,7 @@ def _print(found: Verified, out: Console) -> None:
     if found.withdrawn:
         out.print(f"{len(found.withdrawn):,} stages withdrawn: the next run does them again", highlight=False)
     for why in found.stuck:
-        out.print(f"{why}; fix its permissions or its disk", markup=False, highlight=False, soft_wrap=True)
+        out.print(why, markup=False, highlight=False, soft_wrap=True)
     if found.damages and not (found.withdrawn or found.stuck):
         out.print(
             "--repair withdraws the damaged stages, so that the next run does them again", highlight=False

@@ -13,7 +13,7 @@ from typing import Any
 
 from ssl_sweep.data_ops.dataset.prepared import PreparedDataset
 from ssl_sweep.data_ops.errors import DataError
-from ssl_sweep.sweep.errors import GridError, Located, SweepError, did_you_mean, first_line
+from ssl_sweep.sweep.errors import GridError, SweepError, did_you_mean, first_line
 from ssl_sweep.sweep.grid.load import Grid, load_grid
 from ssl_sweep.sweep.grid.sizes import parse_size
 from ssl_sweep.sweep.planning.datasets import DatasetInfo, read_catalog
@@ -186,7 +186,7 @@ def prepare_datasets(
     for name in wanted:
         require_known(grid, name)
     catalog, problems = read_catalog(grid, store)
-    problems = [p for p in problems if any(_concerns(p, name) for name in wanted)]
+    problems = [p for p in problems if p.dataset in wanted]
     if problems:
         raise GridError(problems)
     return PreparedList(tuple(_prepared(catalog[name], store, on_progress) for name in wanted))
@@ -297,15 +297,4 @@ def read_datasets(
     """The grid, its readable datasets by name, and for each of the others why it cannot be read."""
     grid = load_grid(path, overrides)
     catalog, problems = read_catalog(grid, store)
-    unreadable = {
-        name: problem.message.removeprefix(f"datasets.{name}: ")
-        for name in grid.datasets
-        for problem in problems
-        if _concerns(problem, name)
-    }
-    return grid, catalog, unreadable
-
-
-def _concerns(problem: Located, name: str) -> bool:
-    """Whether a problem of the catalog belongs to the dataset ``name``."""
-    return problem.message.startswith(f"datasets.{name}: ")
+    return grid, catalog, {problem.dataset: problem.message for problem in problems}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ssl_sweep.data_ops.sources.own_output import STORE_MARK
 from ssl_sweep.ssl_core.config.training import TrainingOptions
 from ssl_sweep.sweep.errors import StoreError
+from ssl_sweep.sweep.util.program import Program, require_program
 
 if TYPE_CHECKING:
     from ssl_sweep.sweep.execution.stop import StopFlag
@@ -70,13 +71,18 @@ class Runtime:
     """Seconds without progress after which the process of a training is ended."""
     private: bool = False
     """Whether every process of the run is on this machine."""
+    program: Program | None = None
+    """The driver's program, which every process must run; None skips the check."""
 
     def open_store(self) -> Store:
         """The store. It must exist: a worker must not create one in the wrong place.
 
         Raises:
             StoreError: This node does not see the store.
+            InfeasibleError: This process runs another program than the driver.
         """
+        if self.program is not None:
+            require_program(self.program, one_machine=self.private)
         return _opened(self.store)
 
     def stop_requested(self) -> bool:

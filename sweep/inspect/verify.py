@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_sweep.data_ops.errors import remedy
 from ssl_sweep.sweep.errors import StoreError, UnreachableError
 from ssl_sweep.sweep.planning.planner import plan_in
 from ssl_sweep.sweep.spec.specs import STAGES, Stage
@@ -154,7 +155,7 @@ def _withdraw(store: Store, key: tuple[Stage, str], stuck: list[str]) -> bool:
     try:
         return store.withdraw(*key)
     except OSError as error:
-        stuck.append(f"{key[0]}/{key[1]} cannot be withdrawn: {error.strerror}")
+        stuck.append(f"{key[0]}/{key[1]} cannot be withdrawn ({error.strerror}); {remedy(error)}")
         return False
 
 

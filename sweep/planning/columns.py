@@ -137,23 +137,44 @@ _ORDERED = (
     _rest.pop("precision"),
     _outcome("level_index", int, lambda o: o.index, "Position of the level; 0 is the finest.", neutral=0),
     Column("eval_corruption", str, lambda c: c.corruption, "Corruption of the test images.", neutral="none"),
-    Column("label_imbalance", float, lambda c: c.probe.imbalance, "Long tail of the budget.", neutral=1.0),
-    _trained("subset_draw", str, lambda p: p.spec.parts[0].draw, "How the images are drawn.", of="images"),
+    Column(
+        "label_imbalance",
+        float,
+        lambda c: c.probe.imbalance,
+        "Long tail of the label budget, like `imbalance`.",
+        neutral=1.0,
+    ),
+    _trained(
+        "subset_draw",
+        str,
+        lambda p: p.spec.parts[0].draw,
+        "How the images are drawn: uniformly or by class.",
+        of="images",
+    ),
     _trained("imbalance", float, lambda p: p.spec.parts[0].imbalance, of="images"),
     _images("pool_shares", str, lambda p: p.shares or None, "Given shares of a pool.", neutral=""),
-    _outcome("missing_classes", int, lambda o: o.missing, "Learnt classes without a label in the budget."),
-    _trained("views", str, lambda p: policy_name(p.view_policies), neutral=""),
-    _trained("steps", int, lambda p: p.spec.config.total_steps(p.images or 0), "Number of all steps."),
+    _outcome(
+        "missing_classes",
+        int,
+        lambda o: o.missing,
+        "Number of learnt classes without an image in the label budget.",
+    ),
+    _trained("views", str, lambda p: policy_name(p.view_policies), "View policy, or `custom`.", neutral=""),
+    _trained(
+        "steps", int, lambda p: p.spec.config.total_steps(p.images or 0), "Number of optimisation steps."
+    ),
     *map(_rest.pop, ("momentum", "momentum_encoder", "queue", "predictor_dim", "grad_clip", "lars_form")),
-    _encoder("weights", str, lambda p: p.spec.config.weights or None, of="recipe", neutral=""),
+    _encoder(
+        "weights", str, lambda p: p.spec.config.weights or None, "Given weights.", of="recipe", neutral=""
+    ),
     *map(_rest.pop, ("finetune_steps", "finetune_epochs")),
     Column("representation", str, lambda c: c.representation, neutral=FEATURES),
     Column("train_level", str, lambda c: c.train_level, "Label level that is learnt."),
-    _fused("fused_with", str, lambda c: " + ".join(p.label for p in c.fused), "Joined encoders."),
+    _fused("fused_with", str, lambda c: " + ".join(p.label for p in c.fused), "Encoders joined to this one."),
     _fused("fused_domain", str, lambda c: "+".join(p.domain for p in c.fused), "Their domains."),
     _fused("fused_method", str, lambda c: "+".join(p.spec.config.method for p in c.fused), "Their methods."),
     *map(_rest.pop, ("c_path", "knn_k", "knn_temperature")),
-    *_rest.values(),
+    *_rest.values(),  # until another column is added: then give these their places above it
 )
 
 

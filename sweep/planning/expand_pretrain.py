@@ -7,7 +7,6 @@ keys. A subset of all images has subset seed 0.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssl_sweep.data_ops.dataset.subsets import Draw, largest_tail
-from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.ssl_core.config.checks import FieldError
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.config.registry import LABELLED_METHODS
 from ssl_sweep.sweep.grid.load import Entry
@@ -229,19 +228,19 @@ class Pretrainings:
         if key not in self._configs:
             try:
                 self._configs[key] = configured(method, encoder, size, seed, dict(settings))
-            except (ValueError, DataError) as error:
-                given = entry.value.model_fields_set
-                named = [key for key in given if re.search(rf"\b{key}\b", str(error))]
-                path = (*entry.path, sorted(named, key=len)[-1]) if named else entry.path
-                self._context.problem(self._size_path(size, str(error)) or path, str(error))
+            except FieldError as error:
+                given = error.field in entry.value.model_fields_set
+                path = self._size_path(size) if error.field == "image_size" else None
+                path = path or ((*entry.path, error.field) if given else entry.path)
+                self._context.problem(path, str(error))
                 self._configs[key] = None
         return self._configs[key]
 
-    def _size_path(self, size: int, error: str) -> KeyPath | None:
-        """The place of the dataset's size that an error is about, if the grid gives it."""
+    def _size_path(self, size: int) -> KeyPath | None:
+        """The place of the first dataset's size that is ``size``, if the grid gives it."""
         source, datasets = self._context.grid.source, self._context.grid.datasets.values()
         places = [(*entry.path, "size") for entry in datasets if entry.value.size == size]
-        return next((path for path in places if "image_size" in error and path in source.marks), None)
+        return next((path for path in places if path in source.marks), None)
 
 
 def _choices(block: PretrainBlock) -> Iterator[_Choice]:

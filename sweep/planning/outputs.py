@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -52,8 +52,8 @@ def require_outside_stored(store: Store, target: str | Path, what: str, option: 
         UsageError: it is inside.
     """
     for manifest in store.manifests("prepare"):
-        source = manifest.spec.get("source")
-        for key in _KEYS if isinstance(source, Mapping) else ():
+        source = manifest.spec.get("source") or {}
+        for key in _KEYS:
             if _inside(target, source.get(key)):
                 raise _refusal(f"{source[key]} has images", target, what, option)
 

@@ -58,7 +58,7 @@ def plan_in(path: str | Path, overrides: Iterable[str], store_uri: str) -> tuple
 
     Raises:
         GridError: lists everything that is wrong with the grid.
-        StoreError: there is no store, but the grid was run with another one.
+        StoreError: the store does not exist, but the grid was run with another one.
     """
     store = Store(store_uri)
     if elsewhere(path, store):
@@ -71,7 +71,7 @@ def plan_ran(path: str | Path, overrides: Iterable[str], store_uri: str) -> tupl
 
     Raises:
         GridError: lists everything that is wrong with the grid.
-        StoreError: there is no store, or it knows nothing of the grid.
+        StoreError: the store does not exist, or it has nothing of the grid.
     """
     store = Store(store_uri)
     require_store(store, path)
@@ -112,9 +112,10 @@ def _expand(
         for info in assumed
     ]
     notes += [
-        Note("stored", f"stored: {info.name}: {info.unread}, and run needs the images")
+        Note("stored", f"{found}: {info.name}: {info.unread}, and run needs the images")
         for info in catalog.values()
         if info.unread
+        for found in ["stored" if info.prepared else "missing"]
     ]
     notes += [
         Note("passed over", f"{info.name}: {text}")

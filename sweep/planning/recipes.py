@@ -8,8 +8,10 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
+from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.views.named_policies import Mode
 from ssl_sweep.data_ops.views.policy import simclr_policy
+from ssl_sweep.ssl_core.config.checks import FieldError
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig, default_finetune, reference_epochs
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, default_config
 from ssl_sweep.ssl_core.config.probe import C_PATHS, KnnConfig, ProbeConfig
@@ -45,13 +47,16 @@ def configured(
     Settings that the method does not use keep their defaults, so that equal trainings have one id.
 
     Raises:
-        ValueError, DataError: the config or its views cannot be made.
+        FieldError: the config or its views cannot be made.
     """
     views = {name: value for name, value in settings.items() if name in VIEWS}
     used = {name: value for name, value in settings.items() if name not in VIEWS and looks_at(method, name)}
     config = default_config(encoder, size, method=method, seed=seed, **used)
     if views:
-        config = replace(config, **view_fields(config, **views))
+        try:
+            config = replace(config, **view_fields(config, **views))
+        except DataError as error:
+            raise FieldError("views" if "views" in views else "strength", str(error)) from error
     if config.head_layers == 0:  # without a head its width means nothing
         config = replace(config, head_dim=default_config(encoder, size, method=method).head_dim)
     if config.views2 == config.views:
@@ -90,7 +95,7 @@ def view_fields(
         blur: Whether SimCLR's policy blurs.
 
     Raises:
-        ValueError: ``views`` is given with ``strength`` or ``blur``, or with too many policies for the
+        FieldError: ``views`` is given with ``strength`` or ``blur``, or with too many policies for the
             method.
     """
     size = preset.image_size
@@ -100,12 +105,12 @@ def view_fields(
     if views is None:
         return {"views": simclr_policy(size, strength, blur, view_mode), "views2": None}
     if strength is not None or blur is not None:
-        raise ValueError("views: it sets strength and blur itself; remove the keys strength and blur")
+        raise FieldError("views", "views: they set strength and blur; remove the keys strength and blur")
     policies = views.policies(size, view_mode)
     two = preset.method in TWO_VIEWS or preset.method_version  # an added method checks this when it trains
     if len(policies) > (2 if two else 1):
-        raise ValueError(
-            f"views: {len(policies)} policies, but {preset.method} has one view; give one policy"
+        raise FieldError(
+            "views", f"views: {len(policies)} policies, but {preset.method} has one view; give one policy"
         )
     return {"views": policies[0], "views2": policies[1] if len(policies) > 1 else None}
 

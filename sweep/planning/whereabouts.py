@@ -21,12 +21,12 @@ from ssl_sweep.sweep.util.files import whole
 _MOST = 500  # grids; the ones that ran longest ago are forgotten
 
 
-def note_run(grid: str | Path, store: Store) -> None:
+def note_run(grid: str | Path, store_uri: str) -> None:
     """Note that a grid is run with a store. Does nothing if the cache cannot be written."""
     path = _record(grid)
     with suppress(OSError):
         with whole(path) as partial:
-            partial.write_text(json.dumps({"grid": os.path.realpath(grid), "store": store.uri}))
+            partial.write_text(json.dumps({"grid": os.path.realpath(grid), "store": store_uri}))
         known = sorted(path.parent.glob("*.json"), key=lambda each: each.stat().st_mtime)
         for old in known[:-_MOST]:
             old.unlink(missing_ok=True)
@@ -50,14 +50,14 @@ def require_store(store: Store, grid: str | Path) -> None:
     """Refuse a store that does not exist, for commands that only read it.
 
     Raises:
-        StoreError: there is no store; says where the grid was last run.
+        StoreError: the store does not exist; says where the grid was last run.
     """
     if not store.remote and not store.root.is_dir():
         raise _nothing(f"no store at {store.uri}", grid, store)
 
 
 def require_traces(plan: Plan, grid: str | Path, store: Store) -> None:
-    """Refuse a store that knows nothing of a grid, for commands that show its results.
+    """Refuse a store that has nothing of a grid, for commands that show its results.
 
     Raises:
         StoreError: no stage of the plan ran or runs there; says where the grid was last run.

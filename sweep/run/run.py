@@ -39,6 +39,7 @@ from ssl_sweep.sweep.tracking.location import tracking_uri as tracker_address
 from ssl_sweep.sweep.tracking.location import where_tracked
 from ssl_sweep.sweep.tracking.mirror import Mirror
 from ssl_sweep.sweep.util.files import remove_abandoned, temporary
+from ssl_sweep.sweep.util.program import this_program
 from ssl_sweep.sweep.util.scratch import remove_scratch
 from ssl_sweep.sweep.util.signals import Stop, stop_on_signal
 
@@ -115,7 +116,7 @@ def run(
         try:
             _tidy(store)
             grid, plan = plan_grid(grid_path, overrides, store)
-            note_run(grid_path, store)
+            note_run(grid_path, store.uri)
             progresses: list[Progress] = []
             require_cells(priorities, plan)
             guard = LimitGuard(limits)
@@ -204,6 +205,7 @@ class _Sweep:
                 driver=self._leases.driver,
                 hang_after_s=self._compute.hang_after_s,
                 private=cluster.private,
+                program=this_program(),
             )
             plan = self._prepared(plan, runtime, cluster)
             # A stage that is still provisional needs a dataset that could not be prepared.

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ssl_sweep.data_ops.errors import remedy
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.store.manifest import Execution, Manifest
 
@@ -60,7 +61,7 @@ class FileExecutionLog:
         except OSError as error:
             raise StoreError(
                 f"store: {self._path.name} cannot be read: {error.strerror}",
-                hint=f"fix the permissions of {self._path}",
+                hint=f"{self._path}: {remedy(error)}",
             ) from error
         found: dict[str, Execution] = {}
         for line in lines:

@@ -25,6 +25,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ssl_sweep.data_ops.errors import remedy
 from ssl_sweep.sweep.errors import DamagedError, StoreError
 from ssl_sweep.sweep.spec.files import CHECKPOINT, SHOWN, result_files
 from ssl_sweep.sweep.spec.identity import full_form
@@ -82,7 +83,7 @@ class Store:
         except OSError as error:
             raise StoreError(
                 f"store {str(self.root)!r} cannot be written: {error.strerror or error}",
-                hint="choose another folder with --store, or fix the permissions or the disk",
+                hint=f"{remedy(error)}, or choose another folder with --store",
             ) from error
 
     def present(self) -> bool:

@@ -8,12 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from ssl_sweep.ssl_core.evaluation.metrics import METRICS
-from ssl_sweep.sweep.planning.cells import Cell
-from ssl_sweep.sweep.planning.columns import AXES
+from ssl_sweep.sweep.planning.cells import Cell, Pretraining
+from ssl_sweep.sweep.planning.columns import AXES, ENCODER_COLUMNS
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.results.table import finished_rows
-from ssl_sweep.sweep.spec.specs import PretrainSpec
 from ssl_sweep.sweep.store.manifest import Manifest
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.mlflow_client import MirrorRun, model_of
@@ -35,8 +34,10 @@ class MirroredRuns:
         """
         self._store, self._models = store, models
         self._cells: dict[str, list[Cell]] = {}
+        self._encoders: dict[str, Pretraining] = {}
         for cell in plan.cells:
             self._cells.setdefault(plan.cell_stages[cell.id], []).append(cell)
+            self._encoders |= {encoder.id: encoder for encoder in cell.encoders}
         self.stages = tuple(
             sorted((s for s in plan.stages if s.trains or s.id in self._cells), key=lambda s: not s.trains)
         )
@@ -55,45 +56,43 @@ class MirroredRuns:
         if manifest is None:
             return
         if stage.trains:
-            run = training_run(stage, manifest, self._store)
+            run = training_run(self._encoders[stage.id], manifest, self._store)
             yield replace(run, encoder=self._store.fetch("pretrain", stage.id)) if self._models else run
         for cell in self._cells.get(stage.id, ()):
             if cell.id in wanted:
                 yield cell_run(cell, manifest)
 
 
-def training_run(stage: PlannedStage, manifest: Manifest, store: Store) -> MirrorRun:
-    """Return a finished training as a run: parameters, the loss of every epoch, speed and the encoder."""
-    assert isinstance(stage.spec, PretrainSpec)
-    folder = store.fetch("pretrain", stage.id, _RESULT)
+def training_run(encoder: Pretraining, manifest: Manifest, store: Store) -> MirrorRun:
+    """Return a finished training as a run: parameters, the loss of every epoch, speed and the encoder.
+
+    The parameters are the fields of the config and, under the names of the results, the columns of encoders.
+    """
+    folder = store.fetch("pretrain", encoder.id, _RESULT)
     metrics = []
-    logged = store.extra("pretrain", stage.id, "epochs.jsonl")
+    logged = store.extra("pretrain", encoder.id, "epochs.jsonl")
     for line in logged.read_text().splitlines() if logged is not None else ():
         record = json.loads(line)
         epoch = int(record.pop("epoch"))
-        metrics += [(name, float(value), epoch) for name, value in record.items() if value is not None]
-    sheet = store.extra("pretrain", stage.id, "images.png")
-    config = stage.spec.config
-    params = {name: _param(getattr(config, name)) for name in type(config).__dataclass_fields__}
+        metrics += [(name_of(key), float(value), epoch) for key, value in record.items() if value is not None]
+    sheet = store.extra("pretrain", encoder.id, "images.png")
+    params = vars(encoder.spec.config) | {
+        name: column.value(encoder) for name, column in ENCODER_COLUMNS.items() if column.of != "id"
+    }
     params |= {
-        "domain": "+".join(stage.datasets),
-        "images": str(sum(part.images for part in stage.spec.parts)),
-        "subset_seed": str(stage.spec.parts[0].subset_seed),
-        "subset_draw": stage.spec.parts[0].draw,
-        "imbalance": _param(stage.spec.parts[0].imbalance),
-        "corruption": stage.spec.corruption,
+        "view_policies": encoder.view_policies,
         "mode": manifest.run.mode,
-        "workers": str(manifest.run.workers),
+        "workers": manifest.run.workers,
         "view_backend": manifest.run.backend,
     }
     return MirrorRun(
-        id=stage.id,
-        name=stage.label,
+        id=encoder.id,
+        name=encoder.label,
         started_ms=_ms(manifest.run.started),
         ended_ms=_ms(manifest.run.ended),
-        params=params,
+        params={name_of(name): _param(value) for name, value in params.items()},
         metrics=tuple(metrics),
-        tags={"ssl_sweep.kind": "training", "ssl_sweep.pretrain_id": stage.id},
+        tags={"ssl_sweep.kind": "training", "ssl_sweep.pretrain_id": encoder.id},
         artifacts=(*(folder / name for name in _RESULT), *([sheet] if sheet is not None else [])),
     )
 

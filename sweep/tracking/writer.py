@@ -117,7 +117,7 @@ class Writer:
             self._leases.release(LEASE, self._notes.name)
 
     def lost(self) -> str:
-        """Say which runs the tracker will never have, although it has all others; "" if there are none."""
+        """Say which runs the tracker will never have, although it has all others; "" if it has all."""
         if self.damaged is not None:
             return str(self.damaged)
         if not self.refused:

@@ -5,8 +5,10 @@ Addresses are kept with results and printed, so none may hold a password or a to
 
 from __future__ import annotations
 
+import os
 import re
 from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 DEFAULT_STORE = "ssl-sweep-store"
 """The store, a folder of the current directory, if no address is given."""
@@ -23,6 +25,7 @@ follows the colon is a password, even if it is all digits."""
 _USER = re.compile(r"[^/?#@:\s]*@")
 _PASSWORD = re.compile(r"[^\[/?#@:\s][^/?#@:\s]*:.*@|:.*@", re.DOTALL)  # a password may have a / in it
 _PORT = re.compile(r"[^/?#@:\s]*:\d{1,5}(?:[/?#]|$)")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
 _SIGNED = re.compile(rf"[?&;]{_SECRET_NAME}=", re.IGNORECASE)
 
 
@@ -52,3 +55,25 @@ def malformed(address: str) -> str:
     except ValueError as error:
         return str(error)
     return ""
+
+
+def reach_loopback_directly() -> None:
+    """Exempt this machine's own addresses from the proxies of ``http_proxy`` and similar variables.
+
+    A proxy cannot reach a server or a tunnel on this machine. Child processes inherit the exemption.
+    """
+    if not getproxies_environment().keys() - {"no"}:
+        return
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if known.strip() == "*":  # every address; it counts only alone
+        return
+    exempt = dict.fromkeys([*filter(None, map(str.strip, known.split(","))), *_LOOPBACK])
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(exempt)
+
+
+def proxy_for(address: str) -> str:
+    """The proxy that requests to ``address`` go through, without its password; '' for none."""
+    parts = urlsplit(address)
+    proxies = getproxies_environment()
+    proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
+    return "" if proxy_bypass(parts.netloc, proxies) else masked(proxy)

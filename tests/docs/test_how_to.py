@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -25,12 +24,12 @@ from ssl_sweep.data_ops.preparation.prepare import prepare
 from ssl_sweep.ssl_core.config import registry
 from ssl_sweep.ssl_core.config.pretrain import default_config
 from ssl_sweep.ssl_core.encoders import build
+from ssl_sweep.ssl_core.evaluation import metrics
 from ssl_sweep.ssl_core.evaluation.fusion import FusedFeatures, missing_classes
 from ssl_sweep.sweep.grid import datasets
-from ssl_sweep.sweep.planning.columns import SETTING_COLUMNS
+from ssl_sweep.sweep.planning import columns
 from ssl_sweep.sweep.report.figures.base import NARROW, Figure, Gap
 from ssl_sweep.sweep.report.findings import findings
-from ssl_sweep.sweep.results.table import SCHEMA
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 
@@ -100,15 +99,15 @@ def test_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_source(module: Any, tmp_path: Path) -> None:
-    source, model = blocks("source")
+    (source,) = blocks("source")
     flat = module(source).FlatSource
-    dataset = module(f"from __future__ import annotations\n{model}", vars(datasets) | {"FlatSource": flat})
-    with pytest.raises(DataError, match=r"no \.png file"):
+    dataset = datasets.dataset_model("flat", flat)
+    with pytest.raises(DataError, match="no images"):
         flat(train=str(tmp_path), test_fraction=0.5).listing("train")
     for i in range(8):
         pixels = np.full((8, 8, 3), 30 * i, np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{'cat' if i % 2 else 'dog'}_{i}.png")
-    entry = dataset.FlatDataset(source="flat", train=str(tmp_path), test_fraction=0.5)
+    entry = dataset(source="flat", train=str(tmp_path), test_fraction=0.5)
     prepare(entry.to_source(), 8, tmp_path / "prepared")
     found = PreparedDataset(tmp_path / "prepared")
     assert len(found.images("train")) + len(found.images("test")) == 8
@@ -135,12 +134,12 @@ def test_protocol(module: Any) -> None:
 
 
 def test_column() -> None:
-    column, field = blocks("column")
-    (entry,) = eval(f"{{{column}}}").items()
-    schema = pa.schema(eval(f"[{field}]", {"pa": pa}))
-    assert schema.names == [entry[0]] and entry[0] not in {*SETTING_COLUMNS, *SCHEMA.names}
-    value = entry[1](SimpleNamespace(datasets=("a", "b")))
-    assert pa.array([value], schema.field(entry[0]).type).to_pylist() == [2]
+    declared, scored = blocks("column")
+    (column,) = eval(f"({declared})", vars(columns))
+    (metric,) = eval(f"{{{scored}}}", vars(metrics)).items()
+    assert not {column.name, metric[0]} & set(columns.COLUMNS)
+    assert column.value(SimpleNamespace(datasets=("a", "b"))) == 2
+    assert metric[1].value(metrics.Ranking(np.array([3, 1]), np.array([[1, 3, 0], [0, 2, 1]]), 4)) == 0.5
 
 
 def precisions() -> pd.DataFrame:

@@ -51,7 +51,7 @@ def test_odd_images_of_a_folder_are_read(rows, folder, tmp_path):
 def test_integers_of_32_bits_are_refused_whatever_they_hold(most):
     """Decided image by image, a dark one would come out 256 times as bright as its neighbour."""
     values = np.linspace(0, most, 81).reshape(9, 9).astype(np.int32)
-    with pytest.raises(DataError, match=r"x: .*whose white is not defined: save it with 8 or 16 bits"):
+    with pytest.raises(DataError, match=r"x: .*whose white is not defined; save it with 8 or 16 bits"):
         decode_rgb(encoded(Image.fromarray(values), "TIFF"), "x")
 
 
@@ -179,7 +179,7 @@ def test_an_unreadable_file(rows, folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(
-        DataError, match=r"0002\.png: cannot be read \(Permission denied\); restore it or its"
+        DataError, match=r"0002\.png: cannot be read \(Permission denied\); fix its"
     ):
         prepare(FolderSource(str(root)), 8, tmp_path / "a")
     assert prepare(FolderSource(str(root), on_bad_image="skip"), 8, tmp_path / "a").n_train == 39

@@ -19,6 +19,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from ssl_sweep.data_ops.dataset.duplicates import pixel_hash
 from ssl_sweep.data_ops.errors import BadImageError
 from ssl_sweep.data_ops.sources.decode import decode_rgb, formats, over_white, resize
+from ssl_sweep.data_ops.sources.npz import NpzSource
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 ALPHA = np.random.default_rng(1).integers(0, 256, (6, 9, 1), dtype=np.uint8)
@@ -107,6 +108,15 @@ def test_transparent_pixels_are_on_white_in_every_format(kind):
     assert np.array_equal(pixels, np.floor(RGB * share + 255 * (1 - share) + 0.5).astype(np.uint8))
     assert (pixels[0] == 255).all() and np.array_equal(pixels[1], RGB[1])
     assert np.array_equal(over_white(rgba), pixels)
+
+
+def test_arrays_have_the_pixels_of_files(tmp_path):
+    """An .npz file of the same picture has the same key, with transparency too."""
+    for values in (RGB, np.concatenate([RGB, ALPHA], 2), RGB[..., :1]):
+        np.savez(tmp_path / "x.npz", images=values[None], labels=["a"])
+        (raw,) = NpzSource(str(tmp_path / "x.npz")).listing("train").read()
+        png = encoded(values[..., 0] if values.shape[2] == 1 else values, "PNG")
+        assert pixel_hash(raw.decode()) == pixel_hash(decode_rgb(png, "x"))
 
 
 def test_gray_palettes_and_single_bits_are_the_picture_that_they_show():
@@ -278,7 +288,9 @@ def test_bands_of_unknown_meaning_are_refused_by_their_number(bands, kind, photo
     """Row of faults: a four-band 16-bit TIFF was read as RGBA; 2 and 5 bands were an "unknown format"."""
     values = np.zeros((4, 4, bands), kind)
     for order in "<>":
-        with pytest.raises(BadImageError, match=rf"x\.tif: .*{bands} bands of {8 * values.itemsize} bits"):
+        with pytest.raises(
+            BadImageError, match=rf"x\.tif: {bands} bands of {8 * values.itemsize} bits; .*; save"
+        ):
             decode_rgb(tiff(values, photometric, extra, order), "x.tif")
 
 
@@ -309,7 +321,7 @@ def test_heic_says_what_to_install(monkeypatch, data, name):
     monkeypatch.setattr("ssl_sweep.data_ops.sources.decode.formats", lambda: ("PNG", "JPEG"))
     with pytest.raises(BadImageError, match="install pillow-heif, or save it as JPEG") as error:
         decode_rgb(data, name)
-    assert str(error.value).startswith(f"{name}: {'HEIC is not read here' if data else 'empty image'}")
+    assert "HEIC is not read here" in str(error.value)
 
 
 def test_no_program_is_run_for_a_drawing():

@@ -180,7 +180,7 @@ def test_wrong_csv_settings(rows, tmp_path, fields, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no column 'path'"),
+        ("", "the table is empty"),
         ("path,label\n", "no rows"),
         ("path,label\na.png,b,c\n", "row 2: 3 cells under 2 column names"),
         ('path,label\n"a.png,b\n', "not a readable CSV file"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import os
 import pathlib
 import zipfile
@@ -10,7 +11,9 @@ from collections import OrderedDict, defaultdict
 import pytest
 import torch
 import torchvision
-from safetensors.torch import save_file
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save, save_file
 from torch import nn
 from training_case import Evil
 
@@ -300,8 +303,8 @@ def test_broken_files(tmp_path, model, name):
         with pytest.raises(ValueError, match=message):
             load_weights(config_of(tmp_path / name))
 
-    save = save_file if name.endswith("safetensors") else torch.save
-    save(dict(model.state_dict()), tmp_path / name)
+    write = save_file if name.endswith("safetensors") else torch.save
+    write(dict(model.state_dict()), tmp_path / name)
     whole = (tmp_path / name).read_bytes()
     refused(b"broken", "is not a readable file of tensors")
     refused(b"", "is not a readable file of tensors")
@@ -322,6 +325,42 @@ def test_archives_of_something_else(tmp_path):
         archive.writestr("a/constants.pkl", "a")
     with pytest.raises(ValueError, match=r"is a TorchScript program; save model\.state_dict"):
         load_weights(config_of(tmp_path / "w.pt"))
+
+
+def test_a_compressed_archive_is_refused(tmp_path, small):
+    torch.save(small, tmp_path / "w.pt")
+    with zipfile.ZipFile(tmp_path / "w.pt") as old, zipfile.ZipFile(tmp_path / "x.pt", "w", 8) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    with pytest.raises(ValueError, match=r"x\.pt is compressed; save it again"):
+        load_weights(config_of(tmp_path / "x.pt", "resnet-demo", 32))
+
+
+def some_files() -> list[bytes]:
+    files = []
+    for old in (False, True):
+        file = io.BytesIO()
+        content = {"a": torch.ones(2, 3), "b": [nn.Parameter(torch.ones(2))], "c": argparse.Namespace(d=1)}
+        torch.save(content, file, _use_new_zipfile_serialization=not old)
+        files.append(file.getvalue())
+    return [*files, save({"a": torch.ones(2)})]
+
+
+FILES = some_files()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from(FILES), st.integers(0, 2**16), st.binary(max_size=8), st.booleans())
+def test_any_bytes_are_tensors_or_a_message(tmp_path, file, at, change, cut):
+    at %= len(file)
+    (tmp_path / "w.pt").write_bytes(file[:at] + change + (b"" if cut else file[at + len(change) :]))
+    try:
+        found = stored_tensors(tmp_path / "w.pt")
+        dict(storages(tmp_path / "w.pt", {one.storage for one in found.values() if one.storage}))
+    except ValueError as error:
+        assert str(error).startswith("weights: ") and "w.pt " in str(error)
+    else:
+        assert all(isinstance(one.shape, tuple) for one in found.values())
 
 
 def test_a_larger_encoder_is_not_mistaken_for_a_smaller_one():

@@ -1,25 +1,19 @@
-"""Start of the console script: the order in which Python looks for modules, for the driver and its workers.
+"""The order in which Python looks for modules: the installed program first, for the driver and its workers.
 
-A file of the working folder or of PYTHONPATH may have any name, such as csv.py or ssl_sweep.py. It must not
-stand in for a module of the same name. So these folders come last. They are not dropped, because methods and
+A file of the working folder or of PYTHONPATH may have any name, such as csv.py or numpy.py. It must not stand
+in for a module of the same name. So these folders come last. They are not dropped, because methods and
 encoders of other packages may be there.
 
-This module is installed beside the package too, because its name is its own: the script finds it whatever
-else is called ssl_sweep. It imports only what Python has loaded at its start, until the order is right.
+Only modules that Python has loaded at its start are imported here: any other import could find such a file.
 """
 
 import os
 import sys
 
 _VARIABLE = "PYTHONPATH"
-
-
-def main() -> None:
-    """The console script."""
-    installed_first()
-    from importlib import import_module
-
-    import_module("ssl_sweep.cli").main()
+_PACKAGE = "ssl_sweep"
+_FOLDER = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+"""The package's folder, whatever its name is."""
 
 
 def installed_first() -> None:
@@ -37,8 +31,21 @@ def _installed_first(path: list[str]) -> list[str]:
     theirs = map(_absolute, given.split(os.pathsep)) if given else ()
     script = os.path.dirname(os.path.realpath(sys.argv[0])) if sys.argv and sys.argv[0] else ""
     last = {_absolute(""), script, *theirs}
-    whole = dict.fromkeys(map(_absolute, path))
+    whole = list(dict.fromkeys(map(_absolute, path)))
+    if not any(map(_has_the_package, whole)):
+        # An editable installation: Python looks for it only after every folder.
+        whole = [entry for entry in whole if entry not in last or not _has_another(entry)]
     return sorted(whole, key=last.__contains__)  # sorted() keeps the order within each part
+
+
+def _has_the_package(folder: str) -> bool:
+    package = os.path.join(folder, _PACKAGE)
+    return os.path.isdir(package) and os.path.realpath(package) == _FOLDER
+
+
+def _has_another(folder: str) -> bool:
+    names = (os.path.join(folder, name) for name in (_PACKAGE, f"{_PACKAGE}.py"))
+    return any(os.path.exists(name) for name in names)
 
 
 def _absolute(entry: str) -> str:
