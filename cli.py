@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ssl_sweep._ssl_sweep_start import installed_first
+from ssl_sweep.sweep.util.search_path import installed_first
 
 installed_first()  # before any other import
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 import probe_gpu
 import torch
 import torch.distributed as dist
-from gpu_record import Record, Row
+from gpu_record import SLOW, Record, Row
 from gpu_steps import SMALL, TINY, Case, config_of, keys_of, noise
 from safetensors.torch import load_file
 
@@ -199,31 +198,27 @@ def two(record: Record, device: str, work: Path) -> None:
 def _two(record: Record, device: str, work: Path, backend: str) -> Row:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    here = Path(__file__).parent / "gpu_suite.py"
     started = time.perf_counter()
+    # CUDA has started here, and a fork of this process could not use it
+    method = multiprocessing.get_start_method() if device == "cuda" else "fork"
+    processes: Any = multiprocessing.get_context(method)
+    if method == "forkserver":
+        processes.set_forkserver_preload(SLOW)
     children = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                str(here),
-                "--worker",
-                json.dumps([rank, backend, device, str(work), record.tiny]),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        processes.Process(target=worker, args=(rank, backend, device, work, record.tiny))
         for rank in range(2)
     ]
-    try:
-        said = [child.communicate(timeout=60)[0] for child in children]
-    finally:
-        for child in children:
-            child.kill()
-            child.communicate()
-    for child, text in zip(children, said, strict=True):
-        if child.returncode:
-            raise RuntimeError(" / ".join(text.strip().splitlines()[-2:]))
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(80 if record.tiny else 60)
+    hung = [child for child in children if child.is_alive()]
+    for child in hung:
+        child.kill()
+        child.join()
+    said = "; ".join(file.read_text() for file in sorted(work.glob("*.error")))
+    if hung or said or any(child.exitcode for child in children):
+        raise RuntimeError(said or ("a process hung" if hung else "a process died"))
     seconds = time.perf_counter() - started
     alone = work / "alone"
     train_part(record.tiny, device, alone, LocalReporter(alone))
@@ -237,14 +232,19 @@ def _two(record: Record, device: str, work: Path, backend: str) -> Row:
     }
 
 
-def worker(rank: int, backend: str, device: str, folder: str, tiny: bool) -> None:
+def worker(rank: int, backend: str, device: str, folder: Path, tiny: bool) -> None:
     """One of the two processes."""
-    if device == "cuda":
-        torch.cuda.set_device(rank % torch.cuda.device_count())
-    dist.init_process_group(backend, init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    out = Path(folder) / "both"
-    train_part(tiny, device, out, LocalReporter(out, rank))
-    dist.destroy_process_group()
+    try:
+        if device == "cuda":
+            torch.cuda.set_device(rank % torch.cuda.device_count())
+        else:
+            torch.set_num_threads(1)
+        dist.init_process_group(backend, init_method=f"file://{folder}/store", rank=rank, world_size=2)
+        train_part(tiny, device, folder / "both", LocalReporter(folder / "both", rank))
+        dist.destroy_process_group()
+    except Exception as error:
+        text = f"worker {rank}: {type(error).__name__}: {error}"
+        (folder / f"{rank}.error").write_text(" ".join(text.split())[:400])
 
 
 def train_part(tiny: bool, device: str, folder: Path, reporter: LocalReporter) -> TrainSummary:

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+ENCODERS = "ssl_sweep.ssl_core.encoders"
+SLOW = ["gpu_learning", "torch._dynamo", f"{ENCODERS}.resnets", f"{ENCODERS}.vits"]
+"""Modules that processes of the suite share: they are imported once, and the processes fork from there."""
 TOLD = ("error", "needs")  # of a row without numbers
 
 

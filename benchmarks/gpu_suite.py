@@ -24,6 +24,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gpu_record import SLOW, table
+
 HERE = Path(__file__).resolve().parent
 UNFINISHED = 3
 # Seconds that a part may take, in the order of their worth. The last one takes what is left.
@@ -44,22 +46,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, help="folder of the results, and of the checkpoints of `cifar`")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the results, and of the checkpoints of `cifar`"
+    )
     parser.add_argument("--cifar", type=Path, help="folder of CIFAR-10, see cifar_data.py; noise without it")
     parser.add_argument("--minutes", type=float, default=10.0, help="of all parts together")
     parser.add_argument("--only", default=",".join(LIMITS), help="parts, separated by commas")
     parser.add_argument("--device", choices=("cuda", "cpu"), help="default: cuda if torch sees one")
     parser.add_argument("--tiny", action="store_true", help="small sizes: to try the suite itself")
     parser.add_argument("--fresh", action="store_true", help="forget the rows of the chosen parts")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.worker:
-        import gpu_learning
-
-        gpu_learning.worker(*json.loads(args.worker))
-        return 0
-    if args.out is None:
-        parser.error("--out is missing")
     if unknown := set(args.only.split(",")) - set(LIMITS):
         parser.error(f"--only: no part {', '.join(sorted(unknown))}; there are {', '.join(LIMITS)}")
     return run_suite(args)
@@ -78,8 +74,8 @@ def run_suite(args: argparse.Namespace) -> int:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*sys.path[:2], os.getenv("PYTHONPATH")]))
         os.environ["SCIPY_ARRAY_API"] = "1"  # before scipy is imported
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # for deterministic algorithms
-        processes = multiprocessing.get_context("forkserver")
-        processes.set_forkserver_preload(["gpu_learning"])  # torch is imported once; CUDA starts in each part
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # to look for a GPU must not start CUDA
+        start_processes_by_forks()
         for part in wanted:
             if args.fresh:
                 (args.out / f"{part}.json").unlink(missing_ok=True)
@@ -88,7 +84,7 @@ def run_suite(args: argparse.Namespace) -> int:
                 notes[part] = "not started: no time left; run the same command again"
                 continue
             started, limit = time.monotonic(), min(LIMITS[part], left)
-            process = processes.Process(target=run_part, args=(args, part, limit))
+            process = multiprocessing.Process(target=run_part, args=(args, part, limit))
             process.start()
             process.join(limit + 10)
             if process.is_alive():
@@ -103,10 +99,31 @@ def run_suite(args: argparse.Namespace) -> int:
     return summarise(args.out, wanted, notes)
 
 
+def start_processes_by_forks() -> None:
+    """Parts fork from a process that has imported torch, which saves some seconds each.
+
+    A fork cannot use CUDA if an import has started it already. Then every part imports all by itself.
+    """
+    for method in ("forkserver", "spawn"):
+        multiprocessing.set_start_method(method, force=True)
+        multiprocessing.set_forkserver_preload(SLOW)
+        trial = multiprocessing.Process(target=use_gpu)
+        trial.start()
+        trial.join()
+        if trial.exitcode == 0:
+            return
+
+
+def use_gpu() -> None:
+    """Compute something there, if there is one."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.zeros(1, device="cuda").add_(1).cpu()
+
+
 def summarise(out: Path, wanted: list[str], notes: dict[str, str]) -> int:
     """Write suite.json and table.md of all parts in ``out``; print the table."""
-    from gpu_record import table
-
     everything: dict[str, Any] = {}
     text = []
     complete = not notes

@@ -256,8 +256,9 @@ def _labels(data: Scanned) -> Iterator[Finding]:
     try:
         names = class_names(rows, len(levels))
         pairs = similar_pairs(levels, names)
-        splits = [{row[0] for row in split.labelled()} for split in data.splits]
-        check_similar(pairs, levels[0], splits, data.source.similar_names)
+        columns = [list(zip(*split.labelled(), strict=True)) for split in data.splits]
+        splits = [dict(zip(levels, map(set, found or [()] * len(levels)), strict=True)) for found in columns]
+        check_similar(pairs, splits, data.source.similar_names)
         parents(encode(rows, names), levels, names)
     except DataError as error:
         yield Finding(kind="classes", dataset=data.name, message=str(error), items=tuple(map(str, pairs)))
@@ -289,6 +290,14 @@ def _classes(data: Scanned, few: int) -> Iterator[Finding]:
                     message=f"{len(lacking):,} of {len(known):,} classes of {name!r} have no image here",
                     severe=split.split == "train",
                 )
+        if level == 0 and len(+train) == 1:
+            yield Finding(
+                kind="one class",
+                dataset=data.name,
+                split=data.splits[0].split,
+                message=f"all labels are {next(iter(+train))!r}; an evaluation needs two classes",
+                severe=data.evaluates,
+            )
         rare = sorted((n, label) for label, n in train.items() if n < few)
         if rare:
             yield Finding(

@@ -95,7 +95,7 @@ def prepare(
             seed = derive_seed("test split", source.seed)
             parts = [(0, rows) for rows in hold_out(pools[0].digests, groups[0], labeled, fraction, seed)]
             skipped += _left_out(pools[0].unlabelled, labeled, np.concatenate([rows for _, rows in parts]))
-        _check_names(source, levels, names, [tables[i][rows][:, 0] for i, rows in parts])
+        _check_names(source, levels, names, [tables[i][rows] for i, rows in parts])
         written = [
             _write_split(work, split, pools[i], tables[i][rows], groups[i][rows], rows)
             for split, (i, rows) in zip(SPLITS, parts, strict=True)
@@ -164,10 +164,16 @@ def _decode_all(
 def _check_names(
     source: Source, levels: tuple[str, ...], names: tuple[tuple[str, ...], ...], splits: Sequence[Codes]
 ) -> None:
-    """Raise DataError if classes cannot be told apart, or cannot be learnt and tested in these splits."""
-    found = [{names[0][code] for code in np.unique(codes[codes != UNLABELED])} for codes in splits]
-    check_similar(similar_pairs(levels, names), levels[0], found, source.similar_names)
-    check_classes(source, levels[0], *found)
+    """Raise DataError if names are nearly equal, or cannot be learnt and tested in these splits."""
+    found = [
+        {
+            level: {classes[code] for code in np.unique(column[column != UNLABELED])}
+            for level, classes, column in zip(levels, names, table.T, strict=True)
+        }
+        for table in splits
+    ]
+    check_similar(similar_pairs(levels, names), found, source.similar_names)
+    check_classes(source, levels[0], *(split[levels[0]] for split in found))
 
 
 def _left_out(unlabelled: list[str], labeled: npt.NDArray[np.bool_], kept: Codes) -> list[str]:

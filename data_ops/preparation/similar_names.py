@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.labels import ink
@@ -39,21 +39,22 @@ def similar_pairs(levels: Sequence[str], names: Sequence[Iterable[str]]) -> list
 
 
 def check_similar(
-    pairs: Iterable[SimilarPair], level: str, splits: Sequence[Collection[str]], similar_names: SimilarNames
+    pairs: Iterable[SimilarPair],
+    splits: Sequence[Mapping[str, Collection[str]]],
+    similar_names: SimilarNames,
 ) -> None:
     """Check that nearly equal names differ on purpose: both splits have both, or the dataset says so.
 
     Args:
         pairs: What ``similar_pairs`` found.
-        level: The finest level.
-        splits: The classes of the finest level in each split.
+        splits: The classes of each split, by level.
         similar_names: The dataset's setting.
 
     Raises:
         DataError: A name may be a slip of another; the message shows both.
     """
     for pair in pairs:
-        if similar_names == "keep" or (pair.level == level and in_all(pair, splits)):
+        if similar_names == "keep" or _in_all(pair, [split[pair.level] for split in splits]):
             continue
         raise DataError(
             f"{pair.level}: classes {pair}; give them one name, or set similar_names: keep if they differ on "
@@ -61,7 +62,7 @@ def check_similar(
         )
 
 
-def in_all(pair: SimilarPair, splits: Sequence[Collection[str]]) -> bool:
+def _in_all(pair: SimilarPair, splits: Sequence[Collection[str]]) -> bool:
     """Whether both splits have both names."""
     return len(splits) > 1 and all(pair.one in split and pair.other in split for split in splits)
 

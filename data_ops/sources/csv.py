@@ -53,7 +53,7 @@ def _beside(table: str, name: str) -> str:
     """A path of a table: unchanged if it is absolute or an address, else relative to the table's folder.
 
     Raises:
-        DataError: The path can only be one of another system or encoding.
+        DataError: The path belongs to Windows, or the table is not UTF-8.
     """
     if is_remote(name):
         return name
@@ -69,7 +69,7 @@ def _beside(table: str, name: str) -> str:
         return str(Path(table).parent / name.replace("\\", "/"))
     if not is_utf8(name) and not os.path.exists(path):
         raise DataError(
-            f"{table}: there is no file {printable(name)!r}, and the table is not UTF-8, perhaps cp1252; save "
+            f"{table}: {printable(name)!r} does not exist, and the table is not UTF-8, perhaps cp1252; save "
             "it as UTF-8"
         )
     return path

@@ -83,7 +83,7 @@ def listed(
     passed_over: tuple[PassedOver, ...] = (),
 ) -> Listing:
     """The listing of images whose labels and groups are known."""
-    cells = [Counter(column) for column in zip(*labels, strict=True)]
+    cells = [Counter(row[level] for row in labels) for level in range(len(labels[0]) if labels else 0)]
     return Listing(len(labels), (*cells, Counter(groups)), stamps, read, passed_over)
 
 

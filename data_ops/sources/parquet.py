@@ -13,7 +13,7 @@ from ssl_sweep.data_ops.dataset.passed_over import Tally
 from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError, nearest
 from ssl_sweep.data_ops.sources.decode import decode_rgb
-from ssl_sweep.data_ops.sources.listing import Listing, Pixels, RawImage, label_text, read_file, stamp
+from ssl_sweep.data_ops.sources.listing import Listing, Pixels, RawImage, Stamp, label_text, read_file, stamp
 from ssl_sweep.data_ops.sources.options import SplitHere, option
 from ssl_sweep.data_ops.sources.patterns import files_of, partition_values
 from ssl_sweep.data_ops.sources.remote import cached_stamp, is_remote
@@ -49,7 +49,9 @@ class ParquetSource(SplitHere):
         tally = Tally()
         paths = files_of(where, ".parquet", tally)
         cells = _cells_of(paths, self)
-        stamps = [stamp(path) for path in paths]
+        stamps = [stamp(path) for path in paths] + [
+            found for path in paths for found in _beside_stamps(path, self)
+        ]
         n = sum(cells[0].values())
         return Listing(n, cells, stamps, functools.partial(_read, paths, self), tally.found)
 
@@ -152,6 +154,25 @@ def _raw_image(path: Path, row: int, cells: dict[str, Any], source: ParquetSourc
     group = cells[source.group] if source.group else None
     labels = tuple(label_text(where, cells[level]) for level in source.levels)
     return RawImage(where, decode, labels, label_text(where, group))
+
+
+def _beside_stamps(path: Path, source: ParquetSource) -> Iterator[Stamp]:
+    """The stamps of the files that rows without bytes name. Reads their names only if there are such rows."""
+    with _open(path) as table:
+        column = f"{source.image}.bytes"
+        groups = [table.metadata.row_group(i) for i in range(table.metadata.num_row_groups)]
+        chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+        known = [chunk.statistics for chunk in chunks if chunk.path_in_schema == column]
+        if not any(one is not None and one.null_count for one in known):
+            return
+        if f"{source.image}.path" not in {chunk.path_in_schema for chunk in chunks}:
+            return
+        for batch in _batches(path, table, [f"{source.image}.path"], 1 << 16):
+            for name in batch.column(0).field("path").to_pylist():
+                if name and not is_remote(name):
+                    found = stamp(str(path.parent / name))
+                    if found[1] >= 0:
+                        yield found
 
 
 def _beside(path: Path, name: str) -> str:

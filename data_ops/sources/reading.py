@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from ssl_sweep.data_ops.dataset.holdout import held_out_size
@@ -50,6 +51,8 @@ class SourceInfo:
     """Classes of the finest level in the training split; 0 if they are not known before decoding."""
     passed_over: tuple[PassedOver, ...] = ()
     """What was found beside the images of both splits."""
+    gone: bool = False
+    """Whether training images are listed, but not one of their files is there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +141,8 @@ class OpenSource:
             n_test = held_out_size(n_labeled, fraction)
             n_labeled -= n_test
         n_train = train.n - (n_test if fraction is not None else 0)
-        return SourceInfo(n_train, n_test, signature, n_labeled, len(classes), passed_over)
+        gone = 0 < train.n <= sum(size < 0 for _, size, _ in train.stamps)
+        return SourceInfo(n_train, n_test, signature, n_labeled, len(classes), passed_over, gone)
 
     def _signature(self) -> str:
         """A hash of the fields, the code's version and the files. A ``later`` field counts once it is set."""
@@ -182,6 +186,8 @@ def open_source(source: Source) -> OpenSource:
     listings = [source.listing(split) for split in SPLITS]
     train, test = listings
     assert train is not None  # every source has one
+    if test is not None and not test.n:
+        test = dataclasses.replace(test, cells=(Counter(),) * len(train.cells))
     where, levels = name_of(source), source.label_levels
     columns: tuple[Column, ...] = ()
     if train.cells:
@@ -195,11 +201,24 @@ def open_source(source: Source) -> OpenSource:
             for name, column in zip(names, cells, strict=True)
         )
     opened = OpenSource(source, (train, test), columns)
+    _check_test_labels(opened)
     classes = [opened.labels(split) for split in SPLITS]
     if opened.hierarchy is not None:
         opened.hierarchy.check({*classes[0], *classes[1]})
     check_classes(source, levels[0], *classes)
     return opened
+
+
+def _check_test_labels(opened: OpenSource) -> None:
+    """Raise DataError if test images have labels that count as missing: without a label they test nothing."""
+    absent = opened.read_as_missing("test")
+    if absent:
+        spelling, n = next(iter(absent.items()))
+        raise DataError(
+            f"{_name_of_test(opened.source)}: {n:,} test images have the label {spelling!r}, which counts as "
+            f"missing; label them, or if it is a class, list the spellings of "
+            'missing values without it (missing: "" for empty cells only)'
+        )
 
 
 def inspect(source: Source) -> SourceInfo:
@@ -230,6 +249,11 @@ def name_of(source: Source) -> str:
     return where if isinstance(where, str) else getattr(source, "domain", type(source).__name__)
 
 
+def _name_of_test(source: Source) -> str:
+    where = getattr(source, "test", None)
+    return where if isinstance(where, str) else name_of(source)
+
+
 def check_classes(source: Source, level: str, train: Iterable[str], test: Iterable[str]) -> None:
     """Check that the classes of the finest level can be learnt in one split and tested in the other.
 
@@ -246,8 +270,7 @@ def check_classes(source: Source, level: str, train: Iterable[str], test: Iterab
     new = tested - taught
     if not taught or not tested or 2 * len(new) <= len(tested):
         return
-    where = getattr(source, "test", None)
-    where = where if isinstance(where, str) else name_of(source)
+    where = _name_of_test(source)
     if len(new) == len(tested):
         raise DataError(
             f"{where}: no class of the test images has a training image: {level!r} is {_listed(tested)} in "

@@ -71,7 +71,7 @@ def _archives(path: Path, file: BinaryIO) -> Iterator[list[tarfile.TarInfo]]:
 
 
 def _after_zeros(file: BinaryIO, start: int) -> int | None:
-    """The first block from ``start`` that is not of zeros; None if there is none."""
+    """The first block from ``start`` that is not of zeros; None without one."""
     while chunk := os.pread(file.fileno(), _CHUNK, start):
         if chunk.strip(b"\0"):
             return start + (len(chunk) - len(chunk.lstrip(b"\0"))) // _BLOCK * _BLOCK

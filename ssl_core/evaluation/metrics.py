@@ -37,11 +37,11 @@ class Ranking:
         return float(self.right[:, 0].mean())
 
     @property
-    def recalls(self) -> npt.NDArray[np.float64]:
-        """Recall of each class that occurs in the test set."""
+    def balanced_accuracy(self) -> float:
+        """Mean recall over the classes that occur in the test set."""
         counts = per_class(self.y_true, self.top5, self.n_classes)
         present = counts.n_test > 0
-        return counts.correct[present] / counts.n_test[present]
+        return float((counts.correct[present] / counts.n_test[present]).mean())
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,13 @@ class Metric:
 METRICS: Mapping[str, Metric] = {
     "top1": Metric(lambda r: r.top1, "Share of test images whose first class is right."),
     "top1_std_err": Metric(
-        lambda r: math.sqrt(r.top1 * (1 - r.top1) / len(r.y_true)),
-        "Binomial standard error of `top1` over the test images.",
+        lambda r: math.sqrt(r.top1 * (1 - r.top1) / len(r.y_true)), "Binomial standard error of `top1`."
     ),
     "top5": Metric(
         lambda r: float(r.right.any(axis=1).mean()), "Share of test images with the right class among five."
     ),
     "balanced_accuracy": Metric(
-        lambda r: float(r.recalls.mean()), "Mean recall over the classes that occur in the test set."
+        lambda r: r.balanced_accuracy, "Mean recall over the classes of the test set."
     ),
 }
 """Every metric, by name. A cell that finished before a metric was added has no value of it."""

@@ -19,7 +19,7 @@ _WARM_UP = 3  # passes before the recording, as torch's documentation asks
 
 
 class GraphedPasses:
-    """Replays ``passes``, which sets the gradients of ``model`` anew at every call.
+    """Replays ``passes``, which replaces the gradients of ``model`` at every call.
 
     The first call records it, after a few passes that leave no trace in the model's buffers. Every call must
     have inputs of the same shapes. On a CPU the passes run at every call, on the same fixed inputs.

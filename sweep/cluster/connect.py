@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from ssl_sweep._ssl_sweep_start import for_workers
 from ssl_sweep.data_ops.errors import remedy
 from ssl_sweep.sweep.cluster.nodes import alive_nodes, require_same_program, resources
 from ssl_sweep.sweep.errors import InfeasibleError, UsageError, first_line
 from ssl_sweep.sweep.execution.backend import Cluster
 from ssl_sweep.sweep.util.addresses import malformed, proxy_for
 from ssl_sweep.sweep.util.cores import cores
+from ssl_sweep.sweep.util.search_path import for_workers
 
 _log = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.util.addresses import secret_in
 from ssl_sweep.sweep.util.program import FOLDER, PACKAGE, PARTS
 
+_MAX_NAME = 60  # characters of the sweep's name in the id of its jobs
 _STOP_MARGIN_S = 20  # after the grace, to save what stopped
 
 
@@ -130,7 +131,8 @@ def prepare_submission(
     store = open_place(store_uri, None).uri
     asked = json.dumps([read.name, read.source.data, store], sort_keys=True, default=str)
     digest = hashlib.sha256(asked.encode()).hexdigest()[:12]
-    name = re.sub(r"[^a-zA-Z0-9]+", "-", read.name).strip("-").lower()
+    # Ray names files by the id
+    name = re.sub(r"[^a-zA-Z0-9]+", "-", read.name).strip("-").lower()[:_MAX_NAME]
     return Submission(
         id="-".join(filter(None, ["ssl-sweep", name, digest])),
         grid=grid,

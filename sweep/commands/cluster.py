@@ -84,13 +84,16 @@ def run_on_head(
     """``ssl-sweep run --address ray://…``: run the same command on the head and return its exit code."""
     from ssl_sweep.sweep.cluster.client import run_on_head as run_there
     from ssl_sweep.sweep.cluster.submission import prepare_submission
+    from ssl_sweep.sweep.planning.whereabouts import note_run
 
     asked = prepare_submission(grid, overrides, store_uri, tracking_uri, options)
+    note_run(grid, asked.store)
     return run_there(asked, address, lambda line: click.echo(line, nl=False), notify)
 
 
 def _submit(asked: Submission, address: str, wait: bool) -> int:
     from ssl_sweep.sweep.cluster.jobs import INTERRUPTED, Jobs, exit_code, follow
+    from ssl_sweep.sweep.planning.whereabouts import note_run
 
     jobs = Jobs(address)
     if id := jobs.running(asked):
@@ -98,6 +101,7 @@ def _submit(asked: Submission, address: str, wait: bool) -> int:
         _say(f"attaching to {id}, which is already running{given}")
     else:
         id = jobs.start(asked)
+        note_run(asked.grid, asked.store)
         _say(f"{id} is submitted")
     if not wait:
         _say(_how_to(asked))

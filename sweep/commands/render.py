@@ -16,13 +16,7 @@ from rich.table import Table
 
 from ssl_sweep.sweep.planning.notes import changed_files
 from ssl_sweep.sweep.results.status import Status
-from ssl_sweep.sweep.results.summary import (
-    PRETRAINED,
-    reading_order,
-    summary,
-    varied_protocols,
-    varied_settings,
-)
+from ssl_sweep.sweep.results.summary import reading_order, shown_columns, summary
 from ssl_sweep.sweep.run.progress import duration
 from ssl_sweep.sweep.spec.specs import STAGES
 from ssl_sweep.sweep.spec.states import STATES
@@ -175,27 +169,13 @@ def _percent(mean: float, std: float | None, best: bool) -> str:
     return f"[bold]{text}[/bold]" if best else text
 
 
-_JUDGED = ("eval_domain", "labels")
-_MORE_IF_VARIED = (
-    "subset_seed",
-    "pretrain_seed",
-    "draw",
-    "eval_corruption",
-    "label_imbalance",
-    "probe_seed",
-    "status",
-)
-
-
 def print_table(table: pa.Table, out: Console) -> None:
     """Every row in reading order, with the main columns and those in which rows differ; ``--format csv`` has
     all columns. A table per class is shown with all columns."""
     rows, names = table.to_pylist(), table.column_names
     if "class" not in names:
         rows.sort(key=reading_order)
-        more = [n for n in _MORE_IF_VARIED if len({row[n] for row in rows if row[n] is not None}) > 1]
-        asked = [*_JUDGED, *varied_protocols(rows), "level", "top1"]
-        names = [*PRETRAINED, *varied_settings(rows), *asked, *more]
+        names = shown_columns(rows)
     shown = Table(box=None, pad_edge=False)
     for name in names:
         shown.add_column(name, no_wrap=True)

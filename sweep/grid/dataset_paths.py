@@ -15,15 +15,14 @@ from ssl_sweep.sweep.util.addresses import CREDENTIALS_HINT, malformed, secret_i
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _BRACES, _BOUNDS = re.compile(r"\{([^{}]*)\}"), re.compile(r"([0-9]+)\.\.([0-9]+)")
-_MAX_SHARDS, _MAX_DIGITS = 1_000_000, 18
+_MAX_FILES, _MAX_DIGITS = 1_000_000, 18
 
 
-def resolve_path(text: str, base: Path, *, shards: bool) -> str:
+def resolve_path(text: str, base: Path) -> str:
     """A path as an absolute one, or an address, with variables expanded.
 
     Args:
         base: the folder from which a relative path starts.
-        shards: the text may have braces that stand for many shards.
 
     Raises:
         ValueError: a variable is not set, or the address is not valid or holds a secret.
@@ -36,8 +35,7 @@ def resolve_path(text: str, base: Path, *, shards: bool) -> str:
     remote = is_remote(text)
     if remote and (why := malformed(text)):
         raise ValueError(f"{text!r} is not a valid address: {why}")
-    if shards:
-        _require_few(text)
+    _require_few(text)
     if remote:
         return text
     try:
@@ -58,7 +56,7 @@ def _expanded(text: str) -> str:
 
 
 def _require_few(text: str) -> None:
-    """Raises ValueError if the braces in a name stand for an absurd number of shards."""
+    """Raises ValueError if the braces in a name stand for an absurd number of files."""
     names = 1
     for inside in _BRACES.findall(text):
         bounds = _BOUNDS.fullmatch(inside)
@@ -67,8 +65,8 @@ def _require_few(text: str) -> None:
             (int(each[-_MAX_DIGITS:]) for each in bounds.groups()) if bounds else (0, inside.count(","))
         )
         many = bounds is not None and any(len(each.lstrip("0")) > _MAX_DIGITS for each in bounds.groups())
-        names *= _MAX_SHARDS + 1 if many else max(0, high - low + 1)
-    if names > _MAX_SHARDS:
+        names *= _MAX_FILES + 1 if many else max(0, high - low + 1)
+    if names > _MAX_FILES:
         raise ValueError(
-            f"{text!r} stands for more than {_MAX_SHARDS:,} shards; check the numbers in its braces"
+            f"{text!r} stands for more than {_MAX_FILES:,} files; check the numbers in its braces"
         )

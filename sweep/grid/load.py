@@ -170,7 +170,7 @@ class _Check:
                 at = (*path, key)
                 base = Path.cwd() if self._source.overridden(at) else self._source.folder
                 try:
-                    resolved[key] = resolve_path(data[key], base, shards=data["source"] == "webdataset")
+                    resolved[key] = resolve_path(data[key], base)
                 except ValueError as error:
                     self._problem(at, str(error))
                     return None

@@ -181,7 +181,8 @@ class PretrainBlock(Model):
         description="Trust ratio of LARS: as in SimCLR's code (official), or as published (you2017).",
     )
     weights: Axis[str] = Field(
-        default=(), description="For method weights: a file (.pt, .safetensors), or a name of torchvision's."
+        default=(),
+        description="For method weights: a file (.pt, .ckpt, .safetensors), or a name of torchvision's.",
     )
     precision: Axis[Literal["float32", "bfloat16"]] = Field(
         default=(), description="Number format of the training."

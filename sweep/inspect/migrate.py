@@ -38,7 +38,7 @@ from ssl_sweep.sweep.spec.specs import (
     Stage,
 )
 from ssl_sweep.sweep.store.leases import drivers
-from ssl_sweep.sweep.store.manifest import FORM, Manifest
+from ssl_sweep.sweep.store.manifest import FORM, MIGRATED, Manifest
 from ssl_sweep.sweep.store.store import Store
 
 Progress = Callable[[int, int], None]
@@ -105,6 +105,7 @@ def migrate(store_uri: str, on_progress: Progress = lambda done, total: None) ->
     moved = [manifest for manifest in old if manifest.id in migration.ids]
     for manifest in reversed(moved):
         store.remove(manifest.stage, manifest.id)
+    store.storage.put(MIGRATED, b"{}")
     return Migrated(Counter(manifest.stage for manifest in moved), tuple(kept))
 
 

@@ -22,6 +22,7 @@ from ssl_sweep.sweep.store.manifest import Manifest
 from ssl_sweep.sweep.store.store import Store
 
 _ASSUMED = "assumed"
+_GONE = "not one of its images is there"
 _PATTERN = re.compile(r"[*?\[{]")
 
 
@@ -54,7 +55,7 @@ class DatasetInfo:
     n_classes: int = 0
     """Classes of the finest level that have a training image; 0 if it is unknown."""
     unread: str = ""
-    """Why its images cannot be read now, if what the store has of them is used instead."""
+    """Why its images cannot be read now; if it is prepared, what the store has of them is used."""
     passed_over: tuple[PassedOver, ...] = ()
     """What was found beside the images and is not read."""
     copied_classes: tuple[int, ...] = ()
@@ -134,10 +135,8 @@ def read_catalog(
             else:
                 problems.append(_unreadable(grid, name, entry, str(error)))
             continue
-        if not catalog[name].prepared:
-            stored = _stored(name, entry.value, kept, "its files are missing")
-            if stored is not None and (catalog[name].assumed or _missing(catalog[name])):
-                catalog[name] = stored
+        if catalog[name].assumed or catalog[name].unread:
+            catalog[name] = _stored(name, entry.value, kept, _GONE) or catalog[name]
     return catalog, problems
 
 
@@ -159,7 +158,7 @@ def _read(name: str, entry: AnyDataset, store: Store | None, expect: bool) -> Da
     """A dataset from its files.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: it cannot be read, or not one of its images is there although ``expect`` is false.
     """
     source = entry.to_source()
     info = (_expected(entry) if expect else None) or inspect(source)
@@ -168,6 +167,8 @@ def _read(name: str, entry: AnyDataset, store: Store | None, expect: bool) -> Da
     manifest = store.complete("prepare", id) if store else None
     if manifest is not None:
         return replace(prepared_info(name, spec, id, manifest), passed_over=info.passed_over)
+    if info.gone and not expect:
+        raise DataError(f"{name_of(source)}: not one of the listed images is there; correct their paths")
     return DatasetInfo(
         name=name,
         prepare=spec,
@@ -178,13 +179,8 @@ def _read(name: str, entry: AnyDataset, store: Store | None, expect: bool) -> Da
         n_unlabeled=info.n_train - info.n_labeled,
         n_classes=info.n_classes,
         passed_over=info.passed_over,
+        unread=_GONE if info.gone else "",
     )
-
-
-def _missing(info: DatasetInfo) -> bool:
-    """Whether a table lists the training images, but none of them is there."""
-    listing = info.prepare.source.listing("train")
-    return listing is not None and sum(size < 0 for _, size, _ in listing.stamps) >= listing.n
 
 
 def _stored(name: str, entry: AnyDataset, store: Store | None, why: str) -> DatasetInfo | None:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from ssl_sweep.sweep.planning.reasons import CHANGED
 from ssl_sweep.sweep.planning.stages import PlannedStage
+from ssl_sweep.sweep.store.store import Store
 
 NoteKind = Literal[
-    "assumed", "classes", "corruption", "damaged", "leakage", "memory", "passed over", "store", "stored"
+    "assumed",
+    "classes",
+    "corruption",
+    "damaged",
+    "leakage",
+    "memory",
+    "older",
+    "passed over",
+    "store",
+    "stored",
 ]
 
 
@@ -23,6 +33,19 @@ class Note:
 
     def __str__(self) -> str:
         return self.text
+
+
+def older_form(to_run: Iterable[PlannedStage], planned: Container[str], store: Store) -> str:
+    """What to do about trainings in the store whose ids no plan asks for any more; "" if there are none."""
+    if not any(stage.kind == "pretrain" for stage in to_run):
+        return ""
+    strange = (id for id in store.ids("pretrain") if id not in planned)
+    if not any(manifest.old for id in strange if (manifest := store.manifest("pretrain", id)) is not None):
+        return ""
+    return (
+        "older form: an earlier version of ssl-sweep made stages of this store, and their ids have changed;"
+        f" to keep them, run: ssl-sweep migrate {store.uri}"
+    )
 
 
 def changed_files(prepares: Iterable[PlannedStage]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from ssl_sweep.data_ops.dataset.corruptions import parse_corruption
@@ -14,7 +15,7 @@ from ssl_sweep.sweep.planning.datasets import read_catalog
 from ssl_sweep.sweep.planning.expand import expand_all
 from ssl_sweep.sweep.planning.graph import Plan, plan
 from ssl_sweep.sweep.planning.leakage import guard, only_sound
-from ssl_sweep.sweep.planning.notes import Note
+from ssl_sweep.sweep.planning.notes import Note, older_form
 from ssl_sweep.sweep.planning.whereabouts import elsewhere, require_store, require_traces
 from ssl_sweep.sweep.protocols import protocol_of
 from ssl_sweep.sweep.store.store import Store
@@ -48,7 +49,9 @@ def plan_read(grid: Grid, store: Store, problems: Iterable[Located] = (), *, exp
     """
     with store.survey(), without_gc():
         cells, notes = _expand(grid, problems, store, expect)
-        return plan(cells, store, grid.name, notes)
+        made = plan(cells, store, grid.name, notes)
+        older = older_form(made.to_run, made.by_id, store)
+        return replace(made, notes=(*notes, Note("older", older))) if older else made
 
 
 def plan_in(path: str | Path, overrides: Iterable[str], store_uri: str) -> tuple[Plan, Store]:
@@ -96,6 +99,9 @@ def _expand(
     catalog, harmed = only_sound(catalog, pretrained | evaluated, store)
     catalog, notes = guard(catalog, pretrained, evaluated, grid.leakage, store)
     cells, impossible = expand_all(grid, catalog)
+    for info in catalog.values():
+        if info.draws:
+            info.draws.keep()
     found = [*problems, *unreadable, *impossible]
     if not cells and not found:
         found.append(grid.source.problem((), "the grid has no cell"))
@@ -110,9 +116,10 @@ def _expand(
         for info in assumed
     ]
     notes += [
-        Note("stored", f"stored: {info.name}: {info.unread}, and run needs the images")
+        Note("stored", f"{found}: {info.name}: {info.unread}, and run needs the images")
         for info in catalog.values()
         if info.unread
+        for found in ["stored" if info.prepared else "missing"]
     ]
     notes += [
         Note("passed over", f"{info.name}: {text}")

@@ -21,12 +21,12 @@ from ssl_sweep.sweep.util.files import whole
 _MOST = 500  # grids; the ones that ran longest ago are forgotten
 
 
-def note_run(grid: str | Path, store: Store) -> None:
+def note_run(grid: str | Path, store_uri: str) -> None:
     """Note that a grid is run with a store. Does nothing if the cache cannot be written."""
     path = _record(grid)
     with suppress(OSError):
         with whole(path) as partial:
-            partial.write_text(json.dumps({"grid": os.path.realpath(grid), "store": store.uri}))
+            partial.write_text(json.dumps({"grid": os.path.realpath(grid), "store": store_uri}))
         known = sorted(path.parent.glob("*.json"), key=lambda each: each.stat().st_mtime)
         for old in known[:-_MOST]:
             old.unlink(missing_ok=True)

@@ -30,14 +30,7 @@ EVALUATION = (*(n for n, c in CELL_COLUMNS.items() if c.of != "seed" and n != "l
 """Columns that say how it was evaluated, without the label budget's seed and the text of its size."""
 _COLUMNS = (*COLUMNS.values(), *EVIDENCE)
 _NEVER_EMPTY = (
-    "cell_id",
-    "pretrain_id",
-    "method",
-    "pretrain_seed",
-    "eval_domain",
-    "n_labels",
-    "protocol",
-    "status",
+    *("cell_id", "pretrain_id", "method", "pretrain_seed", "eval_domain", "n_labels", "protocol", "status"),
 )
 _NEEDED = ("pretrain_domain", "images", "level", "top1")
 _UNSEEN = r"[\x00-\x1f\x7f\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}\x{fffe}\x{ffff}]+"

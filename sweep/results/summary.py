@@ -12,14 +12,14 @@ from ssl_sweep.sweep.planning.columns import CELL_COLUMNS, COLUMNS, ENCODER_COLU
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PRETRAINED = ("method", "pretrain_domain", "images", "corruption")
-_SHOWN = (*PRETRAINED, "encoder")
+_SHOWN = ("method", "pretrain_domain", "images", "corruption", "encoder")
 _SETTINGS = tuple(  # steps say the same as epochs, and depend on the images
     name
     for name, column in ENCODER_COLUMNS.items()
     if column.of not in ("id", "seed") and name not in (*_SHOWN, "steps")
 )
 _BUDGET = ("eval_domain", "labels", "n_labels", "draw", "eval_corruption", "label_imbalance")
+_MORE = ("encoder", "subset_seed", "pretrain_seed", "probe_seed", *_BUDGET[3:], "status")
 _PROTOCOL = tuple(  # fused_with says the same as the domains and methods
     name
     for name, column in CELL_COLUMNS.items()
@@ -46,7 +46,7 @@ class SummaryRow:
 def summary(table: pa.Table) -> list[SummaryRow]:
     """One row per pretraining and domain at the finest level, sorted. Uniform draws are preferred."""
     rows = [r for r in table.to_pylist() if r["status"] == "complete" and r["level_index"] == 0]
-    varied = [*varied_settings(rows), *varied_protocols(rows)]
+    varied = [*_varied_settings(rows), *_varied_protocols(rows)]
     groups: dict[tuple[Any, ...], dict[tuple[Any, ...], list[float]]] = {}
     for row in _largest_budgets(rows):
         key = (_sortable(row), _pretraining(row, varied), row["eval_domain"], row["n_labels"])
@@ -60,12 +60,19 @@ def summary(table: pa.Table) -> list[SummaryRow]:
     return found
 
 
-def varied_settings(rows: list[dict[str, Any]]) -> list[str]:
+def shown_columns(rows: list[dict[str, Any]]) -> list[str]:
+    """The columns that people see of these rows: the main ones, and those in which the rows differ."""
+    more = [name for name in _MORE if len({row[name] for row in rows} - {None}) > 1]
+    asked = ["eval_domain", "labels", *_varied_protocols(rows), "level", "top1"]
+    return [*_SHOWN[:-1], *_varied_settings(rows), *asked, *more]
+
+
+def _varied_settings(rows: list[dict[str, Any]]) -> list[str]:
     """The columns of settings of pretrainings that the sweep varies."""
     return [name for name in _SETTINGS if _varies(name, rows, ("method",))]
 
 
-def varied_protocols(rows: list[dict[str, Any]]) -> list[str]:
+def _varied_protocols(rows: list[dict[str, Any]]) -> list[str]:
     """The columns that say how an encoder is evaluated, as far as the sweep varies them."""
     ways = [name for name in _PROTOCOL if _varies(name, rows, ("eval_domain", "protocol"))]
     return [*(["protocol"] if _varies("protocol", rows, ("eval_domain",)) else []), *ways]

@@ -17,7 +17,7 @@ from ssl_sweep.sweep.cost.feasible import require_feasible, require_room
 from ssl_sweep.sweep.cost.limits import NO_LIMITS, LimitGuard, Limits
 from ssl_sweep.sweep.cost.machine import machine, machine_of
 from ssl_sweep.sweep.cost.predict import Experience, predict, train_plan
-from ssl_sweep.sweep.errors import InfeasibleError
+from ssl_sweep.sweep.errors import InfeasibleError, StoreError
 from ssl_sweep.sweep.execution.backend import Cluster, Workplace
 from ssl_sweep.sweep.execution.runtime import Runtime
 from ssl_sweep.sweep.execution.scheduler import Progress, execute
@@ -34,6 +34,7 @@ from ssl_sweep.sweep.run.priority import Priority, order, require_cells
 from ssl_sweep.sweep.run.progress import Listener
 from ssl_sweep.sweep.spec.states import State
 from ssl_sweep.sweep.store.leases import Leases, driving
+from ssl_sweep.sweep.store.manifest import MIGRATED
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.location import tracking_uri as tracker_address
 from ssl_sweep.sweep.tracking.location import where_tracked
@@ -116,7 +117,8 @@ def run(
         try:
             _tidy(store)
             grid, plan = plan_grid(grid_path, overrides, store)
-            note_run(grid_path, store)
+            _require_migrated(plan, store)
+            note_run(grid_path, store.uri)
             progresses: list[Progress] = []
             require_cells(priorities, plan)
             guard = LimitGuard(limits)
@@ -152,6 +154,13 @@ def run(
         limit=limit,
         mirror_final=mirror_final,
     )
+
+
+def _require_migrated(plan: Plan, store: Store) -> None:
+    """Raises StoreError if finished trainings would run again only because they have ids of an older form."""
+    older = [note.text for note in plan.notes if note.kind == "older"]
+    if older and not store.there(MIGRATED):
+        raise StoreError(older[0], hint="it lists what it cannot map; the next run performs that again")
 
 
 def _tidy(store: Store) -> None:

@@ -91,6 +91,8 @@ def _end(body: bytes) -> bytes:
 
 FORM = 2
 """The form of the specs that are written now."""
+MIGRATED = "migrated.json"
+"""Key of a record that ``migrate`` leaves: what has an older form now could not be mapped."""
 
 
 @dataclass(frozen=True, kw_only=True)

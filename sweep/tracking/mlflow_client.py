@@ -68,8 +68,9 @@ class MirrorRun:
     ended_ms: int
     """Unix time in milliseconds; also the time of the metrics, so that logging again changes nothing."""
     params: Mapping[str, str]
+    """By names that MLflow accepts (see ``names.name_of``)."""
     metrics: tuple[tuple[str, float, int], ...]
-    """(name, value, step)."""
+    """(name, value, step), by names that MLflow accepts."""
     tags: Mapping[str, str]
     artifacts: tuple[Path, ...] = field(default=())
     """Files to attach."""
@@ -235,8 +236,8 @@ class Tracker:
         from mlflow.entities import Metric, Param
         from mlflow.exceptions import MlflowException
 
-        metrics = [Metric(name_of(name), value, run.ended_ms, step) for name, value, step in run.metrics]
-        params = [Param(name_of(key), value_of(value, MAX_PARAM)) for key, value in run.params.items()]
+        metrics = [Metric(name, value, run.ended_ms, step) for name, value, step in run.metrics]
+        params = [Param(key, value_of(value, MAX_PARAM)) for key, value in run.params.items()]
         run_id = self._half_written.get(run.id) or self._new(run)
         try:
             self._client.log_batch(run_id, metrics[:_METRICS_AT_ONCE], params[:_PARAMS_AT_ONCE])

@@ -74,7 +74,7 @@ def training_run(encoder: Pretraining, manifest: Manifest, store: Store) -> Mirr
     for line in logged.read_text().splitlines() if logged is not None else ():
         record = json.loads(line)
         epoch = int(record.pop("epoch"))
-        metrics += [(name, float(value), epoch) for name, value in record.items() if value is not None]
+        metrics += [(name_of(key), float(value), epoch) for key, value in record.items() if value is not None]
     sheet = store.extra("pretrain", encoder.id, "images.png")
     params = vars(encoder.spec.config) | {
         name: column.value(encoder) for name, column in ENCODER_COLUMNS.items() if column.of != "id"
@@ -90,7 +90,7 @@ def training_run(encoder: Pretraining, manifest: Manifest, store: Store) -> Mirr
         name=encoder.label,
         started_ms=_ms(manifest.run.started),
         ended_ms=_ms(manifest.run.ended),
-        params={name: _param(value) for name, value in params.items()},
+        params={name_of(name): _param(value) for name, value in params.items()},
         metrics=tuple(metrics),
         tags={"ssl_sweep.kind": "training", "ssl_sweep.pretrain_id": encoder.id},
         artifacts=(*(folder / name for name in _RESULT), *([sheet] if sheet is not None else [])),

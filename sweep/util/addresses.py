@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 DEFAULT_STORE = "ssl-sweep-store"
 """The store, a folder of the current directory, if no address is given."""
@@ -58,7 +58,7 @@ def malformed(address: str) -> str:
 
 
 def reach_loopback_directly() -> None:
-    """Exempt this machine's own addresses from the proxies of ``http_proxy`` and its like.
+    """Exempt this machine's own addresses from the proxies of ``http_proxy`` and similar variables.
 
     A proxy cannot reach a server or a tunnel on this machine. Child processes inherit the exemption.
     """
@@ -76,4 +76,4 @@ def proxy_for(address: str) -> str:
     parts = urlsplit(address)
     proxies = getproxies_environment()
     proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
-    return "" if proxy_bypass_environment(parts.netloc, proxies) else masked(proxy)
+    return "" if proxy_bypass(parts.netloc, proxies) else masked(proxy)

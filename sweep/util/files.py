@@ -16,6 +16,7 @@ from pathlib import Path
 from ssl_sweep.sweep.util.processes import ended, here
 
 _TOKEN = ".swap.tmp"
+_MAX_NAME = 64  # bytes of the name that a temporary name begins with; file systems allow 255 in all
 _TOKEN_S = 60.0  # a token is held for a few system calls
 _TOKEN_WAIT_S = 0.02
 _NO_LINKS = {
@@ -33,7 +34,7 @@ _WRITING_S = 24 * 3600.0  # a file that is still being written has changed withi
 def temporary(folder: Path, name: str) -> Path:
     """A new name in ``folder`` that names its writer, which tells leftovers of a dead process from work in
     progress."""
-    plain = name.replace(".", "-")
+    plain = os.fsencode(name.replace(".", "-"))[:_MAX_NAME].decode("utf-8", "ignore")
     return folder / f".{plain}.{here()}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
 
 

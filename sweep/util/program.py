@@ -18,6 +18,7 @@ FOLDER = Path(ssl_sweep.__file__).parent
 """The package's folder, which may be a whole clone."""
 PARTS = ("sweep", "ssl_core", "data_ops")
 """The folders of the program in ``FOLDER``, beside its own modules."""
+_ON_NODES = "install the same version on every node, or use `ssl-sweep submit`, which sends the program"
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,13 @@ def require_program(expected: Program, *, one_machine: bool) -> None:
     if one_machine and expected.folder == str(FOLDER):
         return
     if this_program().digest != expected.digest:
-        raise other_program(platform.node(), str(this_program()), expected)
+        hint = "remove the folder of one of them from PYTHONPATH" if one_machine else _ON_NODES
+        raise other_program(platform.node(), str(this_program()), expected, hint)
 
 
-def other_program(node: str, found: str, expected: Program) -> InfeasibleError:
+def other_program(node: str, found: str, expected: Program, hint: str = _ON_NODES) -> InfeasibleError:
     """The error for a node on which the workers run another program than the driver."""
     return InfeasibleError(
         f"the workers on {node} run {found}, but the driver runs {expected}",
-        hint="install the same version on every node, or use `ssl-sweep submit`, which sends the program",
+        hint=hint,
     )

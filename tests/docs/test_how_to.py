@@ -100,15 +100,15 @@ def test_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_source(module: Any, tmp_path: Path) -> None:
-    source, model = blocks("source")
+    (source,) = blocks("source")
     flat = module(source).FlatSource
-    dataset = module(f"from __future__ import annotations\n{model}", vars(datasets) | {"FlatSource": flat})
-    with pytest.raises(DataError, match=r"no \.png file"):
+    dataset = datasets.dataset_model("flat", flat)
+    with pytest.raises(DataError, match="no images"):
         flat(train=str(tmp_path), test_fraction=0.5).listing("train")
     for i in range(8):
         pixels = np.full((8, 8, 3), 30 * i, np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{'cat' if i % 2 else 'dog'}_{i}.png")
-    entry = dataset.FlatDataset(source="flat", train=str(tmp_path), test_fraction=0.5)
+    entry = dataset(source="flat", train=str(tmp_path), test_fraction=0.5)
     prepare(entry.to_source(), 8, tmp_path / "prepared")
     found = PreparedDataset(tmp_path / "prepared")
     assert len(found.images("train")) + len(found.images("test")) == 8

@@ -184,7 +184,7 @@ def test_inspect_before_and_after_preparing(mine: Bench) -> None:
     with Image.open(mine.folder / "sample.png") as sheet:
         assert sheet.format == "PNG"
         assert sheet.height > 4 * 96
-    assert "training images too: 1" in data(mine, "inspect", "grid.yaml", "mine").stdout
+    assert "test images that are also training images: 1" in data(mine, "inspect", "grid.yaml", "mine").stdout
 
 
 def test_a_subset_is_exported_in_the_order_of_its_draw(mine: Bench) -> None:

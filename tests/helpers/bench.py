@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,10 +43,10 @@ class Bench:
         path.write_text(textwrap.dedent(text))
         return path
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
         """The command in a process group of its own, as a shell would start it."""
         return subprocess.Popen(
-            [str(SCRIPT), *arguments],
+            [*prefix, str(SCRIPT), *arguments],
             cwd=self.folder,
             env=os.environ | {"OMP_NUM_THREADS": "1"} | self.env,
             stdout=subprocess.PIPE,
@@ -55,9 +56,9 @@ class Bench:
         )
 
     def call(
-        self, *arguments: str, expect: int = 0, timeout: float = 240
+        self, *arguments: str, expect: int = 0, timeout: float = 240, prefix: Sequence[str] = ()
     ) -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments)
+        process = self.start(*arguments, prefix=prefix)
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

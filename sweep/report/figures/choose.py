@@ -18,7 +18,7 @@ _USUAL = {
     "imbalance": 1.0,
     "subset_draw": "uniform",
 }
-_WORDS = {"n_labels": "labels", "finetune_epochs": "fine-tuning epochs", "learning_rate": "learning rate"}
+_WORDS = {"n_labels": "labels", "finetune_epochs": "fine-tuning epochs"}
 _FACTS = ("level", "level_index", "train_level", "fused_method", "steps", "n_labels")
 
 
@@ -66,7 +66,7 @@ def hold(rows: pd.DataFrame, keys: Collection[str]) -> tuple[pd.DataFrame, str]:
     """
     held = []
     by = list(keys)
-    for name in dict.fromkeys((*PRETRAINING, *EVALUATION)):
+    for name in (*PRETRAINING, *EVALUATION):
         if name in keys or name in _FACTS or name not in rows or rows[name].nunique(dropna=False) < 2:
             continue
         values = rows[name].astype(object).where(rows[name].notna(), "")

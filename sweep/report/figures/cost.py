@@ -18,16 +18,8 @@ if TYPE_CHECKING:
 _HOURS = Subject("beyond", "hours", "Accuracy against pretraining time")
 _RANKME = Subject("beyond", "rankme", "A score without labels: RankMe against probe accuracy")
 _RECIPE = (
-    "method",
-    "pretrain_domain",
-    "images",
-    "corruption",
-    "epochs",
-    "batch",
-    "encoder",
-    "views",
-    "head_layers",
-    "imbalance",
+    *("method", "pretrain_domain", "images", "corruption", "epochs", "batch", "encoder"),
+    *("views", "head_layers", "imbalance"),
 )
 
 

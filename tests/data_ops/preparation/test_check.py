@@ -41,6 +41,17 @@ def split_of(split: str, labels: Sequence[tuple[str | None, ...]], groups: Seque
     )
 
 
+@pytest.mark.parametrize("evaluates", [True, False])
+def test_one_class_is_a_problem_of_an_evaluation_only(evaluates: bool) -> None:
+    splits = (split_of("train", [("cat",)] * 3), split_of("test", [("cat",)] * 2))
+    data = Scanned(name="mine", source=FolderSource("mine"), splits=splits, evaluates=evaluates)
+    found = of_kind(check_dataset(data), "one class")
+    assert found.severe == evaluates and "all labels are 'cat'" in found.message
+    pair = split_of("train", [("cat",), ("dog",)])
+    two = Scanned(name="mine", source=FolderSource("mine"), splits=(pair, splits[1]), evaluates=True)
+    assert "one class" not in {finding.kind for finding in check_dataset(two)}
+
+
 def of_kind(findings: Sequence[Finding], kind: str) -> Finding:
     (found,) = [finding for finding in findings if finding.kind == kind]
     return found

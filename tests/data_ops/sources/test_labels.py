@@ -69,6 +69,15 @@ def test_missing_values_are_missing_and_told(tmp_path: Path, spelling: str) -> N
     assert labels_of(other) == ["cat", "dog", None, None]
 
 
+def test_a_test_image_whose_label_counts_as_missing_is_named_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"test\.csv: 1 test images have the label 'NA', which counts as missing"
+    ):
+        inspect(table(tmp_path, ["NA", "SA"], ["NA", "SA"]))
+    regions = table(tmp_path, ["NA", "SA"], ["NA", "SA"], missing=("",))
+    assert prepare(regions, 2, tmp_path / "out").class_names == (("NA", "SA"),)
+
+
 def test_a_class_minus_one_can_be_told(tmp_path: Path) -> None:
     signs = table(tmp_path, ["-1", "1", "+1", "-1.0"], missing=("",))
     assert labels_of(signs) == ["-1", "1", "1", "-1"]

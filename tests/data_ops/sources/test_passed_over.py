@@ -21,7 +21,8 @@ from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.preparation.check import Scanned, check_dataset
 from ssl_sweep.data_ops.preparation.prepare import prepare
 from ssl_sweep.data_ops.preparation.scan import scan
-from ssl_sweep.data_ops.sources.image_kinds import IMAGE_SUFFIXES, kind_of, starts_as_image
+from ssl_sweep.data_ops.sources.image_kinds import IMAGE_SUFFIXES, JUNK, kind_of, starts_as_image
+from ssl_sweep.data_ops.sources.labels import MISSING
 from ssl_sweep.data_ops.sources.registry import (
     FolderSource,
     ParquetSource,
@@ -321,6 +322,9 @@ def test_images_that_a_table_only_names_are_read_beside_it(tmp_path: Path) -> No
     pq.write_table(table, tmp_path / "t.parquet")
     read = list(iterate(ParquetSource(str(tmp_path / "t.parquet")), "train"))
     assert len({raw.decode().tobytes() for raw in read}) == 4
+    before = inspect(ParquetSource(str(tmp_path / "t.parquet"))).signature
+    (tmp_path / "images" / "1.png").write_bytes(image(77))
+    assert inspect(ParquetSource(str(tmp_path / "t.parquet"))).signature != before
     (tmp_path / "images" / "2.png").unlink()
     with pytest.raises(DataError, match=r"images/2\.png: cannot be read"):
         read[2].decode()
@@ -386,3 +390,10 @@ def test_names_say_what_a_file_is() -> None:
         "unknown",
         "unknown",
     ]
+
+
+def test_the_page_lists_all_that_is_no_data_or_no_label() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    missing = [name for name in JUNK if f"`{name!r}`".replace("'", "").lower() not in page.lower()]
+    assert not missing
+    assert not [spelling for spelling in MISSING if f"`{spelling}`" not in page]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -67,6 +68,14 @@ def test_what_cannot_be_read_is_named_with_what_to_do(images: Path, data: bytes,
     with pytest.raises(DataError) as error:
         inspect(table(images, data))
     assert said in str(error.value)
+
+
+def test_a_table_of_one_split_only(images: Path) -> None:
+    source = table(images, "path,label,split\né/0.ppm,08,train\né/1.ppm,9,train\n".encode())
+    source = dataclasses.replace(source, split="split")
+    assert (inspect(source).n_train, inspect(source).n_test) == (2, 0)
+    assert [raw.labels for raw in iterate(source, "train")] == [("8",), ("9",)]
+    assert list(iterate(source, "test")) == []
 
 
 def test_relative_paths_of_windows_are_read(images: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,6 +49,14 @@ def test_the_id_is_that_of_sweep_grid_and_store(grid: Path, tmp_path: Path) -> N
     moved = tmp_path / "elsewhere.yaml"
     moved.write_text("# a comment\n" + GRID)
     assert prepare_submission(moved, (), "s3://bucket/a", None).id == id()
+
+
+def test_an_id_can_be_the_name_of_a_file(grid: Path) -> None:
+    grid.write_text(GRID.replace("sent", "A_long.name-" * 40))
+    id = prepare_submission(grid, (), "s3://bucket/a", None).id
+    assert re.fullmatch("[a-z0-9-]{1,100}", id)
+    grid.write_text(GRID.replace("sent", "A_long.name-" * 41))
+    assert prepare_submission(grid, (), "s3://bucket/a", None).id != id
 
 
 @pytest.mark.smoke

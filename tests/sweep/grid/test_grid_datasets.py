@@ -145,9 +145,9 @@ def test_an_address_without_a_secret_is_taken(tmp_path: Path, address: str) -> N
     [
         ("http://[", "'http://[' is not a valid address: Invalid IPv6 URL"),
         ("s3://[bucket]/x", "'s3://[bucket]/x' is not a valid address"),
-        ("x-{1..99999999}.tar", "stands for more than 1,000,000 shards"),
-        ("x-{0..999}-{0..9999}.tar", "stands for more than 1,000,000 shards"),
-        (f"x-{{1..{'9' * 5000}}}.tar", "stands for more than 1,000,000 shards"),
+        ("x-{1..99999999}.tar", "stands for more than 1,000,000 files"),
+        ("x-{0..999}-{0..9999}.tar", "stands for more than 1,000,000 files"),
+        (f"x-{{1..{'9' * 5000}}}.tar", "stands for more than 1,000,000 files"),
     ],
 )
 def test_an_address_that_is_none_and_braces_without_end_are_refused(

@@ -152,8 +152,7 @@ def test_a_method_that_cannot_be_loaded_names_its_distribution(install: Install)
 
 
 def test_what_is_stored_is_read_where_its_method_is_not_installed_any_more(sleep: None) -> None:
-    from ssl_sweep.ssl_core.config.pretrain import default_config
-    from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+    from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, default_config
     from ssl_sweep.sweep.spec.identity import from_form, full_form
     from ssl_sweep.sweep.stages.encoder_card import preset_of
 

@@ -11,7 +11,6 @@ from ssl_sweep.ssl_core.config.probe import KnnConfig, ProbeConfig
 from ssl_sweep.ssl_core.config.registry import ENCODERS
 from ssl_sweep.sweep.planning.cells import Cell
 from ssl_sweep.sweep.planning.columns import COLUMNS
-from ssl_sweep.sweep.spec.specs import FeatureSpec
 
 SIMCLR = "{domain: [a, b], images: 100, batch: 8, seed: [0, 1]}"
 BOTH = f"[{SIMCLR}, {{method: random, seed: 0}}]"

@@ -30,6 +30,9 @@ evaluate:
 """
 
 
+LEFT_OUT = "; 30 of the 70 training images of 'thief' are also test images and are left out (leakage: drop)"
+
+
 @pytest.fixture
 def leaky(sweeps: Any) -> Any:
     """30 of `thief`'s 70 training images are test images of `clean`."""
@@ -98,6 +101,17 @@ def test_more_images_than_are_free_are_refused(leaky, problems):
     really_prepared(leaky, text.replace("images: 50", "images: 30"))
     (said,) = problems(text)
     assert "images: 50 is more than the 40 training images of 'thief' that are not test images" in said
+    assert said.endswith(LEFT_OUT)
+
+
+@pytest.mark.parametrize("batch", ["batch: 60", "method: simclr"], ids=["given", "default"])
+def test_a_batch_that_the_guard_makes_too_large_is_refused_with_the_reason(leaky, problems, batch):
+    text = GRID.replace("EVALUATED", "clean").replace("[clean, thief]", "thief")
+    really_prepared(leaky, text)
+    (said,) = problems(text.replace("batch: 8", batch))
+    assert "is larger than 40 images; set batch to 40 or less" in said and said.endswith(LEFT_OUT)
+    (said,) = problems(text.replace("domain: thief", "domain: clean").replace("batch: 8", "batch: 99"))
+    assert "is larger than 60 images" in said and "left out" not in said
 
 
 def test_no_image_of_one_is_in_the_other(leaky):

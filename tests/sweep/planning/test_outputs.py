@@ -92,8 +92,9 @@ def test_a_link_into_the_images_counts(grid: Path) -> None:
         require_outside_images(grid, (), grid.parent / "link" / "store", "the store", "--store")
 
 
-def test_the_default_store_is_refused_if_the_working_folder_is_the_dataset(grid: Path) -> None:
-    called = CliRunner().invoke(cli, ["run", "grid.yaml", "datasets.mine.train=."])
+@pytest.mark.parametrize("key", ["train", "unlabelled"])
+def test_the_default_store_is_refused_if_the_working_folder_is_the_dataset(grid: Path, key: str) -> None:
+    called = CliRunner().invoke(cli, ["run", "grid.yaml", f"datasets.mine.{key}=."])
     assert isinstance(called.exception, SweepError)
     assert "the store" in str(called.exception) and "is inside this folder" in str(called.exception)
     assert not (grid.parent / "ssl-sweep-store").exists()

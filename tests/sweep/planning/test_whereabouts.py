@@ -20,7 +20,7 @@ def grid(sweeps: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SSL_SWEEP_CACHE", str(tmp_path / "cache"))
     sweeps.finish(sweeps.prepared().to_run)
     path: Path = sweeps.write()
-    note_run(path, sweeps.store)
+    note_run(path, sweeps.store.uri)
     return path
 
 
@@ -91,7 +91,7 @@ def test_old_records_are_forgotten(
 ) -> None:
     monkeypatch.setattr("ssl_sweep.sweep.planning.whereabouts._MOST", 3)
     for i in range(5):
-        note_run(tmp_path / f"{i}.yaml", sweeps.store)
+        note_run(tmp_path / f"{i}.yaml", sweeps.store.uri)
     assert len(list((tmp_path / "cache" / "grids").iterdir())) == 3
     assert last_store(tmp_path / "4.yaml") == sweeps.store.uri
 
@@ -101,5 +101,5 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SSL_SWEEP_CACHE", str(tmp_path / "file"))
-    note_run(tmp_path / "grid.yaml", sweeps.store)
+    note_run(tmp_path / "grid.yaml", sweeps.store.uri)
     assert last_store(tmp_path / "grid.yaml") == ""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ssl_sweep.data_ops.sources.own_output import STORE_MARK
 from ssl_sweep.data_ops.dataset.prepared import FIRST_RULE
+from ssl_sweep.data_ops.sources.own_output import STORE_MARK
 from ssl_sweep.sweep.errors import StoreError, UnreachableError
 from ssl_sweep.sweep.spec.specs import FeatureSpec
 from ssl_sweep.sweep.store.manifest import Failure, RunRecord

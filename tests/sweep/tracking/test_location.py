@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from ssl_sweep.cli import cli
 from ssl_sweep.sweep.errors import UsageError
 from ssl_sweep.sweep.store.store import Store
 from ssl_sweep.sweep.tracking.location import attach_report, open_tracker, tracking_uri
@@ -76,6 +78,13 @@ def test_an_address_that_mlflow_cannot_use_is_refused_by_its_name(
     page = tmp_path / "page"
     page.write_text("")
     assert "MLFLOW_TRACKING_URI" in attach_report(Store(tmp_path), None, "demo", page, page, [])
+
+
+def test_a_run_is_refused_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    called = CliRunner().invoke(cli, ["run", str(tmp_path / "grid.yaml"), "--store", str(tmp_path / "store")])
+    assert isinstance(called.exception, UsageError) and "MLFLOW_TRACKING_URI" in str(called.exception)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

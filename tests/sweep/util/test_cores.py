@@ -65,10 +65,13 @@ def test_slurms_share_of_the_node_counts(
     assert cores(tmp_path) == expected
 
 
-def test_taskset_counts() -> None:
-    first = "min(os.sched_getaffinity(0))"
+def test_plan_and_doctor_count_as_taskset_says(tmp_path: Path) -> None:
     code = (
-        f"import os; os.sched_setaffinity(0, {{{first}}});"
-        "from ssl_sweep.sweep.util.cores import cores; print(cores())"
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from ssl_sweep.sweep.commands.doctor import diagnose\n"
+        "from ssl_sweep.sweep.cost.machine import machine\n"
+        "from ssl_sweep.sweep.grid.schema import Compute\n"
+        "print(machine(Compute(device='cpu')).cpus, next(diagnose('store', None, None)).detail)"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "1\n"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith("1.0 1 cores, "), done.stderr

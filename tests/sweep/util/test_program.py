@@ -16,24 +16,16 @@ from ssl_sweep.sweep.execution.failures import failure_of
 from ssl_sweep.sweep.execution.runtime import Runtime
 from ssl_sweep.sweep.util import program
 from ssl_sweep.sweep.util.program import require_program, this_program
+from ssl_sweep.sweep.util.search_path import for_workers
 
 ROOT = Path(ssl_sweep.__file__).parent
-NAMES = ["csv", "json", "random", "numpy", "yaml", "click", "ssl_sweep", "sweep", "data_ops", "torch", "ray"]
-SCRIPT = """
-import sys
-from _ssl_sweep_start import installed_first, for_workers
-installed_first()
-import csv, json, random
-import numpy, click, yaml
-import ssl_sweep.cli
-import beside
-print(beside.__name__, ssl_sweep.__file__)
-"""
+NAMES = ["csv", "json", "random", "numpy", "yaml", "click", "sweep", "data_ops", "torch", "ray"]
+IMPORTS = "import ssl_sweep, csv, json, random, numpy, click, yaml, beside; print(ssl_sweep.__file__)"
 
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
-    """A folder with a file for each name that Python or the program imports; ``beside`` has another module."""
+    """A folder with a file for each name that is imported; ``beside`` has another module."""
     folder, beside = tmp_path / "hostile", tmp_path / "beside"
     folder.mkdir()
     beside.mkdir()
@@ -51,21 +43,23 @@ def python(code: str, folder: Path, **environment: str) -> subprocess.CompletedP
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("path", ["{folder}", ".:", "{folder}:{root}", ":{root}:{folder}:"])
-def test_no_file_stands_in_for_a_module(hostile: Path, path: str) -> None:
-    # The script's own start is imported from the clone here; installed, it lies in site-packages.
-    start = f"import sys; sys.path.append({str(ROOT)!r})\n"
+def test_no_file_stands_in_for_a_module_of_the_driver(hostile: Path, path: str) -> None:
     given = f"{path.format(folder=hostile, root=ROOT)}{os.pathsep}{hostile.parent / 'beside'}"
-    done = python(start + SCRIPT, hostile, PYTHONPATH=given)
-    assert done.stdout == f"beside {ROOT / '__init__.py'}\n", done.stderr
+    done = python(f"import ssl_sweep.cli; {IMPORTS}", hostile, PYTHONPATH=given)
+    assert done.stdout == f"{ROOT / '__init__.py'}\n", done.stderr
 
 
-def test_workers_search_in_the_drivers_order(hostile: Path) -> None:
-    start = f"import sys; sys.path.append({str(ROOT)!r})\n"
-    tell = "from _ssl_sweep_start import for_workers; print(for_workers()['PYTHONPATH'])"
-    given = f"{hostile}{os.pathsep}{hostile.parent / 'beside'}"
-    path = python(start + tell, hostile, PYTHONPATH=given).stdout.strip()
-    done = python("import csv, json, numpy, ssl_sweep, beside; print(csv.__file__)", hostile, PYTHONPATH=path)
-    assert done.returncode == 0 and str(hostile) not in done.stdout, done.stderr
+@pytest.mark.parametrize("given", ["{folder}:{beside}", "{beside}:", "{beside}:{folder}/../hostile"])
+def test_no_file_stands_in_for_a_module_of_a_worker(
+    hostile: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    (hostile / "ssl_sweep.py").write_text("raise SystemExit('another ssl_sweep')")
+    monkeypatch.chdir(hostile)
+    paths = given.format(folder=hostile, beside=hostile.parent / "beside")
+    monkeypatch.setenv("PYTHONPATH", paths)
+    monkeypatch.setattr(sys, "path", ["", *paths.split(os.pathsep), *sys.path])
+    done = python(IMPORTS, hostile, **for_workers())
+    assert done.stdout == f"{ROOT / '__init__.py'}\n", done.stderr
 
 
 def test_the_digest_is_that_of_the_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +100,8 @@ def test_another_program_than_the_drivers_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InfeasibleError, match="but the driver runs ssl-sweep") as error:
             require_program(expected, one_machine=one_machine)
         assert str(mine) in str(error.value) and str(expected) in str(error.value)
-        assert "install the same version on every node" in error.value.report()
+        hint = "PYTHONPATH" if one_machine else "install the same version on every node"
+        assert hint in error.value.report()
         assert failure_of(error.value).kind == "grid", "it must not be tried again"
     with pytest.raises(InfeasibleError):
         Runtime(store=str(tmp_path), stop_file=tmp_path / "stop", program=other).open_store()

@@ -1,11 +1,10 @@
-"""Start of the console script: the order in which Python looks for modules, for the driver and its workers.
+"""The order in which Python looks for modules: the installed program first, for the driver and its workers.
 
-A file of the working folder or of PYTHONPATH may have any name, such as csv.py or ssl_sweep.py. It must not
-stand in for a module of the same name. So these folders come last. They are not dropped, because methods and
+A file of the working folder or of PYTHONPATH may have any name, such as csv.py or numpy.py. It must not stand
+in for a module of the same name. So these folders come last. They are not dropped, because methods and
 encoders of other packages may be there.
 
-This module is installed beside the package too, because its name is its own: the script finds it whatever
-else is called ssl_sweep. It imports only what Python has loaded at its start, until the order is right.
+Only modules that Python has loaded at its start are imported here: any other import could find such a file.
 """
 
 import os
@@ -13,16 +12,8 @@ import sys
 
 _VARIABLE = "PYTHONPATH"
 _PACKAGE = "ssl_sweep"
-_HERE = os.path.dirname(os.path.realpath(__file__))
-_OWN = {_HERE, os.path.join(_HERE, _PACKAGE)}  # the package, whichever copy of this module is loaded
-
-
-def main() -> None:
-    """The console script."""
-    installed_first()
-    from importlib import import_module
-
-    import_module("ssl_sweep.cli").main()
+_FOLDER = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+"""The package's folder, whatever its name is."""
 
 
 def installed_first() -> None:
@@ -49,7 +40,7 @@ def _installed_first(path: list[str]) -> list[str]:
 
 def _has_the_package(folder: str) -> bool:
     package = os.path.join(folder, _PACKAGE)
-    return os.path.isdir(package) and os.path.realpath(package) in _OWN
+    return os.path.isdir(package) and os.path.realpath(package) == _FOLDER
 
 
 def _has_another(folder: str) -> bool:
