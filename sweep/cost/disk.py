@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ssl_sweep.ssl_core.config.plugins import encoder_info
+from ssl_sweep.ssl_core.config.registry import UNTRAINED
 from ssl_sweep.sweep.planning.graph import Plan
-from ssl_sweep.sweep.spec.specs import UNTRAINED, FeatureSpec, FinetuneSpec, PretrainSpec, ProbeSpec
+from ssl_sweep.sweep.spec.specs import FeatureSpec, FinetuneSpec, PretrainSpec, ProbeSpec
 
 # Bytes besides pixels, weights and features, measured in small sweeps: id, key and labels of an image;
 # contact sheet of a training, per pixel of an image's area; manifest, card and log of a stage; predictions;

@@ -10,6 +10,7 @@ from statistics import median
 
 from ssl_sweep.ssl_core.config.plugins import encoder_info
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
+from ssl_sweep.ssl_core.config.registry import UNTRAINED
 from ssl_sweep.sweep.cost.arithmetic import speed
 from ssl_sweep.sweep.cost.machine import Machine, cpus_per_gpu
 from ssl_sweep.sweep.cost.rates import Rates, RateSource, calibrations, images_seen
@@ -18,14 +19,7 @@ from ssl_sweep.sweep.grid.schema import Compute
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.planning.stages import PlannedStage
 from ssl_sweep.sweep.protocols import protocol_of
-from ssl_sweep.sweep.spec.specs import (
-    UNTRAINED,
-    FeatureSpec,
-    FinetuneSpec,
-    PrepareSpec,
-    PretrainSpec,
-    ProbeSpec,
-)
+from ssl_sweep.sweep.spec.specs import FeatureSpec, FinetuneSpec, PrepareSpec, PretrainSpec, ProbeSpec
 from ssl_sweep.sweep.store.manifest import Manifest
 from ssl_sweep.sweep.store.store import Store
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ssl_sweep.ssl_core.config.registry import USED_BY, looks_at
+from ssl_sweep.ssl_core.config.registry import UNTRAINED, USED_BY, looks_at
 from ssl_sweep.sweep.errors import Located
 from ssl_sweep.sweep.grid.marked_yaml import KeyPath, YamlSource
 from ssl_sweep.sweep.grid.overrides import NOT_FOR_RANDOM
 from ssl_sweep.sweep.grid.schema import EvaluateBlock, PretrainBlock
 from ssl_sweep.sweep.grid.validation import path_text
 from ssl_sweep.sweep.protocols import PROTOCOLS
-from ssl_sweep.sweep.spec.specs import UNTRAINED
 
 
 def training_problems(

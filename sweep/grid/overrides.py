@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from ssl_sweep.ssl_core.config.registry import UNTRAINED
 from ssl_sweep.sweep.errors import Located, did_you_mean
 from ssl_sweep.sweep.grid.marked_yaml import KeyPath, YamlSource, parse_value
 from ssl_sweep.sweep.grid.schema import PretrainBlock
-from ssl_sweep.sweep.spec.specs import UNTRAINED
 from ssl_sweep.sweep.util.addresses import masked
 
 NOT_FOR_RANDOM = frozenset(PretrainBlock.model_fields) - {"method", "encoder", "seed", "weights"}

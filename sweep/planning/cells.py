@@ -12,13 +12,7 @@ from ssl_sweep.sweep.grid.sizes import Size
 from ssl_sweep.sweep.grid.views import policy_name
 from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.protocols import protocol_of
-from ssl_sweep.sweep.spec.specs import (
-    UNTRAINED,
-    Answer,
-    FeatureSpec,
-    PretrainSpec,
-    Stage,
-)
+from ssl_sweep.sweep.spec.specs import Answer, FeatureSpec, PretrainSpec, Stage
 
 Features = tuple[Mapping[str, FeatureSpec], Mapping[str, FeatureSpec]]
 """Of the training and of the test images: id → spec, one for each encoder."""
@@ -46,7 +40,7 @@ class Pretraining:
     @property
     def trained(self) -> bool:
         """Whether the sweep trains it; it does not train random and given encoders."""
-        return self.spec.config.method not in UNTRAINED
+        return self.spec.trains
 
     @cached_property
     def seeds(self) -> tuple[int, int]:

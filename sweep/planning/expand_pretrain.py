@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ssl_sweep.data_ops.dataset.subsets import Draw, largest_tail
 from ssl_sweep.ssl_core.config.checks import FieldError
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
-from ssl_sweep.ssl_core.config.registry import LABELLED_METHODS
+from ssl_sweep.ssl_core.config.registry import LABELLED_METHODS, UNTRAINED
 from ssl_sweep.sweep.grid.load import Entry
 from ssl_sweep.sweep.grid.marked_yaml import KeyPath
 from ssl_sweep.sweep.grid.pools import Pool
@@ -28,7 +28,7 @@ from ssl_sweep.sweep.planning.datasets import DatasetInfo
 from ssl_sweep.sweep.planning.expand_context import Expansion, one_draw
 from ssl_sweep.sweep.planning.recipes import bounded_queue, configured, settings_of
 from ssl_sweep.sweep.spec.identity import stage_id
-from ssl_sweep.sweep.spec.specs import UNTRAINED, PoolPart
+from ssl_sweep.sweep.spec.specs import PoolPart
 
 RANDOM_SEEDS = (0, 1, 2)
 EVERYTHING = parse_size("all")

@@ -15,13 +15,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ssl_sweep.ssl_core.config.registry import LABELLED_METHODS, UNTRAINED
 from ssl_sweep.sweep.errors import StoreError
 from ssl_sweep.sweep.planning.columns import CELL_COLUMNS, COLUMNS, ENCODER_COLUMNS
 from ssl_sweep.sweep.protocols import PROTOCOLS
 from ssl_sweep.sweep.results.report_table import EVIDENCE
 from ssl_sweep.sweep.results.table import schema_of
 
-NOT_SELF_SUPERVISED = ("random", "weights", "supervised")
+NOT_SELF_SUPERVISED = UNTRAINED | LABELLED_METHODS
 """Methods that are not trained here, or learn from labels; all others count as self-supervised."""
 SEEDS = ("pretrain_seed", "subset_seed", "probe_seed")
 PRETRAINING = tuple(name for name, column in ENCODER_COLUMNS.items() if column.of not in ("id", "seed"))

@@ -19,8 +19,7 @@ from ssl_sweep.data_ops.sources.registry import Source
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
 from ssl_sweep.ssl_core.config.probe import FeatureSettings
-from ssl_sweep.ssl_core.config.registry import FEATURES, METHODS
-from ssl_sweep.ssl_core.config.registry import UNTRAINED as UNTRAINED
+from ssl_sweep.ssl_core.config.registry import FEATURES, METHODS, UNTRAINED
 
 Stage = Literal["prepare", "pretrain", "features", "probe", "finetune"]
 

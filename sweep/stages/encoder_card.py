@@ -8,10 +8,10 @@ from typing import Any
 
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig, default_config
 from ssl_sweep.ssl_core.config.probe import ProbeConfig
-from ssl_sweep.ssl_core.config.registry import FEATURES, SMALL_IMAGE
+from ssl_sweep.ssl_core.config.registry import FEATURES, SMALL_IMAGE, UNTRAINED
 from ssl_sweep.sweep.errors import StoreError, did_you_mean
 from ssl_sweep.sweep.spec.identity import full_form
-from ssl_sweep.sweep.spec.specs import UNTRAINED, FeatureSpec, PretrainSpec, ProbeSpec
+from ssl_sweep.sweep.spec.specs import FeatureSpec, PretrainSpec, ProbeSpec
 from ssl_sweep.sweep.store.store import Store
 
 

@@ -17,7 +17,6 @@ from ssl_sweep.sweep.grid.marked_yaml import parse_yaml
 from ssl_sweep.sweep.grid.overrides import apply_overrides
 from ssl_sweep.sweep.planning.columns import COLUMNS
 from ssl_sweep.sweep.planning.expand import expand_all
-from ssl_sweep.sweep.spec.specs import UNTRAINED
 
 JUDGED = "{domain: b, labels: 10}"
 
@@ -46,7 +45,13 @@ def test_wrong_view_policies_name_what_there_is():
 
 
 def test_what_planning_knows_of_methods_is_what_they_are():
-    from ssl_sweep.ssl_core.config.registry import LABELLED_METHODS, METHODS, TWO_VIEWS, trained_methods
+    from ssl_sweep.ssl_core.config.registry import (
+        LABELLED_METHODS,
+        METHODS,
+        TWO_VIEWS,
+        UNTRAINED,
+        trained_methods,
+    )
     from ssl_sweep.ssl_core.methods.build import method_class
 
     assert set(trained_methods()) | UNTRAINED == set(METHODS)
