@@ -19,10 +19,12 @@ PROTOCOLS: Mapping[str, EvaluationProtocol[Any]] = {
 """The protocols, by the name that a grid uses."""
 
 
+_OF: Mapping[type[Any], EvaluationProtocol[Any]] = {found.config: found for found in PROTOCOLS.values()}
+
+
 def protocol_of(config: object) -> EvaluationProtocol[Any]:
-    """The protocol with these settings."""
-    kind = type(config)
-    return next(found for found in PROTOCOLS.values() if found.config is kind)
+    """The protocol that has settings of this class."""
+    return _OF[type(config)]
 
 
 __all__ = ["PROTOCOLS", "base", "protocol_of"]
