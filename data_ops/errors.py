@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 _REMEDIES = {
     errno.EACCES: "fix its permissions",
@@ -26,6 +27,19 @@ _REMEDIES = {
 
 class DataError(Exception):
     """Images, labels, policies or sizes that cannot be used; the message says what, where and what to do."""
+
+    key = ""
+    """The field of a source that it is about; empty if it is unknown."""
+
+
+@contextmanager
+def about(key: str) -> Iterator[None]:
+    """Say of errors inside which field of a source they are about."""
+    try:
+        yield
+    except DataError as error:
+        error.key = error.key or key
+        raise
 
 
 class BadImageError(DataError):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ssl_sweep.data_ops.dataset.passed_over import Tally
 from ssl_sweep.data_ops.dataset.prepared import Split
-from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.errors import DataError, about
 from ssl_sweep.data_ops.sources.listing import FileImage, Listing, list_files, printable
 from ssl_sweep.data_ops.sources.options import SplitHere, option
 from ssl_sweep.data_ops.sources.walk import entries, images_below, is_image_file, pass_over
@@ -95,6 +95,11 @@ def _compile_group(pattern: str | None) -> re.Pattern[str] | None:
     """Compile, and raise DataError unless the expression has exactly one capture group."""
     if pattern is None:
         return None
+    with about("group"):
+        return _one_group(pattern)
+
+
+def _one_group(pattern: str) -> re.Pattern[str]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:

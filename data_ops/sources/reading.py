@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from ssl_sweep.data_ops.dataset.holdout import held_out_size
 from ssl_sweep.data_ops.dataset.passed_over import PassedOver, together
 from ssl_sweep.data_ops.dataset.prepared import SPLITS, Split
-from ssl_sweep.data_ops.errors import DataError
+from ssl_sweep.data_ops.errors import DataError, about
 from ssl_sweep.data_ops.sources.hierarchy import Hierarchy, read_hierarchy
 from ssl_sweep.data_ops.sources.labels import Column, clean_column, only_points
 from ssl_sweep.data_ops.sources.listing import Listing, RawImage, read_otherwise, stamp
@@ -183,8 +183,10 @@ def open_source(source: Source) -> OpenSource:
             be what was meant.
     """
     _check(source)
-    listings = [source.listing(split) for split in SPLITS]
-    train, test = listings
+    with about("train"):
+        train = source.listing("train")
+    with about("test"):
+        test = source.listing("test")
     assert train is not None  # every source has one
     if test is not None and not test.n:
         test = dataclasses.replace(test, cells=(Counter(),) * len(train.cells))
@@ -201,11 +203,14 @@ def open_source(source: Source) -> OpenSource:
             for name, column in zip(names, cells, strict=True)
         )
     opened = OpenSource(source, (train, test), columns)
-    _check_test_labels(opened)
+    with about("test"):
+        _check_test_labels(opened)
     classes = [opened.labels(split) for split in SPLITS]
-    if opened.hierarchy is not None:
-        opened.hierarchy.check({*classes[0], *classes[1]})
-    check_classes(source, levels[0], *classes)
+    with about("hierarchy"):
+        if opened.hierarchy is not None:
+            opened.hierarchy.check({*classes[0], *classes[1]})
+    with about("test"):
+        check_classes(source, levels[0], *classes)
     return opened
 
 
@@ -298,10 +303,11 @@ def _check(source: Source) -> None:
             raise DataError(f"levels names {level!r} twice; name every level once, fine to coarse")
     train, test = getattr(source, "train", None), getattr(source, "test", None)
     if isinstance(train, str) and isinstance(test, str) and _place(train) == _place(test):
-        raise DataError(
-            f"{test}: train and test are the same images, so every test image would be a training image; "
-            "give the test images as test, or a test_fraction"
-        )
+        with about("test"):
+            raise DataError(
+                f"{test}: train and test are the same images, so every test image would be a training image; "
+                "give the test images as test, or a test_fraction"
+            )
     fraction = source.test_fraction
     if fraction is None:
         return

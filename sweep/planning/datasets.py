@@ -133,25 +133,18 @@ def read_catalog(
             if stored is not None:
                 catalog[name] = stored
             else:
-                problems.append(_unreadable(grid, name, entry, str(error)))
+                problems.append(_unreadable(grid, name, entry, error))
             continue
         if catalog[name].assumed or catalog[name].unread:
             catalog[name] = _stored(name, entry.value, kept, _GONE) or catalog[name]
     return catalog, problems
 
 
-def _unreadable(grid: Grid, name: str, entry: Entry[AnyDataset], error: str) -> Located:
-    """The problem of a dataset, at the key whose value the error names."""
-    keys = [
-        key
-        for key in (*entry.value.paths, "domain", "name", "group")
-        if (*entry.path, key) in grid.source.marks
-    ]
-    named = [key for key in keys if str(getattr(entry.value, key)) in error]
-    # One path may be the beginning of another one; if train and test are the same, test is wrong
-    at = max(reversed(named), key=lambda key: len(str(getattr(entry.value, key))), default=(keys or [""])[0])
-    path = (*entry.path, at) if at else entry.path
-    return replace(grid.source.problem(path, error), dataset=name)
+def _unreadable(grid: Grid, name: str, entry: Entry[AnyDataset], error: DataError | OSError) -> Located:
+    """The problem of a dataset, at the key that it is about."""
+    keys = (getattr(error, "key", ""), *entry.value.paths, "domain", "name")
+    path = next((at for key in keys if (at := (*entry.path, key)) in grid.source.marks), entry.path)
+    return replace(grid.source.problem(path, str(error)), dataset=name)
 
 
 def _read(name: str, entry: AnyDataset, store: Store | None, expect: bool) -> DatasetInfo:
