@@ -36,7 +36,7 @@ class Note:
 
 
 def older_form(to_run: Iterable[PlannedStage], planned: Container[str], store: Store) -> str:
-    """What to do about trainings in the store whose ids no plan asks for any more; "" if there are none."""
+    """What to do about trainings in the store whose ids no plan asks for any more; "" without any."""
     if not any(stage.kind == "pretrain" for stage in to_run):
         return ""
     strange = (id for id in store.ids("pretrain") if id not in planned)
