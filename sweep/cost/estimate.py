@@ -125,7 +125,7 @@ class CostEstimate:
         own = self.price is not None and not self.price.listed
         if self.cost and self.price and (own or self.cost >= _SMALLEST_SHOWN):
             spot = self.price.spot
-            less = f", {_money(self.cost * spot / self.price.on_demand)} on spot" if spot else ""
+            less = f", {_money(self.cost * spot / self.price.on_demand)} on spot machines" if spot else ""
             each = f"{self.price.on_demand:g} per {unit}-hour ({self.price.source})"
             yield f"money:   {_money(self.cost)}{less}: {self.device_s / 3600:,.1f} {unit}-hours at {each}"
         elif shown and self.price is None:
