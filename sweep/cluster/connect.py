@@ -84,7 +84,12 @@ def connect(address: str | None) -> Iterator[Cluster]:
         warnings.simplefilter("ignore")
         import ray
 
-        from ssl_sweep.sweep.cluster.internals import auto_address, job_without_paths, signals_kept
+        from ssl_sweep.sweep.cluster.internals import (
+            auto_address,
+            job_without_paths,
+            patient_start,
+            signals_kept,
+        )
 
         target = auto_address() if address == "auto" else address or ""
         if address == "auto":
@@ -96,7 +101,7 @@ def connect(address: str | None) -> Iterator[Cluster]:
             "log_to_driver": False,
         }
         try:
-            with signals_kept(), _environment(of_workers if private else {}):
+            with signals_kept(), patient_start(), _environment(of_workers if private else {}):
                 if private:
                     ray.init(
                         address="local",
@@ -264,5 +269,5 @@ def _not_started(error: BaseException, folder: str) -> InfeasibleError:
     if isinstance(error, OSError) and error.errno:
         logs = f"{error.filename or folder}: {remedy(error)}"
     elif "timed out" in str(error):
-        logs = f"this machine may be too busy: run the same command again later; {logs}"
+        logs = f"this machine is too busy: run the same command again later; {logs}"
     return InfeasibleError(f"Ray did not start on this machine: {first_line(error)}", hint=logs)
