@@ -59,7 +59,8 @@ METRICS: Mapping[str, Metric] = {
         lambda r: math.sqrt(r.top1 * (1 - r.top1) / len(r.y_true)), "Binomial standard error of `top1`."
     ),
     "top5": Metric(
-        lambda r: float(r.right.any(axis=1).mean()), "Share of test images with the right class among the five top-ranked."
+        lambda r: float(r.right.any(axis=1).mean()),
+        "Share of test images with the right class among the five top-ranked.",
     ),
     "balanced_accuracy": Metric(
         lambda r: r.balanced_accuracy, "Mean recall over the classes of the test set."

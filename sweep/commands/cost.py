@@ -156,9 +156,7 @@ def _print_calibrations(found: Sequence[Calibration], out: Console) -> None:
     from rich.table import Table
 
     if not found:
-        out.print(
-            "nothing to measure: every training has a rate on this hardware (--again measures anyway)"
-        )
+        out.print("nothing to measure: every training has a rate on this hardware (--again measures anyway)")
         return
     table = Table("training", "hardware", box=None, pad_edge=False)
     for name in ("copies", "steps", "ms/step", "images/s", "ms/epoch end", "ms/checkpoint"):

@@ -132,7 +132,9 @@ class LimitGuard:
             return ""
         text = f"the limit is reached: {hours(self.spent_s)} of {hours(self._limit_s)} on one device"
         if self._not_started:
-            text += f"; trainings that were not started because they would exceed it: {len(self._not_started)}"
+            text += (
+                f"; trainings that were not started because they would exceed it: {len(self._not_started)}"
+            )
         return text
 
     def _devices(self, id: str) -> float:

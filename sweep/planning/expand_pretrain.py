@@ -272,7 +272,9 @@ def _empty_member(members: tuple[DatasetInfo, ...], labelled: bool) -> str:
     if empty is None:
         return ""
     if empty.n_leaked:
-        return f"every training image of {empty.name!r} is a test image of the evaluations; give it other images"
+        return (
+            f"every training image of {empty.name!r} is a test image of the evaluations; give it other images"
+        )
     return f"no training image of {empty.name!r} has a label, and this method or draw needs labels"
 
 

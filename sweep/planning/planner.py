@@ -100,7 +100,9 @@ def _expand(
     cells, impossible = expand_all(grid, catalog)
     found = [*problems, *unreadable, *impossible]
     if not cells and not found:
-        found.append(grid.source.problem((), "the grid has no cell; give pretrain and evaluate blocks that match"))
+        found.append(
+            grid.source.problem((), "the grid has no cell; give pretrain and evaluate blocks that match")
+        )
     if found:
         raise GridError(found)
     notes += [

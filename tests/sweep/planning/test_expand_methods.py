@@ -156,7 +156,7 @@ def test_settings_that_no_method_of_a_block_looks_at_are_refused():
         (said,) = said_of(f"{{method: random, {key}: {value}}}")
         assert said.startswith("grid.yaml:3:28: ") and f"{key}: not used by a random encoder" in said
     (said,) = said_of("{method: weights, weights: x.pt, seed: [0, 1]}")
-    assert "seed: given weights take none" in said
+    assert "seed: not used by an encoder with given weights" in said
     assert said_of("{method: [random, weights], weights: x.pt, seed: [0, 1]}") == []
     (said,) = said_of("{domain: a, images: 600, batch: 8, weights: x.pt}")
     assert "weights: not used by simclr" in said
