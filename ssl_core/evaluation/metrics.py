@@ -50,7 +50,7 @@ class Metric:
 
     value: Callable[[Ranking], float]
     doc: str
-    """A sentence."""
+    """What it measures, in one sentence."""
 
 
 METRICS: Mapping[str, Metric] = {
@@ -66,7 +66,7 @@ METRICS: Mapping[str, Metric] = {
         lambda r: r.balanced_accuracy, "Mean recall over the classes of the test set."
     ),
 }
-"""Every metric, by name. A cell that finished before a metric was added has no value of it."""
+"""Every metric, by name. A cell that finished before a metric was added has no value for it."""
 
 
 def score(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer], n_classes: int) -> dict[str, float]:
@@ -114,7 +114,7 @@ def hits(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer]) -> byte
 def rank_classes(scores: npt.NDArray[np.floating], classes: npt.NDArray[np.integer]) -> Ints:
     """The best class ids (n, 5), best first, by ``scores`` (n, k) of ``classes`` (k,).
 
-    Of equal scores the first class is first; ids are -1 if there are fewer than five classes.
+    Among equal scores the first class is first; ids are -1 if there are fewer than five classes.
     """
     left = np.nan_to_num(scores, nan=float(np.finfo(scores.dtype).min))  # a copy, all of it above -inf
     top5 = np.full((len(scores), TOP), -1, dtype=np.int64)

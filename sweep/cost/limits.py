@@ -98,7 +98,7 @@ class LimitGuard:
         return self._limit_s is not None and self.spent_s >= self._limit_s
 
     def allows(self, stage: PlannedStage) -> bool:
-        """Whether a training fits in what is left besides the trainings that run now.
+        """Whether a training fits in what the trainings that run now leave.
 
         One that does not fit is remembered for ``stop_reason``.
         """

@@ -57,7 +57,7 @@ _OF_PROTOCOL = {
     "c_path": "linear",
     "representation": "linear or knn",
 }
-"""How a setting begins, and the protocols that use it."""
+"""How the names of settings begin, and the protocols that use them."""
 _WITHOUT = {
     "fine-tune": "fine-tunes nothing",
     "knn": "looks for no neighbours",

@@ -30,7 +30,7 @@ class Files(Protocol):
     """The files of a store."""
 
     remote: bool
-    """They are in an object store."""
+    """Whether the files are in an object store."""
 
     def survey(self) -> AbstractContextManager[None]:
         """Inside the block, answer from one listing of an object store, made at the start."""

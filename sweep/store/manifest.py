@@ -57,7 +57,7 @@ class RunRecord:
     """Name of the device."""
     workers: int = 1
     mode: str = ""
-    """Of a training: "workers" or "in-process"."""
+    """How a training ran: "workers" or "in-process"."""
     backend: str = ""
     """The view back end."""
     predicted_s: float = 0.0
@@ -185,7 +185,7 @@ class Failure:
     attempts: Mapping[str, int] = field(default_factory=dict)
     """Number of failures of each kind since the stage was last started from scratch."""
     final: bool = True
-    """No retry follows in this run."""
+    """Whether no retry follows in this run."""
     hardware: str = ""
     time: str = ""
 
