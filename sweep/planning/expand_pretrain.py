@@ -328,5 +328,6 @@ def _tail_problem(members: tuple[DatasetInfo, ...], drawn: tuple[int, ...], choi
             continue
         most = largest_tail(d.free_class_counts, choice.imbalance, choice.subset_seed)
         if n > most:
-            return f"imbalance {choice.imbalance:g} of {d.name!r} has room for {most} images, not {n}; use fewer images"
+            room = f"imbalance {choice.imbalance:g} of {d.name!r} has room for {most} images, not {n}"
+            return f"{room}; use fewer images"
     return ""
