@@ -40,8 +40,8 @@ _ENVIRONMENT = {
     # No limit: an autoscaler acts on what waits, and Tune would show it one trial at a time.
     "TUNE_MAX_PENDING_TRIALS_PG": "100000",
 }
-# A private instance listens on 127.0.0.1 only. Ray does that by default on macOS and Windows, hence the name
-# of the switch; on Linux it would listen on 0.0.0.0.
+# A private instance listens on 127.0.0.1 only. Ray does that by default on macOS and Windows, which explains
+# the name of the switch; on Linux it would listen on 0.0.0.0.
 _ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 if sys.platform == "linux":  # the workers of one training meet there too
     _ON_LOOPBACK |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
@@ -246,7 +246,7 @@ def _hint(what: str, address: str, causes: Sequence[BaseException], heard: bool)
         return "on this machine: pip install 'ssl-sweep[cluster]'"
     if proxy := proxy_for(address):
         host = urlsplit(address).hostname
-        return f"it was asked through the proxy {proxy}; if that cannot reach it, add {host} to no_proxy"
+        return f"the request went through the proxy {proxy}; if the proxy cannot reach the host, add {host} to no_proxy"
     if heard or any("oken" in str(cause) for cause in causes):
         # A cluster that wants a token refuses, or is silent like one that does not exist.
         return "if it needs a token, set RAY_AUTH_MODE=token and put the token into ~/.ray/auth_token"

@@ -311,7 +311,7 @@ class _Walk:
             ):
                 self._finally_failed(one, f"{failure.message} (in another run)")
             else:
-                _log.info("%s: ready again, %s gave it up", stage, holder)
+                _log.info("%s: ready again, %s released it", stage, holder)
                 self._note(one, "to_run")
                 self._ready(one)
             one.holder = ""
