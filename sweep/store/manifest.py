@@ -118,7 +118,7 @@ class Manifest:
     def to_json(self) -> bytes:
         """JSON that ends with the digest of everything before it.
 
-        Some numbers of a result are only in its manifest, and one other digit would be another result.
+        Some numbers of a result are only in its manifest, where one changed digit would change the result.
         """
         body = json.dumps(asdict(self), allow_nan=False).encode()[:-1]
         return body + _DIGEST + _end(body)
