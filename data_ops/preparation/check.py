@@ -143,7 +143,7 @@ def _unreadable(data: Scanned, skips_bad: bool) -> Iterator[Finding]:
                 kind="left out",
                 dataset=data.name,
                 split=split.split,
-                message=f"{_images(len(split.left_out))} without a label in a held-out group, so they are in neither split",
+                message=f"{_images(len(split.left_out))} in neither split: unlabelled, in a held-out group",
                 items=split.left_out,
                 severe=False,
             )

@@ -52,8 +52,8 @@ def fit_knn(
     section 3.4).
 
     Features are scaled to length 1, neither centred nor standardised, separately for each encoder. A feature
-    of zeros has similarity 0 to all images. Among equally similar images the first are taken; among classes with
-    equal votes the lower id is first.
+    of zeros has similarity 0 to all images. Among equally similar images the first are taken; among
+    classes with equal votes the lower id is first.
 
     Args:
         x_train: Features (N, d).

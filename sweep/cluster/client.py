@@ -73,7 +73,7 @@ class Driver:
         return lines, self._process.wait() if over else None
 
     def stop(self) -> None:
-        """Stop as Ctrl-C on the head would. It sends SIGTERM, because children of Ray's workers ignore SIGINT."""
+        """Stop as Ctrl-C on the head would, by SIGTERM: children of Ray's workers ignore SIGINT."""
         self._process.terminate()
 
 

@@ -246,7 +246,7 @@ def _hint(what: str, address: str, causes: Sequence[BaseException], heard: bool)
         return "on this machine: pip install 'ssl-sweep[cluster]'"
     if proxy := proxy_for(address):
         host = urlsplit(address).hostname
-        return f"the request went through the proxy {proxy}; if the proxy cannot reach the host, add {host} to no_proxy"
+        return f"the request used the proxy {proxy}; if the proxy cannot reach it, add {host} to no_proxy"
     if heard or any("oken" in str(cause) for cause in causes):
         # A cluster that wants a token refuses, or is silent like one that does not exist.
         return "if it needs a token, set RAY_AUTH_MODE=token and put the token into ~/.ray/auth_token"

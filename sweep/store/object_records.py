@@ -37,7 +37,7 @@ _REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
 _FINAL = re.compile(r"NoSuchBucket|status code: (?!408|409|429)4\d\d")
 """Answers that a retry does not change."""
 _FORBIDDEN = re.compile(r"status code: 40[13]|ExpiredToken|InvalidAccessKeyId|SignatureDoesNotMatch")
-_METADATA = ("169.254.169.254", "169.254.170.2", "fd00:ec2::254")  # addresses that are asked for credentials if none are given
+_METADATA = ("169.254.169.254", "169.254.170.2", "fd00:ec2::254")  # asked for missing credentials
 _CREDENTIALS = "credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
 
 T = TypeVar("T")

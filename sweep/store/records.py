@@ -57,8 +57,8 @@ class Storage(Protocol):
         """Replace the record by ``data``, or delete it (None), if it still has this ``version``.
 
         Returns:
-            False if the record has changed, which leaves it as it is. If two swaps have one version, at most one
-            returns True.
+            False if the record has changed, which leaves it as it is. If two swaps have the same version, at
+            most one returns True.
         """
 
     def delete(self, key: str) -> None:

@@ -97,7 +97,7 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
 
 
 def _best_accompanied(mine: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Per domain the rows at the label budget and size that most other lines share; the largest among equals."""
+    """Per domain the rows at the label budget and size that most lines share; the largest among equals."""
     there = {name: set(rows[_QUESTION].itertuples(index=False, name=None)) for name, rows in others.items()}
     there[SCRATCH] = {(domain, labels) for domain, _, labels in there[SCRATCH]}
     best: dict[str, tuple[int, float, float]] = {}

@@ -165,7 +165,8 @@ def test_what_datasets_cannot_give() -> None:
         catalog,
     )
     assert sorted(lines) == [
-        "grid.yaml:3:59: a pool needs images of one size; these are (a 32, b 64) pixels: give them the same size",
+        "grid.yaml:3:59: a pool needs images of one size; these are (a 32, b 64) pixels: give them the"
+        " same size",
         "grid.yaml:4:20: 'b' has images of 64 pixels, but the encoders of 'a' are trained at 32; give"
         " both datasets the same size, or separate them with match or exclude",
         "grid.yaml:4:24: 'c' has no test images; give its dataset a test or test_fraction",
