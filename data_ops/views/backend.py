@@ -61,9 +61,9 @@ def choose_views(
 
         return DaliViews(policy, batch, device="gpu" if cuda else "cpu", threads=threads)
     if cuda:
-        from ssl_sweep.data_ops.views.torch_device import TorchDeviceViews
+        from ssl_sweep.data_ops.views.torch_device import TorchDeviceViews, gpu_index
 
-        return TorchDeviceViews(policy, torch.device("cuda"))
+        return TorchDeviceViews(policy, torch.device("cuda", gpu_index()))
     from ssl_sweep.data_ops.views.torch_views import TorchViews
 
     return TorchViews(policy, threads)

@@ -18,6 +18,7 @@ import torch
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.views.dali_views import Device, view_graph, view_inputs
 from ssl_sweep.data_ops.views.policy import ViewParams, ViewPolicy
+from ssl_sweep.data_ops.views.torch_device import gpu_index
 
 from nvidia.dali import Pipeline, fn, pipeline_def, types  # isort: skip  # dali_views says how to install it
 
@@ -70,7 +71,7 @@ def jpeg_pipeline(policies: Sequence[ViewPolicy], batch: int, device: Device, th
     define = pipeline_def(
         batch_size=batch,
         num_threads=threads,
-        device_id=0 if device == "gpu" else None,
+        device_id=gpu_index() if device == "gpu" else None,
         prefetch_queue_depth=1,
         enable_conditionals=True,
     )(_graph)

@@ -16,7 +16,7 @@ import torch
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.views.jitter import LUMA, color_affine, hue_step, jitter_steps
 from ssl_sweep.data_ops.views.policy import HUE, ViewParams, ViewPolicy
-from ssl_sweep.data_ops.views.torch_device import to_device
+from ssl_sweep.data_ops.views.torch_device import gpu_index, to_device
 from ssl_sweep.data_ops.views.torch_views import check_images
 
 try:
@@ -49,7 +49,7 @@ class DaliViews:
         if batch < 1 or threads < 1:
             raise DataError(f"views: batch is {batch} and threads is {threads}; use 1 or more")
         self.policy = policy
-        self.device = torch.device("cuda" if device == "gpu" else "cpu")
+        self.device = torch.device("cuda", gpu_index()) if device == "gpu" else torch.device("cpu")
         self.name = f"dali-{device}-{policy.mode}"
         self._batch = batch
         self._pipeline: Pipeline | None = view_pipeline(policy, batch, device, threads)
@@ -96,7 +96,7 @@ def view_pipeline(policy: ViewPolicy, batch: int, device: Device, threads: int =
     define = pipeline_def(
         batch_size=batch,
         num_threads=threads,
-        device_id=0 if device == "gpu" else None,
+        device_id=gpu_index() if device == "gpu" else None,
         prefetch_queue_depth=1,  # the loader's thread runs ahead, not the pipeline
         enable_conditionals=True,
     )(_graph)

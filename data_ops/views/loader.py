@@ -153,6 +153,8 @@ class ViewLoader:
         stop: threading.Event,
     ) -> None:
         try:
+            if self._views[0].device.type == "cuda":
+                torch.cuda.set_device(self._views[0].device)  # CUDA has a current device for each thread
             order, ordered_epoch = np.empty(0, dtype=np.int64), -1
             for step in range(first_step, last_step):
                 epoch, position = divmod(step, self.steps_per_epoch)

@@ -109,6 +109,11 @@ class TorchDeviceViews:
         x.index_copy_(0, index, y.contiguous())
 
 
+def gpu_index() -> int:
+    """Index of the current CUDA device; 0 if there is no GPU, so that something can be defined for one."""
+    return torch.cuda.current_device() if torch.cuda.is_available() else 0
+
+
 def to_device(array: npt.NDArray[np.generic], device: torch.device) -> torch.Tensor:
     """A copy of ``array`` on the device (on a CPU the array itself). The caller does not wait for a GPU."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))

@@ -31,7 +31,7 @@ _INITIALISE_S = 2.0
 _VIEWS = 2
 _PASSES = 3  # forward once, backward twice
 # A linear probe takes labels x width x classes x _PROBE_WORK multiply-adds, over all strengths, folds and
-# iterations (640 to 1,500 were measured, see docs/measurements.md), and _PROBE_S seconds besides.
+# iterations (640 to 1,500 were measured, see docs/measurements.md), and _PROBE_S seconds in addition.
 _PROBE_WORK, _PROBE_S, _CLASSES = 1_000, 0.2, 100
 _STRENGTHS = len(ProbeConfig().cs)
 _LIGHT_GPUS = 0.25  # share of a GPU that light work takes

@@ -23,7 +23,7 @@ from ssl_sweep.sweep.spec.columns import Column, Value
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one level of a cell came to."""
+    """The result of one level of a cell."""
 
     cell: Cell
     status: str
@@ -104,7 +104,7 @@ _rest = {
         *(_of_cell(column) for columns in PROTOCOL_COLUMNS.values() for column in columns),
     )
 }
-"""Columns that follow from other declarations, as far as they have no place yet."""
+"""Columns that follow from other declarations and have no place yet."""
 
 _ORDERED = (
     _outcome("cell_id", str, lambda o: o.cell.id, "Id of the cell.", of="id"),

@@ -240,7 +240,7 @@ def _with_state(stage: PlannedStage, store: Store) -> PlannedStage:
     difference = spec_difference(manifest.spec, stage.spec)
     if difference:
         raise StoreError(
-            f"{stage} in the store was made from another spec than this one:\n  " + "\n  ".join(difference),
-            hint=f"if you meant the change, raise VERSIONS[{stage.kind!r}]; else choose another --store",
+            f"{stage} in the store was made from a different spec:\n  " + "\n  ".join(difference),
+            hint=f"if the change is intended, raise VERSIONS[{stage.kind!r}]; else choose another --store",
         )
     return stage.with_state("complete", "complete")

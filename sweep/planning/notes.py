@@ -55,7 +55,7 @@ def changed_files(prepares: Iterable[PlannedStage]) -> str:
         return ""
     return (
         f"The files of {', '.join(names)} changed, or were copied, since they were prepared."
-        " Run ssl-sweep data prepare GRID: results in the store count again if the images are the same."
+        " Run ssl-sweep data prepare GRID: if the images are the same, results in the store are valid again."
     )
 
 

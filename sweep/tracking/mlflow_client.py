@@ -78,8 +78,8 @@ class MirrorRun:
     """Folder of an exported encoder to log as an MLflow model; None for no model."""
 
 
-def _log_model(client: MlflowClient, run_id: str, folder: Path) -> None:
-    """Log an encoder under ``model/``, written by ``torch.export`` and so without a pickle.
+def _save_model(folder: Path, path: Path) -> None:
+    """Save an encoder as an MLflow model, written by ``torch.export`` and so without a pickle.
 
     ``mlflow.pytorch.load_model`` loads it. It takes float32 images (n, 3, S, S), as described on its
     card, and returns features (n, feature_dim).
@@ -91,14 +91,12 @@ def _log_model(client: MlflowClient, run_id: str, folder: Path) -> None:
 
     encoder, size = load_encoder(folder), json.loads((folder / CARD_FILE).read_text())["image_size"]
     example = torch.zeros(2, 3, size, size).numpy()
-    with scratch("model") as parent, warnings.catch_warnings():
+    versions = [f"torch=={torch.__version__.split('+')[0]}"]
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        path = parent / "model"
-        versions = [f"torch=={torch.__version__.split('+')[0]}"]
         pytorch.save_model(
             encoder, path, serialization_format="pt2", input_example=example, pip_requirements=versions
         )
-        client.log_artifacts(run_id, str(path), "model")
 
 
 def local_uri(folder: Path) -> str:
@@ -131,7 +129,7 @@ class Tracker:
         name = name_of(experiment, (DEFAULT_EXPERIMENT,))
         self._experiment = _experiment(self._client, name, artifacts)
         self.refused: dict[str, str] = {}
-        """Id of each run that MLflow refused → its name, and why."""
+        """Id of each run or model that MLflow refused → its name, and why."""
         self._finished, self._half_written, self._models = self._look()
 
     def existing(self) -> frozenset[str]:
@@ -193,15 +191,24 @@ class Tracker:
             return True
         if run.encoder is None or run.id in self._models:
             return False
-        self._add_model(run, self._finished[run.id])
-        return True
+        return self._add_model(run, self._finished[run.id])
 
-    def _add_model(self, run: MirrorRun, run_id: str) -> None:
-        """Log a model. The tag comes last, so that a model left half written is written again."""
+    def _add_model(self, run: MirrorRun, run_id: str) -> bool:
+        """Log a model under ``model/``; returns False if the encoder cannot be exported.
+
+        The tag comes last, so that a model left half written is written again.
+        """
         assert run.encoder is not None
-        _log_model(self._client, run_id, run.encoder)
+        with scratch("model") as folder:
+            try:
+                _save_model(run.encoder, folder / "model")
+            except Exception as error:  # whatever torch.export says about an encoder
+                self.refused[model_of(run.id)] = f"the model of {run.name}: {first_line(error)}"
+                return False
+            self._client.log_artifacts(run_id, str(folder / "model"), "model")
         self._client.set_tag(run_id, MODEL_TAG, "model")
         self._models.add(run.id)
+        return True
 
     def files_at(self) -> str:
         """Return the address of the folder with the files of this experiment's runs."""

@@ -85,7 +85,7 @@ class Writer:
         self.damaged: DamagedError | None = None
         """The first stage that cannot be logged because it is damaged; the others are still logged."""
         self.refused: dict[str, str] = {}
-        """Id of each run that the tracker refused → its name, and why; the others are still logged."""
+        """Id of each run or model that the tracker refused → its name, and why; the others are logged."""
 
     def lacking(self, stages: Iterable[PlannedStage]) -> list[PlannedStage]:
         """Return the stages with runs that may not be written yet.
@@ -122,8 +122,8 @@ class Writer:
             return str(self.damaged)
         if not self.refused:
             return ""
-        count = f"{len(self.refused):,} run" + ("" if len(self.refused) == 1 else "s")
-        return f"MLflow refuses {count}, and has all others. The first is {next(iter(self.refused.values()))}"
+        runs = "1 run or model" if len(self.refused) == 1 else f"{len(self.refused):,} runs and models"
+        return f"MLflow refuses {runs}, and has all others. The first is {next(iter(self.refused.values()))}"
 
     def give_up(self) -> None:
         """Stop after the current stage. Another thread calls this while this writer is writing.

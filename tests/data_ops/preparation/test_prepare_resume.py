@@ -111,11 +111,11 @@ def test_work_on_another_source_or_size_is_not_taken_over(tmp_path, decodes):
 
 
 def test_while_another_process_has_the_work_this_one_does_its_own(tmp_path, decodes):
-    from ssl_sweep.data_ops.preparation.workspace import _lock
+    from ssl_sweep.data_ops.preparation.workspace import _locked
 
     work = killed_after(2, tmp_path / "a")
     decodes.clear()
-    with _lock(work) as mine:
+    with _locked(work) as mine:
         assert mine
         prepare(SOURCE, 32, tmp_path / "a")
         assert work.exists()

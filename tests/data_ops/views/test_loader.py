@@ -57,6 +57,8 @@ class Recording:
     name = "recording"
     policy = POLICY
 
+    device = torch.device("cpu")
+
     def __init__(self, fail_at: int | None = None, delay: float = 0.0) -> None:
         self.images: list[npt.NDArray[np.uint8]] = []
         self.fail_at, self.delay = fail_at, delay

@@ -216,7 +216,7 @@ def test_a_run_that_mlflow_refuses_is_named_and_all_else_is_written(
     monkeypatch.setattr("ssl_sweep.sweep.tracking.runs.cell_run", before_1970)
     with mirror_of(sweeps, finished) as mirror:
         said = mirror.finish()
-    assert said.startswith("MLflow refuses 1 run, and has all others. The first is simclr objects")
+    assert said.startswith("MLflow refuses 1 run or model, and has all others. The first is simclr objects")
     assert mirror.final
     assert logged(sweeps) == once(finished) - Counter([bad])
     assert not logged(sweeps, "RUNNING")
@@ -225,6 +225,17 @@ def test_a_run_that_mlflow_refuses_is_named_and_all_else_is_written(
     monkeypatch.undo()
     assert synced(sweeps) == 1
     assert logged(sweeps) == once(finished)
+
+
+def test_an_encoder_that_cannot_be_exported_keeps_its_run(sweeps: Any, finished: Any) -> None:
+    mirrored = MirroredRuns(finished, sweeps.store, models=True)
+    stage = finished.pretrainings[0]
+    tracker = open_tracker(sweeps.store, None, finished.sweep)
+    assert tracker.log(mirrored.runs(stage)) == 1  # its files are not those of an encoder
+    assert tracker.existing() == {stage.id}
+    ((id, why),) = tracker.refused.items()
+    assert id == f"{stage.id}/model" and why.startswith("the model of simclr")
+    assert tracker.log(mirrored.runs(stage)) == 0
 
 
 def test_a_database_of_another_mlflow_is_named_with_the_way_out(
