@@ -129,7 +129,7 @@ def _unreadable(data: Scanned, skips_bad: bool) -> Iterator[Finding]:
             )
         if split.bad:
             all_bad = "; no image is left" if not len(split) else ""
-            left_out = "; left out (on_bad_image: skip)" if skips_bad else ""
+            left_out = "; skipped (on_bad_image: skip)" if skips_bad else ""
             yield Finding(
                 kind="bad images",
                 dataset=data.name,
@@ -143,7 +143,7 @@ def _unreadable(data: Scanned, skips_bad: bool) -> Iterator[Finding]:
                 kind="left out",
                 dataset=data.name,
                 split=split.split,
-                message=f"{_images(len(split.left_out))} without a label in a held-out group: in no split",
+                message=f"{_images(len(split.left_out))} in neither split: unlabelled, in a held-out group",
                 items=split.left_out,
                 severe=False,
             )

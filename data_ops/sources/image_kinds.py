@@ -47,7 +47,6 @@ JUNK = {
     "ehthumbs_vista.db": _WINDOWS,
     "desktop.ini": _WINDOWS,
     "$recycle.bin": _WINDOWS,
-    "recycler": _WINDOWS,
     "system volume information": _WINDOWS,
     "@eadir": _NAS,
     "@recycle": _NAS,
@@ -100,7 +99,7 @@ def junk(name: str) -> str:
     """What a file or folder of this name is, if it is not data; else an empty string."""
     if name.startswith("._"):
         return _MACOS
-    if name.startswith("."):
+    if name.startswith(".") and name != ".":  # tar archives of a folder begin their names with ./
         return "hidden files"
     return JUNK.get(name.lower(), "")
 

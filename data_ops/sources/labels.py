@@ -1,8 +1,8 @@
 """What a label is: one cleaning for every format, over both splits together.
 
-Surrounding blanks are stripped, text is in Unicode's form NFC, one list says which spellings are missing
-values, and if all labels of a column are whole numbers, each has one spelling: pandas writes integers beside
-empty cells as 1.0, and other programs pad them to 01.
+Surrounding blanks are stripped, and text is normalised to Unicode's form NFC. One list says which spellings
+are missing values. If all labels of a column are whole numbers, each has one spelling: pandas writes integers
+beside empty cells as 1.0, and other programs pad them to 01.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ _DAMAGED = (OSError, EOFError, MemoryError, ValueError, zipfile.BadZipFile, zlib
 
 @dataclasses.dataclass(frozen=True)
 class NpzSource(SplitHere):
-    """Arrays of images and labels, as ``numpy.savez`` writes them."""
+    """Arrays of images and labels, as numpy.savez writes them."""
 
     train: str = option("The .npz file, or its address. ${VAR} is expanded.", path=True)
     test: str | None = option("The same for the test images.", None, path=True)

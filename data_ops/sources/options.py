@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OnBadImage = Literal["fail", "skip"]
 SimilarNames = Literal["fail", "keep"]
 MOST_IMAGES = 10**12
-"""A larger number of images is a slip."""
+"""A larger number of images is surely a typing error."""
 
 
 def option(

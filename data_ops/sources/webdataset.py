@@ -74,6 +74,7 @@ class WebDatasetSource(SplitHere):
         if not samples:
             raise DataError(f"{where}: no images in {len(paths)} shards; check the path")
         _check_labels(where, self, samples, keys)
+        _count_texts(samples, tally)
         listing = listed(
             [sample.labels for sample in samples],
             [stamp(path) for path in paths],
@@ -135,12 +136,13 @@ class _Shard:
             rest.remove(label)
             newly = newly or _middle(label) != ""
             texts[kind] = self._bytes(label)
+        beside = () if texts or image is None else tuple(m for m in rest if kind_of(m.base) == "text")
         for member in rest:
-            self._pass_over(member, beside=image is not None)
+            if member not in beside:
+                self._pass_over(member, beside=image is not None)
         if image is None:
             return None
         labels, group = _fields(name, texts.get("json"), texts.get("cls"), self._source, self._keys)
-        beside = () if texts else tuple(member for member in rest if kind_of(member.base) == "text")
         name = f"{self._path}, {printable(image.name)}"
         return _Sample(self._path, name, image.offset, image.size, labels, group, newly, beside)
 
@@ -174,7 +176,7 @@ def _check_labels(where: str, source: WebDatasetSource, samples: list[_Sample], 
     """Raise DataError if a key is in no .json file, or if the labels are in files that are not read."""
     wanted = [*source.levels, *([source.group] if source.group is not None else [])]
     by_json = [
-        key for key in wanted if keys and key not in keys and not (key == wanted[0] and _by_cls(samples))
+        key for key in wanted if keys and key not in keys and not (key == wanted[0] and _any_label(samples))
     ]
     if by_json:
         raise DataError(
@@ -197,7 +199,19 @@ def _check_labels(where: str, source: WebDatasetSource, samples: list[_Sample], 
         )
 
 
-def _by_cls(samples: list[_Sample]) -> bool:
+def _count_texts(samples: list[_Sample], tally: Tally) -> None:
+    """Count the texts beside images without a label. If other images have labels, they may be labels, too."""
+    labelled = _any_label(samples)
+    for sample in samples:
+        for member in sample.beside:
+            kind, place = described(member.base), f"{sample.shard}, {printable(member.name)}"
+            if labelled:
+                tally.add(f"{kind} of images without a label", place, "lost")
+            else:
+                tally.add(kind, place, "sidecar")
+
+
+def _any_label(samples: list[_Sample]) -> bool:
     return any(sample.labels[0] is not None for sample in samples)
 
 

@@ -1,7 +1,7 @@
 """Colour operations of torchvision on batches in which every image has its own parameters.
 
 Images are float32 (n, 3, H, W) in grey levels, 0 to 255. An image must come out the same, bit for bit, in any
-batch. So the order of sums does not depend on n, and nothing here fuses a multiplication with an addition
+batch. So the order of sums does not depend on n. Nothing here fuses a multiplication with an addition
 (``alpha=``, ``addcmul``), since vector loops and remainder loops could then round differently. Functions
 avoid branches per pixel: on a CPU, ``torch.where`` takes as long as about 60 additions.
 """

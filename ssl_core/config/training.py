@@ -19,7 +19,7 @@ class TrainingOptions:
     checkpoint_every_s: float = 30.0
     """Seconds between checkpoints."""
     checkpoint_every_steps: int = 0
-    """A checkpoint is also saved every this many steps; 0: by time only."""
+    """Steps between additional checkpoints; 0: by time only."""
     activation_checkpointing: bool = False
     """Compute the activations of the encoder twice, to keep fewer of them in memory."""
     compile: bool = False
@@ -32,7 +32,7 @@ class TrainingOptions:
     """Keep all training images on a GPU, if they have at most 64 px a side and fit into a quarter of its free
     memory."""
     loss_lag: int = 2
-    """Steps that a GPU may be behind: the loss of a step is read so many steps later, so that no step waits
+    """Steps that a GPU may be behind: its loss is read this many steps later, so that no step waits
     for the one before it. 0 waits at every step. A loss that is not finite still stops the training, and is
     reported with its own step."""
     watch_knn: bool = False

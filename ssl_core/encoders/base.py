@@ -24,7 +24,7 @@ class Encoder(nn.Module):
     def stages(self, images: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
         """The pooled outputs (n, channels) of some ``layers``, or of all if None, in one pass.
 
-        Maps (n, c, h, w) are averaged over the positions. Of tokens (n, t, c) the class token is taken,
+        Maps (n, c, h, w) are averaged over the positions. From tokens (n, t, c) the class token is taken,
         before the final norm. A layer may be the name of any module.
 
         Raises:

@@ -31,7 +31,7 @@ class GivenWeights:
     source: str
     """Where the weights came from: ``config.weights``."""
     sha256: str
-    """Of the file."""
+    """SHA-256 of the file, in hex."""
     trained_on: str
     """The input they were trained on; empty if it is unknown."""
 

@@ -1,7 +1,7 @@
 """Pickles read without executing anything in them.
 
-The unpickler knows what a tensor of torch is. Of every other object (a path, a namespace, a whole module) it
-makes an inert one that only remembers its items and attributes, so such objects beside tensors do no harm.
+The unpickler knows what a tensor of torch is. It replaces every other object (a path, a namespace, a whole
+module) by an inert one that only remembers items and attributes, so such objects beside tensors do no harm.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ _CLASSIFIERS = ("fc.", "heads.", "head.", "classifier.")
 _IGNORED = re.compile(r"num_batches_tracked$")  # missing in old files, and unused in eval mode
 _SHOWN = 4  # names that a message lists
 _BESIDE = (("encoder_k", "encoder_q"), ("student", "teacher"), ("target", "online"))
-"""Of two networks in one file, the second is evaluated: MoCo's ``main_lincls.py``, DINO's ``eval_linear.py``
+"""If one file has two networks, the second is evaluated: MoCo's ``main_lincls.py``, DINO's ``eval_linear.py``
 by default, and BYOL."""
-# Of a ViT, in torchvision and in timm; {} is the number of a block.
+# Names of a ViT, in torchvision and in timm; {} is the number of a block.
 _VIT = (
     ("class_token", "cls_token"),
     ("conv_proj.", "patch_embed.proj."),
@@ -34,7 +34,7 @@ def fitting_names(given: Mapping[str, Shape], expected: Mapping[str, Shape]) -> 
     """For each of the encoder's names that the file has, the name in the file.
 
     The encoder is looked for under every prefix, by names and shapes. A classifier beside it, and everything
-    under other prefixes, is left out. Of two encoders in a file that belong to one method, the one that its
+    under other prefixes, is left out. If a file has two encoders of one method, the one that its
     authors evaluate is taken.
 
     Args:
@@ -139,12 +139,12 @@ def _listed(names: list[str]) -> str:
 
 
 def from_timm(name: str) -> str:
-    """torchvision's name of a weight of a timm ViT."""
+    """torchvision's name for a weight of a timm ViT."""
     return _renamed(name, [(timm, ours) for ours, timm in _VIT])
 
 
 def to_timm(name: str) -> str:
-    """timm's name of a weight of a torchvision ViT."""
+    """timm's name for a weight of a torchvision ViT."""
     return _renamed(name, list(_VIT))
 
 

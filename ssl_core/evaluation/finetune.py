@@ -71,7 +71,7 @@ class FinetuneFit:
     converged: bool
     """Whether the final fit used the best rate: it did not diverge."""
     steps: int
-    """Of the final fit."""
+    """Loss of the final fit."""
     held_out: tuple[float, ...]
     """Share of held-out images that each rate got right; NaN if it diverged. Empty if the rate was fixed."""
     missing_classes: tuple[int, ...]

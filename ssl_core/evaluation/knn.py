@@ -52,8 +52,8 @@ def fit_knn(
     section 3.4).
 
     Features are scaled to length 1, neither centred nor standardised, separately for each encoder. A feature
-    of zeros has similarity 0 to all images. Of equally similar images the first are taken; of classes with
-    equal votes the lower id is first.
+    of zeros has similarity 0 to all images. Among equally similar images the first are taken; among
+    classes with equal votes the lower id is first.
 
     Args:
         x_train: Features (N, d).
@@ -95,7 +95,7 @@ def fit_knn(
 def unit_rows(values: Floats, source: Features) -> npt.NDArray[np.float32]:
     """Rows (n, d) scaled to length 1; rows of zeros stay 0.
 
-    Of fused features each encoder's part is scaled to length 1 over the root of the number of encoders: the
+    In fused features, each encoder's part is scaled to length 1 over the root of the number of encoders: the
     similarity of two images is then the mean of the encoders' similarities.
     """
     widths = source.widths if isinstance(source, FusedFeatures) else (source.shape[1],)

@@ -48,9 +48,9 @@ class ProbeFit:
 class LinearProbes:
     """Linear probes on one pair of features, x_train (n, d) and x_test (n_test, d).
 
-    The test features are searched for NaN only once. Of memory maps only the rows of a label budget are
-    loaded. No probe depends on another: in any order, and after a kill, each gives the same bits. ``device``
-    is "cpu" or torch's name of another one (see ``LogisticFit``).
+    The test features are searched for NaN only once. If they are memory maps, only the rows of a label
+    budget are loaded. No probe depends on another: in any order, and after a kill, each gives the same bits.
+    ``device`` is "cpu" or torch's name of another one (see ``LogisticFit``).
 
     Raises:
         ValueError: Features are not finite, or shapes do not fit.

@@ -50,22 +50,23 @@ class Metric:
 
     value: Callable[[Ranking], float]
     doc: str
-    """A sentence."""
+    """What it measures, in one sentence."""
 
 
 METRICS: Mapping[str, Metric] = {
-    "top1": Metric(lambda r: r.top1, "Share of test images whose first class is right."),
+    "top1": Metric(lambda r: r.top1, "Share of test images whose top-ranked class is right."),
     "top1_std_err": Metric(
         lambda r: math.sqrt(r.top1 * (1 - r.top1) / len(r.y_true)), "Binomial standard error of `top1`."
     ),
     "top5": Metric(
-        lambda r: float(r.right.any(axis=1).mean()), "Share of test images with the right class among five."
+        lambda r: float(r.right.any(axis=1).mean()),
+        "Share of test images with the right class among the five top-ranked.",
     ),
     "balanced_accuracy": Metric(
         lambda r: r.balanced_accuracy, "Mean recall over the classes of the test set."
     ),
 }
-"""Every metric, by name. A cell that finished before a metric was added has no value of it."""
+"""Every metric, by name. A cell that finished before a metric was added has no value for it."""
 
 
 def score(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer], n_classes: int) -> dict[str, float]:
@@ -113,7 +114,7 @@ def hits(y_true: npt.NDArray[np.integer], top5: npt.NDArray[np.integer]) -> byte
 def rank_classes(scores: npt.NDArray[np.floating], classes: npt.NDArray[np.integer]) -> Ints:
     """The best class ids (n, 5), best first, by ``scores`` (n, k) of ``classes`` (k,).
 
-    Of equal scores the first class is first; ids are -1 if there are fewer than five classes.
+    Among equal scores the first class is first; ids are -1 if there are fewer than five classes.
     """
     left = np.nan_to_num(scores, nan=float(np.finfo(scores.dtype).min))  # a copy, all of it above -inf
     top5 = np.full((len(scores), TOP), -1, dtype=np.int64)

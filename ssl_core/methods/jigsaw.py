@@ -1,4 +1,4 @@
-"""Jigsaw puzzles (Noroozi & Favaro 2016): in which of some orders are the nine tiles of the image?"""
+"""Jigsaw puzzles (Noroozi & Favaro 2016): which permutation of the nine tiles of the image is this?"""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def normalised(tiles: Tensor) -> Tensor:
 def distant_permutations(count: int) -> npt.NDArray[np.uint8]:
     """Permutations (count, 9) far apart in Hamming distance (algorithm 1 of the paper).
 
-    Each has the largest summed distance to those before it; of several, the first in lexicographic order.
+    Each has the largest summed distance to those before it; among several, the first in lexicographic order.
     The first permutation is the identity; the paper draws it at random.
 
     Raises:

@@ -100,7 +100,7 @@ class CheckpointClock:
     Args:
         reporter: Is asked whether to stop.
         every_s: Seconds between checkpoints.
-        every_steps: A checkpoint is also due every this many steps; 0: by time only.
+        every_steps: Steps between additional checkpoints; 0: by time only.
         step: Step at which the training starts or resumes.
         device: Where a collective's tensors are.
     """

@@ -32,7 +32,7 @@ class TrainSummary:
     start-up."""
 
     loss: float
-    """Of the last epoch, in nats."""
+    """Mean loss of the last epoch, in nats."""
     steps: int
     images_per_s: float
     seconds: float

@@ -23,7 +23,7 @@ from ssl_sweep.ssl_core.distributed import gather, rank, world_size
 from ssl_sweep.ssl_core.encoders.base import Encoder
 
 ROWS = 2048
-"""Features that the measures of an epoch use, about, over all workers."""
+"""About how many features, over all workers, the measures of an epoch use."""
 _PAIRWISE_ROWS = 1024  # uniformity is quadratic in them
 _NEIGHBOURS, _TEMPERATURE = 20, 0.1
 _BATCH = 256

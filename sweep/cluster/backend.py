@@ -131,7 +131,7 @@ class RayBackend:
         if not self._plans[stage.id].in_process:
             try:
                 remove_group(stage)
-            except Exception as error:  # from Ray; the outcome counts all the same
+            except Exception as error:  # from Ray; the outcome still counts
                 _log.info("%s %s: its placement group stays: %s", stage.kind, stage.id, first_line(error))
         outcome = result if isinstance(result, Outcome) else self._lost(stage, result)
         self._ended.put([self._with_loss(outcome)])

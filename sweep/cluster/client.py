@@ -73,7 +73,7 @@ class Driver:
         return lines, self._process.wait() if over else None
 
     def stop(self) -> None:
-        """Stop as Ctrl-C on the head would. Children of Ray's workers ignore SIGINT, hence SIGTERM."""
+        """Stop as Ctrl-C on the head would, by SIGTERM: children of Ray's workers ignore SIGINT."""
         self._process.terminate()
 
 

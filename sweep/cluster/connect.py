@@ -40,8 +40,8 @@ _ENVIRONMENT = {
     # No limit: an autoscaler acts on what waits, and Tune would show it one trial at a time.
     "TUNE_MAX_PENDING_TRIALS_PG": "100000",
 }
-# A private instance listens on 127.0.0.1 only. Ray does that by default on macOS and Windows, hence the name
-# of the switch; on Linux it would listen on 0.0.0.0.
+# A private instance listens on 127.0.0.1 only. Ray does that by default on macOS and Windows, which explains
+# the name of the switch; on Linux it would listen on 0.0.0.0.
 _ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 if sys.platform == "linux":  # the workers of one training meet there too
     _ON_LOOPBACK |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
@@ -84,7 +84,12 @@ def connect(address: str | None) -> Iterator[Cluster]:
         warnings.simplefilter("ignore")
         import ray
 
-        from ssl_sweep.sweep.cluster.internals import auto_address, job_without_paths, signals_kept
+        from ssl_sweep.sweep.cluster.internals import (
+            auto_address,
+            job_without_paths,
+            patient_start,
+            signals_kept,
+        )
 
         target = auto_address() if address == "auto" else address or ""
         if address == "auto":
@@ -96,7 +101,7 @@ def connect(address: str | None) -> Iterator[Cluster]:
             "log_to_driver": False,
         }
         try:
-            with signals_kept(), _environment(of_workers if private else {}):
+            with signals_kept(), patient_start(), _environment(of_workers if private else {}):
                 if private:
                     ray.init(
                         address="local",
@@ -241,7 +246,7 @@ def _hint(what: str, address: str, causes: Sequence[BaseException], heard: bool)
         return "on this machine: pip install 'ssl-sweep[cluster]'"
     if proxy := proxy_for(address):
         host = urlsplit(address).hostname
-        return f"it was asked through the proxy {proxy}; if that cannot reach it, add {host} to no_proxy"
+        return f"the request used the proxy {proxy}; if the proxy cannot reach it, add {host} to no_proxy"
     if heard or any("oken" in str(cause) for cause in causes):
         # A cluster that wants a token refuses, or is silent like one that does not exist.
         return "if it needs a token, set RAY_AUTH_MODE=token and put the token into ~/.ray/auth_token"
@@ -264,5 +269,5 @@ def _not_started(error: BaseException, folder: str) -> InfeasibleError:
     if isinstance(error, OSError) and error.errno:
         logs = f"{error.filename or folder}: {remedy(error)}"
     elif "timed out" in str(error):
-        logs = f"this machine may be too busy: run the same command again later; {logs}"
+        logs = f"this machine is too busy: run the same command again later; {logs}"
     return InfeasibleError(f"Ray did not start on this machine: {first_line(error)}", hint=logs)

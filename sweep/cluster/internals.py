@@ -9,6 +9,7 @@ import contextlib
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,34 @@ def job_without_paths() -> JobConfig:
             return True
 
     return JobWithoutPaths()
+
+
+@contextlib.contextmanager
+def patient_start(seconds: float = 120.0, pause_s: float = 0.2) -> Iterator[None]:
+    """Give the processes of a Ray that is started inside the block so many seconds to start.
+
+    Ray gives them 30, and asks for the new node by a function that raises until it is there. Here that
+    function waits.
+    """
+    from ray._private import services
+
+    of_ray = services.get_node
+
+    def get_node(*address: Any) -> Any:
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return of_ray(*address)
+            except RuntimeError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(pause_s)
+
+    services.get_node = get_node
+    try:
+        yield
+    finally:
+        services.get_node = of_ray
 
 
 def auto_address() -> str:

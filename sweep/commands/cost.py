@@ -41,12 +41,12 @@ def limit_options(function: F) -> F:
             help="Do matching cells first, for example eval_domain=birds. Repeatable; the first counts most.",
         ),
         click.option(
-            "--max-cost", type=_POSITIVE, help="Like --max-gpu-hours, in money at the price that plan shows."
+            "--max-cost", type=_POSITIVE, help="The same limit in money, at the price that plan shows."
         ),
         click.option(
             "--max-gpu-hours",
             type=_POSITIVE,
-            help="Refuse a sweep that needs more, stop when they are used. Core hours without a GPU.",
+            help="Refuse a run that needs more GPU-hours; stop at the limit. Without a GPU: core-hours.",
         ),
     ):
         function = option(function)
@@ -108,7 +108,7 @@ def plan(
 @click.option(
     "--seconds", default=12.0, show_default=True, type=_POSITIVE, help="Seconds per kind of training."
 )
-@click.option("--again", is_flag=True, help="Also measure what has a rate.")
+@click.option("--again", is_flag=True, help="Measure again what already has a rate.")
 def calibrate(
     grid: Path,
     overrides: tuple[str, ...],
@@ -156,9 +156,7 @@ def _print_calibrations(found: Sequence[Calibration], out: Console) -> None:
     from rich.table import Table
 
     if not found:
-        out.print(
-            "nothing to measure: every training has a rate on this hardware (--again measures them again)"
-        )
+        out.print("nothing to measure: every training has a rate on this hardware (--again measures anyway)")
         return
     table = Table("training", "hardware", box=None, pad_edge=False)
     for name in ("copies", "steps", "ms/step", "images/s", "ms/epoch end", "ms/checkpoint"):

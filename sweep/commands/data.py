@@ -79,7 +79,9 @@ def data_prepare(grid: Path, names: tuple[str, ...], store_uri: str, as_json: bo
 @grid_argument
 @overrides_argument
 @json_option
-@click.option("--few", default=10, show_default=True, help="Report classes with fewer training images.")
+@click.option(
+    "--few", default=10, show_default=True, help="Report classes with fewer training images than this."
+)
 def data_check(grid: Path, overrides: tuple[str, ...], as_json: bool, few: int) -> None:
     """Decode every image; list bad images, copies, leaks and odd classes. Exits with 1 on a problem."""
     from ssl_sweep.sweep.commands.render import progress_bars

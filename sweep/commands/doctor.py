@@ -98,7 +98,7 @@ def _gpu() -> Check:
 def _dali() -> Check:
     if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
         hint = "pip install nvidia-dali-cuda130 (Linux only)"
-        return Check("dali", "note", "not installed: the torch back end makes the views", hint)
+        return Check("dali", "note", "not installed: the torch back end renders the views", hint)
     use = "used on GPUs" if gpus_here() else "installed; without a GPU the torch back end is faster"
     return Check("dali", "ok", use)
 

@@ -90,7 +90,7 @@ def _print_inspection(found: Inspection, out: Console) -> None:
             table.add_row(*_level_row(level))
         out.print(table)
     if found.skipped:
-        out.print(f"{len(found.skipped):,} images left out:")
+        out.print(f"{len(found.skipped):,} images skipped:")
         for name in found.skipped:
             out.print(f"  {escape(name)}", soft_wrap=True)
     if found.passed_over:
@@ -115,7 +115,7 @@ def _print_prepared(found: PreparedList, out: Console) -> None:
             out.print(f"[red]failed[/red]    {escape(row.name)}: {escape(row.problem)}", soft_wrap=True)
             continue
         images = f"{row.n_train:,} training and {row.n_test:,} test images"
-        left_out = f", {len(row.skipped):,} left out" if row.skipped else ""
+        left_out = f", {len(row.skipped):,} skipped" if row.skipped else ""
         took = f" in {duration(row.seconds)}" if row.state == "prepared" else ""
         out.print(f"{row.state:<8}  {escape(row.name)} ({row.id}): {images}{left_out}{took}", soft_wrap=True)
 

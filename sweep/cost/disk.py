@@ -9,7 +9,7 @@ from ssl_sweep.ssl_core.config.registry import UNTRAINED
 from ssl_sweep.sweep.planning.graph import Plan
 from ssl_sweep.sweep.spec.specs import FeatureSpec, FinetuneSpec, PretrainSpec, ProbeSpec
 
-# Bytes besides pixels, weights and features, measured in small sweeps: id, key and labels of an image;
+# Bytes in addition to pixels, weights and features, measured in small sweeps: id, key and labels of an image;
 # contact sheet of a training, per pixel of an image's area; manifest, card and log of a stage; predictions;
 # database of the tracker.
 _IMAGE, _FEATURE_ID = 80, 128

@@ -29,7 +29,7 @@ from ssl_sweep.sweep.store.store import Store
 
 _AROUND_S = 20.0  # starting Ray, importing in each process, and the mirror, on 2 cores
 _SMALLEST_SHOWN = 0.5  # costs by a list price below this are not shown: such prices are not exact
-_NOTES = 3  # at most so many notes about scaled rates are shown
+_NOTES = 3  # largest number of notes about scaled rates that is shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Part:
 
     @property
     def sources_text(self) -> str:
-        """As in ``3 measured, 1 default guess``."""
+        """The sources in words, such as ``3 measured, 1 default guess``."""
         return ", ".join(f"{self.sources[s]:,} {s}" for s in SOURCES if self.sources.get(s))
 
 
@@ -125,7 +125,7 @@ class CostEstimate:
         own = self.price is not None and not self.price.listed
         if self.cost and self.price and (own or self.cost >= _SMALLEST_SHOWN):
             spot = self.price.spot
-            less = f", {_money(self.cost * spot / self.price.on_demand)} on spot" if spot else ""
+            less = f", {_money(self.cost * spot / self.price.on_demand)} on spot machines" if spot else ""
             each = f"{self.price.on_demand:g} per {unit}-hour ({self.price.source})"
             yield f"money:   {_money(self.cost)}{less}: {self.device_s / 3600:,.1f} {unit}-hours at {each}"
         elif shown and self.price is None:
@@ -274,7 +274,7 @@ def _simulated(
 
 
 def hours(seconds: float) -> str:
-    """Return as in ``75 s``, ``12 min``, ``3.4 h``, ``1,200 h``."""
+    """Format seconds, such as ``75 s``, ``12 min``, ``3.4 h`` or ``1,200 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
@@ -288,7 +288,7 @@ def _money(amount: float) -> str:
 
 
 def size_text(count: int) -> str:
-    """Return as in ``87 MB``."""
+    """Format bytes, such as ``87 MB``."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:

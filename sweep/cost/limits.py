@@ -98,7 +98,7 @@ class LimitGuard:
         return self._limit_s is not None and self.spent_s >= self._limit_s
 
     def allows(self, stage: PlannedStage) -> bool:
-        """Whether a training fits in what is left besides the trainings that run now.
+        """Whether a training fits in what the trainings that run now leave.
 
         One that does not fit is remembered for ``stop_reason``.
         """
@@ -132,7 +132,9 @@ class LimitGuard:
             return ""
         text = f"the limit is reached: {hours(self.spent_s)} of {hours(self._limit_s)} on one device"
         if self._not_started:
-            text += f"; trainings not started, since they would exceed it: {len(self._not_started)}"
+            text += (
+                f"; trainings that were not started because they would exceed it: {len(self._not_started)}"
+            )
         return text
 
     def _devices(self, id: str) -> float:

@@ -29,7 +29,7 @@ class Machine:
     hardware: str
     """Name of the device, '' if unknown."""
     assumed: bool = False
-    """The devices are not on this machine: the plan is for another one."""
+    """Whether the devices are not on this machine: the plan is for another one."""
 
     @property
     def label(self) -> str:

@@ -22,7 +22,7 @@ class Price:
     spot: float | None = None
     """Price of an interruptible device; None if unknown."""
     listed: bool = False
-    """A list price, which may be out of date."""
+    """Whether it is a list price, which may be out of date."""
 
 
 def price_of(compute: Compute, machine: Machine) -> Price | None:

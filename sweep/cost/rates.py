@@ -51,7 +51,7 @@ class Shape:
 
     @property
     def label(self) -> str:
-        """As in ``simclr · resnet18 · 32 px · batch 256 · bfloat16``."""
+        """The shape in words, such as ``simclr · resnet18 · 32 px · batch 256 · bfloat16``."""
         words = (self.method, self.encoder, f"{self.image_size} px", f"batch {self.batch}", self.precision)
         return " · ".join(words)
 
@@ -141,7 +141,7 @@ class Rates:
     """Seconds per image: the median of the finished trainings of each shape."""
     calibrated: Mapping[Shape, Calibration] = field(default_factory=dict)
     overheads: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    """(device, hardware) → median seconds that trainings took besides their epochs."""
+    """(device, hardware) → median seconds that trainings took outside their epochs."""
 
     @classmethod
     def of(cls, store: Store) -> Rates:
@@ -196,7 +196,7 @@ class Rates:
 
 
 def _measured(manifest: Manifest) -> tuple[Shape, float, float | None] | None:
-    """Return (shape, seconds per image, seconds besides the epochs) of a finished training.
+    """Return (shape, seconds per image, seconds outside the epochs) of a finished training.
 
     Returns:
         None if the training has no rate; the last element is None if it was resumed.

@@ -164,7 +164,7 @@ def prepare_datasets(
 ) -> PreparedList:
     """Prepare the named datasets of a grid as ``run`` would, so that it finds them complete.
 
-    If a dataset fails, the others are prepared all the same.
+    If a dataset fails, the others are still prepared.
 
     Args:
         path: the grid file.

@@ -27,7 +27,7 @@ class Outcome:
     executed: bool = True
     """False if it was complete before."""
     together: bool = False
-    """A process with several stages died, and it is unknown which stage killed it."""
+    """The process of several stages died, and it is unknown which stage killed it."""
 
 
 class Backend(Protocol):
@@ -67,7 +67,7 @@ class Cluster:
     nodes: int
     """Nodes now."""
     private: bool
-    """It was started for this run and has one node."""
+    """Whether it was started for this run and has one node."""
     capacity: Capacity | None = None
     """What it can grow to; None if unknown."""
 

@@ -66,8 +66,8 @@ _BY_TEXT = {
 }
 _DEATHS = {"ActorDiedError", "RayActorError", "ActorUnavailableError", "WorkerCrashedError"}
 _DEATHS |= {"NodeDiedError", "LocalRayletDiedError", "PreemptionError", "OutOfMemoryError", "OwnerDiedError"}
-# Of several errors at the same time, the first of these is the cause: if a node is taken back, the workers on
-# other nodes fail too.
+# If several errors happen at the same time, the first of these is the cause: if a node is taken back, the
+# workers on other nodes fail too.
 _CAUSES = ("preempted", "node_lost", "oom", "disk_full", "damaged", "data", "grid", "store")
 
 

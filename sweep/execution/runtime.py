@@ -37,7 +37,7 @@ class TrainPlan:
     predicted_from: str = ""
     """Source of the rate behind the prediction: measured, calibrated, scaled or default guess."""
     least: int = 0
-    """It may start with so many workers if there is no room for all; 0: only with all."""
+    """Number of workers with which it may start if there is no room for all; 0: only with all."""
     spread: bool = False
     """Whether its workers may be on several nodes."""
 

@@ -54,7 +54,7 @@ class Pending:
     failure: Failure | None = None
     """The failure after which it is retried."""
     retry_at: float = 0.0
-    """When, in monotonic seconds."""
+    """When it is retried, in monotonic seconds."""
     alone: bool = False
     """Whether a light stage runs in a process of its own from now on."""
 
@@ -111,7 +111,7 @@ def execute(
         leases: This driver's leases. It leases each stage before it starts it, and waits for stages that
             another driver has leased.
         stop: Called between steps. Once it returns True, nothing new starts and running work may finish.
-        grace_s: For at most so many seconds. Stages that still run then become ``interrupted``.
+        grace_s: Seconds for which running work may finish. Then stages that still run become ``interrupted``.
         changed: Called with (stage, new state, message) at every change.
         tick: Called about ten times a second.
         allows: Called before a training starts. If it returns False, the training becomes ``interrupted``.
@@ -310,7 +310,7 @@ class _Walk:
             ):
                 self._finally_failed(one, f"{failure.message} (in another run)")
             else:
-                _log.info("%s: ready again, %s gave it up", stage, holder)
+                _log.info("%s: ready again, %s released it", stage, holder)
                 self._note(one, "to_run")
                 self._ready(one)
             one.holder = ""

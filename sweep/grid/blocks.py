@@ -29,18 +29,18 @@ def training_problems(
         message = f"{path_text(path)} needs the key 'weights': a file, or a name of torchvision's"
         yield source.problem(path, message, key=True)
     if "weights" in given and "weights" not in block.method:
-        message = f"weights: {methods} takes none; give them to method weights"
+        message = f"weights: not used by {methods}; use method: weights, or remove weights"
         yield source.problem((*path, "weights"), message, key=True)
     if set(block.method) <= UNTRAINED:
         random = "random" in block.method
         for key in sorted((NOT_FOR_RANDOM if random else NOT_FOR_RANDOM | {"seed"}) & given):
-            takes = "a random encoder takes" if random else "given weights take"
-            message = f"{key}: {takes} none; put this method in a separate block without {key}"
+            user = "a random encoder" if random else "an encoder with given weights"
+            message = f"{key}: not used by {user}; put this method in a separate block without {key}"
             yield source.problem((*path, key), message, key=True)
         return
     counted = bool(block.domain) and all(pool.counted for pool in block.domain)
     if counted and "images" in given:
-        message = "images: the pools of this block already have sizes; leave it out"
+        message = "images: the pools of this block already have sizes; remove images"
         yield source.problem((*path, "images"), message, key=True)
     for key, users in USED_BY.items():
         if key in given and not any(looks_at(method, key) for method in block.method):

@@ -65,7 +65,7 @@ class Pool:
         found = dict(zip(self.names, given_shares(total, weights), strict=True))
         for name, share in found.items():
             if share < 1:
-                raise ValueError(f"{self.label} leaves {name!r} without an image")
+                raise ValueError(f"{self.label} leaves {name!r} without an image; raise its share")
         return found
 
 

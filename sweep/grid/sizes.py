@@ -11,7 +11,7 @@ from ssl_sweep.data_ops.sources.options import MOST_IMAGES
 from ssl_sweep.sweep.grid.numbers import two_readings
 
 MAX_COUNT = MOST_IMAGES
-"""A larger number of anything is a slip, and is refused: arithmetic would overflow."""
+"""A larger number is surely a typing error and is refused, because arithmetic would overflow."""
 _COUNT = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kKmM]?)")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*%")
 _FACTOR = {"": 1, "k": 1_000, "m": 1_000_000}

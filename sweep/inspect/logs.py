@@ -48,7 +48,10 @@ def failure_lines(failure: Failure, log: str) -> list[str]:
 
 
 def attempts_of(failure: Failure) -> str:
-    """Return as in ``hang, attempt 3 (hang 2, worker_error 1)``; kinds are counted if there were several."""
+    """The attempts in words, such as ``hang, attempt 3 (hang 2, worker_error 1)``.
+
+    Kinds are counted if there were several.
+    """
     kinds = ", ".join(f"{kind} {n}" for kind, n in failure.attempts.items())
     several = f" ({kinds})" if len(failure.attempts) > 1 else ""
     return f"{failure.kind}, attempt {failure.attempt}{several}"

@@ -13,7 +13,7 @@ from ssl_sweep.sweep.spec.specs import STAGES, Stage
 from ssl_sweep.sweep.store.store import Store
 
 AT_LEAST = 4
-"""A search needs at least so many letters of an id."""
+"""Number of letters of an id that a search needs at least."""
 _SHOWN = 8  # stages listed in a message
 
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from ssl_sweep.data_ops.dataset.corruptions import NAMES
+from ssl_sweep.data_ops.dataset.corruptions import NAMES, parse_corruption
 from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.ssl_core.config.finetune import FinetuneConfig
 from ssl_sweep.ssl_core.config.pretrain import PretrainConfig
@@ -59,7 +59,7 @@ class Migrated:
     """The outcome of a migration."""
 
     moved: Mapping[Stage, int]
-    """Number of stages with a new id, by kind."""
+    """Number of stages of each kind that have a new id."""
     kept: tuple[Kept, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -235,7 +235,7 @@ class _Migration:
 
     def _new(self, what: str, id: str) -> str:
         if id not in self.ids:
-            raise _UnmappableError(f"its {what} {id} has no new id")
+            raise _UnmappableError(f"its {what} {id} could not be mapped")
         return self.ids[id]
 
     def _feature(self, id: str) -> str:
@@ -253,7 +253,10 @@ class _Migration:
     def _possible(self) -> Iterator[tuple[str, Form]]:
         encoders = [m.former or m.id for m in self._stages if m.stage == "pretrain"]
         outputs = {FEATURES, HEAD_OUTPUT, *(layer for info in ENCODERS.values() for layer in info.layers)}
-        damages = {"none", *NAMES, *(form.get("corruption", "none") for form in self._of.values())}
+        damages = {
+            *(parse_corruption(name).canonical for name in NAMES),
+            *(form.get("corruption", "none") for form in self._of.values()),
+        }
         for encoder, data, split, damage, output in product(
             encoders, self._draws, ("train", "test"), damages, outputs
         ):

@@ -28,7 +28,7 @@ class Damage:
     """Id of the stage; '' if a whole folder cannot be listed."""
     file: str
     what: str
-    """Follows the name of the file in a sentence."""
+    """What is wrong; follows the name of the file in a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ def _record(store: Store, key: tuple[Stage, str]) -> bytes | StoreError | None:
 
 
 def _failed(done: str, error: StoreError) -> str:
-    """Return as in ``cannot be read: Permission denied``."""
+    """An error in words, such as ``cannot be read: Permission denied``."""
     cause = error.__cause__
     return f"cannot be {done}: {(isinstance(cause, OSError) and cause.strerror) or error}"
 

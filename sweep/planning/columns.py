@@ -24,7 +24,7 @@ from ssl_sweep.sweep.spec.columns import Column, Value
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one level of a cell came to."""
+    """The result of one level of a cell."""
 
     cell: Cell
     status: str
@@ -92,7 +92,7 @@ _rest = {
         *(_of_cell(column) for protocol in PROTOCOLS.values() for column in protocol.columns),
     )
 }
-"""Columns that follow from other declarations, as far as they have no place yet."""
+"""Columns that follow from other declarations and have no place yet."""
 
 _ORDERED = (
     _outcome("cell_id", str, lambda o: o.cell.id, "Id of the cell.", of="id"),

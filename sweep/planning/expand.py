@@ -101,7 +101,7 @@ def _check_representations(
     for i, name in enumerate(entry.value.representation):
         if name not in given and name != FEATURES:
             outputs = dict.fromkeys(o for p in available for o in outputs_of(p))
-            message = f"no encoder here has the output {name!r}; there are {', '.join(outputs)}"
+            message = f"no encoder here has the output {name!r}; use one of {', '.join(outputs)}"
             context.problem(context.path(entry, "representation", i), message)
 
 
@@ -136,7 +136,7 @@ def _without_excluded(
                 rule.path, no_match(rule, ((c.pretraining, c) for c, _ in cells.values()), "cell")
             )
     if cells and not kept:
-        context.problem(("exclude",), "the rules leave no cell")
+        context.problem(("exclude",), "these rules exclude every cell; remove or narrow one")
     return kept
 
 

@@ -76,7 +76,7 @@ class Evaluations:
                 and (seeded or len({p.seeds[1] for p in encoders}) == 1)
             ]
             if known and not sets:
-                message = "no encoders fit these rules together"
+                message = "no encoders match these rules together"
                 if not seeded:
                     message += " and have the same pretrain_seed; to join different ones, name it in a rule"
                 context.problem(path, message)

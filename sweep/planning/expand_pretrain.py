@@ -265,9 +265,9 @@ def _free(d: DatasetInfo, labelled: bool) -> int:
 def _pool_problem(pool: Pool, members: tuple[DatasetInfo, ...]) -> str:
     if len({d.size for d in members}) > 1:
         sides = ", ".join(f"{d.name} {d.size}" for d in sorted(members, key=lambda d: d.name))
-        return f"a pool needs images of one size; these are ({sides}) pixels"
+        return f"a pool needs images of one size; these are ({sides}) pixels: give them the same size"
     if len({d.fingerprint for d in members}) < len(members):
-        return f"the pool {pool.label} holds the same images twice"
+        return f"the pool {pool.label} holds the same images twice; remove one of its datasets"
     return ""
 
 
@@ -276,14 +276,16 @@ def _empty_member(members: tuple[DatasetInfo, ...], labelled: bool) -> str:
     if empty is None:
         return ""
     if empty.n_leaked:
-        return f"every training image of {empty.name!r} is a test image of the evaluations"
-    return f"no training image of {empty.name!r} has a label, and this needs them"
+        return (
+            f"every training image of {empty.name!r} is a test image of the evaluations; give it other images"
+        )
+    return f"no training image of {empty.name!r} has a label, and this method or draw needs labels"
 
 
 def _one_class(members: tuple[DatasetInfo, ...], method: str) -> str:
     if method not in LABELLED_METHODS or len(members) > 1 or members[0].n_classes != 1:
         return ""
-    return f"{method} learns to tell classes apart, but {members[0].name!r} has one class only"
+    return f"{method} learns to tell classes apart, but {members[0].name!r} has one class only; give it more"
 
 
 def _too_many(shares: dict[str, int], members: tuple[DatasetInfo, ...], labelled: bool) -> str:
@@ -330,5 +332,6 @@ def _tail_problem(members: tuple[DatasetInfo, ...], drawn: tuple[int, ...], choi
             continue
         most = largest_tail(d.free_class_counts, choice.imbalance, choice.subset_seed)
         if n > most:
-            return f"imbalance {choice.imbalance:g} of {d.name!r} has room for {most} images, not {n}"
+            room = f"imbalance {choice.imbalance:g} of {d.name!r} has room for {most} images, not {n}"
+            return f"{room}; use fewer images"
     return ""

@@ -235,7 +235,7 @@ def _with_state(stage: PlannedStage, store: Store) -> PlannedStage:
     difference = spec_difference(manifest.spec, stage.spec)
     if difference:
         raise StoreError(
-            f"{stage} in the store was made from another spec than this one:\n  " + "\n  ".join(difference),
-            hint=f"if you meant the change, raise the VERSION of {stage.kind}; else choose another --store",
+            f"{stage} in the store was made from a different spec:\n  " + "\n  ".join(difference),
+            hint=f"if the change is intended, raise the VERSION of {stage.kind}; else choose another --store",
         )
     return stage.with_state("complete", "complete")

@@ -44,7 +44,7 @@ def matcher(
     problems = []
     for column, values in rule.items():
         if column not in known:
-            message = f"no results column {column!r} to choose by{did_you_mean(column, known)}"
+            message = f"no results column {column!r} that a rule can use{did_you_mean(column, known)}"
             problems.append(source.problem((*path, column), message, key=True))
             continue
         try:
@@ -64,7 +64,7 @@ def no_match(matcher: Matcher, cells: Iterable[tuple[Pretraining, Cell | None]],
             present = {_value(column, pretraining, cell) for pretraining, cell in everything} - {""}
             value = sorted(values)[0]
             return f"no {what} has {column} {value!r}{did_you_mean(value, present)}"
-    return f"no {what} fits all of this rule's values at once"
+    return f"no {what} matches all values of this rule"
 
 
 def spelled(column: str, value: Scalar) -> str:

@@ -36,7 +36,7 @@ class Note:
 
 
 def older_form(to_run: Iterable[PlannedStage], planned: Container[str], store: Store) -> str:
-    """What to do about trainings in the store whose ids no plan asks for any more; "" if there are none."""
+    """What to do about trainings in the store whose ids no plan asks for any more; "" without any."""
     if not any(stage.kind == "pretrain" for stage in to_run):
         return ""
     strange = (id for id in store.ids("pretrain") if id not in planned)
@@ -55,7 +55,7 @@ def changed_files(prepares: Iterable[PlannedStage]) -> str:
         return ""
     return (
         f"The files of {', '.join(names)} changed, or were copied, since they were prepared."
-        " Run ssl-sweep data prepare GRID: results in the store count again if the images are the same."
+        " Run ssl-sweep data prepare GRID: if the images are the same, results in the store are valid again."
     )
 
 

@@ -104,7 +104,9 @@ def _expand(
             info.draws.keep()
     found = [*problems, *unreadable, *impossible]
     if not cells and not found:
-        found.append(grid.source.problem((), "the grid has no cell"))
+        found.append(
+            grid.source.problem((), "the grid has no cell; give pretrain and evaluate blocks that match")
+        )
     if found:
         raise GridError(found)
     notes += [

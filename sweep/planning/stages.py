@@ -25,7 +25,7 @@ class PlannedStage:
     """Why it runs, or why it need not."""
     label: str
     provisional: bool
-    """It needs a dataset that is not prepared yet; preparing it changes the id."""
+    """Whether it needs a dataset that is not prepared yet; preparing that dataset changes the id."""
     datasets: tuple[str, ...]
     """Names in the grid of the datasets whose images it reads."""
 

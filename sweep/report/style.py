@@ -96,7 +96,7 @@ def rc() -> dict[str, Any]:
 
 
 def sequence(n: int) -> list[str]:
-    """``n`` colours for things in ascending order; the largest is the darkest."""
+    """``n`` colours for items in ascending order; the largest is the darkest."""
     if n == 1:
         return [BLUES[3]]
     first = max(0, len(BLUES) - max(n, 4))
@@ -105,12 +105,12 @@ def sequence(n: int) -> list[str]:
 
 
 def hue(position: int) -> str:
-    """A colour for the thing at a position without order; they repeat after the sixth."""
+    """A colour for the item at a position without order; colours repeat after the sixth."""
     return HUES[position % len(HUES)]
 
 
 def marker(position: int) -> str:
-    """A marker for the thing at a position; it differs if the colour repeats."""
+    """A marker for the item at a position; it differs if the colour repeats."""
     return MARKERS[(position + position // len(HUES)) % len(MARKERS)]
 
 

@@ -26,13 +26,13 @@ from ssl_sweep.sweep.store.store import Store
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a finished cell at one level beside its metrics."""
+    """What is known about a finished cell at one level, apart from its metrics."""
 
     dataset: DatasetManifest
     level: str
     answered: Answered
     trainings: Sequence[Manifest]
-    """Of the encoders of the cell that were trained here."""
+    """The encoders of the cell that were trained here."""
     alone: Manifest | None
     """The training, if the cell has one encoder: rates and RankMe describe one encoder, not a fusion."""
 

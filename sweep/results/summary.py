@@ -73,7 +73,7 @@ def _varied_settings(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _varied_protocols(rows: list[dict[str, Any]]) -> list[str]:
-    """The columns that say how an encoder is evaluated, as far as the sweep varies them."""
+    """The columns that say how an encoder is evaluated and that the sweep varies."""
     ways = [name for name in _PROTOCOL if _varies(name, rows, ("eval_domain", "protocol"))]
     return [*(["protocol"] if _varies("protocol", rows, ("eval_domain",)) else []), *ways]
 

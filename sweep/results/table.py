@@ -67,7 +67,7 @@ def _rows(cell: Cell, manifest: Manifest | None, status: CellStatus) -> Iterator
 
 
 def _outcomes(cell: Cell, manifest: Manifest | None, status: CellStatus) -> Iterator[Outcome]:
-    """Of every level that the cell tests, finest first."""
+    """The outcomes of every level that the cell tests, finest first."""
     known = cell.evaluation.levels
     if manifest is None and not known:
         yield Outcome(cell=cell, status=status)

@@ -268,7 +268,7 @@ class _Sweep:
         if self.guard.over and not self._stop.spent:
             self._stop.spent = True
             StopFlag(self._store, stop_file).put_up()
-            self._listener.say("the limit is reached: trainings write a checkpoint, nothing new starts")
+            self._listener.say("the limit is reached: trainings write a checkpoint, and nothing new starts")
         self._listener.tick(progress)
 
     def _carry_out(

@@ -13,9 +13,9 @@ Value = str | int | float | bool | bytes | None
 class Column:
     """A column of the results table.
 
-    From the declarations follow the table and its files, the summary, the frame and the comparisons of
-    reports, the rules ``match``, ``fuse``, ``exclude`` and ``--priority``, the parameters and metrics in
-    MLflow, and ``docs/columns.md``.
+    These follow from the declarations: the table and its files, the summary, the frame and comparisons of
+    reports; the rules ``match``, ``fuse``, ``exclude`` and ``--priority``; the parameters and metrics in
+    MLflow; and ``docs/columns.md``.
     """
 
     name: str

@@ -36,7 +36,7 @@ def prepare_dataset(
 
 
 def commit_prepared(stage: PlannedStage, spec: PrepareSpec, inputs: Inputs) -> bool:
-    """The same within a run; False if another process committed the stage first.
+    """Prepare a dataset within a run; False if another process committed the stage first.
 
     Raises:
         StageInterrupted: the run was asked to stop. The images decoded so far are kept for the next run.

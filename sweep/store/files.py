@@ -31,7 +31,7 @@ class Files(Protocol):
     """The files of a store."""
 
     remote: bool
-    """They are in an object store."""
+    """Whether the files are in an object store."""
 
     def survey(self) -> AbstractContextManager[None]:
         """Inside the block, answer from one listing of an object store, made at the start."""
@@ -179,7 +179,7 @@ def fault_of(found: SavedFile, size: int, sha256: str) -> str:
     """How a file differs from the committed one; '' if it does not."""
     if found.size != size:
         return f"has {found.size:,} bytes, but {size:,} were committed"
-    return "holds other bytes than were committed" if found.sha256 != sha256 else ""
+    return "differs from what was committed" if found.sha256 != sha256 else ""
 
 
 def damaged(name: str, what: str) -> DamagedError:

@@ -58,7 +58,7 @@ class RunRecord:
     """Name of the device."""
     workers: int = 1
     mode: str = ""
-    """Of a training: "workers" or "in-process"."""
+    """How a training ran: "workers" or "in-process"."""
     backend: str = ""
     """The view back end."""
     predicted_s: float = 0.0
@@ -141,7 +141,7 @@ class Manifest:
     def to_json(self) -> bytes:
         """JSON that ends with the digest of everything before it.
 
-        Some numbers of a result are only in its manifest, and one other digit would be another result.
+        Some numbers of a result are only in its manifest, where one changed digit would change the result.
         """
         body = json.dumps(asdict(self), allow_nan=False).encode()[:-1]
         return body + _DIGEST + _end(body)
@@ -208,7 +208,7 @@ class Failure:
     attempts: Mapping[str, int] = field(default_factory=dict)
     """Number of failures of each kind since the stage was last started from scratch."""
     final: bool = True
-    """No retry follows in this run."""
+    """Whether no retry follows in this run."""
     hardware: str = ""
     time: str = ""
 

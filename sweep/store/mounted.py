@@ -33,7 +33,7 @@ class MountedFolder:
         self._seen = True
 
     def there(self) -> bool:
-        """Whether it is there; also True for a folder whose mark this process never saw."""
+        """Whether the folder is there; also True for a folder whose mark this process never saw."""
         now = self._mark.exists()
         self._seen |= now
         return now or not self._seen

@@ -29,7 +29,7 @@ from ssl_sweep.sweep.util.files import whole
 
 PATIENCE_S = 120.0
 """Seconds of retrying for a server that answered before."""
-_FIRST_S = 15.0  # the same for one that never answered: its address is more likely wrong
+_FIRST_S = 15.0  # seconds of retrying for a server that never answered: its address is more likely wrong
 _REQUEST_S = 60.0
 _CONNECT_S = 5.0
 _PART = 16 * 1024**2  # bytes of one request for a file
@@ -37,7 +37,7 @@ _REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
 _FINAL = re.compile(r"NoSuchBucket|status code: (?!408|409|429)4\d\d")
 """Answers that a retry does not change."""
 _FORBIDDEN = re.compile(r"status code: 40[13]|ExpiredToken|InvalidAccessKeyId|SignatureDoesNotMatch")
-_METADATA = ("169.254.169.254", "169.254.170.2", "fd00:ec2::254")  # asked if no credentials are given
+_METADATA = ("169.254.169.254", "169.254.170.2", "fd00:ec2::254")  # asked for missing credentials
 _CREDENTIALS = "credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
 
 T = TypeVar("T")

@@ -44,7 +44,7 @@ class Storage(Protocol):
         """The record under ``key``; None if there is no such record."""
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write a new record durably. Of two writers exactly one gets True.
+        """Write a new record durably. If two writers try, exactly one gets True.
 
         Args:
             data: at least one byte.
@@ -57,8 +57,8 @@ class Storage(Protocol):
         """Replace the record by ``data``, or delete it (None), if it still has this ``version``.
 
         Returns:
-            False if the record has changed, which leaves it as it is. Of two swaps of one version at most one
-            returns True.
+            False if the record has changed, which leaves it as it is. If two swaps have the same version, at
+            most one returns True.
         """
 
     def delete(self, key: str) -> None:

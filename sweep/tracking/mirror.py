@@ -143,7 +143,7 @@ def sync_grid(
             if writer.damaged is not None:
                 raise writer.damaged
             if writer.refused:
-                raise TrackerError(masked(writer.lost()), hint="the results are in the store all the same")
+                raise TrackerError(masked(writer.lost()), hint="the store has all results")
             return writer.written
     except SweepError:
         raise

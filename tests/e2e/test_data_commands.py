@@ -95,7 +95,7 @@ def test_check_of_good_data_succeeds(mine: Bench) -> None:
     mine.write(GRID.replace("test, size: 16", "test, size: 16, on_bad_image: skip"))
     out = data(mine, "check", "grid.yaml").stdout
     assert "0 problems, 4 notes" in out
-    assert "left out (on_bad_image: skip)" in out
+    assert "skipped (on_bad_image: skip)" in out
     assert "also in train; a sweep leaves them out of pretraining and label budgets (leakage: drop)" in out
     assert "1 problem, 3 notes" in data(mine, "check", "grid.yaml", "leakage=report", expect=1).stdout
 
@@ -122,7 +122,7 @@ def test_prepare_is_the_stage_that_run_finds_done(mine: Bench) -> None:
     assert [failure["stage"] for failure in status["failures"]] == ["prepare"]
     mine.write(GRID.replace("test, size: 16", "test, size: 16, on_bad_image: skip"))
     done = data(mine, "prepare", "grid.yaml", "mine")
-    assert "96 training and 25 test images, 3 left out" in done.stdout
+    assert "96 training and 25 test images, 3 skipped" in done.stdout
     assert prepares(mine) == {"mine": "complete", "objects": "complete"}
     executions = mine.executions()
     again = data(mine, "prepare", "grid.yaml", "--json")

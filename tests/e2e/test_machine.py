@@ -65,6 +65,7 @@ def test_a_run_in_a_hostile_place_is_like_any_other(bench: Bench) -> None:
 def test_files_of_pythonpath_do_not_reach_the_workers(bench: Bench, path: str) -> None:
     bench.write(LIGHT)
     hostile(bench)
+    (bench.folder / "ssl_sweep.py").unlink()  # Python itself would start that instead of the program
     plugins = ROOT / "tests/helpers/plugins"
     bench.env = {"PYTHONPATH": path.format(folder=bench.folder, plugins=plugins)}
     bench.run()

@@ -1,4 +1,4 @@
-"""How a claim is declared, and what it comes to on the data of a sweep."""
+"""How a claim is declared, and what its finding is on the data of a sweep."""
 
 from __future__ import annotations
 

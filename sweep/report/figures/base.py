@@ -111,7 +111,7 @@ BARS, PLUS_MINUS = ("bars are 95 % intervals", "no bar"), ("± is half the 95 % 
 
 
 def seeds_text(table: pd.DataFrame, what: str = "Mean", shown: tuple[str, str] = BARS) -> str:
-    """``Mean of n = 3 pretraining seeds; bars are 95 % intervals``, as far as that is true."""
+    """``Mean of n = 3 pretraining seeds; bars are 95 % intervals``, or what is true instead."""
     counts = sorted({int(n) for n in table["n"] if n > 0})
     if not counts:
         return "No cell of this figure is finished"

@@ -103,7 +103,7 @@ def at_most_labels(rows: pd.DataFrame) -> pd.DataFrame:
 def one_budget(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Rows at one label budget per evaluation domain, and the words for a caption.
 
-    It is the largest that all encoders of the domain have, else that most of them have.
+    It is the largest that all encoders of the domain have, or else most of them.
     """
     encoders = (
         rows.groupby(["eval_domain", "n_labels"])["pretrain_domain"].nunique().reset_index(name="encoders")

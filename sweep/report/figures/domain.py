@@ -170,7 +170,7 @@ def _fusion_name(row: dict[str, object]) -> str:
 
 
 def _shared_size(rows: pd.DataFrame) -> float:
-    """The size at which most domains were pretrained, of equals the largest; in images."""
+    """The size at which most domains were pretrained, the largest among equals; in images."""
     domains = rows.groupby("images")["pretrain_domain"].nunique()
     return float(domains[domains == domains.max()].index.max())
 

@@ -97,7 +97,7 @@ def draw(frame: pd.DataFrame) -> list[Drawn]:
 
 
 def _best_accompanied(mine: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Per domain the rows at the label budget and size that most other lines share; of equals the largest."""
+    """Per domain the rows at the label budget and size that most lines share; the largest among equals."""
     there = {name: set(rows[_QUESTION].itertuples(index=False, name=None)) for name, rows in others.items()}
     there[SCRATCH] = {(domain, labels) for domain, _, labels in there[SCRATCH]}
     best: dict[str, tuple[int, float, float]] = {}
@@ -182,7 +182,7 @@ def levels_picture(table: pd.DataFrame, gaps: pd.DataFrame) -> Callable[..., Can
 
 
 def _level_ticks(axis: Axes, levels: pd.DataFrame) -> None:
-    """Write names over numbers of classes; aslant and in one line if they would touch."""
+    """Write names over numbers of classes; slanted and on one line if they would touch."""
     names = [_short(level) for level in levels["level"]]
     counts = ["" if math.isnan(n) else f"{n:.0f}" for n in levels["n_classes"]]
     room = axis.get_window_extent().width / axis.get_figure().dpi * 72 / (len(names) + 0.3)  # type: ignore[union-attr]

@@ -29,7 +29,7 @@ class HeatLayout:
     rows: list[str]
     columns: list[str]
     width: float
-    """Of the whole picture."""
+    """Width of the whole picture."""
 
     @property
     def tight(self) -> bool:
@@ -51,7 +51,7 @@ class HeatLayout:
         return self.columns.index(column), self.rows.index(row)
 
     def label(self, axis: Axes) -> None:
-        """Name the columns above and the rows at the left; names that are too long stand aslant."""
+        """Name the columns above and the rows at the left; names that are too long are slanted."""
         axis.tick_params(length=0, labelsize=8.5, labeltop=True, labelbottom=False)
         at = [x + 0.5 for x in range(len(self.columns))]
         if max(map(len, self.columns)) * 0.078 <= self.cell:

@@ -279,6 +279,12 @@ def test_shards_that_tar_pads_or_appends_to_are_whole(tmp_path: Path) -> None:
     assert inspect(WebDatasetSource(str(path))).n_train == 7
 
 
+def test_names_that_begin_with_the_folder_itself(tmp_path: Path) -> None:
+    files = [(f"./{name}", data) for name, data in labelled(0, 4)]
+    source = WebDatasetSource(write_tar(tmp_path / "x.tar", [*files, ("./.b/9.png", b"x")]))
+    assert (inspect(source).n_labeled, counts(source)) == (4, {"hidden files": 1})
+
+
 def test_one_rule_for_the_key_of_image_and_label(tmp_path: Path) -> None:
     files = [(f"a{i}.v2.png", image(i)) for i in range(6)] + [(f"a{i}.v2.cls", b"cat") for i in range(6)]
     files += [(f"b{i}.png", image(10 + i)) for i in range(6)] + [(f"b{i}.cls", b"dog") for i in range(6)]
@@ -299,7 +305,9 @@ def test_labels_in_members_that_are_not_read_are_refused(tmp_path: Path) -> None
     source = WebDatasetSource(write_tar(tmp_path / "x.tar", captions))
     assert (inspect(source).n_labeled, counts(source)) == (0, {"'.txt' files": 12})
     half = [*labelled(0, 6), *[(f"{i}.png", image(i)) for i in range(6, 12)], ("6.label", b"cat")]
-    assert counts(WebDatasetSource(write_tar(tmp_path / "x.tar", half))) == {"'.label' files": 1}
+    source = WebDatasetSource(write_tar(tmp_path / "x.tar", half))
+    assert counts(source) == {"'.label' files of images without a label": 1}
+    assert findings(source)["passed over"]
     with pytest.raises(DataError, match=r"'9\.cls' is a label without an image"):
         inspect(WebDatasetSource(write_tar(tmp_path / "x.tar", [*labelled(0, 6), ("9.cls", b"cat")])))
     kinds = [

@@ -12,6 +12,7 @@ import pytest
 
 from ssl_sweep.sweep.cluster import connect
 from ssl_sweep.sweep.cluster.connect import no_answer, ray_folder, require_answer
+from ssl_sweep.sweep.cluster.internals import patient_start
 from ssl_sweep.sweep.cluster.jobs import Jobs
 from ssl_sweep.sweep.errors import InfeasibleError, UsageError
 from ssl_sweep.sweep.util.addresses import proxy_for, reach_loopback_directly
@@ -98,7 +99,7 @@ def test_a_hint_is_the_remedy_of_the_cause(what: str, error: Exception, heard: b
     [
         (OSError(errno.ENOSPC, "No space left on device", "f/ray"), "f/ray: free some space"),
         (PermissionError(errno.EACCES, "Permission denied", "f/ray"), "f/ray: fix its permissions"),
-        (RuntimeError("The current node timed out during startup."), "may be too busy"),
+        (RuntimeError("The current node timed out during startup."), "is too busy"),
         (RuntimeError("anything else"), "its logs are in f/session_latest/logs"),
     ],
 )
@@ -139,3 +140,26 @@ def test_no_proxy_is_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch, kno
     for address in ("http://127.0.0.1:5000", "http://localhost:8265", "http://[::1]:1", "http://x.corp"):
         assert proxy_for(address) == ("http://proxy:3128" if address[-4:] == "corp" and not known else "")
     assert proxy_for("http://elsewhere:5000") == ("" if known == "*" else "http://proxy:3128")
+
+
+@pytest.mark.parametrize(("late", "seconds"), [(0, 0.0), (3, 60.0), (3, 0.0)])
+def test_a_private_ray_has_time_to_start(monkeypatch: pytest.MonkeyPatch, late: int, seconds: float) -> None:
+    """Ray asks for its node until it is there, but only for 30 s."""
+    from ray._private import services
+
+    asked: list[str] = []
+
+    def get_node(address: str) -> str:
+        asked.append(address)
+        if len(asked) <= late:
+            raise RuntimeError("No node info found")
+        return "node"
+
+    monkeypatch.setattr(services, "get_node", get_node)
+    with patient_start(seconds, pause_s=0.0):
+        if late and not seconds:
+            with pytest.raises(RuntimeError, match="No node info"):
+                services.get_node("here")
+        else:
+            assert services.get_node("here") == "node" and len(asked) == late + 1
+    assert services.get_node is get_node

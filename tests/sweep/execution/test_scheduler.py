@@ -212,7 +212,7 @@ def test_what_another_driver_holds_is_waited_for(sweeps, caplog):
     holder = other.driver
     assert f"pretrain {finished.id}: waits, {holder} holds the lease" in caplog.messages
     assert f"pretrain {finished.id}: taken from the store, {holder} finished it" in caplog.messages
-    assert f"pretrain {given_up.id}: ready again, {holder} gave it up" in caplog.messages
+    assert f"pretrain {given_up.id}: ready again, {holder} released it" in caplog.messages
     assert {e.id for e in case.store.executions()} == {stage.id for stage in progress.having("complete")}
 
 

@@ -52,7 +52,7 @@ def test_every_problem_is_shown_at_once_with_its_place(problems: Problems) -> No
         ("grid.yaml:14:31: ", "50k is more than the 1258 training images of 'digits'"),
         ("grid.yaml:14:49: ", "batch 256 is larger than 100 images"),
         ("grid.yaml:15:22: ", "unknown key 'imges' (did you mean 'images'?)"),
-        ("grid.yaml:16:22: ", "a random encoder takes none"),
+        ("grid.yaml:16:22: ", "not used by a random encoder"),
         ("grid.yaml:18:30: ", "0% is not a share"),
         ("grid.yaml:18:40: ", "no 'unifrm' (did you mean 'uniform'?)"),
         ("grid.yaml:19:30: ", "1M is 1000000 images; 'digits' has 1258"),

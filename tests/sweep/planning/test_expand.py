@@ -136,12 +136,12 @@ def test_exclude_leaves_out_what_fits_and_says_what_never_does() -> None:
     assert sorted(lines) == [
         "grid.yaml:10:5: an empty rule; name at least one results column",
         "grid.yaml:6:5: no cell has method 'simlcr' (did you mean 'simclr'?)",
-        "grid.yaml:7:6: no results column 'evaldomain' to choose by (did you mean 'eval_domain'?)",
-        "grid.yaml:8:5: no cell fits all of this rule's values at once",
+        "grid.yaml:7:6: no results column 'evaldomain' that a rule can use (did you mean 'eval_domain'?)",
+        "grid.yaml:8:5: no cell matches all values of this rule",
         "grid.yaml:9:14: images: '1x' is not a size; write 500, 50k, 1M, 10% or all",
     ]
     (line,) = impossible(pretrain, evaluate, "exclude: [{eval_domain: [a, c]}]")
-    assert line == "grid.yaml:5:10: the rules leave no cell"
+    assert line == "grid.yaml:5:10: these rules exclude every cell; remove or narrow one"
 
 
 def test_what_datasets_cannot_give() -> None:
@@ -165,7 +165,8 @@ def test_what_datasets_cannot_give() -> None:
         catalog,
     )
     assert sorted(lines) == [
-        "grid.yaml:3:59: a pool needs images of one size; these are (a 32, b 64) pixels",
+        "grid.yaml:3:59: a pool needs images of one size; these are (a 32, b 64) pixels: give them the"
+        " same size",
         "grid.yaml:4:20: 'b' has images of 64 pixels, but the encoders of 'a' are trained at 32; give"
         " both datasets the same size, or separate them with match or exclude",
         "grid.yaml:4:24: 'c' has no test images; give its dataset a test or test_fraction",

@@ -60,7 +60,7 @@ def test_impossible_pools():
 
     assert "add up to 100%" in said("{a: 50%, b: 40%}", "images: 100, ")
     assert "all sizes (250k) or all shares" in said("{a: 50%, b: 40}", "images: 100, ")
-    assert "leave it out" in said("{a: 100, b: 40}", "images: 100, ")
+    assert "remove images" in said("{a: 100, b: 40}", "images: 100, ")
     assert "takes 700 of 'b', which has 600" in said("{a: 100, b: 700}")
     assert "needs the key 'images'" in said("{a: 50%, b: 50%}")
 

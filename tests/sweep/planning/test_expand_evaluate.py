@@ -59,7 +59,7 @@ def test_an_output_that_no_encoder_has_is_a_problem(name):
         "{method: random, seed: 0}", f'{{domain: c, labels: 10, representation: [h, "{name}"]}}'
     )
     there = "h, blocks.0, blocks.1, blocks.2, blocks.3"
-    assert said == f"grid.yaml:4:55: no encoder here has the output {name!r}; there are {there}"
+    assert said == f"grid.yaml:4:55: no encoder here has the output {name!r}; use one of {there}"
 
 
 def test_every_level_can_be_learnt():
@@ -94,7 +94,7 @@ def test_encoders_of_one_seed_are_joined():
 def test_sets_that_cannot_be_joined_are_problems():
     none = "{domain: c, labels: 10, fuse: [[{pretrain_domain: a}, {pretrain_domain: c}]]}"
     (said,) = impossible(SIMCLR, none)
-    assert "no encoders fit these rules together" in said
+    assert "no encoders match these rules together" in said
     (said,) = set(
         impossible(
             SIMCLR, "{domain: c, labels: 10, protocol: fine-tune, fuse: [{images: 100}, {images: 100}]}"

@@ -159,12 +159,12 @@ def test_settings_that_no_method_of_a_block_looks_at_are_refused():
     assert len({c.pretraining.id for c in found}) == 2 + 3  # the random ones have no temperature
     for key, value in {"steps": 5, "temperature": 0.1, "views": "crop", "optimizer": "sgd"}.items():
         (said,) = said_of(f"{{method: random, {key}: {value}}}")
-        assert said.startswith("grid.yaml:3:28: ") and f"{key}: a random encoder takes none" in said
+        assert said.startswith("grid.yaml:3:28: ") and f"{key}: not used by a random encoder" in said
     (said,) = said_of("{method: weights, weights: x.pt, seed: [0, 1]}")
-    assert "seed: given weights take none" in said
+    assert "seed: not used by an encoder with given weights" in said
     assert said_of("{method: [random, weights], weights: x.pt, seed: [0, 1]}") == []
     (said,) = said_of("{domain: a, images: 600, batch: 8, weights: x.pt}")
-    assert "weights: simclr takes none" in said
+    assert "weights: not used by simclr" in said
     (said,) = said_of("{method: random}", "{domain: a, labels: 9, finetune_epochs: 3}")
     assert said.startswith("grid.yaml:4:34: ") and "only used by protocol fine-tune" in said
 

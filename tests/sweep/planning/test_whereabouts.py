@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner, Result
 
 from ssl_sweep.cli import cli
-from ssl_sweep.sweep.errors import StoreError
+from ssl_sweep.sweep.errors import InfeasibleError, StoreError
 from ssl_sweep.sweep.planning.whereabouts import last_store, note_run
+from ssl_sweep.sweep.run.progress import Listener
+from ssl_sweep.sweep.run.run import run
 
 
 @pytest.fixture
@@ -73,6 +75,28 @@ def test_a_plan_of_a_new_store_names_the_last_one(sweeps: Any, grid: Path, tmp_p
     assert any(f"is empty; this grid was last run with --store {sweeps.store.uri}" in note for note in notes)
     again = call("plan", grid, "--store", sweeps.store.uri, "--json")
     assert not any("last run" in note for note in json.loads(again.stdout)["notes"])
+
+
+def test_a_run_says_that_its_store_is_new_and_notes_it(sweeps: Any, grid: Path, tmp_path: Path) -> None:
+    class Quiet(Listener):
+        said: ClassVar[list[str]] = []
+
+        def say(self, text: str) -> None:
+            self.said.append(text)
+
+    class Absent:
+        def join(self, address: str | None) -> Any:
+            raise InfeasibleError("no cluster")
+
+    known, new = sweeps.store.uri, str(tmp_path / "new")
+    options: Any = {"tracking_uri": None, "address": None, "listener": Quiet(), "workplace": Absent()}
+    for _ in range(2):
+        with pytest.raises(InfeasibleError, match="no cluster"):
+            run(grid, (), store_uri=new, **options)
+    assert [text for text in Quiet.said if "store" in text] == [
+        f"{new} is a new store; this grid was last run with --store {known}"
+    ]
+    assert last_store(grid) == new
 
 
 def test_a_lost_or_damaged_record_is_no_record(sweeps: Any, grid: Path, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_priorities_go_before_and_the_first_counts_most(sweeps: Any) -> None:
         ("eval_domain=a,labels=70", "no cell has labels '70'"),
         ("corruption=fog", "corruption: "),
         ("images=200,images=800", "images occurs twice"),
-        ("pretrain_domain=a,eval_domain=b", "no cell fits all of this rule's values at once"),
+        ("pretrain_domain=a,eval_domain=b", "no cell matches all values of this rule"),
     ],
 )
 def test_a_wrong_priority_is_a_clear_message(sweeps: Any, text: str, said: str) -> None:

@@ -86,7 +86,7 @@ def elsewhere(sweeps: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
 CASES: list[tuple[str, str, Callable[[Store, str], None], str, str]] = [
     ("pretrain", "encoder.safetensors", lost, "is gone", "missing"),
     ("pretrain", "encoder.safetensors", short, "has 3 bytes, but 6 were committed", "damaged"),
-    ("pretrain", "encoder.safetensors", changed, "holds other bytes than were committed", ""),
+    ("pretrain", "encoder.safetensors", changed, "differs from what was committed", ""),
     ("pretrain", "manifest.json", short, "cannot be read", "damaged"),
     ("pretrain", "manifest.json", another_digit, "is not as it was written", "damaged"),
 ]
@@ -151,7 +151,7 @@ def test_a_damaged_dataset_is_verified_planned_around_and_prepared_again(sweeps:
     assert all(n.provisional for n in plan.stages if n.kind != "prepare")
     assert any(note.text.startswith("damaged: objects counts as not prepared") for note in plan.notes)
     found = verify(sweeps.store.uri, grid, repair=repair)
-    assert found.damages == (Damage("prepare", stage.id, key, "holds other bytes than were committed"),)
+    assert found.damages == (Damage("prepare", stage.id, key, "differs from what was committed"),)
     assert found.withdrawn == ((("prepare", stage.id),) if repair else ())
     (outcome,) = perform_light([again], runtime)
     assert (outcome.status, outcome.executed) == ("complete", True)
@@ -241,7 +241,8 @@ def test_what_cannot_be_read_is_a_finding_and_the_rest_is_looked_at(sweeps: Any)
     assert said[f"features/{second.id}/manifest.json"] == "cannot be read: Is a directory"
     assert said["finetune/"] == "cannot be listed: Not a directory"
     assert sorted(stage for stage, _ in found["withdrawn"]) == ["features", "pretrain"]
-    assert found["stuck"] == [f"features/{second.id} cannot be withdrawn: Is a directory"]
+    (stuck,) = found["stuck"]
+    assert stuck.startswith(f"features/{second.id} cannot be withdrawn (Is a directory); a file is needed")
 
 
 def test_a_journal_that_cannot_be_read_is_named(sweeps: Any) -> None:
@@ -259,7 +260,7 @@ def test_the_command(sweeps: Any) -> None:
     changed(sweeps.store, f"pretrain/{stage.id}/encoder.json")
     called = CliRunner().invoke(cli, ["verify", "--store", sweeps.store.uri])
     assert called.exit_code == 1
-    assert f"damaged: pretrain/{stage.id}/encoder.json holds other bytes" in called.output
+    assert f"damaged: pretrain/{stage.id}/encoder.json differs from what was committed" in called.output
     assert "--repair withdraws" in called.output
     called = CliRunner().invoke(cli, ["verify", "--store", sweeps.store.uri, "--repair", "--json"])
     assert called.exit_code == 1 and json.loads(called.output)["withdrawn"] == [["pretrain", stage.id]]
