@@ -1,4 +1,4 @@
-"""Class names that are nearly equal: they look alike, and often one is a slip of the other."""
+"""Class names that are nearly equal: they look alike, and often one is a misspelling of the other."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check_similar(
         similar_names: The dataset's setting.
 
     Raises:
-        DataError: A name may be a slip of another; the message shows both.
+        DataError: A name may be a misspelling of another; the message shows both.
     """
     for pair in pairs:
         if similar_names == "keep" or _in_all(pair, [split[pair.level] for split in splits]):

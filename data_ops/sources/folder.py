@@ -56,7 +56,7 @@ class FolderSource(SplitHere):
                 FileImage(path, (None,), _group_of(group, path, top)) for path in images_below(top, tally)
             ]
             if not more:
-                raise DataError(f"{top}: no images; leave unlabelled out")
+                raise DataError(f"{top}: no images; put images there, or remove unlabelled")
             images += more
         return list_files(images, passed_over=tally.found)
 

@@ -52,7 +52,7 @@ class SourceInfo:
     passed_over: tuple[PassedOver, ...] = ()
     """What was found beside the images of both splits."""
     gone: bool = False
-    """Whether training images are listed, but not one of their files is there."""
+    """Whether training images are listed, but none of their files exists."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,13 +274,13 @@ def check_classes(source: Source, level: str, train: Iterable[str], test: Iterab
     if len(new) == len(tested):
         raise DataError(
             f"{where}: no class of the test images has a training image: {level!r} is {_listed(tested)} in "
-            f"test and {_listed(taught)} in train; write both alike. If the test classes are meant to be "
-            "new, give only levels that both splits share"
+            f"test and {_listed(taught)} in train; spell both the same way. If the test classes are meant to "
+            "be new, give only levels that both splits share"
         )
     raise DataError(
         f"{where}: {len(new):,} of {len(tested):,} test classes of {level!r} have no training image: "
-        f"{_listed(new)}; train has {_listed(taught - tested) or 'no others'}. Write both splits alike, or "
-        "give only levels that they share"
+        f"{_listed(new)}; train has {_listed(taught - tested) or 'no others'}. Spell both splits the same "
+        "way, or give only levels that they share"
     )
 
 

@@ -87,7 +87,7 @@ class TorchvisionSource(SplitHere):
             )
         whole = self.name in SETS and SETS[self.name].test is None
         if self.test_fraction is not None and not whole:
-            raise DataError(f"{self.name} has a test split of its own; leave test_fraction out")
+            raise DataError(f"{self.name} has its own test split; remove test_fraction")
         if self.name in CIFARS:
             return _list_cifar(self, CIFARS[self.name], split)
         return None if whole and split == "test" else _list_set(self, SETS[self.name], split)

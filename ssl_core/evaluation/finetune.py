@@ -295,7 +295,7 @@ class _Fits:
         config = self._config
         encoder = copy.deepcopy(self._encoder).requires_grad_(True)
         if self._activation_checkpointing and not checkpoint_blocks(encoder):
-            raise ValueError("activation_checkpointing finds no blocks in the encoder; leave it out")
+            raise ValueError("activation_checkpointing finds no blocks in the encoder; set it to false")
         classifier = nn.Linear(encoder.feature_dim, len(self._classes))
         nn.init.zeros_(classifier.weight)
         nn.init.zeros_(classifier.bias)

@@ -39,7 +39,7 @@ def check_inputs(config: PretrainConfig, data: TrainingImages) -> None:
     """
     method = method_class(config.method)
     if config.views2 is not None and method.n_views != 2:
-        raise ValueError(f"views2 is set, but {config.method} takes {method.n_views} view; leave it out")
+        raise ValueError(f"views2 is set, but {config.method} takes {method.n_views} view; remove views2")
     if method.labelled:
         _check_labels(config.method, data)
     if config.batch % world_size():

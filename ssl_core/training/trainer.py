@@ -163,7 +163,7 @@ class Training:
         self.model.to(memory_format=self.format)
         convert_batchnorm(self.model, world_size(), device)
         if options.activation_checkpointing and not checkpoint_blocks(self.model.encoder):
-            raise ValueError(f"activation_checkpointing finds no blocks in {config.encoder}; leave it out")
+            raise ValueError(f"activation_checkpointing finds no blocks in {config.encoder}; set it to false")
         if options.compile:
             self.model.encoder.compile()
         self.labels = (
@@ -247,7 +247,7 @@ class Training:
                         raise Interrupted(f"stopped after step {self.progress.step} of {self.total_steps}")
 
     def _count(self, losses: list[float]) -> None:
-        for loss in losses:  # one by one: the sum is rounded alike, however many are read together
+        for loss in losses:  # one by one: the rounding does not depend on how many are read together
             self.progress = dataclasses.replace(self.progress, loss_sum=self.progress.loss_sum + loss)
 
     def step(self, replica: nn.Module, batch: ViewBatch) -> tuple[Tensor, Tensor, float]:

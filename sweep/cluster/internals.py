@@ -64,7 +64,7 @@ def job_without_paths() -> JobConfig:
 
 @contextlib.contextmanager
 def patient_start(seconds: float = 120.0, pause_s: float = 0.2) -> Iterator[None]:
-    """Give the processes of a Ray that is started inside the block so many seconds to start.
+    """Give the processes of a Ray that is started inside the block this many seconds to start.
 
     Ray gives them 30, and asks for the new node by a function that raises until it is there. Here that
     function waits.

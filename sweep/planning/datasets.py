@@ -22,7 +22,7 @@ from ssl_sweep.sweep.store.manifest import Manifest
 from ssl_sweep.sweep.store.store import Store
 
 _ASSUMED = "assumed"
-_GONE = "not one of its images is there"
+_GONE = "none of its images exists"
 _PATTERN = re.compile(r"[*?\[{]")
 
 
@@ -158,7 +158,7 @@ def _read(name: str, entry: AnyDataset, store: Store | None, expect: bool) -> Da
     """A dataset from its files.
 
     Raises:
-        DataError: it cannot be read, or not one of its images is there although ``expect`` is false.
+        DataError: it cannot be read, or none of its images exists although ``expect`` is false.
     """
     source = entry.to_source()
     info = (_expected(entry) if expect else None) or inspect(source)
@@ -168,7 +168,7 @@ def _read(name: str, entry: AnyDataset, store: Store | None, expect: bool) -> Da
     if manifest is not None:
         return replace(prepared_info(name, spec, id, manifest), passed_over=info.passed_over)
     if info.gone and not expect:
-        raise DataError(f"{name_of(source)}: not one of the listed images is there; correct their paths")
+        raise DataError(f"{name_of(source)}: none of the listed images exists; correct their paths")
     return DatasetInfo(
         name=name,
         prepare=spec,

@@ -22,7 +22,7 @@ _EVERY_S = 3.0
 _LONGEST_PAUSE_S = 60.0  # if the tracker fails, it is tried again after 6, 12, 24, … s
 _TURN_S = 10.0  # then another writer gets its turn, once the artifacts of the current run are written
 _BUSY_S = 0.5  # pause while another driver writes
-_GIVE_UP_S = 30.0  # after the last stage, wait at most so long for a tracker that failed last time
+_GIVE_UP_S = 30.0  # longest wait after the last stage for a tracker that failed last time
 
 
 class Mirror:

@@ -48,7 +48,7 @@ class Panel:
     where: Mapping[str, object]
     """Columns and values of the published rows that belong here."""
     decorate: Callable[[Axes], None] = lambda axis: None
-    """Draws what the panel has besides lines."""
+    """Draws what the panel has in addition to lines."""
 
 
 def line_panels(
@@ -63,7 +63,7 @@ def line_panels(
     """Draws lines over a logarithmic ``x``, with a legend; in a lone panel, names at their ends instead.
 
     Args:
-        looks: of each line by its name, in the order of the legend.
+        looks: the look of each line by its name, in the order of the legend.
         label_each_row: whether every row of panels says what its y axis is, else the first panel only.
     """
     colours = {name: look.colour for name, look in looks.items()}

@@ -112,7 +112,7 @@ def budget_lines(table: pd.DataFrame, looks: Mapping[str, Look]) -> Callable[...
 
     Args:
         table: ``points`` with ``eval_domain``, ``protocol``, ``n_labels`` and ``line``.
-        looks: of the lines other than those from scratch and of untrained encoders.
+        looks: the looks of all lines except those from scratch and of untrained encoders.
     """
     references = {
         SCRATCH: Look(style.INK, "D"),
