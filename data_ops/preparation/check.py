@@ -209,8 +209,8 @@ def _thin(data: Scanned) -> Iterator[Finding]:
                 kind="thin images",
                 dataset=data.name,
                 split=split.split,
-                message=f"{_images(len(thin))} whose centred square is less than {THIN:.0%} of them; cut "
-                "the part that matters out of them, or remove them",
+                message=f"{_images(len(thin))} whose centred square is less than {THIN:.0%} of the "
+                "image; crop to the part that matters, or remove them",
                 items=tuple(
                     f"{split.names[row]}: {split.sizes[row, 1]} x {split.sizes[row, 0]} px" for row in thin
                 ),

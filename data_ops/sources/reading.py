@@ -279,13 +279,13 @@ def check_classes(source: Source, level: str, train: Iterable[str], test: Iterab
     if len(new) == len(tested):
         raise DataError(
             f"{where}: no class of the test images has a training image: {level!r} is {_listed(tested)} in "
-            f"test and {_listed(taught)} in train; spell both the same way. If the test classes are meant to be "
-            "new, give only levels that both splits share"
+            f"test and {_listed(taught)} in train; spell both the same way. If the test classes are meant to "
+            "be new, give only levels that both splits share"
         )
     raise DataError(
         f"{where}: {len(new):,} of {len(tested):,} test classes of {level!r} have no training image: "
-        f"{_listed(new)}; train has {_listed(taught - tested) or 'no others'}. Spell both splits the same way, or "
-        "give only levels that they share"
+        f"{_listed(new)}; train has {_listed(taught - tested) or 'no others'}. Spell both splits the same "
+        "way, or give only levels that they share"
     )
 
 

@@ -57,8 +57,8 @@ def fitting_names(given: Mapping[str, Shape], expected: Mapping[str, Shape]) -> 
     whole = _evaluated([prefix for prefix in prefixes if not any(faults[prefix])])
     if len(whole) > 1:
         raise ValueError(
-            f"has this encoder {len(whole)} times, under {_listed([repr(p) for p in whole])}; strip the "
-            "prefix of the one that you mean from its names, and save only these"
+            f"has this encoder {len(whole)} times, under {_listed([repr(p) for p in whole])}; choose "
+            "one, strip its prefix from its names, and save only these"
         )
     if whole:
         return {name: original for name, original in found[whole[0]].items() if name in expected}

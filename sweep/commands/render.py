@@ -190,7 +190,7 @@ def _cell(value: object) -> str:
 
 def print_status(status: Status, out: Console, where: str = "") -> None:
     """Stages by state, which driver holds what, and what failed and why; hints add ``where`` to a command."""
-    table = Table("stage", *STATES)
+    table = Table("stage", *(state.replace("_", " ") for state in STATES))
     for stage in STAGES:
         count = status.counts[stage]
         if sum(count.values()):

@@ -46,7 +46,7 @@ class Pending:
     piece: int = 0
     """Number of the piece of light work that runs it; 0 for a training."""
     holder: str = ""
-    """The other driver that works on it; "" if there is none."""
+    """The other driver that works on it; "" if no other driver does."""
     stored: Failure | None = None
     """The failure that the store had before that driver began."""
     attempts: Attempts | None = None

@@ -300,7 +300,7 @@ def test_images_whose_centre_square_keeps_almost_nothing_are_named(tmp_path):
     data = scanned(FolderSource(str(tmp_path)))
     found = of_kind(check_dataset(data), "thin images")
     assert [item.rpartition("/")[2] for item in found.items] == ["strip.png: 5000 x 1 px"]
-    assert "1 image of which the centred square keeps less than 10%" in found.message
+    assert "1 image whose centred square is less than 10%" in found.message
     assert (found.split, found.severe) == ("train", False)
     Image.new("RGB", (1, 300)).save(tmp_path / "b" / "tall.png")  # more than 1 % of the images
     found = of_kind(check_dataset(scanned(FolderSource(str(tmp_path)))), "thin images")

@@ -100,7 +100,7 @@ def test_whole_numbers_of_cls_files(rows, tmp_path):
 def test_splits_without_a_class_in_common_are_refused(rows, tmp_path):
     source = whole_csv(tmp_path, rows, ["class 1", "class 2", "class 1", ""], ["1", "2"])
     said = r"test\.csv: no class of the test images has a training image: 'label' is '1', '2' in test and "
-    with pytest.raises(DataError, match=said + r"'class 1', 'class 2' in train; write both alike"):
+    with pytest.raises(DataError, match=said + r"'class 1', 'class 2' in train; spell both the same way"):
         prepare(source, 16, tmp_path / "out")
     few = whole_csv(tmp_path, rows, ["a", "b", ""], ["b", "c"])  # one in common is a matter for the check
     assert prepare(few, 16, tmp_path / "out").n_test == 2

@@ -101,7 +101,7 @@ def test_explain_says_why_a_stage_waits(sweeps: Any, broken: Any, call: Any) -> 
     assert said["state"] == "blocked" and f"pretrain {bad.id} (failed)" in said["why"]
     below = next(n for n in broken.stages if n.kind == "features" and waiting.id in n.upstream)
     said = json.loads(call("explain", grid, below.id, "--json").output)
-    assert said["state"] == "to_run" and f"waits for pretrain {waiting.id} (to_run)" in said["why"]
+    assert said["state"] == "to_run" and f"waits for pretrain {waiting.id} (to run)" in said["why"]
     sweeps.finish([waiting])
     (sweeps.store.path("pretrain", waiting.id) / "manifest.json").write_text("{ torn")
     assert "damaged" in json.loads(call("explain", grid, waiting.id, "--json").output)["why"]

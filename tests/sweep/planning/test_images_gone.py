@@ -88,7 +88,7 @@ def test_what_the_store_holds_is_shown_without_the_images(
 
 def test_a_run_needs_the_images(sweeps: Any, grid: Path) -> None:
     shutil.rmtree(sweeps.folder / "photos")
-    why = "photos/train: no such folder|csv: not one of the listed images is there"
+    why = "photos/train: no such folder|csv: none of the listed images exists"
     with pytest.raises(GridError, match=why) as error:
         plan_grid(grid, (), sweeps.store)
     assert "grid.yaml:3:" in str(error.value)
@@ -103,9 +103,7 @@ def test_another_dataset_is_not_taken_for_the_one_in_the_store(sweeps: Any, grid
     else:
         plan = plan_grid(grid, other, sweeps.store, expect=True)[1]
         assert plan.prepares
-        assert "missing: mine: not one of its images is there, and run needs the images" in map(
-            str, plan.notes
-        )
+        assert "missing: mine: none of its images exists, and run needs the images" in map(str, plan.notes)
 
 
 def test_after_the_images_were_copied_sync_says_why_it_writes_nothing(sweeps: Any, grid: Path) -> None:
