@@ -165,7 +165,8 @@ def _why(
 
 def _listed(ids: Sequence[str], lineage: Lineage) -> str:
     def named(id: str) -> str:
-        return f"{lineage.stages[id].stage if id in lineage.stages else 'stage'} {id} ({lineage.state(id).replace("_", " ")})"
+        kind = lineage.stages[id].stage if id in lineage.stages else "stage"
+        return f"{kind} {id} ({lineage.state(id).replace('_', ' ')})"
 
     return ", ".join(map(named, ids[:4])) + (f" and {len(ids) - 4} more" if len(ids) > 4 else "")
 
