@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ssl_sweep.ssl_core.config.finetune import default_finetune
+from ssl_sweep.ssl_core.config.registry import ENCODERS
 from ssl_sweep.sweep.planning.columns import COLUMNS
 from ssl_sweep.sweep.protocols import PROTOCOLS
-from ssl_sweep.sweep.report.frame import EVALUATION, PRETRAINING
+from ssl_sweep.sweep.report.frame import EVALUATION, PRETRAINING, SEEDS
 from ssl_sweep.sweep.report.statistics import Runs, positions
 from ssl_sweep.sweep.report.style import method_name
 
@@ -48,6 +50,9 @@ class Comparison:
     """Values of the equal columns."""
     sides: Mapping[Any, Runs]
     """The runs for each compared value, in ascending order."""
+    chosen: str = ""
+    """How a side was chosen if the sweep has it with several schedules, such as ``2,000 steps, the longest of
+    150 and 2,000 steps``."""
 
     @property
     def budget(self) -> int:
@@ -69,7 +74,7 @@ def equal_but_for(rows: pd.DataFrame, axis: str, also: Sequence[str] = ()) -> li
     """All comparisons of two or more values of the column ``axis``.
 
     Columns in ``also`` follow from it and may differ. If one value comes with several combinations of them,
-    the most common one is taken.
+    the most common one is taken, of equals the one with the smallest values.
     """
     keys = [name for name in (*PRETRAINING, *EVALUATION) if name != axis and name not in also]
     codes, values = _factorized(rows[axis])
@@ -93,21 +98,51 @@ def against(
 ) -> list[Comparison]:
     """Every question of ``first`` beside the one of ``second`` that differs at most in ``differing``.
 
-    If there are several, the most common one is taken. ``names`` are the keys of the two sides.
+    If there are several, the one with the most optimisation steps of its fit is taken: test labels choose no
+    schedule, and a short one is no rival. Of equally long ones the most common is taken. ``names`` are the
+    keys of the two sides.
     """
     columns = [*PRETRAINING, *EVALUATION]
     keys = [name for name in columns if name not in differing]
     codes = _codes(pd.concat([first[columns], second[columns]], ignore_index=True), keys)
     mine, theirs = codes[: len(first)], codes[len(first) :]
     others = {int(theirs[group[0]]): group for group in positions(theirs)}
-    variants = _codes(second, differing)
+    variants, steps = _codes(second, differing), _fit_steps(second)
     found = [group for group in positions(_codes(first, columns)) if int(mine[group[0]]) in others]
     left, right = Runs.of(first), Runs.of(second)
     comparisons = []
     for group, same in zip(found, _values(first, [group[0] for group in found], columns), strict=True):
-        other = _commonest(others[int(mine[group[0]])], variants)
-        comparisons.append(Comparison(same, {names[0]: left.take(group), names[1]: right.take(other)}))
+        rivals = others[int(mine[group[0]])]
+        longest = rivals[steps[rivals] == steps[rivals].max()]
+        sides = {names[0]: left.take(group), names[1]: right.take(_commonest(longest, variants))}
+        comparisons.append(Comparison(same, sides, _longest_of(names[1], np.unique(steps[rivals]))))
     return comparisons
+
+
+def _longest_of(name: str, steps: npt.NDArray[np.int64]) -> str:
+    if len(steps) < 2:
+        return ""
+    others = " and ".join(f"{value:,}" for value in steps[:-1])
+    return f"{name} has {steps[-1]:,} steps, the longest schedule here; {others} steps are not compared"
+
+
+def _fit_steps(rows: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Optimisation steps of the fit of each row; 0 if it is not a fine-tuning."""
+    names = ["encoder", "image_size", "n_labels", "finetune_steps", "finetune_epochs"]
+    codes, questions = _codes(rows, names), rows[names].astype(object)
+    steps = np.zeros(len(rows), np.int64)
+    for group in positions(codes):
+        steps[group] = _steps(*questions.iloc[group[0]])
+    return steps
+
+
+def _steps(encoder: str, image_size: int, labels: int, steps: float, epochs: float) -> int:
+    if not pd.isna(steps):
+        return int(steps)
+    if pd.isna(epochs):
+        return 0
+    known = encoder if encoder in ENCODERS else "resnet50"  # an added encoder has the general preset
+    return default_finetune(known, int(image_size), steps=0, epochs=int(epochs)).total_steps(int(labels))
 
 
 def beside(
@@ -115,8 +150,8 @@ def beside(
 ) -> list[Comparison]:
     """Each of ``first`` with the one of ``second`` whose ``equal`` columns are equal.
 
-    If there are several, the one that is equal in most other columns is taken. The sides are keyed by (name,
-    value), for the values that both have.
+    If there are several, the one that is equal in most other columns is taken, of those the one that was
+    pretrained longest. The sides are keyed by (name, value), for the values that both have.
     """
     known: dict[tuple[Hashable, ...], list[Comparison]] = {}
     for one in second:
@@ -126,9 +161,7 @@ def beside(
         matches = known.get(tuple(one.same.get(name) for name in equal), [])
         if not matches:
             continue
-        other = max(
-            matches, key=lambda match: sum(match.same[key] == one.same.get(key) for key in match.same)
-        )
+        other = max(matches, key=lambda match: (_equal_columns(match, one), *_length(match)))
         sides = {
             (name, value): part.sides[value]
             for name, part in zip(names, (one, other), strict=True)
@@ -137,6 +170,15 @@ def beside(
         }
         found.append(Comparison(one.same, sides))
     return found
+
+
+def _equal_columns(one: Comparison, other: Comparison) -> int:
+    return sum(one.same[name] == other.same.get(name) for name in one.same)
+
+
+def _length(one: Comparison) -> tuple[float, ...]:
+    """Epochs and steps of the pretraining; 0 if the column is the compared one or empty."""
+    return tuple(float(str(one.same.get(name) or 0)) for name in ("epochs", "steps"))
 
 
 def families(comparisons: Iterable[Comparison]) -> list[Family]:
@@ -206,12 +248,11 @@ def _factorized(column: pd.Series) -> tuple[npt.NDArray[np.int64], Sequence[Hash
 
 
 def _commonest(group: _Positions, variants: npt.NDArray[np.int64]) -> _Positions:
-    """The positions in ``group`` of its most common variant, of equals the first."""
-    found, first, counts = np.unique(variants[group], return_index=True, return_counts=True)
+    """The positions in ``group`` of its most common variant, of equals the one with the smallest values."""
+    found, counts = np.unique(variants[group], return_counts=True)
     if len(found) == 1:
         return group
-    best = min(range(len(found)), key=lambda i: (-int(counts[i]), int(first[i])))
-    return group[variants[group] == found[best]]
+    return group[variants[group] == found[counts.argmax()]]
 
 
 def _values(rows: pd.DataFrame, at: Sequence[int], names: Sequence[str]) -> list[dict[str, Hashable]]:
@@ -219,6 +260,12 @@ def _values(rows: pd.DataFrame, at: Sequence[int], names: Sequence[str]) -> list
     chosen = rows[list(names)].iloc[list(at)].astype(object)
     records: list[dict[str, Hashable]] = chosen.where(chosen.notna(), None).to_dict("records")
     return records
+
+
+def ordered(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows sorted by what they are, so that no choice depends on the order of a table."""
+    codes = _codes(rows, [*PRETRAINING, *EVALUATION, *SEEDS])
+    return rows.iloc[np.argsort(codes, kind="stable")].reset_index(drop=True)
 
 
 def compact(frame: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 from ssl_sweep.sweep.report.claims import CLAIMS
 from ssl_sweep.sweep.report.claims.finding import Claim, Finding
 from ssl_sweep.sweep.report.claims.wording import LENSES, READING, SIGNS
-from ssl_sweep.sweep.report.compare import compact
+from ssl_sweep.sweep.report.compare import compact, ordered
 from ssl_sweep.sweep.report.frame import EVALUATION, PRETRAINING, finest
 from ssl_sweep.sweep.report.paper import paper_difference
 from ssl_sweep.sweep.report.statistics import Runs
@@ -26,12 +26,15 @@ _SHOWN, _ROWS = 2, 24
 
 
 def findings(frame: pd.DataFrame, claims: Sequence[Claim] = CLAIMS) -> list[Finding]:
-    """Every claim judged on the finished cells; a claim that the sweep has no cells for gives no finding."""
+    """Every claim judged on the finished cells; a claim that the sweep has no cells for gives no finding.
+
+    The order of the rows and the ids of cells do not matter.
+    """
     if frame.empty:
         return []
     rows = frame.drop_duplicates(["pretrain_id", *EVALUATION, "probe_seed", "status"])
     rows = rows.assign(top1=rows["top1"].where(rows["status"] == "complete"))
-    rows = compact(rows[list(dict.fromkeys([*PRETRAINING, *EVALUATION, *Runs.COLUMNS]))])
+    rows = ordered(compact(rows[list(dict.fromkeys([*PRETRAINING, *EVALUATION, *Runs.COLUMNS]))]))
     fine = finest(rows)
     return [one for claim in claims for one in claim.judge(claim, rows if claim.all_levels else fine)]
 

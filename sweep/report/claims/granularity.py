@@ -31,7 +31,7 @@ def gaps(rows: pd.DataFrame) -> list[Comparison]:
         same = {name: value for name, value in one.same.items() if name != "level"}
         sides = {(name, level, index): side for name, side in one.sides.items()}
         before = merged.get(key := tuple(same.values()))
-        merged[key] = Comparison(same, {**(before.sides if before else {}), **sides})
+        merged[key] = Comparison(same, {**(before.sides if before else {}), **sides}, one.chosen)
     return list(merged.values())
 
 

@@ -111,7 +111,8 @@ def _finding(
     if overall == "holds":
         deciding = min(found, key=lambda one: abs(one.mean) * (-1 if one.test.claimed == "same" else 1))
     brief = _brief(found, deciding)
-    detail = f"On {family.scope}, with {labels(main)}: {brief}. {conclusion(overall, claim.statement)}."
+    more = "; ".join(filter(None, (brief, family.budgets[main].chosen)))
+    detail = f"On {family.scope}, with {labels(main)}: {more}. {conclusion(overall, claim.statement)}."
     others = [
         f"{labels(budget)} {points(next(o for o in judged[budget] if _same_question(o, deciding)).estimate)}"
         for budget in sorted(judged)

@@ -11,22 +11,29 @@ from ssl_sweep.sweep.report.claims.judging import Test, subtract
 from ssl_sweep.sweep.report.claims.wording import conclusion, labels, points
 from ssl_sweep.sweep.report.compare import Comparison, families
 from ssl_sweep.sweep.report.curves import NotFitted, crossover
-from ssl_sweep.sweep.report.statistics import Estimate, together
+from ssl_sweep.sweep.report.statistics import Estimate, Verdict
 
 PRETRAINED, SCRATCH = "pretrained", "from scratch"
 
 
 def overtaking(claim: Claim, pairs: Iterable[Comparison]) -> Iterator[Finding]:
-    """One finding per family; the estimate is scratch minus pretrained at the largest label budget."""
+    """One finding per family; the estimate is scratch minus pretrained at the largest label budget.
+
+    More labels could always bring the crossing, so nothing refutes the claim: a sweep without a crossing says
+    up to how many labels there is none.
+    """
     for family in families(pairs):
         budgets = list(family.budgets)
         if len(budgets) < 2:
             continue
         first, last = (family.budgets[budgets[i]] for i in (0, -1))
         behind = Test("", subtract(first.sides[SCRATCH], first.sides[PRETRAINED]), "below", margin=0.0)
-        ahead = Test("", subtract(last.sides[SCRATCH], last.sides[PRETRAINED]), margin=0.0)
+        ahead = _ahead(last)
         found = [(test, test.estimate()) for test in (behind, ahead)]
-        verdict = together([test.judge(one) for test, one in found])
+        verdicts = [test.judge(one) for test, one in found]
+        verdict: Verdict = "holds" if set(verdicts) == {"holds"} else "not enough evidence"
+        never = verdicts[1] == "does not hold" and not any(map(_surely_ahead, family.budgets.values()))
+        up_to = f"not up to {labels(budgets[-1])}: " if never else ""
         where = crossover(
             *(
                 pd.concat([one.sides[name].frame() for one in family.budgets.values()])
@@ -34,13 +41,34 @@ def overtaking(claim: Claim, pairs: Iterable[Comparison]) -> Iterator[Finding]:
             )
         )
         brief = (
-            f"training from scratch minus the pretrained encoder is {points(found[0][1])} with"
-            f" {labels(budgets[0])} and {points(found[1][1])} with {labels(budgets[-1])}; {_place(where)}"
+            f"{up_to}training from scratch minus the pretrained encoder is {points(found[0][1])}"
+            f" with {labels(budgets[0])} and {points(found[1][1])} with {labels(budgets[-1])};"
+            f" {_place(where)}"
         )
-        detail = f"On {family.scope}, {brief}. {conclusion(verdict, claim.statement)}."
-        open_test = next(((t, e) for t, e in found if t.judge(e) == "not enough evidence"), found[1])
-        needs = open_test[0].needs(open_test[1]) if verdict == "not enough evidence" else ""
+        chosen = dict.fromkeys(one.chosen for one in (first, last) if one.chosen)
+        more = "; ".join([brief, *chosen])
+        detail = f"On {family.scope}, {more}. {conclusion(verdict, claim.statement)}."
+        needs = "" if verdict == "holds" else _needs(found, verdicts, budgets)
         yield claim.finding(family.scope, verdict, found[1][1], brief, detail, needs=needs)
+
+
+def _ahead(one: Comparison) -> Test:
+    return Test("", subtract(one.sides[SCRATCH], one.sides[PRETRAINED]), margin=0.0)
+
+
+def _surely_ahead(one: Comparison) -> bool:
+    test = _ahead(one)
+    return test.judge(test.estimate()) == "holds"
+
+
+def _needs(found: list[tuple[Test, Estimate | None]], verdicts: list[Verdict], budgets: list[int]) -> str:
+    """What would show a crossing."""
+    if verdicts[1] == "does not hold":
+        return f"more labels than {budgets[-1]:,}: from scratch is still behind with those"
+    for (test, one), judged in zip(found, verdicts, strict=True):
+        if judged == "not enough evidence":
+            return test.needs(one)
+    return f"fewer labels than {budgets[0]:,}: from scratch is already ahead with those"
 
 
 def _place(where: Estimate | NotFitted) -> str:

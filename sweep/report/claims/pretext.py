@@ -91,7 +91,7 @@ CLAIMS = (
     Claim(
         "pretext.rotation-crossover",
         "pretext",
-        "With many labels training from scratch overtakes rotation pretraining",
+        "With enough labels training from scratch overtakes rotation pretraining",
         _ROTNET,
         _ROTATION,
         _crossover,

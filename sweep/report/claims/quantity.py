@@ -13,6 +13,7 @@ from ssl_sweep.sweep.report.claims.overtaking import PRETRAINED, SCRATCH, overta
 from ssl_sweep.sweep.report.claims.wording import count
 from ssl_sweep.sweep.report.compare import HOW_CLASSIFIED, Comparison, against, equal_but_for, largest
 from ssl_sweep.sweep.report.frame import PRETRAINING, in_domain, plain, scratch, self_supervised, usual
+from ssl_sweep.sweep.report.statistics import Runs
 
 CONTRASTIVE = ("simclr", "moco-v2", "byol")
 UNTRAINED_DIFFERS = tuple(name for name in PRETRAINING if name not in ("encoder", "image_size"))
@@ -22,23 +23,29 @@ _SIZES = "the same pretraining with several numbers of images (`images: [2k, 4k,
 
 
 def sizes(rows: pd.DataFrame) -> list[Comparison]:
-    """In-domain pretrainings that differ in the number of images only, at equal epochs or at equal steps."""
+    """In-domain pretrainings that differ in the number of images only, at equal epochs or at equal steps.
+
+    Equal steps are left out if the same sizes are compared at equal epochs.
+    """
     mine = in_domain(self_supervised(plain(usual(rows))))
-    found = equal_but_for(mine, "images", ("steps",)) + equal_but_for(mine, "images", ("epochs",))
-    return list({_question(one): one for one in reversed(found)}.values())[::-1]
+    at_epochs = equal_but_for(mine, "images", ("steps",))
+    known = {_question(one) for one in at_epochs}
+    at_steps = equal_but_for(mine, "images", ("epochs",))
+    return at_epochs + [one for one in at_steps if _question(one) not in known]
 
 
 def _question(one: Comparison) -> tuple[Hashable, ...]:
-    """What identifies a comparison that is found both at equal epochs and at equal steps."""
+    """What is equal whether sizes are compared at equal epochs or at equal steps."""
     same = tuple(value for name, value in one.same.items() if name not in ("steps", "epochs"))
     return same, tuple(one.sides)
 
 
 def _last_doubling(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
     def tests(one: Comparison) -> list[Test]:
-        (n0, a), (n1, b) = list(one.sides.items())[-2:]
-        what = f"from {count(n0)} to {count(n1)} unlabelled images top-1 changes by"
-        return [Test(what, subtract(b, a), "same")]
+        (n0, a), (n1, b) = _last_doubled(one)
+        share, per_doubling = _per_doubling(n0, n1)
+        what = f"from {count(n0)} to {count(n1)} unlabelled images top-1 changes{per_doubling} by"
+        return [Test(what, [(share, b), (-share, a)], "same")]
 
     yield from by_budget(claim, sizes(rows), tests)
 
@@ -60,11 +67,34 @@ def _diminishing(claim: Claim, rows: pd.DataFrame) -> Iterable[Finding]:
         if len(sides) < 3:
             return []
         (n0, a), (n1, b), (n2, c), (n3, d) = *sides[:2], *sides[-2:]
-        early, late = 1 / math.log2(n1 / n0), 1 / math.log2(n3 / n2)  # per doubling
-        what = f"gain of the doubling from {count(n0)} images minus gain of the doubling to {count(n3)}:"
+        (early, first), (late, then) = _per_doubling(n0, n1), _per_doubling(n2, n3)
+        what = (
+            f"gain{first} from {count(n0)} to {count(n1)} images minus gain{then} from {count(n2)} to"
+            f" {count(n3)}:"
+        )
         return [Test(what, [(early, b), (-early, a), (-late, d), (late, c)], margin=0.0)]
 
     yield from by_budget(claim, sizes(rows), tests)
+
+
+def _last_doubled(one: Comparison) -> list[tuple[float, Runs]]:
+    """The doubling that ends at the most images, as (images, runs); without one, the last two sizes."""
+    sides = [(float(str(size)), side) for size, side in one.sides.items()]
+    halves = [side for side in sides if _is_doubling(side[0], sides[-1][0])]
+    return [halves[-1] if halves else sides[-2], sides[-1]]
+
+
+def _is_doubling(few: float, many: float) -> bool:
+    """Whether it is one within 5 %: 7,000 of 14,031 images are."""
+    return abs(many / few / 2 - 1) <= 0.05
+
+
+def _per_doubling(few: float, many: float) -> tuple[float, str]:
+    """The share of a change that belongs to one doubling, and the words for it; 1 and "" for a doubling."""
+    if _is_doubling(few, many):
+        return 1.0, ""
+    doublings = math.log2(many / few)
+    return 1 / doublings, f" per doubling (rescaled, it is {doublings:.1f} doublings)"
 
 
 def tuned(rows: pd.DataFrame) -> list[Comparison]:
