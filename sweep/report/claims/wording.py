@@ -32,7 +32,8 @@ READING = (
     " can still differ: the findings compare seed by seed on the same images.",
     "**Verdicts.** A statement holds if there are 3 pretraining seeds or more and the interval of the"
     " difference excludes 0 on the stated side. It does not hold if the interval is on the other side, or"
-    " within ± 1.5 points of 0. Anything else is not enough evidence and says nothing about the statement.",
+    " within ± 1.5 points of 0. Anything else is not enough evidence and says nothing about the statement. A"
+    " crossing that is not seen up to the most labels tried can lie beyond them: it is not refuted.",
     "**Equality.** “Equals”, “the same” and “less than 1.5 points” hold if the interval is within ± 1.5"
     " points. They do not hold if it is wholly outside.",
     "**Gaps.** × or a hatched cell is a question of the grid without an answer yet. Nothing is filled in.",
