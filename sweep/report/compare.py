@@ -74,7 +74,7 @@ def equal_but_for(rows: pd.DataFrame, axis: str, also: Sequence[str] = ()) -> li
     """All comparisons of two or more values of the column ``axis``.
 
     Columns in ``also`` follow from it and may differ. If one value comes with several combinations of them,
-    the most common one is taken, of equals the one with the smallest values.
+    the most common one is taken; in a tie, the one with the smallest values.
     """
     keys = [name for name in (*PRETRAINING, *EVALUATION) if name != axis and name not in also]
     codes, values = _factorized(rows[axis])
@@ -99,8 +99,8 @@ def against(
     """Every question of ``first`` beside the one of ``second`` that differs at most in ``differing``.
 
     If there are several, the one with the most optimisation steps of its fit is taken: test labels choose no
-    schedule, and a short one is no rival. Of equally long ones the most common is taken. ``names`` are the
-    keys of the two sides.
+    schedule, and a short one is no rival. If several are equally long, the most common is taken. ``names``
+    are the keys of the two sides.
     """
     columns = [*PRETRAINING, *EVALUATION]
     keys = [name for name in columns if name not in differing]
@@ -248,7 +248,7 @@ def _factorized(column: pd.Series) -> tuple[npt.NDArray[np.int64], Sequence[Hash
 
 
 def _commonest(group: _Positions, variants: npt.NDArray[np.int64]) -> _Positions:
-    """The positions in ``group`` of its most common variant, of equals the one with the smallest values."""
+    """The positions in ``group`` of its most common variant; in a tie, the one with the smallest values."""
     found, counts = np.unique(variants[group], return_counts=True)
     if len(found) == 1:
         return group

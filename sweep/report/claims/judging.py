@@ -97,7 +97,7 @@ def _finding(
     claim: Claim, family: Family, tests: Callable[[Comparison], Sequence[Test]], smallest: bool
 ) -> Finding:
     judged = {budget: [_judged(test) for test in tests(one)] for budget, one in family.budgets.items()}
-    order = sorted(judged, reverse=not smallest)  # of equals the first is taken
+    order = sorted(judged, reverse=not smallest)  # max takes the first of them
     main = max(
         order,
         key=lambda budget: (

@@ -20,7 +20,7 @@ def overtaking(claim: Claim, pairs: Iterable[Comparison]) -> Iterator[Finding]:
     """One finding per family; the estimate is scratch minus pretrained at the largest label budget.
 
     More labels could always bring the crossing, so nothing refutes the claim: a sweep without a crossing says
-    up to how many labels there is none.
+    up to how many labels it was not seen.
     """
     for family in families(pairs):
         budgets = list(family.budgets)
