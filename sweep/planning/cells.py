@@ -15,7 +15,7 @@ from ssl_sweep.sweep.protocols import protocol_of
 from ssl_sweep.sweep.spec.specs import Answer, FeatureSpec, PretrainSpec, Stage
 
 Features = tuple[Mapping[str, FeatureSpec], Mapping[str, FeatureSpec]]
-"""Of the training and of the test images: id → spec, one for each encoder."""
+"""id → spec of the features of the training and of the test images, one for each encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ def _tag(kind: Any) -> str:
 
 @lru_cache(maxsize=256)
 def _fields(kind: Any) -> tuple[tuple[str, Any, bool], ...]:
-    """Of each field: its name, its default or MISSING, and whether it is part of identities."""
+    """The name of each field, its default or MISSING, and whether it is part of identities."""
 
     def default(field: Field[Any]) -> Any:
         return field.default_factory() if field.default_factory is not MISSING else field.default
