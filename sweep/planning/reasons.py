@@ -3,7 +3,7 @@
 failed before     it left an error.json
 damaged           its manifest cannot be read, or a file does not have the size that was committed
 missing           it was finished once, and its manifest or some of its files are gone
-version raised    the store has it under an earlier VERSIONS number of its own kind
+version raised    the store has it under an earlier VERSION of its kind of stage
 upstream changed  the store has it with an earlier version of a stage above, or earlier contents of a dataset
 new               none of the above
 """
