@@ -333,7 +333,7 @@ def test_a_set_with_splits_of_its_own(put, tmp_path):
     source = TorchvisionSource("Country211", str(tmp_path))
     assert (inspect(source).n_train, inspect(source).n_test) == (2, 2)
     assert labels(source, "test") == ["AD", "FR"]
-    with pytest.raises(DataError, match="has a test split of its own"):
+    with pytest.raises(DataError, match="has its own test split"):
         inspect(TorchvisionSource("Country211", str(tmp_path), test_fraction=0.5))
 
 
