@@ -1,7 +1,7 @@
 """Digests of sets of images: equal for the same images, whatever their order, files and names.
 
 A set is the sum of two hashes of each image's key, modulo 2**64. Sums of disjoint parts add up, so the digest
-of a pool comes from those of its members. A copy counts as often as it is there.
+of a pool comes from those of its members. A copy counts as often as it occurs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From where images and labels are to specs whose identities name them by digests.
+"""Makes specs whose identities name images and labels by digests, not by their place.
 
 A dataset that is not prepared, or not at hand, has no digest yet: a text that starts with ``unprepared:``
 stands for it.

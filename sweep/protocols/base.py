@@ -84,7 +84,7 @@ class EvaluationProtocol(ABC, Generic[Config]):
     """One way to judge an encoder. Its settings, an instance of ``config``, are its part of an identity."""
 
     name: ClassVar[str]
-    """As a grid calls it."""
+    """Its name in a grid."""
     about: ClassVar[str]
     """What happens, for the schema."""
     config: ClassVar[type[Any]]
@@ -108,7 +108,7 @@ class EvaluationProtocol(ABC, Generic[Config]):
         raise TypeError(f"protocol {self.name} does not read features")
 
     def memory(self, config: Config, labels: int, classes: int) -> float:
-        """Bytes that a fit takes beside its features, if they may be many."""
+        """Bytes that a fit takes in addition to its features, if they may be many."""
         return 0.0
 
     def effort(self, config: Config) -> int:
