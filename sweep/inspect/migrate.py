@@ -2,8 +2,8 @@
 
 The older form named datasets by fingerprints of everything in them. The new ids are computed from the specs
 in the manifests, and from the keys and labels of the prepared datasets in the store. Every stage is copied
-under its new id first. Only when all are copied, the old ones are removed, those that others read last: so a
-migration that was killed can simply be started again.
+under its new id first. The old ones are removed only after all are copied, and those that others read come
+last. So a migration that was killed can simply be started again.
 """
 
 from __future__ import annotations
