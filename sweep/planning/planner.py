@@ -174,5 +174,5 @@ def validate_grid(path: str | Path, overrides: Iterable[str] = ()) -> str:
     encoders = {p.id: p.trained for cell in cells for p in cell.encoders}
     return (
         f"{path} is valid: {len(cells):,} cells, {sum(encoders.values()):,} pretrainings,"
-        f" {len(grid.datasets):,} datasets"
+        f" {len(grid.datasets):,} {'dataset' if len(grid.datasets) == 1 else 'datasets'}"
     )
