@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from s3_server import S3
 
 from ssl_sweep.cli import cli
 from ssl_sweep.sweep.errors import StoreError
@@ -50,8 +51,8 @@ def older(tmp_path: Path) -> Store:
     return store
 
 
-def planned(store: Store) -> Plan:
-    return plan_grid(store.root.parent / "grid.yaml", (), store)[1]
+def planned(store: Store, folder: Path | None = None) -> Plan:
+    return plan_grid((folder or store.root.parent) / "grid.yaml", (), store)[1]
 
 
 def test_nothing_runs_again_and_no_number_changes(older: Store) -> None:
@@ -99,6 +100,21 @@ def test_a_killed_migration_is_continued(older: Store, monkeypatch: pytest.Monke
     assert migrate(str(older.root)).kept == ()
     assert not planned(older).to_run
     assert len(older.executions()) == sum(MOVED.values()) + 2
+
+
+@pytest.mark.slow
+def test_a_store_of_objects_is_migrated_on_the_server(older: Store, s3: S3) -> None:
+    remote = Store(f"{s3.bucket()}/older")
+    for path in sorted(older.root.rglob("*")):
+        if path.is_file() and path.name != "executions.jsonl":
+            remote.storage.put(str(path.relative_to(older.root)), path.read_bytes())
+    remote.reconcile()
+    found = migrate(remote.uri)
+    assert (found.kept, found.moved) == ((), MOVED)
+    again = Store(remote.uri)
+    plan = planned(again, older.root.parent)
+    assert not plan.to_run
+    assert again.executed() == {(stage.kind, stage.id) for stage in plan.stages}
 
 
 def test_features_that_were_deleted_after_their_use_are_not_needed(older: Store) -> None:
