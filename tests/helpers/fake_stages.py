@@ -14,6 +14,7 @@ import numpy as np
 from ssl_sweep.sweep.execution.backend import Outcome
 from ssl_sweep.sweep.execution.runtime import Runtime, TrainPlan
 from ssl_sweep.sweep.planning.stages import PlannedStage
+from ssl_sweep.sweep.spec.specs import ProbeSpec
 from ssl_sweep.sweep.stages.perform import perform_light
 from ssl_sweep.sweep.store.manifest import RunRecord
 from ssl_sweep.sweep.store.store import Store
@@ -34,9 +35,8 @@ class FakeWork:
         if stages[0].kind == "prepare":
             return perform_light(stages, runtime)
         store = runtime.open_store()
-        levels = _levels(runtime, store) if stages[0].kind == "probe" else ()
         return [
-            Outcome(stage.id, "complete", executed=_todo(stage, store) and self._do(stage, store, levels))
+            Outcome(stage.id, "complete", executed=_todo(stage, store) and self._do(stage, runtime, store))
             for stage in stages
         ]
 
@@ -62,7 +62,7 @@ class FakeWork:
         done.unlink(missing_ok=True)
         return [Outcome(stage.id, "complete", executed=executed)]
 
-    def _do(self, stage: PlannedStage, store: Store, levels: Sequence[str]) -> bool:
+    def _do(self, stage: PlannedStage, runtime: Runtime, store: Store) -> bool:
         started = time.time()
         folder = store.path(stage.kind, stage.id)
         match stage.kind:
@@ -74,7 +74,7 @@ class FakeWork:
                         np.save(file, np.full((_TEST_IMAGES, 4), _number(stage, name), np.float32))
                 return _commit(stage, store, started, {"shape": [_TEST_IMAGES, 4]})
             case "probe":
-                return self._answer(stage, store, started, levels)
+                return self._answer(stage, store, started, _levels(stage, runtime, store))
         raise TypeError(f"{stage.kind} is no light stage")
 
     def _encoder(self, stage: PlannedStage, store: Store, started: float, outputs: dict[str, Any]) -> bool:
@@ -100,10 +100,13 @@ class FakeWork:
         return _commit(stage, store, started, {"levels": judged, "C": 1.0, "converged": True})
 
 
-def _levels(runtime: Runtime, store: Store) -> list[str]:
-    """Those of every dataset: a table reads the ones it looks for."""
-    manifests = (store.manifest("prepare", id) for id in runtime.datasets.values())
-    return sorted({level for m in manifests if m is not None for level in m.outputs["levels"]})
+def _levels(stage: PlannedStage, runtime: Runtime, store: Store) -> list[str]:
+    """The levels that a probe judges: the one it learns and those above."""
+    assert isinstance(stage.spec, ProbeSpec)
+    manifest = store.manifest("prepare", runtime.datasets[stage.spec.fingerprint])
+    assert manifest is not None
+    known = list(manifest.outputs["levels"])
+    return known[known.index(stage.spec.level) if stage.spec.level in known else 0 :]
 
 
 def _commit(stage: PlannedStage, store: Store, started: float, outputs: dict[str, Any]) -> bool:
