@@ -43,7 +43,7 @@ def older_form(to_run: Iterable[PlannedStage], planned: Container[str], store: S
     if not any(manifest.old for id in strange if (manifest := store.manifest("pretrain", id)) is not None):
         return ""
     return (
-        "older form: an earlier version of ssl-sweep made stages of this store, and their ids have changed;"
+        "An earlier version of ssl-sweep made stages in this store, and their ids have changed;"
         f" to keep them, run: ssl-sweep migrate {store.uri}"
     )
 
