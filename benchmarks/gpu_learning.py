@@ -205,8 +205,7 @@ def _two(record: Record, device: str, work: Path, backend: str) -> Row:
     if method == "forkserver":
         processes.set_forkserver_preload(SLOW)
     children = [
-        processes.Process(target=worker, args=(rank, backend, device, work, record.tiny))
-        for rank in range(2)
+        processes.Process(target=worker, args=(rank, backend, device, work, record.tiny)) for rank in range(2)
     ]
     for child in children:
         child.start()

@@ -178,9 +178,7 @@ def test_an_unreadable_file(rows, folder, tmp_path, monkeypatch):
         return read(path)
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(
-        DataError, match=r"0002\.png: cannot be read \(Permission denied\); fix its"
-    ):
+    with pytest.raises(DataError, match=r"0002\.png: cannot be read \(Permission denied\); fix its"):
         prepare(FolderSource(str(root)), 8, tmp_path / "a")
     assert prepare(FolderSource(str(root), on_bad_image="skip"), 8, tmp_path / "a").n_train == 39
 

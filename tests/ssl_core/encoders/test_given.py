@@ -170,7 +170,8 @@ def test_the_shapes_that_planning_knows_are_those_of_the_encoder(name, size):
 def test_two_encoders_that_could_both_be_meant_are_named(tmp_path, model):
     state = dict(model.state_dict())
     torch.save({"model": state, "model_ema": {k: v + 1 for k, v in state.items()}}, tmp_path / "w.pt")
-    with pytest.raises(ValueError, match=r"this encoder 2 times, under 'model\.', 'model_ema\.'; choose one, strip its prefix"):
+    told = r"this encoder 2 times, under 'model\.', 'model_ema\.'; choose one, strip its prefix"
+    with pytest.raises(ValueError, match=told):
         load_weights(config_of(tmp_path / "w.pt"))
 
 
