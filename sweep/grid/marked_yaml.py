@@ -228,7 +228,8 @@ class _Builder:
         first: dict[str, int] = {}
         for key, item in node.value:  # merged keys first, so that the mapping's own replace them
             if isinstance(key, yaml.ScalarNode) and key.value == "<<" and key.style is None:
-                for base in item.value if isinstance(item, yaml.SequenceNode) else [item]:
+                bases = item.value if isinstance(item, yaml.SequenceNode) else [item]
+                for base in reversed(bases):  # of several, the first wins
                     if not isinstance(base, yaml.MappingNode) or id(base) in parents:
                         self._problem(base, "<< must refer to a mapping")
                     elif self._count(base):

@@ -82,6 +82,12 @@ def test_anchors_and_merges_work_and_own_keys_win() -> None:
     assert source.mark(("mine", "x")).line == 1
 
 
+def test_the_first_of_several_merged_mappings_wins() -> None:
+    source = parse("a: &a {x: 1}\nb: &b {x: 2, y: 2}\nmine:\n  <<: [*a, *b]\n")
+    assert source.data["mine"] == {"x": 1, "y": 2}
+    assert source.mark(("mine", "x")).line == 1
+
+
 def test_aliases_cannot_recurse_or_explode() -> None:
     assert messages("a: &a [*a]\n") == ["grid.yaml:1:4: an alias that contains itself"]
     bomb = "l0: &l0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
