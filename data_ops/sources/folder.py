@@ -12,7 +12,7 @@ from ssl_sweep.data_ops.dataset.prepared import Split
 from ssl_sweep.data_ops.errors import DataError, about
 from ssl_sweep.data_ops.sources.listing import FileImage, Listing, list_files, printable
 from ssl_sweep.data_ops.sources.options import SplitHere, option
-from ssl_sweep.data_ops.sources.walk import entries, images_below, is_image_file, pass_over
+from ssl_sweep.data_ops.sources.walk import entries, images_below, is_folder, is_image_file, pass_over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ def files(root: str, tally: Tally) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     classes = []
     for entry in entries(top, tally):
-        if entry.is_dir():
+        if is_folder(entry):
             classes.append(entry)
         elif is_image_file(entry):
             tally.add("images beside the class folders", printable(entry.path), "lost")

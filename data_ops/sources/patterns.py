@@ -14,7 +14,7 @@ from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.image_kinds import junk
 from ssl_sweep.data_ops.sources.listing import printable
 from ssl_sweep.data_ops.sources.remote import is_remote, remote_files
-from ssl_sweep.data_ops.sources.walk import entries, pass_over
+from ssl_sweep.data_ops.sources.walk import entries, is_folder, pass_over
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -72,7 +72,7 @@ def _existing(where: str) -> tuple[Path, str]:
 
 def _in_folder(folder: Path, suffix: str, tally: Tally) -> Iterator[Path]:
     for entry in entries(folder, tally):
-        if entry.is_dir():
+        if is_folder(entry):
             if "=" in entry.name:
                 yield from _in_folder(Path(entry.path), suffix, tally)
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from ssl_sweep.data_ops.dataset.passed_over import Tally
 from ssl_sweep.data_ops.errors import DataError, remedy
@@ -20,7 +21,7 @@ def images_below(folder: str | os.PathLike[str], tally: Tally) -> list[str]:
     Raises:
         DataError: A folder cannot be listed.
     """
-    return list(_walk(os.fspath(folder), tally, set()))
+    return list(_walk(os.fspath(folder), tally, _around(folder)))
 
 
 def entries(folder: str | os.PathLike[str], tally: Tally) -> list[os.DirEntry[str]]:
@@ -40,11 +41,26 @@ def entries(folder: str | os.PathLike[str], tally: Tally) -> list[os.DirEntry[st
     for entry in found:
         if reason := junk(entry.name):
             tally.add(reason, printable(entry.path), "junk")
-        elif entry.is_dir() and is_own_output(entry.path):
+        elif is_folder(entry) and is_own_output(entry.path):
             tally.add("stores and reports of this program", printable(entry.path), "junk")
         else:
             kept.append(entry)
     return kept
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether a directory entry is a folder or a link to one. A link to itself is neither folder nor file."""
+    return _leads_somewhere(entry) and entry.is_dir()
+
+
+def _leads_somewhere(entry: os.DirEntry[str]) -> bool:
+    return not entry.is_symlink() or os.path.exists(entry.path)
+
+
+def _around(folder: str | os.PathLike[str]) -> set[tuple[int, int]]:
+    """The folders that hold a folder. A link to one of them is a cycle, and leads to other classes."""
+    holders = {*Path(os.path.realpath(folder)).parents, *Path(os.path.abspath(folder)).parents}
+    return {(status.st_dev, status.st_ino) for status in map(os.stat, holders)}
 
 
 def _walk(folder: str, tally: Tally, seen: set[tuple[int, int]]) -> Iterator[str]:
@@ -56,7 +72,7 @@ def _walk(folder: str, tally: Tally, seen: set[tuple[int, int]]) -> Iterator[str
     others = []
     stems = set()
     for entry in entries(folder, tally):
-        if entry.is_dir():
+        if is_folder(entry):
             yield from _walk(entry.path, tally, seen)
         elif is_image_file(entry):
             stems |= {entry.name, os.path.splitext(entry.name)[0]}
@@ -71,8 +87,8 @@ def is_image_file(entry: os.DirEntry[str]) -> bool:
     """Whether a directory entry is an image, from its name or else from its first bytes."""
     kind = kind_of(entry.name)
     if kind != "unknown":
-        return kind == "image" and (entry.is_file() or not os.path.exists(entry.path))
-    if not entry.is_file():
+        return kind == "image" and (not _leads_somewhere(entry) or entry.is_file())
+    if not _leads_somewhere(entry) or not entry.is_file():
         return False
     try:
         with open(entry.path, "rb") as file:

@@ -116,6 +116,23 @@ def test_links_to_folders_are_followed_and_cycles_are_cut(pets: Path, tmp_path: 
     assert (inspect(more).n_train, inspect(more).n_labeled) == (36, 24)
 
 
+def test_links_that_lead_to_themselves_are_counted(pets: Path) -> None:
+    for name in ("loop", "cat/loop", "cat/loop.txt"):
+        (pets / "train" / name).symlink_to(pets / "train" / name)
+    assert counts(source_of(pets)) == {"files without a suffix": 2, "'.txt' files": 1}
+    (pets / "train" / "cat" / "loop.png").symlink_to("loop.png")
+    assert inspect(source_of(pets)).n_train == 25
+    with pytest.raises(DataError, match=r"loop\.png: cannot be read"):
+        list(map(lambda raw: raw.decode(), iterate(source_of(pets), "train")))
+
+
+def test_a_link_out_of_a_class_folder_does_not_bring_in_the_other_classes(pets: Path) -> None:
+    (pets / "train" / "cat" / "up").symlink_to("..")
+    (pets / "train" / "cat" / "top").symlink_to("../..")
+    assert open_source(source_of(pets)).labels("train") == {"cat": 12, "dog": 12}
+    assert counts(source_of(pets)) == {"links to a folder that is read already": 2}
+
+
 def test_loose_images_beside_the_class_folders_are_a_problem(pets: Path) -> None:
     (pets / "train" / "a.png").write_bytes(image(1))
     (pets / "train" / "labels.csv").write_text("a")
