@@ -16,6 +16,7 @@ from ssl_sweep.data_ops.sources.listing import FileImage, Labels, Listing, list_
 from ssl_sweep.data_ops.sources.remote import local
 
 _DELIMITERS = ",;\t|"
+_QUOTED = re.compile(r'"[^"]*"')
 _TOLD = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
 
@@ -35,8 +36,11 @@ def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); give a CSV file with a header"
         ) from error
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:200]:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or 4 * data[:200].count(0) > len(data[:200]):
         raise DataError(f"{path}: the text is UTF-16; save the table as UTF-8")
+    if b"\0" in data:
+        line = data[: data.index(0)].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: a NUL character, which no text has; write the table again")
     text = data.decode("utf-8-sig", "surrogateescape")
     delimiter = delimiter_of(text.partition("\n")[0])
     if told := _TOLD.match(text):  # as Excel writes and reads
@@ -64,7 +68,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
     places = [names.index(column) for column in columns]
     rows = []
     for line, row in enumerate(table[1:], start=2):
-        if not any(row):
+        if not any(map(str.strip, row)):
             continue
         if len(row) != len(names):
             raise DataError(
@@ -78,7 +82,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
 
 def delimiter_of(header: str) -> str:
     """The character that separates the names of a header: a comma, a semicolon, a tab or a bar."""
-    return max(_DELIMITERS, key=header.count)
+    return max(_DELIMITERS, key=_QUOTED.sub("", header).count)
 
 
 def is_utf8(text: str) -> bool:
@@ -152,10 +156,13 @@ class LabelTable:
             side = cells[-1] if self.split is not None else split
             if side not in SPLITS:
                 raise DataError(f"{where}: {printable(name)} is in the split {side!r}; write train or test")
+            if not name:
+                labels = ", ".join(map(printable, cells))
+                raise DataError(f"{where}: the row of {labels!r} has no {self.name!r}; give its image")
             if side == split:
                 n = len(self.levels)
-                labels = tuple(printable(cell) or None for cell in cells[:n])
-                found.append(LabelRow(name, labels, printable(cells[n]) or None if self.group else None))
+                row = tuple(printable(cell) or None for cell in cells[:n])
+                found.append(LabelRow(name, row, printable(cells[n]) or None if self.group else None))
         if not found and split == "train":
             raise DataError(f"{where}: no training images; give at least one")
         return found

@@ -41,6 +41,12 @@ def test_a_told_separator_wins_over_those_of_the_header(images: Path) -> None:
     assert [raw.labels[0] for raw in iterate(source, "train")] == ["x,y"]
 
 
+def test_quoted_names_do_not_decide_the_separator(images: Path) -> None:
+    source = table(images, 'path;"genus, species, author"\né/0.ppm;a\n ; \né/1.ppm;b\n'.encode())
+    source = dataclasses.replace(source, levels=("genus, species, author",))
+    assert [raw.labels[0] for raw in iterate(source, "train")] == ["a", "b"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_utf8_with_and_without_a_mark(images: Path, encoding: str) -> None:
     assert inspect(table(images, "path,label\né/0.ppm,a\n".encode(encoding))).n_train == 1
@@ -57,6 +63,9 @@ def test_utf8_with_and_without_a_mark(images: Path, encoding: str) -> None:
         (b"\xef\xbb\xbf \n\n", "the table is empty"),
         (b"sep=;\n", "the table is empty"),
         ("é/0.ppm,a\né/1.ppm,b\n".encode(), "the first line is é/0.ppm, a; it must be a header"),
+        (b"path,label\na.ppm,a\nb\0.ppm,b\n", "t.csv, line 3: a NUL character"),
+        (b"path,label\n" + b"a.ppm,a\n" * 99 + b"b\0.ppm,b\n", "t.csv, line 101: a NUL character"),
+        (b"path,label\na.ppm,a\n ,b\n", "t.csv: the row of 'b' has no 'path'; give its image"),
         (b"path:label\na.ppm:b\n", "no column 'path'; it has path:label"),
         (
             b"path,label\nC:\\me\\0.png,a\n",
