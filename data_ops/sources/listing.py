@@ -107,7 +107,7 @@ def stamp(path: str | Path) -> Stamp:
 def _stamp_of(path: str) -> Stamp:
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # a value error if the path holds a NUL character
         return path, -1, -1
     return path, status.st_size, status.st_mtime_ns
 
@@ -123,7 +123,8 @@ def label_text(where: str, cell: object) -> str | None:
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     if isinstance(cell, str) or type(cell) is int:
-        return str(cell) or None
+        # JSON and npz may hold half a character, which no file can
+        return str(cell).encode("utf-8", "backslashreplace").decode() or None
     raise DataError(f"{where}: {cell!r} is not a label; labels are integers or strings")
 
 
@@ -145,6 +146,8 @@ def read_file(path: str) -> Pixels:
         data = Path(path).read_bytes()
     except OSError as error:
         raise DataError(f"{name}: cannot be read ({error.strerror}); {remedy(error)}") from error
+    except ValueError as error:
+        raise DataError(f"{name!r}: not a path ({error}); correct it") from error
     return decode_rgb(data, name)
 
 

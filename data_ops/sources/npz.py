@@ -179,9 +179,10 @@ def _small(path: Path, file: zipfile.ZipFile, name: str, n: int) -> npt.NDArray[
         try:
             array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         except _DAMAGED as error:
-            raise DataError(
-                f"{path}: array {name!r} cannot be read ({error}); write the file again"
-            ) from error
+            remedy = "save its astype(str)" if "Object arrays" in str(error) else "write the file again"
+            raise DataError(f"{path}: array {name!r} cannot be read ({error}); {remedy}") from error
+    if array.dtype.kind == "S":
+        raise DataError(f"{path}: array {name!r} is bytes ({array.dtype}); save its astype(str)")
     if array.dtype.kind not in "iufU" or array.ndim not in (1, 2) or len(array) != n:
         raise DataError(
             f"{path}: array {name!r} is {array.dtype} of shape {array.shape}; expected {n} integers or texts"

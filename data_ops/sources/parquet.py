@@ -83,7 +83,10 @@ def _cells_of(paths: list[Path], source: ParquetSource) -> tuple[Counter[str | N
 
 def _counted(path: Path, batch: Any, name: str, first: int) -> Counter[str | None]:
     found: Counter[str | None] = Counter()
-    counts = batch.column(name).value_counts()
+    cells = batch.column(name)
+    if str(cells.type) == "halffloat":  # which Arrow does not count
+        cells = cells.cast("float")
+    counts = cells.value_counts()
     try:
         labels = counts.field("values").to_pylist()
     except UnicodeDecodeError:
@@ -217,6 +220,10 @@ def _check_columns(path: Path, schema: Any, source: ParquetSource) -> None:
         if column not in schema.names and (column == image or column not in given):
             hint = nearest(column, schema.names)
             raise DataError(f"{path}: no column {column!r}{hint}; it has {', '.join(schema.names)}")
+        if schema.names.count(column) > 1:
+            raise DataError(
+                f"{path}: {schema.names.count(column)} columns are named {column!r}; rename all but one"
+            )
     kind = schema.field(image).type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         kind = kind.field("bytes").type
@@ -234,5 +241,7 @@ def _check_columns(path: Path, schema: Any, source: ParquetSource) -> None:
             or pa.types.is_floating(kind)  # what pandas makes of integers beside nulls; cells are checked
             or pa.types.is_string(kind)
             or pa.types.is_large_string(kind)
+            or pa.types.is_string_view(kind)
+            or pa.types.is_null(kind)  # what pandas makes of a column without any value
         ):
             raise DataError(f"{path}: label column {level!r} is {kind}; labels are integers or strings")

@@ -72,7 +72,8 @@ class WebDatasetSource(SplitHere):
         paths = files_of(where, ".tar", tally)
         samples = [sample for path in paths for sample in _Shard(path, self, tally, keys).samples()]
         if not samples:
-            raise DataError(f"{where}: no images in {len(paths)} shards; check the path")
+            beside = "".join(f", but {one}" for one in tally.found[:1])
+            raise DataError(f"{where}: no images in {len(paths)} shards{beside}; check the path")
         _check_labels(where, self, samples, keys)
         _count_texts(samples, tally)
         listing = listed(
@@ -228,6 +229,8 @@ def _only(name: str, members: list[Member]) -> Member | None:
     """The only member, or None. Raises DataError if a sample has two members of a kind."""
     if len(members) > 1:
         one, two = (printable(member.name) for member in members[:2])
+        if one == two:
+            raise DataError(f"{name}: {one!r} is in the shard twice; write the shard again with one of them")
         raise DataError(
             f"{name}: {one!r} and {two!r} belong to one sample, because a key ends at the first dot of a "
             "file name; give each image its own key, without dots"
@@ -236,7 +239,7 @@ def _only(name: str, members: list[Member]) -> Member | None:
 
 
 def _key(member: Member) -> str:
-    folder, _, base = member.name.rpartition("/")
+    folder, _, base = os.path.normpath(member.name).rpartition("/")
     return f"{folder}/{base.partition('.')[0]}".lstrip("/")
 
 
@@ -260,22 +263,24 @@ def _fields(
             raise DataError(
                 f"{name}: a .cls file has one label but levels names {len(source.levels)}; use .json"
             )
-        return (_class(as_cls),), None
+        return (_class(name, as_cls),), None
     try:
         content = json.loads(as_json)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{name}: its .json cannot be read ({error}); correct it") from error
     if not isinstance(content, dict):
         raise DataError(f"{name}: its .json is not an object; write one with {', '.join(source.levels)}")
     keys.update(content.keys())
     cells = [content.get(level) for level in source.levels]
     if cells == [None] and as_cls is not None:
-        cells = [_class(as_cls)]
+        cells = [_class(name, as_cls)]
     group = content.get(source.group) if source.group is not None else None
     return tuple(label_text(name, cell) for cell in cells), label_text(name, group)
 
 
-def _class(as_cls: bytes) -> str | None:
+def _class(name: str, as_cls: bytes) -> str | None:
+    if as_cls.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{name}: its .cls is UTF-16; save it as UTF-8")
     return as_cls.decode("utf-8", "backslashreplace").strip() or None
 
 

@@ -231,7 +231,8 @@ def test_wrong_npz(tmp_path):
         ({"images": images, "labels": np.array([1.0, 2.5, 3])}, "2.5 is not a label"),
         ({"images": images, "labels": np.array(3)}, "expected 3 integers or texts"),
         ({"images": images, "labels": np.zeros((3, 2), int)}, "has 2 label levels but levels names 1"),
-        ({"images": images, "labels": np.array([{}, {}, {}], object)}, "cannot be read .*allow_pickle"),
+        ({"images": images, "labels": np.array([{}, {}, {}], object)}, "allow_pickle.*save its astype"),
+        ({"images": images, "labels": np.array([b"a", b"b", b"c"])}, r"is bytes \(\|S1\); save its astype"),
         ({"images": np.array([{}], object)}, "is object of shape"),
     ]
     for arrays, message in wrong:
@@ -246,6 +247,32 @@ def test_wrong_npz(tmp_path):
         inspect(NpzSource(str(path)))
     with pytest.raises(DataError, match="no such file"):
         inspect(NpzSource(str(tmp_path / "gone.npz")))
+
+
+@pytest.mark.parametrize(
+    ("labels", "read"),
+    [
+        (pa.array(np.array([1, 2, np.nan], np.float16)), ["1", "2", None]),
+        (pa.nulls(3), [None, None, None]),
+        (pa.array(["a", None, "b"], pa.string_view()), ["a", None, "b"]),
+        (pa.array(["a", None, "b"]).dictionary_encode(), ["a", None, "b"]),
+    ],
+)
+def test_types_of_parquet_labels(rows, tmp_path, labels, read):
+    images = pa.array([row[0] for row in rows[:3]])
+    pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "x.parquet")
+    source = ParquetSource(str(tmp_path / "x.parquet"))
+    assert inspect(source).n_labeled == sum(label is not None for label in read)
+    assert [raw.labels[0] for raw in iterate(source, "train")] == read
+
+
+@pytest.mark.parametrize("twice", ["image", "label"])
+def test_parquet_columns_of_one_name_are_refused(rows, tmp_path, twice):
+    columns = {"image": pa.array([rows[0][0]]), "label": pa.array(["a"])}
+    table = pa.table([*columns.values(), columns[twice]], [*columns, twice])
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=f"2 columns are named '{twice}'; rename all but one"):
+        inspect(ParquetSource(str(tmp_path / "x.parquet")))
 
 
 def test_a_header_that_claims_more_than_there_is(tmp_path):
@@ -366,6 +393,20 @@ def test_tar_links_are_refused(tmp_path):
         inspect(WebDatasetSource(str(tmp_path / "x.tar")))
 
 
+def test_half_a_character_in_a_label_is_spelt_out(rows, tmp_path):
+    files = [(f"{i}.png", row[0]) for i, row in enumerate(rows[:4])]
+    files += [(f"{i}.json", b'{"label": "\\ud83d%d"}' % (i % 2)) for i in range(4)]
+    source = WebDatasetSource(write_tar(tmp_path / "x.tar", files))
+    prepare(source, 16, tmp_path / "out")
+    assert [raw.labels[0] for raw in iterate(source, "train")] == ["\\ud83d0", "\\ud83d1"] * 2
+
+
+def test_members_of_one_folder_whatever_its_spelling(rows, tmp_path):
+    files = [("./a/0.png", rows[0][0]), ("a/0.cls", b"x"), ("1.png", rows[1][0]), ("./1.cls", b"y")]
+    source = WebDatasetSource(write_tar(tmp_path / "x.tar", files))
+    assert [raw.labels for raw in iterate(source, "train")] == [("x",), ("y",)]
+
+
 def test_wrong_shards(rows, tmp_path):
     def problem(files: list[tuple[str, bytes]], **fields: tuple[str, ...]) -> str:
         with pytest.raises(DataError) as error:
@@ -380,8 +421,12 @@ def test_wrong_shards(rows, tmp_path):
     assert "a .cls file has one label" in problem([image, ("a.cls", b"1")], levels=LEVELS)
     two = problem([("img.1.png", b"x"), ("img.2.png", b"y")])
     assert "'img.1.png' and 'img.2.png' belong to one sample" in two and "first dot" in two
-    assert "'a.png' and 'a.png' belong to one sample" in problem([image, image])
-    assert "'a.cls' and 'a.cls'" in problem([image, ("a.cls", b"1"), ("a.cls", b"2")])
+    assert "'a.png' is in the shard twice; write the shard again" in problem([image, image])
+    assert "'a.cls' is in the shard twice" in problem([image, ("a.cls", b"1"), ("a.cls", b"2")])
+    assert "its .cls is UTF-16; save it as UTF-8" in problem([image, ("a.cls", "cat".encode("utf-16"))])
+    deep = b'{"label": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    assert "its .json cannot be read" in problem([image, ("a.json", deep)])
+    assert "no images in 1 shards, but 1 '.tar' files, such as" in problem([("inner.tar", b"x")])
     assert "'b.cls' is a label without an image" in problem([image, ("b.cls", b"1"), ("b.svg", b"x")])
     (tmp_path / "x.tar").write_bytes(b"no tar at all")
     with pytest.raises(DataError, match=r"x\.tar: not a readable, uncompressed tar"):
