@@ -25,9 +25,12 @@ def resolve_path(text: str, base: Path) -> str:
         base: the folder from which a relative path starts.
 
     Raises:
-        ValueError: a variable is not set, or the address is not valid or holds a secret.
+        ValueError: a variable is not set, the path holds a NUL character, or the address is not valid or
+            holds a secret.
     """
     text = _expanded(text)
+    if "\0" in text:
+        raise ValueError(f"{text!r} holds a NUL character, which no path has")
     if secret := secret_in(text):
         raise ValueError(
             f"the address holds {secret}, which would be kept with every result; {CREDENTIALS_HINT}"

@@ -12,6 +12,7 @@ from ssl_sweep.sweep.grid.numbers import two_readings
 
 MAX_COUNT = MOST_IMAGES
 """A larger number is surely a typing error and is refused, because arithmetic would overflow."""
+_LONGEST = 100  # characters: far more than any size that is meant, and few enough to compute with
 _COUNT = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kKmM]?)")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*%")
 _FACTOR = {"": 1, "k": 1_000, "m": 1_000_000}
@@ -50,6 +51,8 @@ def parse_size(value: object) -> Size:
     if isinstance(value, Size):
         return value
     text = str(value).strip()
+    if len(text) > _LONGEST:
+        raise ValueError(f"a text of {len(text):,} characters is not a size; write 500, 50k, 1M, 10% or all")
     if unclear := two_readings(text):
         raise ValueError(unclear)
     if isinstance(value, float):

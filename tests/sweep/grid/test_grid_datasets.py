@@ -69,6 +69,13 @@ def test_every_source_and_every_field_of_it_is_there() -> None:
             assert known.is_required() or known.default == default
 
 
+def test_a_path_with_a_nul_character_is_refused_at_its_line(tmp_path: Path) -> None:
+    text = 'name: x\ndatasets:\n  a: {source: folder, train: "a\\0b", test: c}\n'
+    (tmp_path / "grid.yaml").write_text(text + "pretrain: [{domain: a, images: 10}]\n")
+    with pytest.raises(GridError, match=r"grid\.yaml:3:30: .*holds a NUL character"):
+        load_grid(tmp_path / "grid.yaml")
+
+
 def test_addresses_stay_and_variables_are_put_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BUCKET", "s3://mine")
     entry = grid_of(tmp_path, source="npz", train="${BUCKET}/a.npz", test="https://x.org/b.npz").datasets["a"]

@@ -74,6 +74,9 @@ def test_names_keep_their_text(tmp_path: Path, name: str) -> None:
 def test_a_number_of_very_many_digits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GridError, match="seed: "):
         loaded(tmp_path, seed="9" * 5000)
+    for images in ("9" * 5000, "0." + "1" * 5000 + "%"):
+        with pytest.raises(GridError, match=r"images: a text of 5,0\d\d characters is not a size"):
+            loaded(tmp_path, images=images)
 
 
 def test_numbers_of_other_spellings_are_those_numbers(tmp_path: Path) -> None:
