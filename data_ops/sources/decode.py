@@ -43,6 +43,7 @@ _NO_PICTURES = frozenset(["BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"])
 _OPTIONAL_READERS = {"pillow_heif": "register_heif_opener"}
 _ORIENTATION = 0x0112  # tag of EXIF and TIFF
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # tag of TIFF
+_POINTER = b"version https://git-lfs."  # what a clone without Git LFS holds in place of large files
 _GRAY_STEP = {"L;2": 85, "L;4": 17}  # from a file's gray value to Pillow's
 
 Pixels = npt.NDArray[np.uint8]
@@ -107,6 +108,8 @@ def decode_rgb(data: bytes, name: str) -> Pixels:
         raise bad(
             "empty image; replace or remove it" + (f". HEIC is not read here; {unread}" if unread else "")
         )
+    if data.startswith(_POINTER):
+        raise bad("a pointer of Git LFS instead of an image; run git lfs pull")
     try:
         with Image.open(io.BytesIO(png_essentials(data)), formats=formats()) as image:
             pixels = image.width * image.height

@@ -324,6 +324,12 @@ def test_heic_says_what_to_install(monkeypatch, data, name):
     assert "HEIC is not read here" in str(error.value)
 
 
+def test_a_pointer_of_git_lfs_says_how_to_get_the_image():
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 12\n"
+    with pytest.raises(BadImageError, match=r"x\.png: a pointer of Git LFS .*; run git lfs pull"):
+        decode_rgb(pointer, "x.png")
+
+
 def test_no_program_is_run_for_a_drawing():
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(%pipe%touch ran) (w) file\n"
     with pytest.raises(BadImageError, match="unknown format"):
