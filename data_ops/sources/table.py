@@ -12,6 +12,7 @@ from pathlib import Path
 from ssl_sweep.data_ops.dataset.prepared import SPLITS, Split
 from ssl_sweep.data_ops.errors import DataError, nearest
 from ssl_sweep.data_ops.sources.image_kinds import kind_of
+from ssl_sweep.data_ops.sources.labels import clean_text
 from ssl_sweep.data_ops.sources.listing import FileImage, Labels, Listing, list_files, printable
 from ssl_sweep.data_ops.sources.remote import local
 
@@ -51,9 +52,10 @@ def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
         table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise DataError(f"{path}: not a readable CSV file ({error}); correct it") from error
-    names = [name.strip() for name in table[0]]
+    names = [clean_text(name) for name in table[0]]
     if not is_utf8(text.partition("\n")[0]):
         raise DataError(f"{path}: the header is not UTF-8, perhaps cp1252; save the table as UTF-8")
+    columns = [clean_text(column) for column in columns]
     for column in columns:
         if column not in names:
             what = f"no column {column!r}{nearest(column, names)}; it has {', '.join(names)}"

@@ -41,6 +41,12 @@ def test_a_told_separator_wins_over_those_of_the_header(images: Path) -> None:
     assert [raw.labels[0] for raw in iterate(source, "train")] == ["x,y"]
 
 
+def test_names_of_columns_in_any_unicode_form(images: Path) -> None:
+    source = table(images, "path,e\u0301tat\u200b\né/0.ppm,a\né/1.ppm,b\n".encode())
+    source = dataclasses.replace(source, levels=("\u00e9tat",))
+    assert [raw.labels[0] for raw in iterate(source, "train")] == ["a", "b"]
+
+
 def test_quoted_names_do_not_decide_the_separator(images: Path) -> None:
     source = table(images, 'path;"genus, species, author"\né/0.ppm;a\n ; \né/1.ppm;b\n'.encode())
     source = dataclasses.replace(source, levels=("genus, species, author",))
