@@ -11,6 +11,14 @@ from ssl_sweep.data_ops.errors import DataError
 from ssl_sweep.data_ops.sources.labels import ink
 from ssl_sweep.data_ops.sources.options import SimilarNames
 
+_ALIKE = str.maketrans(
+    "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0406\u0408\u0405"
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455"
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf"
+    "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2018\u2019\u02bc",
+    "ABEKMHOPCTYXIJS" + "aeopcyxijs" + "ABEZHIKMNOPTYXo" + "-------" + "'''",
+)
+"""Cyrillic and Greek letters, dashes and apostrophes that most fonts draw as the Latin or ASCII character."""
 _ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
 
@@ -77,12 +85,15 @@ def difference(one: str, other: str) -> str:
         return "leading zeros"
     if unicodedata.normalize("NFKC", one) == unicodedata.normalize("NFKC", other):
         return f"Unicode form ({_odd(one, other)})"
-    return "a mixture of case, blanks, leading zeros and Unicode form"
+    if one.translate(_ALIKE) == other.translate(_ALIKE):
+        odd = sorted({*one} ^ {*other})
+        return f"characters that look alike ({', '.join(map(_character, odd))})"
+    return "a mixture of case, blanks, leading zeros, Unicode form and characters that look alike"
 
 
 def _skeleton(name: str) -> str:
     """Equal for nearly equal names. Not ``casefold``, for which Masse and Maße are one word."""
-    return _ZEROS.sub("", ink(unicodedata.normalize("NFKC", name)).lower())
+    return _ZEROS.sub("", ink(unicodedata.normalize("NFKC", name).translate(_ALIKE)).lower())
 
 
 def _blanks(name: str) -> str:

@@ -156,7 +156,22 @@ def test_casefold_is_not_case(tmp_path: Path) -> None:
         ),
         ("site 8", "site 08", "leading zeros"),
         ("ﬁsh", "fish", "Unicode form (U+FB01 LATIN SMALL LIGATURE FI)"),
-        ("Site 8", "site 08", "a mixture of case, blanks, leading zeros and Unicode form"),
+        (
+            "cat",
+            "c\u0430t",
+            "characters that look alike (U+0061 LATIN SMALL LETTER A, U+0430 CYRILLIC SMALL LETTER A)",
+        ),
+        (
+            "cow's",
+            "cow\u2019s",
+            "characters that look alike (U+0027 APOSTROPHE, U+2019 RIGHT SINGLE QUOTATION MARK)",
+        ),
+        ("a-b", "a\u2013b", "characters that look alike (U+002D HYPHEN-MINUS, U+2013 EN DASH)"),
+        (
+            "Site 8",
+            "site 08",
+            "a mixture of case, blanks, leading zeros, Unicode form and characters that look alike",
+        ),
     ],
 )
 def test_near_equal_names_are_shown_with_their_difference(
