@@ -59,7 +59,7 @@ def _leads_somewhere(entry: os.DirEntry[str]) -> bool:
 
 def _around(folder: str | os.PathLike[str]) -> set[tuple[int, int]]:
     """The folders that hold a folder. A link to one of them is a cycle, and leads to other classes."""
-    holders = {*Path(os.path.realpath(folder)).parents, *Path(os.path.abspath(folder)).parents}
+    holders = {*Path(os.path.realpath(folder)).parents, *Path(folder).absolute().parents}
     return {(status.st_dev, status.st_ino) for status in map(os.stat, holders)}
 
 
