@@ -100,8 +100,8 @@ class UserImages(Source):
         later=True,
     )
     similar_names: Literal["fail", "keep"] = option(
-        "Whether class names that differ only by case, blanks, leading zeros or Unicode form are refused, or"
-        " differ on purpose. Names of either kind are kept if both splits have both.",
+        "Whether class names that differ only by case, blanks, leading zeros, Unicode form or look-alike"
+        " characters are refused, or differ on purpose. They are kept if both splits have both.",
         "fail",
         later=True,
     )
