@@ -129,7 +129,7 @@ def test_what_cannot_be_mapped_is_listed_and_stays(older: Store) -> None:
     plan = planned(older)
     (gone,) = [stage.id for stage in plan.stages if stage.kind == "prepare" and stage.datasets == ("scenes",)]
     shutil.rmtree(older.path("prepare", gone))
-    with pytest.raises(StoreError, match=r"older form.*ssl-sweep migrate"):
+    with pytest.raises(StoreError, match=r"their ids have changed.*ssl-sweep migrate"):
         run(
             older.root.parent / "grid.yaml", (), store_uri=str(older.root), tracking_uri=None, address=None,
             listener=LineListener(),

@@ -343,6 +343,7 @@ def test_a_server_that_is_gone_in_the_middle_and_comes_back(
             mirror.finished(stage)
         time.sleep(4)  # it does not answer
         os.killpg(served.group, signal.SIGCONT)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # it has much to answer now
         assert mirror.finish() == ""
     synced(sweeps, served.uri)
     assert runs_in(served.database) == once(plan)
