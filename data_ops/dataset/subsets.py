@@ -105,7 +105,8 @@ def largest_tail(counts: Sequence[int], imbalance: float, seed: int) -> int:
     weights = _tail_weights(np.flatnonzero(sizes), imbalance, seed)
     sizes = sizes[sizes > 0]
     last = ((sizes + 0.5) / weights).min()  # when the first class would have run out
-    return int(np.ceil(last * weights - 0.5).sum()) if len(sizes) else 0
+    # The division and the product need not cancel: the class that runs out would get one image too many.
+    return int(np.ceil(last * weights - 0.5 - 1e-9).sum()) if len(sizes) else 0
 
 
 def smallest_tail(classes: int, imbalance: float) -> int:

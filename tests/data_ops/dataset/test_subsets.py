@@ -140,3 +140,12 @@ def test_unlabelled_images_are_never_in_a_budget_and_cannot_be_stratified():
 def test_shares_add_up():
     assert given_shares(1000, [0.75, 0.25]) == (750, 250)
     assert given_shares(10, [1, 1, 1]) == (4, 3, 3)
+
+
+def test_the_largest_tail_never_asks_for_more_of_a_class_than_there_are():
+    """Sizes whose division by a weight and multiplication by it do not cancel."""
+    for sizes in ([14, 26, 4, 5, 7, 10, 37, 19], [14, 26, 4, 5, 7, 10, 38, 19]):
+        labels = np.repeat(np.arange(len(sizes)), sizes)
+        most = largest_tail(sizes, 10.0, 1)
+        drawn = label_budget(hash64(1, np.arange(len(labels))), labels, most, 1, imbalance=10.0)
+        assert len(drawn) == most <= len(labels)
