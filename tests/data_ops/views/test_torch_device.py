@@ -91,7 +91,7 @@ class Counted:
 def test_batches_read_on_the_device_are_those_of_the_host(
     policies: tuple, resident: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One copy to the device serves both views; of resident images there is none at all."""
+    """One copy to the device serves both views; resident images are not copied again."""
     keys = np.arange(40, dtype=np.uint64)
     rows = np.arange(39, -1, -1)
     views = [TorchDeviceViews(policy, CPU) for policy in policies]

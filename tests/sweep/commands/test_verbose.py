@@ -1,4 +1,4 @@
-"""`-v` shows the program's log on stderr, before or after the command's name; without it there is none."""
+"""`-v` shows the program's log on stderr, before or after the command's name; otherwise it is silent."""
 
 from __future__ import annotations
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from code_copy import copy_of_code, results_of
 
 ROOT = Path(__file__).parents[3]
 GRID = """\
@@ -39,33 +36,15 @@ def edit(path: Path, old: str, new: str) -> None:
 
 @pytest.mark.slow
 def test_the_files_of_the_pages_run_to_the_results_table(tmp_path: Path) -> None:
-    code = tmp_path / "ssl_sweep"
-    for name in ("sweep", "ssl_core", "data_ops"):
-        shutil.copytree(ROOT / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in ROOT.glob("*.py"):
-        shutil.copy(path, code)
+    code = copy_of_code(tmp_path)
     (code / "sweep/protocols/centroid.py").write_text(block("protocol"), encoding="utf-8")
     edit(code / "sweep/protocols/__init__.py", '"finetune")', '"finetune", "centroid")')
     corruptions = code / "data_ops/dataset/corruptions.py"
     edit(corruptions, ")\n_BY_NAME = ", f")\n{block('corruption')}KINDS += (SOLARISE,)\n_BY_NAME = ")
-    (tmp_path / "grid.yaml").write_text(GRID, encoding="utf-8")
-    helpers = ROOT / "tests" / "helpers"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(helpers)])}
-
-    def python(*arguments: str) -> str:
-        command = [sys.executable, *arguments, "grid.yaml", "--store", "store"]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    python(str(helpers / "light_run.py"), "--real", "--without-mirror")
-    table = python("-m", "ssl_sweep.cli", "results", "--format", "csv")
+    table, done = results_of(tmp_path, GRID)
     rows = [row for row in csv.DictReader(table.splitlines()) if row["level_index"] == "0"]
     found = sorted((row["protocol"], row["centroid_power"], row["knn_k"]) for row in rows)
     assert found == [("centroid", "1.0", ""), ("centroid", "2.0", ""), ("knn", "", "200")]
     assert {(row["status"], row["eval_corruption"]) for row in rows} == {("complete", "solarise-64")}
     assert all(float(row["top1"]) > 0 for row in rows)
-    done = python("-m", "ssl_sweep.cli", "plan", "--json")
     assert '"to_run": 0' in done
